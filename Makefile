@@ -1,0 +1,114 @@
+# ingot: one file builds everything. `make help` lists the targets; local choices go into config.mk.
+#
+#   CUDA=auto|0|1   SAN=address,undefined   WERROR=1   V=1   O=-O2
+
+-include config.mk
+
+O       ?= -O2
+SAN     ?=
+V       ?= 0
+WERROR  ?= 0
+
+CONFIG  := $(if $(SAN),san,release)
+B       := build/$(CONFIG)
+BIN     := $(if $(SAN),$(B)/ingot,build/ingot)
+
+SRC_DIRS := core formats models plan backends backends/cpu engine convert calibrate quantize pack verify
+LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS))))
+CLI_SRC  := $(sort $(wildcard cli/*.c))
+DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml))
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/embedded.o
+CLI_OBJ  := $(filter-out $(B)/cli/main.o,$(CLI_SRC:%.c=$(B)/%.o))
+UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+KERNELS  := $(patsubst tests/kernels/%.c,$(B)/tests/kernels/%,$(sort $(wildcard tests/kernels/test_*.c)))
+FUZZ     := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+BENCH    := $(patsubst bench/%.c,$(B)/bench/%,$(sort $(wildcard bench/*.c)))
+
+PACKAGES := jansson yaml-0.1 libcrypto libpcre2-8 libarchive
+APT      := gcc make pkg-config libjansson-dev libyaml-dev libssl-dev libpcre2-dev libarchive-dev zlib1g-dev libcmocka-dev python3
+
+# Evaluated once, at first use, so that `make deps` may install the packages first.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
+
+WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+        -Wformat=2 -Wvla -Wundef -Wdouble-promotion -Wimplicit-fallthrough
+WARN += $(if $(filter 1,$(WERROR)),-Werror)
+HARD := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=3) -fstack-protector-strong -fPIE
+# -ffp-contract=off: the compiler must not fuse a*b+c behind our back; where a fused operation is meant, the code says fmaf.
+CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -g $(O) $(HARD) -ffp-contract=off -pthread -I. $(WARN) $(PKG_CFLAGS) $(CFLAGS)
+LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+LIBS = $(PKG_LIBS) -lm
+
+# Instruction sets by file suffix. The same source text must give the same bits at every level (docs/numerics.md).
+ISA_avx2   := -mavx2 -mfma -mf16c
+ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
+isa_flags   = $(foreach s,avx2 avx512,$(if $(filter %_$(s),$*),$(ISA_$(s))))
+
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
+
+.PHONY: all demo test check lint asan fuzz bench deps help clean install
+.DEFAULT_GOAL := all
+
+all: $(BIN)  ## the program, build/ingot
+
+$(BIN): $(B)/cli/main.o $(CLI_OBJ) $(B)/libingot.a
+	$(call say,LD)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/libingot.a: $(LIB_OBJ)
+	$(call say,AR)
+	$(Q)rm -f $@ && ar rcsD $@ $^
+
+$(B)/%.o: %.c | build/.deps
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(isa_flags) -MMD -MP -c -o $@ $<
+
+# Recipes and profile tables travel inside the program: an auditor has one file.
+$(B)/embedded.c: core/embed.sh $(DATA)
+	@mkdir -p $(@D)
+	$(Q)sh core/embed.sh $(DATA) > $@.tmp && mv $@.tmp $@
+
+$(B)/embedded.o: $(B)/embedded.c
+	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+build/.deps: Makefile
+	@mkdir -p build
+	@$(MAKE) --no-print-directory -s deps && touch $@
+
+deps:  ## installs the packages that are missing (root), or says which command does
+	@command -v pkg-config >/dev/null && pkg-config --exists $(PACKAGES) cmocka && command -v python3 >/dev/null && exit 0; \
+	 if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	   echo '  installing: $(APT)'; \
+	   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APT) >/dev/null; \
+	 else echo 'packages are missing; run: sudo apt-get install $(APT)'; exit 1; fi
+
+# ---- tests -------------------------------------------------------------------------------------------------------
+$(B)/tests/%: $(B)/tests/%.o $(CLI_OBJ) $(B)/libingot.a
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $$(pkg-config --libs cmocka)
+
+$(B)/bench/%: $(B)/bench/%.o $(B)/libingot.a
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+.PRECIOUS: $(B)/tests/unit/%.o $(B)/tests/kernels/%.o $(B)/tests/fuzz/%.o $(B)/bench/%.o $(B)/embedded.c
+
+test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(BENCH)
+
+test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
+	@sh tests/run.sh $(BIN) $(B)
+
+lint:  ## include rules, headers alone, file shapes
+	@sh tests/lint/lint.sh
+
+help:  ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+clean:  ## removes build/
+	rm -rf build
+
+-include $(shell find build -name '*.d' 2>/dev/null)

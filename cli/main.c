@@ -1,0 +1,9 @@
+#include "core/error.h"
+
+#include <stdio.h>
+
+int main(void)
+{
+    puts("ingot");
+    return 0;
+}

@@ -1,0 +1,23 @@
+/* Storage types: what a file holds, not what it means. Names are those of safetensors. */
+#ifndef CORE_DTYPE_H
+#define CORE_DTYPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum dtype {
+    DTYPE_BOOL, DTYPE_U8, DTYPE_I8, DTYPE_F8_E5M2, DTYPE_F8_E4M3, DTYPE_F8_E8M0,
+    DTYPE_I16, DTYPE_U16, DTYPE_F16, DTYPE_BF16,
+    DTYPE_I32, DTYPE_U32, DTYPE_F32,
+    DTYPE_F64, DTYPE_I64, DTYPE_U64,
+    DTYPE_COUNT
+};
+
+const char *dtype_name(enum dtype t);
+uint32_t dtype_bytes(enum dtype t);                                /* bytes per element */
+bool dtype_parse(const char *name, size_t n, enum dtype *out);     /* exact name, n bytes */
+/* Types whose values are numbers that weights may have before quantization. */
+bool dtype_is_plain_float(enum dtype t);                           /* F16, BF16, F32 */
+
+#endif

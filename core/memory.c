@@ -1,0 +1,64 @@
+#include "core/memory.h"
+
+#include "core/bytes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+bool memory_alloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err)
+{
+    void **out = out_ptr;
+    *out = NULL;
+    uint64_t bytes;
+    if (!u64_mul(n, size, &bytes) || !u64_align(bytes ? bytes : 1, MEMORY_ALIGN, &bytes) || bytes > SIZE_MAX)
+        return error_set(err, ERR_MEMORY, "out of memory (%llu items of %llu bytes asked for)",
+                         (unsigned long long)n, (unsigned long long)size);
+    *out = aligned_alloc(MEMORY_ALIGN, (size_t)bytes);
+    return *out ? true : error_memory(err, (size_t)bytes);
+}
+
+bool memory_zalloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err)
+{
+    if (!memory_alloc(out_ptr, n, size, err)) return false;
+    memset(*(void **)out_ptr, 0, (size_t)(n * size));
+    return true;
+}
+
+static uint64_t read_number(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    unsigned long long v = 0;
+    if (!f) return 0;
+    if (fscanf(f, "%llu", &v) != 1) v = 0;
+    fclose(f);
+    return v;
+}
+
+uint64_t memory_available(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    uint64_t best = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : UINT64_MAX;
+    static const char *const limits[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        uint64_t v = read_number(limits[i]);
+        if (v) best = u64_min(best, v);
+    }
+    struct rlimit rl;
+    if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY) best = u64_min(best, rl.rlim_cur);
+    return best;
+}
+
+uint64_t memory_peak(void)
+{
+    FILE *f = fopen("/proc/self/status", "re");
+    if (!f) return 0;
+    char line[256];
+    unsigned long long kib = 0;
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %llu kB", &kib) == 1) break;
+    fclose(f);
+    return kib * 1024;
+}

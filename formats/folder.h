@@ -1,0 +1,46 @@
+/* A model folder: a directory, or the same files inside an OCI image layout ("oci:DIR:TAG"), read in place without
+ * unpacking. Everything that reads a checkpoint goes through it, so every command works on both.
+ *
+ * Members are the regular files below the folder, by relative path, sorted by name; symbolic links to files count (the
+ * Hugging Face cache is made of them), links to directories do not, hidden names (".git", our own temporaries) and
+ * everything below FOLDER_DEPTH_MAX levels do not. Reading is positioned and safe from several threads. */
+#ifndef FORMATS_FOLDER_H
+#define FORMATS_FOLDER_H
+
+#include "core/cleanup.h"
+#include "core/file.h"
+#include "core/name_index.h"
+
+#define FOLDER_MEMBERS_MAX 100000u
+#define FOLDER_DEPTH_MAX 4u
+
+struct folder;
+
+MUST_CHECK bool folder_open(struct folder **out, const char *path, struct error *err);
+void folder_close(struct folder *f);                                      /* NULL is fine */
+CLEANUP_DEFINE(folder, struct folder, folder_close)
+
+const char *folder_path(const struct folder *f);                          /* as given */
+uint32_t folder_count(const struct folder *f);
+const char *folder_name(const struct folder *f, uint32_t member);         /* "model-00001-of-00003.safetensors" */
+uint64_t folder_size(const struct folder *f, uint32_t member);            /* bytes */
+uint32_t folder_find(const struct folder *f, const char *name);           /* NAME_NONE when absent */
+
+MUST_CHECK bool folder_read(const struct folder *f, uint32_t member, uint64_t offset, void *dst, size_t n, struct error *err);
+/* The whole member; absent is ERR_FORMAT naming the folder and the file. */
+MUST_CHECK bool folder_load(const struct folder *f, const char *name, size_t max, struct buffer *out, struct error *err);
+/* Where a member's bytes lie: an open descriptor (borrowed) and the offset of its first byte in that file. */
+MUST_CHECK bool folder_place(const struct folder *f, uint32_t member, int *fd, uint64_t *offset, struct error *err);
+
+/* How a kind of folder is opened and read; kinds are listed in formats/folder.c. `open` fills members with folder_add. */
+struct folder_kind {
+    const char *prefix;          /* "oci:", or "" for a directory, which comes last */
+    bool (*open)(struct folder *f, const char *rest, struct error *err);
+};
+extern const struct folder_kind folder_kind_oci;     /* formats/oci_folder.c */
+/* For kinds: a member whose bytes are `size` bytes at `offset` of file `path`, relative to the folder's own directory. */
+MUST_CHECK bool folder_add(struct folder *f, const char *name, const char *path, uint64_t offset, uint64_t size, struct error *err);
+/* For kinds: the directory that folder_add's paths are relative to; the descriptor is taken over. */
+void folder_set_dir(struct folder *f, int dirfd);
+
+#endif

@@ -1,0 +1,32 @@
+/* The files of a Hugging Face model folder that are not weights. config.json and generation_config.json are read in
+ * their dialect (core/json.h); every other file is carried byte for byte and not interpreted here. */
+#ifndef FORMATS_HF_CONFIG_H
+#define FORMATS_HF_CONFIG_H
+
+#include "core/json.h"
+#include "formats/folder.h"
+
+#define CONFIG_BYTES_MAX ((size_t)64 << 20)
+
+struct hf_config {
+    json_t *config;               /* config.json; never NULL */
+    json_t *generation;           /* generation_config.json, or NULL */
+    json_t *tokenizer_config;     /* tokenizer_config.json, or NULL */
+    json_t *quant;                /* hf_quant_config.json, or NULL */
+    struct buffer config_text;    /* config.json as it stands in the file */
+};
+
+MUST_CHECK bool hf_config_open(struct hf_config *out, const struct folder *f, struct error *err);
+void hf_config_close(struct hf_config *c);
+
+static inline void cleanup_hf_config(struct hf_config *c)
+{
+    hf_config_close(c);
+}
+
+/* The ids that end a text: generation_config's before config's; an int or a list. At most `max`; *n may be 0. */
+MUST_CHECK bool hf_config_eos(const struct hf_config *c, uint32_t *ids, uint32_t max, uint32_t *n, struct error *err);
+/* bos_token_id (generation_config, then config); *has false when there is none or it is null. */
+MUST_CHECK bool hf_config_bos(const struct hf_config *c, uint32_t *id, bool *has, struct error *err);
+
+#endif

@@ -1,0 +1,27 @@
+/* Names of the operations whose meaning this folder defines. A kernel is one implementation of one of them; the scalar
+ * kernel is the specification (docs/numerics.md), every other gives the same bytes. */
+#ifndef NUMERIC_OP_H
+#define NUMERIC_OP_H
+
+enum op {
+    OP_WIDEN,                  /* bf16, f16 or f32 -> f32 */
+    OP_AMAX,                   /* largest magnitude per row; NaN and infinity are found, not hidden */
+    OP_ENCODE_NVFP4,           /* blocks of 16, scales from each block's own maximum ("dynamic" order) */
+    OP_ENCODE_NVFP4_STATIC,    /* blocks of 16, scales from block maxima that somebody chose ("static" order) */
+    OP_SWEEP_NVFP4,            /* chooses those maxima: all 126 positive finite E4M3 scales, least squared error */
+    OP_ENCODE_FP8,             /* E4M3, one scale per tensor */
+    OP_DECODE_NVFP4,           /* -> f32 */
+    OP_DECODE_FP8,             /* -> f32 */
+    OP_INPUT_NVFP4,            /* activations f32 -> f32: what a W4A4 engine computes with */
+    OP_INPUT_FP8,              /* activations f32 -> f32: what a W8A8 engine computes with; also K and V of an FP8 cache */
+    OP_COUNT
+};
+
+/* How the weight bytes of FP8 are rounded (docs/numerics.md, FP8). */
+enum fp8_rounding {
+    FP8_SINGLE,                /* e4m3(w / scale), one rounding */
+    FP8_MODELOPT_CPU,          /* e4m3(round_to_source_dtype(w / scale)): what ModelOpt's CPU export writes */
+    FP8_MODELOPT_CUDA          /* the scale is rounded to the source dtype first: what its GPU export should write (not confirmed) */
+};
+
+#endif

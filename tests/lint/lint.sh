@@ -1,0 +1,64 @@
+#!/bin/sh
+# lint.sh: the rules of the house that a script can check. Prints "ok ..." or "FAIL file: why".
+set -u
+bad=0
+fail() { echo "FAIL $*"; bad=1; }
+
+# Who may include whom (docs/adding.md, "Rooms"): folder, then the folders it may include besides itself.
+allowed() {
+    case $1 in
+    numeric) echo ;;
+    core) echo ;;
+    formats) echo core numeric ;;
+    models) echo formats core numeric ;;
+    backends) echo numeric core ;;
+    plan) echo models formats numeric core ;;
+    engine) echo backends models formats numeric core ;;
+    convert | quantize) echo plan backends models formats numeric core ;;
+    calibrate | verify) echo plan engine backends models formats numeric core ;;
+    pack) echo plan models formats numeric core ;;
+    cli | tests | bench) echo ANY ;;
+    esac
+}
+for f in $(find core numeric formats models plan backends engine convert calibrate quantize pack verify cli -name '*.[ch]' -o -name '*.inc' -o -name '*.cu' | sort); do
+    d=${f%%/*}
+    for i in $(sed -n 's/^#include "\([^"]*\)".*/\1/p' "$f"); do
+        to=${i%%/*}
+        [ "$to" = "$d" ] && continue
+        case " $(allowed "$d") " in *" ANY "* | *" $to "*) ;; *) fail "$f: $d/ may not include $i" ;; esac
+        [ -f "$i" ] || fail "$f: includes $i, which is not there"
+    done
+done
+[ $bad = 0 ] && echo "ok include rules"
+
+# Each outside library has one door.
+door() { # door HEADER-REGEX FILES...
+    re=$1; shift
+    for f in $(grep -rlE "^#include <($re)" core numeric formats models plan backends engine convert calibrate quantize pack verify cli 2>/dev/null); do
+        case " $* " in *" $f "*) ;; *) fail "$f: only $* may include <$re>" ;; esac
+    done
+}
+door 'openssl/' core/crypto.c core/crypto_key.c
+door 'jansson.h' core/json.h
+door 'yaml.h' core/yaml.c
+door 'archive' formats/tar_check.c
+door 'pcre2' engine/pretokenizer.c
+[ $bad = 0 ] && echo "ok library doors"
+
+# Every header compiles alone.
+for h in $(find core numeric formats models plan backends engine convert calibrate quantize pack verify cli -name '*.h' | sort); do
+    case $h in *_body.h) continue ;; esac
+    ${CC:-cc} -std=c11 -D_GNU_SOURCE -fsyntax-only -Wall -Wextra -Wno-unused-function -I. -x c "$h" 2>/tmp/lint.$$ || { fail "$h does not compile alone"; head -3 /tmp/lint.$$; }
+done
+rm -f /tmp/lint.$$
+[ $bad = 0 ] && echo "ok headers compile alone"
+
+# Lines and files that a reader can hold.
+long=$(find core numeric formats models plan backends engine convert calibrate quantize pack verify cli -name '*.[ch]' | xargs awk 'length($0) > 140 {print FILENAME":"FNR": "length($0)" columns"}')
+[ -z "$long" ] && echo "ok line lengths" || { fail "lines over 140 columns:"; echo "$long"; }
+names=$(find core numeric formats models plan backends engine convert calibrate quantize pack verify cli -name '*.[ch]' | xargs -n1 basename | sort | uniq -d)
+[ -z "$names" ] && echo "ok file names are unique" || fail "file names used twice: $names"
+todo=$(grep -rnE 'TODO|FIXME|XXX' core numeric formats models plan backends engine convert calibrate quantize pack verify cli --include=*.[ch] | grep -v '#[0-9]' | head)
+[ -z "$todo" ] && echo "ok nothing left to do without an issue" || fail "$todo"
+if grep -rnE '\b(printf|puts|exit|abort)\(' core formats models plan backends engine convert calibrate quantize pack verify --include=*.c | grep -vE 'snprintf|fprintf\(f|_printf' | head -5 | grep .; then fail "printing or exiting below cli/"; else echo "ok nothing below cli/ prints or exits"; fi
+exit $bad
