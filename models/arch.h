@@ -112,6 +112,7 @@ struct model_arch {
     const char *const *model_types;  /* values of "model_type", for configurations without architectures */
     bool (*read_config)(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err);
     const char *block_prefix, *mtp_prefix;    /* "backbone.layers.%u", "mtp.layers.%u" */
+    const char *mtp_root;            /* "mtp": what quantization configs exclude whole; NULL when the family has no such head */
     const struct role_rule *rules;
     uint32_t n_rules;
 };

@@ -321,6 +321,7 @@ const struct model_arch model_nemotron_h = {
     .read_config = read_config,
     .block_prefix = "backbone.layers.%u",
     .mtp_prefix = "mtp.layers.%u",
+    .mtp_root = "mtp",
     .rules = rules,
     .n_rules = sizeof rules / sizeof *rules,
 };

@@ -213,18 +213,18 @@ bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
 bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *err)
 {
     struct quant_module *modules = arena_alloc(p->arena, p->n_items + 1, sizeof *modules);
-    static const char *const mtp[] = {"mtp"};
     if (!modules) return error_memory(err, p->n_items * sizeof *modules);
+    bool mtp_plain = p->inventory->config.n_mtp_blocks > 0;
     uint32_t n = 0;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         if (!model_tensor_is_module(item->tensor)) continue;
         const struct quant_format *format = item->action == ACTION_QUANTIZE ? item->format : item->tensor->format;
         modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format};
+        mtp_plain = mtp_plain && !(item->tensor->place.mtp && format);
     }
-    bool mtp_plain = p->inventory->config.n_mtp_blocks > 0;
-    for (uint32_t i = 0; i < n && mtp_plain; i++) mtp_plain = !(modules[i].format && strncmp(modules[i].name, "mtp.", 4) == 0);
     const char *kv = p->kv != KV_NONE ? "FP8" : p->inventory->kv_algo;
-    *out = (struct quant_config){.modules = modules, .n_modules = n, .kv_algo = kv, .excluded = mtp, .n_excluded = mtp_plain ? 1 : 0};
+    *out = (struct quant_config){.modules = modules, .n_modules = n, .kv_algo = kv, .excluded = &p->inventory->config.arch->mtp_root,
+                                 .n_excluded = mtp_plain ? 1 : 0};
     return true;
 }

@@ -81,11 +81,12 @@ static bool read_quantizer_actions(struct recipe_line *l, const json_t *json, co
     return true;
 }
 
-static const char *line_text(struct recipe *r, const struct recipe_line *l)
+/* Counts rules, not lines of the file: the text is part of the plan, which must come out the same from the recipe's JSON. */
+static const char *line_text(struct recipe *r, const struct recipe_line *l, size_t i)
 {
-    if (l->quantizer) return arena_printf(r->arena, "line %u: %s", l->line, l->quantizer);
-    if (l->roles) return arena_printf(r->arena, "line %u: role %s%s", l->line, l->roles[0], l->roles[1] ? ", ..." : "");
-    return arena_printf(r->arena, "line %u: %s", l->line, l->module);
+    if (l->quantizer) return arena_printf(r->arena, "rule %zu: %s", i + 1, l->quantizer);
+    if (l->roles) return arena_printf(r->arena, "rule %zu: role %s%s", i + 1, l->roles[0], l->roles[1] ? ", ..." : "");
+    return arena_printf(r->arena, "rule %zu: %s", i + 1, l->module);
 }
 
 static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *json, const struct yaml *doc, size_t i, const char *file,
@@ -95,7 +96,7 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
                                        "constant", "scales", "optional", NULL};
     l->line = doc ? yaml_line(doc, json) : 0;
     if (!l->line) l->line = (uint32_t)i + 1;
-    const char *what = arena_printf(r->arena, "%s: line %u", file, l->line);
+    const char *what = arena_printf(r->arena, doc ? "%s: line %u" : "%s: rule %u", file, l->line);
     if (!what) return error_memory(err, 0);
     if (!json_known_keys(json, what, keys, err)) return false;
     const char *text[3] = {NULL, NULL, NULL};
@@ -121,7 +122,7 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
     }
     if (l->scales == SCALES_MSE && l->weights != CHOICE_NVFP4)
         return error_set(err, ERR_FORMAT, "%s: scales: mse needs weights: nvfp4", what);
-    l->text = line_text(r, l);
+    l->text = line_text(r, l, i);
     return l->text ? true : error_memory(err, 0);
 }
 

@@ -29,8 +29,8 @@ enum unseen_policy {
 enum kv_choice { KV_NONE, KV_FP8, KV_FP8_CAST /* declared, no scales written: engines use 1.0 */ };
 
 struct recipe_line {
-    uint32_t line;                   /* in the file */
-    const char *text;                /* how reasons show it: "line 12: role routed_experts" */
+    uint32_t line;                   /* in the file, for errors; the number of the rule when there is no file */
+    const char *text;                /* how reasons show it: "rule 2: role routed_experts" */
     /* selectors: all that are set must hold */
     const char *quantizer;           /* shell pattern over "<module>.weight_quantizer", "<module>.input_quantizer",
                                         "<attention>.k_bmm_quantizer": ModelOpt's names */
