@@ -66,6 +66,9 @@ MUST_CHECK bool plan_text(const struct plan *p, bool every, char **out, struct e
 /* The quantization config that the result will carry. Pointers into the plan; the arrays live in its arena. */
 MUST_CHECK bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *err);
 
+/* What the plan was made from: architecture, digest of config.json, and per weight file its size and its header's digest; new reference. */
+MUST_CHECK bool plan_source_json(const struct plan *p, json_t **out, struct error *err);
+
 /* private to plan/: */
 MUST_CHECK bool plan_digests(struct plan *p, struct error *err);
 

@@ -13,8 +13,8 @@ static json_t *digest_json(const struct digest *d)
     return json_string(hex);
 }
 
-/* What the plan was made from: headers, not tensor bytes, so that it can be made again in seconds. */
-static bool source_json(const struct plan *p, json_t **out, struct error *err)
+/* Headers, not tensor bytes, so that a plan can be made again in seconds. */
+bool plan_source_json(const struct plan *p, json_t **out, struct error *err)
 {
     const struct checkpoint *ck = p->inventory->checkpoint;
     const struct folder *f = checkpoint_folder(ck);
@@ -37,7 +37,7 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
 {
     CLEANUP(json) json_t *points = json_array();
     CLEANUP(json) json_t *source = NULL;
-    if (!points || !source_json(p, &source, err)) return error_memory(err, 0);
+    if (!points || !plan_source_json(p, &source, err)) return error_memory(err, 0);
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         const char *module = item->tensor->module;
@@ -89,7 +89,7 @@ static json_t *unmatched_json(const struct plan *p)
 static bool body_json(const struct plan *p, json_t **out, struct error *err)
 {
     CLEANUP(json) json_t *source = NULL, *items = json_array();
-    if (!items || !source_json(p, &source, err)) return error_memory(err, 0);
+    if (!items || !plan_source_json(p, &source, err)) return error_memory(err, 0);
     for (uint32_t i = 0; i < p->n_items; i++)
         if (json_array_append_new(items, item_json(p, &p->items[i])) != 0) return error_memory(err, 0);
     CLEANUP(json) json_t *recipe = json_pack("{s:s,s:o,s:s}", "name", p->recipe->name, "sha256", digest_json(&p->recipe->digest),
