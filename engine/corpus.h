@@ -25,6 +25,9 @@ struct corpus_options {
  * put it there; ids are taken as they are. A file ending in .jsonl is JSON lines, in .json ids, anything else plain text. */
 MUST_CHECK bool corpus_load(struct corpus *out, const char *path, const struct model *model, const struct corpus_options *opt,
                             struct error *err);
+/* From texts in memory, NULL-terminated. */
+MUST_CHECK bool corpus_from_texts(struct corpus *out, const char *const *texts, const struct model *model, const struct corpus_options *opt,
+                                  struct error *err);
 /* Only ids, whatever the name of the file. */
 MUST_CHECK bool corpus_load_ids(struct corpus *out, const char *path, const struct corpus_options *opt, struct error *err);
 void corpus_close(struct corpus *c);

@@ -140,7 +140,7 @@ static bool write_manifest(const struct job *j, json_t *digests, struct error *e
     const struct plan *p = j->plan;
     CLEANUP(json) json_t *doc = json_pack("{s:s,s:s,s:s,s:O}", "schema", "ingot.checkpoint/1", "tool", INGOT_VERSION, "architecture",
                                           p->inventory->config.arch->name, "recipe", p->recipe->json);
-    json_t *calibration, *tensors, *source;
+    json_t *calibration = NULL, *tensors = NULL, *source = NULL;
     if (!doc) return error_memory(err, 0);
     if (!put_digest(doc, "recipe_sha256", &p->recipe->digest, err) || !put_digest(doc, "plan_sha256", &p->digest, err)) return false;
     if (!calibration_json(j, &calibration, err) || !json_put(doc, "calibration", calibration, err)) return false;
