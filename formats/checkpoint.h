@@ -88,17 +88,19 @@ struct shard_layout {
     uint64_t *header_bytes;        /* [n_shards] the 8 length bytes and the header */
     uint32_t *first;               /* [n_shards + 1] first tensor of each shard */
 };
+/* ERR_FORMAT for a name that is there twice or not UTF-8; ERR_UNSUPPORTED when a header would exceed the format's limit. */
 MUST_CHECK bool shard_layout_make(struct shard_layout *out, const struct tensor_spec *specs, uint32_t n, uint64_t shard_bytes,
                                   struct error *err);
 void shard_layout_free(struct shard_layout *l);
 void shard_name(char out[64], uint32_t shard, uint32_t n_shards);      /* "model.safetensors" when there is one */
 
-/* Writes one shard: open, then bytes of its tensors at any offset in any order, then commit. */
+/* Writes one shard: open, then bytes of its tensors at any offset in any order, from several threads if wanted, then
+ * commit. Borrows specs and layout until then. The file appears under its name with the commit. */
 struct shard_writer;
 MUST_CHECK bool shard_writer_open(struct shard_writer **out, const char *folder, const struct tensor_spec *specs,
                                   const struct shard_layout *l, uint32_t shard, struct error *err);
 MUST_CHECK bool shard_writer_write(struct shard_writer *w, uint32_t tensor, uint64_t offset, const void *data, size_t n, struct error *err);
-/* Fails (ERR_INTERNAL) when fewer or more bytes were written than the shard holds. Frees w. */
+/* Fails (ERR_INTERNAL, naming the tensor) when fewer or more bytes were written than a tensor holds. Frees w. */
 MUST_CHECK bool shard_writer_commit(struct shard_writer *w, struct error *err);
 void shard_writer_abort(struct shard_writer *w);                        /* NULL is fine */
 /* model.safetensors.index.json beside several shards; nothing for one. */

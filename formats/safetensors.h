@@ -26,4 +26,13 @@ MUST_CHECK bool safetensors_index_shards(const struct folder *f, bool *wanted, s
 /* Compares the index with what the headers say; checkpoint_index must have been called. */
 MUST_CHECK bool safetensors_index_check(struct checkpoint *ck, struct error *err);
 
+/* formats/safetensors_layout.c. Tensor numbers of a shard in the order of their bytes: order[first[s + 1] - first[s]]. */
+void safetensors_order(const struct shard_layout *l, uint32_t shard, uint32_t *order);
+/* The length bytes, the header and the spaces that bring the data onto a page. */
+struct text;
+MUST_CHECK bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, const struct shard_layout *l,
+                                        const uint32_t *order, uint32_t n, struct error *err);
+/* A JSON string with its quotes; ERR_FORMAT when it is not UTF-8. */
+MUST_CHECK bool safetensors_put_string(struct text *t, const char *s, struct error *err);
+
 #endif
