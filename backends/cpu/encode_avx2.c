@@ -10,9 +10,8 @@ LANES_FN void encode_fp8(const struct kernel_args *a, enum dtype dtype, bool sin
     __m256 scale = _mm256_set1_ps(s);
     for (; i + 8 <= n; i += 8) {
         __m256 q = _mm256_div_ps(lanes_load(a->src, dtype, i), scale);
-        __m256i nan = lanes_is_nan(q);
         if (!single) q = dtype == DTYPE_BF16 ? lanes_through_bf16(q) : lanes_through_f16(q);
-        lanes_store_bytes(a->dst + i, lanes_select(lanes_e4m3_encode(q), nan, lanes_u32(E4M3_NAN)));
+        lanes_store_bytes(a->dst + i, lanes_e4m3_encode(q));
     }
     for (; i < n; i++) {
         if (dtype == DTYPE_F32) a->dst[i] = fp8_encode_f32(element_f32(a->src, i), a->scale);

@@ -7,9 +7,7 @@ LANES_FN __m512i fp8_codes(const struct kernel_args *a, enum dtype dtype, bool s
 {
     __m512 q = _mm512_div_ps(lanes_load(a->src, dtype, i, m), scale);
     if (single || dtype == DTYPE_F32) return lanes_e4m3_encode(q);
-    if (dtype == DTYPE_F16) return lanes_e4m3_encode(lanes_through_f16(q));
-    __m512i code = lanes_e4m3_encode(lanes_through_bf16(q));
-    return _mm512_mask_mov_epi32(code, lanes_is_nan(q), lanes_u32(E4M3_NAN));
+    return lanes_e4m3_encode(dtype == DTYPE_BF16 ? lanes_through_bf16(q) : lanes_through_f16(q));
 }
 
 LANES_FN void encode_fp8(const struct kernel_args *a, enum dtype dtype, bool single)

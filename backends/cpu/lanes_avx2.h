@@ -66,7 +66,7 @@ LANES_FN __m256i lanes_sign_of(__m256 x)
     return _mm256_and_si256(_mm256_castps_si256(x), lanes_u32(F32_SIGN_BIT));
 }
 
-/* bf16_decode(bf16_encode(x)); NaN lanes are wrong, callers settle them. */
+/* bf16_decode(bf16_encode(x)); a NaN stays a NaN only if its low 16 bits are zero, as those that bf16 sources and 0/0 give. */
 LANES_FN __m256 lanes_through_bf16(__m256 x)
 {
     __m256i u = _mm256_castps_si256(x);

@@ -48,7 +48,7 @@ LANES_FN __mmask16 lanes_is_nan(__m512 x)
     return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
 }
 
-/* bf16_decode(bf16_encode(x)); NaN lanes are wrong, callers settle them. */
+/* bf16_decode(bf16_encode(x)); a NaN stays a NaN only if its low 16 bits are zero, as those that bf16 sources and 0/0 give. */
 LANES_FN __m512 lanes_through_bf16(__m512 x)
 {
     __m512i u = _mm512_castps_si512(x);

@@ -43,6 +43,5 @@ LANES_FN vf v_column(const float *x)
 
 void sweep_nvfp4_avx2(const struct kernel_args *a)
 {
-    if (sweep_is_monotone(a)) sweep(a);
-    else sweep_nvfp4_scalar(a);
+    sweep(a);
 }

@@ -9,7 +9,9 @@
  *     they alone are no better than the best, nothing above can be; and when all of them do, the error stays what it is, and
  *     of equals the smallest scale wins;
  *   - downwards the clipping of the largest element only grows: when it alone is worse than the best, all below is.
- * A comparison with NaN is false, which here always means "go on and compute". */
+ * A comparison with NaN is false, which here always means "go on and compute". Scales grow with their codes except for a g below
+ * 2^-129, where the first ones are zero and tried as 1.0; then every scale is so small that |w| - 6*e is |w| again, or all
+ * squares are zero, and the same arguments hold. */
 
 struct sweep_table { float amax[128], scale[128]; };     /* by E4M3 code; 1..126 are used */
 
@@ -53,7 +55,8 @@ LANES_FN void sweep_up(const struct sweep_table *t, const vf a[16], vf amax, vi 
     }
 }
 
-/* Candidates start - 1, start - 2, ...; here a tie is a win, the scale being smaller. */
+/* Candidates start - 1, start - 2, ...; here a tie is a win, the scale being smaller. Where every error is infinite that
+ * leads down to candidate 1, as it should. */
 LANES_FN void sweep_down(const struct sweep_table *t, const vf a[16], vf amax, vi start, struct sweep_best *best)
 {
     vi code = start;
@@ -70,7 +73,6 @@ LANES_FN void sweep_down(const struct sweep_table *t, const vf a[16], vf amax, v
         if (m_any(open)) {
             s = sweep_add(s, a, e, 8);
             vm better = m_and(open, m_at_least(best->error, s.error));
-            better = m_and(better, m_less(s.error, v_set(f32_from_bits(F32_INFINITY_BITS))));
             best->error = v_select(best->error, better, s.error);
             best->code = v_select_int(best->code, better, code);
         }
@@ -111,11 +113,4 @@ static void sweep(const struct kernel_args *a)
         v_store_int(code, sweep_lanes(&t, (const float (*)[16])rows, a->amax, a->static_max));
         for (uint64_t k = 0; k < n; k++) element_store_f32(a->dst_f32, b + k, t.amax[code[k]]);
     }
-}
-
-/* Whether candidate scales grow with their codes all the way, which the search relies on: not when the smallest is zero and
- * therefore tried as 1.0 (a g below 2^-121 or so; such tensors go the plain way). */
-static bool sweep_is_monotone(const struct kernel_args *a)
-{
-    return nvfp4_candidate_amax(1, a->amax, a->static_max) / 6.0f > 0.0f;
 }
