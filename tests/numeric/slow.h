@@ -119,8 +119,8 @@ static inline unsigned slow_e8m0(float x, int how)
     if (isnan(x)) return 255;
     if (isinf(x)) return 254;
     double a = fabs((double)x);
-    int e = -127;
-    while (e < 127 && ldexp(1.0, e + 1) <= a) e++;               /* 2^e <= a < 2^(e+1), unless below the range */
+    int e = 0;
+    if (frexp(a, &e) == 0 || --e < -127) e = -127;               /* 2^e <= a < 2^(e+1), unless below the range */
     double low = ldexp(1.0, e);
     if (a > low && e < 127 && (how > 0 || (how == 0 && a >= 1.5 * low))) e++;
     return (unsigned)(e + 127);
