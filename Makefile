@@ -49,7 +49,7 @@ isa_flags   = $(foreach s,avx2 avx512,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test check lint asan fuzz bench deps help clean install
+.PHONY: all demo test check check-numeric check-cuda-host cuda-deps lint asan fuzz bench deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -96,12 +96,18 @@ $(B)/bench/%: $(B)/bench/%.o $(B)/libingot.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
-.PRECIOUS: $(B)/tests/unit/%.o $(B)/tests/kernels/%.o $(B)/tests/fuzz/%.o $(B)/tests/tools/%.o $(B)/bench/%.o $(B)/embedded.c
+.SECONDARY:
 
 test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(TOOLS) $(BENCH)
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)
+
+# Apart from the suite because it takes minutes; tests/numeric/ also holds what compares numeric/ with CUDA's own headers.
+check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every encoder, against a second implementation
+	@$<
+
+check: test check-numeric check-cuda-host  ## everything: the suite, the long number sweeps, agreement with CUDA
 
 lint:  ## include rules, headers alone, file shapes
 	@sh tests/lint/lint.sh
