@@ -39,6 +39,8 @@ struct checkpoint {
     uint32_t n_files, files_capacity;
     const char **remarks;
     uint32_t n_remarks;
+    struct metadata { const char *key, *value; } *metadata;
+    uint32_t n_metadata, metadata_capacity;
     uint64_t bytes;
 };
 
@@ -91,6 +93,7 @@ void checkpoint_close(struct checkpoint *ck)
     free(ck->tensors);
     free(ck->files);
     free(ck->remarks);
+    free(ck->metadata);
     free(ck);
 }
 
@@ -176,6 +179,28 @@ bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct di
     }
     ck->files[ck->n_files++] = (struct checkpoint_file){member, *header};
     return true;
+}
+
+bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, const char *value, size_t value_bytes, struct error *err)
+{
+    if (ck->n_metadata == ck->metadata_capacity) {
+        uint32_t capacity = ck->metadata_capacity ? 2 * ck->metadata_capacity : 16;
+        struct metadata *p = realloc(ck->metadata, capacity * sizeof *p);
+        if (!p) return error_memory(err, capacity * sizeof *p);
+        ck->metadata = p;
+        ck->metadata_capacity = capacity;
+    }
+    struct metadata m = {arena_text(ck->texts, key), arena_copy(ck->texts, value, value_bytes)};
+    if (!m.key || !m.value) return error_memory(err, value_bytes);
+    ck->metadata[ck->n_metadata++] = m;
+    return true;
+}
+
+const char *checkpoint_metadata(const struct checkpoint *ck, const char *key)
+{
+    for (uint32_t i = 0; i < ck->n_metadata; i++)
+        if (strcmp(ck->metadata[i].key, key) == 0) return ck->metadata[i].value;
+    return NULL;
 }
 
 bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char *fmt, ...)

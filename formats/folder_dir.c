@@ -1,4 +1,4 @@
-/* A directory as a folder: its regular files, to FOLDER_DEPTH_MAX levels. */
+/* A directory as a folder: its regular files, to FOLDER_DEPTH_MAX levels; and one file as a folder of its own. */
 #include "formats/folder.h"
 
 #include <dirent.h>
@@ -70,3 +70,17 @@ static bool dir_kind_open(struct folder *f, const char *rest, struct error *err)
 }
 
 const struct folder_kind folder_kind_dir = {.prefix = "", .open = dir_kind_open};
+
+static bool file_kind_open(struct folder *f, const char *rest, struct error *err)
+{
+    CLEANUP(free) char *parent = NULL;
+    CLEANUP(free) char *name = NULL;
+    CLEANUP(fd) int file = -1;
+    uint64_t size;
+    int fd;
+    if (!path_split(rest, &parent, &name, err) || !dir_open(parent, &fd, err)) return false;
+    folder_set_dir(f, fd);
+    return file_open(fd, name, &file, &size, err) && folder_add(f, name, name, 0, size, err);
+}
+
+const struct folder_kind folder_kind_file = {.prefix = "file:", .open = file_kind_open};

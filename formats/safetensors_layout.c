@@ -44,12 +44,20 @@ void safetensors_order(const struct shard_layout *l, uint32_t shard, uint32_t *o
         }
 }
 
+static bool put_metadata(struct text *t, const json_t *metadata, struct error *err)
+{
+    CLEANUP(free) char *json = NULL;
+    if (metadata && !json_canonical(metadata, &json, NULL, err)) return false;
+    text_add(t, "{\"__metadata__\":%s", json ? json : "{\"format\":\"pt\"}");
+    return true;
+}
+
 bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, const struct shard_layout *l, const uint32_t *order,
-                             uint32_t n, struct error *err)
+                             uint32_t n, const json_t *metadata, struct error *err)
 {
     static const char eight[8] = "", space[64] = "                                                                ";
     text_put(t, eight, sizeof eight);
-    text_add(t, "{\"__metadata__\":{\"format\":\"pt\"}");
+    if (!put_metadata(t, metadata, err)) return false;
     for (uint32_t k = 0; k < n; k++) {
         const struct tensor_spec *s = &specs[order[k]];
         unsigned long long start = l->offset[order[k]], end = start + l->bytes[order[k]];
@@ -103,7 +111,7 @@ static bool place_shard(struct shard_layout *l, const struct tensor_spec *specs,
         at += l->bytes[order[k]];
     }
     __attribute__((cleanup(cleanup_text))) struct text header = TEXT_INIT;
-    if (!safetensors_make_header(&header, specs, l, order, n, err)) return false;
+    if (!safetensors_make_header(&header, specs, l, order, n, NULL, err)) return false;
     l->header_bytes[shard] = header.size;
     l->shard_bytes[shard] = header.size + at;
     return true;

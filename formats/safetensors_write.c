@@ -32,7 +32,7 @@ static bool begin(struct shard_writer *w, struct error *err)
     if (!w->written || !order) return error_memory(err, n * sizeof *w->written);
     safetensors_order(l, w->shard, order);
     __attribute__((cleanup(cleanup_text))) struct text header = TEXT_INIT;
-    if (!safetensors_make_header(&header, w->specs, l, order, n, err)) return false;
+    if (!safetensors_make_header(&header, w->specs, l, order, n, NULL, err)) return false;
     return file_out_reserve(&w->file, l->shard_bytes[w->shard], err) && file_out_write_at(&w->file, 0, header.data, header.size, err);
 }
 

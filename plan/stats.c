@@ -68,9 +68,15 @@ static int by_name(const void *a, const void *b)
     return c ? c : x->kind < y->kind ? -1 : x->kind > y->kind;
 }
 
+static int by_container(const void *a, const void *b)
+{
+    return strcmp(((const struct expert_tokens *)a)->container, ((const struct expert_tokens *)b)->container);
+}
+
 bool stats_seal(struct stats *s, struct error *err)
 {
-    qsort(s->stats, s->n_stats, sizeof *s->stats, by_name);
+    if (s->n_stats) qsort(s->stats, s->n_stats, sizeof *s->stats, by_name);
+    if (s->n_experts) qsort(s->experts, s->n_experts, sizeof *s->experts, by_container);
     for (uint32_t i = 1; i < s->n_stats; i++)
         if (by_name(&s->stats[i - 1], &s->stats[i]) == 0)
             return error_set(err, ERR_FORMAT, "statistic '%.256s.%s' is there twice", s->stats[i].module, kind_suffix[s->stats[i].kind]);

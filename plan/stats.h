@@ -19,7 +19,7 @@ struct stats {
     uint64_t n_texts, n_tokens;
     struct statistic *stats;                    /* sorted by module, then kind */
     uint32_t n_stats;
-    struct expert_tokens *experts;         /* in model order */
+    struct expert_tokens *experts;         /* sorted by container */
     uint32_t n_experts;
     struct digest digest;                  /* of everything above, in canonical form */
     struct arena *arena;
