@@ -160,6 +160,20 @@ static void test_zero_tensor(void **state)
     for (int i = 0; i < 16; i++) assert_int_equal(slow_to_bits(back[i]), 0);
 }
 
+/* bf16 maxima under the input scales of bf16 maxima: exact quotients are often ties of E4M3, and a reciprocal would miss them. */
+static void test_input_scale_ties(void **state)
+{
+    (void)state;
+    for (unsigned hs = 0x3F80; hs < 0x4000; hs++)
+        for (unsigned ha = hs; ha > hs - 4 * 128; ha--) {
+            float x[16] = {0}, out[16], want[16], s = nvfp4_tensor_scale(bf16_decode((uint16_t)hs));
+            x[0] = bf16_decode((uint16_t)ha), x[1] = x[0] / 3;
+            slow_nvfp4_input(x, s, want);
+            nvfp4_input_block(x, s, out);
+            if (memcmp(out, want, sizeof out) != 0) fail_msg("input scale %a, maximum %a: %a, expected %a", (double)s, (double)x[0], (double)out[0], (double)want[0]);
+        }
+}
+
 /* Blocks of several characters. */
 static void draw(float w[16], int kind, uint64_t *seed)
 {
@@ -219,9 +233,12 @@ static void test_orders_differ(void **state)
     for (unsigned hg = 0x3D80; hg < 0x3E00; hg++)
         for (unsigned ha = hg; ha > hg - 5 * 128; ha--, n++) {
             float g = bf16_decode((uint16_t)hg), a = bf16_decode((uint16_t)ha), s2 = nvfp4_tensor_scale(g);
-            int d = nvfp4_scale_dynamic(a, s2) - nvfp4_scale_static(a, g, 448);
-            differ += d != 0;
-            if (d < -1 || d > 1) fail_msg("g %a, maximum %a: scales %d codes apart", (double)g, (double)a, d);
+            uint8_t dynamic = nvfp4_scale_dynamic(a, s2), fixed = nvfp4_scale_static(a, g, 448);
+            uint8_t want = slow_scale(slow_div(a, slow_mul(6, s2)));
+            if (dynamic != want) fail_msg("g %a, maximum %a: dynamic %02x, expected %02x", (double)g, (double)a, dynamic, want);
+            want = slow_scale(slow_div(slow_mul(slow_div(a, 6), 448), slow_div(g, 6)));
+            if (fixed != want) fail_msg("g %a, maximum %a: static %02x, expected %02x", (double)g, (double)a, fixed, want);
+            differ += dynamic != fixed;
         }
     print_message("# %d of %d block scales differ between the dynamic and the static order\n", differ, n);
     assert_true(differ * 2000 > n && differ * 200 < n);
@@ -235,7 +252,7 @@ static void test_input_cases(void **state)
     x[2] = -0.0f;
     nvfp4_input_block(x, 1.0f, y);
     for (int i = 0; i < 16; i++) assert_int_equal(slow_to_bits(y[i]), 0);
-    fill_block(x, 0x1p-10f * 5.9f);                                 /* amax / 6 just below 2^-10: the scale rounds to zero */
+    fill_block(x, 0x1p-10f * -5.9f);                                /* amax / 6 just below 2^-10: the scale rounds to zero, all to +0 */
     nvfp4_input_block(x, 1.0f, y);
     for (int i = 0; i < 16; i++) assert_int_equal(slow_to_bits(y[i]), 0);
     fill_block(x, 0x1p-10f * 6.1f);                                 /* just above: scale 2^-9, elements 3.05 of it */
@@ -261,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_published_vectors), cmocka_unit_test(test_published_errors), cmocka_unit_test(test_published_mxfp8),
         cmocka_unit_test(test_packing_order), cmocka_unit_test(test_degenerate_blocks), cmocka_unit_test(test_zero_tensor),
         cmocka_unit_test(test_random_blocks), cmocka_unit_test(test_orders_differ), cmocka_unit_test(test_input_cases),
+        cmocka_unit_test(test_input_scale_ties),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,9 +7,9 @@
 #include "numeric/nvfp4_sweep.h"
 
 /* All errors first, then the choice from the far end: the last of the smallest seen downwards is the first upwards. */
-static int slow_choice(const float w[16], float g, float m, float *amax)
+static int slow_choice(const float w[16], float g, float m, float error[127], float *amax)
 {
-    float error[127], amaxes[127];
+    float amaxes[127];
     for (int c = 1; c <= 126; c++) {
         amaxes[c] = slow_mul(g, slow_div((float)slow_e4m3.value[c], m));
         float e = slow_div(amaxes[c], 6);
@@ -49,12 +49,16 @@ static void test_against_second_implementation(void **state)
     uint64_t seed = 21;
     unsigned seen[127] = {0};
     for (int n = 0; n < 6000; n++) {
-        float w[16], want, g = 1, m = n % 4 == 3 ? 256 : 448;
+        float w[16], error[127], want, g = 1, m = n % 4 == 3 ? 256 : 448;
         draw(w, n % 5, n % 7 == 0 ? 1e-3f : n % 7 == 1 ? 1e-22f : 0.2f, &seed);
         if (n % 11 == 0) g = 37.5f;
         if (n % 11 == 1) g = slow_amax(w);
         if (n % 11 == 2) g = 1e-38f;
-        seen[slow_choice(w, g, m, &want)]++;
+        seen[slow_choice(w, g, m, error, &want)]++;
+        for (unsigned c = 1; c <= NVFP4_CANDIDATES; c++) {          /* every error to the last bit: it decides ties */
+            float e = nvfp4_block_error(w, nvfp4_candidate_scale(nvfp4_candidate_amax((uint8_t)c, g, m)));
+            if (slow_to_bits(e) != slow_to_bits(error[c])) fail_msg("block %d, candidate %u: error %a, expected %a", n, c, (double)e, (double)error[c]);
+        }
         float got = nvfp4_sweep_block(w, g, m);
         if (slow_to_bits(got) != slow_to_bits(want)) fail_msg("block %d: maximum %a, expected %a", n, (double)got, (double)want);
     }
