@@ -1,6 +1,7 @@
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
 #include "cli/commands.h"
+#include "formats/checkpoint.h"
 #include "pack/profile.h"
 #include "plan/recipe.h"
 

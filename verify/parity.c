@@ -39,7 +39,7 @@ static void noise_item(void *ctx, uint64_t row, uint32_t worker)
 
 static double decibel(double signal, double noise)
 {
-    return noise > 0 ? 10 * log10(signal / noise) : INFINITY;
+    return noise > 0 ? 10 * log10(signal / noise) : (double)INFINITY;
 }
 
 static bool layer_sqnr(const struct pair *p, double *out, struct error *err)
@@ -195,8 +195,8 @@ static bool summarize(const struct pair *p, struct parity *out, struct error *er
     out->top1 = clustered(top_sum, c);
     out->kl_p99 = kl[(n - 1) * 99 / 100];
     out->kl_max = kl[n - 1];
-    out->ppl_original = n_next ? exp(nll_a / (double)n_next) : NAN;
-    out->ppl_quantized = n_next ? exp(nll_b / (double)n_next) : NAN;
+    out->ppl_original = n_next ? exp(nll_a / (double)n_next) : (double)NAN;
+    out->ppl_quantized = n_next ? exp(nll_b / (double)n_next) : (double)NAN;
     out->logit_sqnr_db = decibel(signal, noise);
     return true;
 }
