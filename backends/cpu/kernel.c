@@ -14,7 +14,8 @@ const struct kernel kernels[] = {
 
 static const char *const op_names[] = {
     [OP_WIDEN] = "widen", [OP_AMAX] = "amax",
-    [OP_ENCODE_NVFP4] = "encode_nvfp4", [OP_ENCODE_NVFP4_STATIC] = "encode_nvfp4_static", [OP_SWEEP_NVFP4] = "sweep_nvfp4",
+    [OP_ENCODE_NVFP4] = "encode_nvfp4", [OP_ENCODE_NVFP4_STATIC] = "encode_nvfp4_static",
+    [OP_SWEEP_NVFP4] = "sweep_nvfp4",
     [OP_ENCODE_FP8] = "encode_fp8", [OP_DECODE_NVFP4] = "decode_nvfp4", [OP_DECODE_FP8] = "decode_fp8",
     [OP_INPUT_NVFP4] = "input_nvfp4", [OP_INPUT_FP8] = "input_fp8",
 };
@@ -45,9 +46,10 @@ static uint64_t isa_of_cpu(void)
     uint64_t isa = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) isa |= ISA_AVX2;
-    if (isa && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+        isa |= ISA_AVX2;
+    if (isa && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
         isa |= ISA_AVX512;
 #endif
     return isa;

@@ -1,9 +1,9 @@
-/* Our conversions against the host functions of NVIDIA's own headers (cuda_fp8, cuda_fp4, cuda_fp16, cuda_bf16): all codes, all
- * 65,536 bf16 and f16 inputs, and 2 * 10^7 fp32 patterns. These headers emulate the hardware instructions, so agreement here says
- * that a device path with cvt instructions may give the same bytes.
+/* Our conversions against the host functions of NVIDIA's own headers (cuda_fp8, cuda_fp4, cuda_fp16, cuda_bf16): all
+ * codes, all 65,536 bf16 and f16 inputs, and 2 * 10^7 fp32 patterns. These headers emulate the hardware instructions,
+ * so agreement here says that a device path with cvt instructions may give the same bytes.
  *
- * Documented exceptions (docs/numerics.md): which NaN a decoder gives (any NaN is accepted for a NaN), and the sign of -0 in
- * nvfp4_code, which is 0 where the conversion gives 8. */
+ * Documented exceptions (docs/numerics.md): which NaN a decoder gives (any NaN is accepted for a NaN), and the sign of
+ * -0 in nvfp4_code, which is 0 where the conversion gives 8. */
 #include "numeric/e2m1.h"
 #include "numeric/e4m3.h"
 #include "numeric/e5m2.h"
@@ -28,7 +28,8 @@ static void check_code(const char *what, uint32_t x, unsigned got, unsigned want
 static void check_value(const char *what, unsigned code, float got, float want)
 {
     bool same = f32_bits(got) == f32_bits(want) || (f32_is_nan(got) && f32_is_nan(want));
-    if (!same && failures++ < 20) printf("FAIL %s code %#x: %08x, CUDA gives %08x\n", what, code, f32_bits(got), f32_bits(want));
+    if (!same && failures++ < 20)
+        printf("FAIL %s code %#x: %08x, CUDA gives %08x\n", what, code, f32_bits(got), f32_bits(want));
 }
 
 static float half_value(__half_raw h)
@@ -65,10 +66,11 @@ static void check_decoders(void)
         check_value("f16", c, f16_decode((uint16_t)c), half_value(h));
         check_value("bf16", c, bf16_decode((uint16_t)c), bf16_value(b));
         if (c > 255) continue;
-        check_value("e4m3", c, e4m3_decode((uint8_t)c), half_value(__nv_cvt_fp8_to_halfraw((__nv_fp8_storage_t)c, __NV_E4M3)));
-        check_value("e5m2", c, e5m2_decode((uint8_t)c), half_value(__nv_cvt_fp8_to_halfraw((__nv_fp8_storage_t)c, __NV_E5M2)));
+        check_value("e4m3", c, e4m3_decode((uint8_t)c), half_value(__nv_cvt_fp8_to_halfraw((uint8_t)c, __NV_E4M3)));
+        check_value("e5m2", c, e5m2_decode((uint8_t)c), half_value(__nv_cvt_fp8_to_halfraw((uint8_t)c, __NV_E5M2)));
         check_value("e8m0", c, e8m0_decode((uint8_t)c), bf16_value(__nv_cvt_e8m0_to_bf16raw((__nv_fp8_storage_t)c)));
-        if (c < 16) check_value("e2m1", c, e2m1_decode((uint8_t)c), half_value(__nv_cvt_fp4_to_halfraw((__nv_fp4_storage_t)c, __NV_E2M1)));
+        if (c < 16)
+            check_value("e2m1", c, e2m1_decode((uint8_t)c), half_value(__nv_cvt_fp4_to_halfraw((uint8_t)c, __NV_E2M1)));
     }
 }
 
@@ -104,6 +106,7 @@ int main()
         check_encoders(u);
     }
     if (failures) printf("FAIL %d differences from CUDA's host conversions\n", failures);
-    else printf("ok conversions agree with CUDA's host functions: all codes, all bf16 and f16, %llu fp32 patterns\n", (unsigned long long)n);
+    else printf("ok conversions agree with CUDA's host functions: all codes, all bf16 and f16, %llu fp32 patterns\n",
+                (unsigned long long)n);
     return failures != 0;
 }
