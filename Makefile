@@ -107,6 +107,18 @@ test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every encoder, against a second implementation
 	@$<
 
+# NVIDIA's compiler and headers, from its own wheels, into .cuda/: for checks on machines without a GPU or a toolkit.
+CUDA_WHEELS := nvidia-cuda-nvcc==13.5.37 nvidia-cuda-crt==13.5.37 nvidia-nvvm==13.5.37 nvidia-cuda-cccl==13.3.5.0.6 \
+               nvidia-cuda-runtime==13.5.37
+cuda-deps: .cuda/.done  ## installs a CUDA compiler for check-cuda-host into .cuda/ (370 MB)
+
+.cuda/.done: Makefile
+	@echo '  installing: $(CUDA_WHEELS)'
+	@rm -rf .cuda && python3 -m venv .cuda && .cuda/bin/pip install -q --disable-pip-version-check $(CUDA_WHEELS) && touch $@
+
+check-cuda-host:  ## numeric/ as CUDA code, and against CUDA's own conversions (needs make cuda-deps)
+	@sh tests/numeric/check_cuda_host.sh $(B)/cuda-host
+
 check: test check-numeric check-cuda-host  ## everything: the suite, the long number sweeps, agreement with CUDA
 
 lint:  ## include rules, headers alone, file shapes
