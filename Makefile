@@ -22,6 +22,7 @@ CLI_OBJ  := $(filter-out $(B)/cli/main.o,$(CLI_SRC:%.c=$(B)/%.o))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 KERNELS  := $(patsubst tests/kernels/%.c,$(B)/tests/kernels/%,$(sort $(wildcard tests/kernels/test_*.c)))
 FUZZ     := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+INTEROP  := $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(sort $(wildcard tests/interop/*.c)))
 BENCH    := $(patsubst bench/%.c,$(B)/bench/%,$(sort $(wildcard bench/*.c)))
 
 PACKAGES := jansson yaml-0.1 libcrypto libpcre2-8 libarchive
@@ -48,7 +49,7 @@ isa_flags   = $(foreach s,avx2 avx512,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test check lint asan fuzz bench deps help clean install
+.PHONY: all demo test check check-interop lint asan fuzz bench deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -97,10 +98,14 @@ $(B)/bench/%: $(B)/bench/%.o $(B)/libingot.a
 
 .PRECIOUS: $(B)/tests/unit/%.o $(B)/tests/kernels/%.o $(B)/tests/fuzz/%.o $(B)/bench/%.o $(B)/embedded.c
 
-test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(BENCH)
+test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(INTEROP) $(BENCH)
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)
+
+check-interop: $(BIN) $(INTEROP)  ## the checks by other programs, which are installed where they are missing
+	@sh tests/interop/tools.sh
+	@INTEROP_REQUIRED=1 sh tests/run.sh $(BIN) $(B) interop/
 
 lint:  ## include rules, headers alone, file shapes
 	@sh tests/lint/lint.sh
