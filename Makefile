@@ -16,13 +16,13 @@ BIN     := $(if $(SAN),$(B)/ingot,build/ingot)
 SRC_DIRS := core formats models plan backends backends/cpu engine convert calibrate quantize pack verify
 LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS))))
 CLI_SRC  := $(sort $(wildcard cli/*.c))
-DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml))
+DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml verify/*.yaml))
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/embedded.o
 CLI_OBJ  := $(filter-out $(B)/cli/main.o,$(CLI_SRC:%.c=$(B)/%.o))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 KERNELS  := $(patsubst tests/kernels/%.c,$(B)/tests/kernels/%,$(sort $(wildcard tests/kernels/test_*.c)))
 FUZZ     := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-INTEROP  := $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(sort $(wildcard tests/interop/*.c)))
+TOOLS    := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(sort $(wildcard tests/tools/*.c)))
 BENCH    := $(patsubst bench/%.c,$(B)/bench/%,$(sort $(wildcard bench/*.c)))
 
 PACKAGES := jansson yaml-0.1 libcrypto libpcre2-8 libarchive
@@ -49,7 +49,7 @@ isa_flags   = $(foreach s,avx2 avx512,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test check check-interop lint asan fuzz bench deps help clean install
+.PHONY: all demo test check check-interop check-numeric check-cuda-host cuda-deps lint asan fuzz bench deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -96,16 +96,22 @@ $(B)/bench/%: $(B)/bench/%.o $(B)/libingot.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
-.PRECIOUS: $(B)/tests/unit/%.o $(B)/tests/kernels/%.o $(B)/tests/fuzz/%.o $(B)/bench/%.o $(B)/embedded.c
+.SECONDARY:
 
-test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(INTEROP) $(BENCH)
+test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(TOOLS) $(BENCH)
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)
 
-check-interop: $(BIN) $(INTEROP)  ## the checks by other programs, which are installed where they are missing
+check-interop: $(BIN) $(TOOLS)  ## the checks by other programs, which are installed where they are missing
 	@sh tests/interop/tools.sh
 	@INTEROP_REQUIRED=1 sh tests/run.sh $(BIN) $(B) interop/
+
+# Apart from the suite because it takes minutes; tests/numeric/ also holds what compares numeric/ with CUDA's own headers.
+check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every encoder, against a second implementation
+	@$<
+
+check: test check-numeric check-cuda-host  ## everything: the suite, the long number sweeps, agreement with CUDA
 
 lint:  ## include rules, headers alone, file shapes
 	@sh tests/lint/lint.sh

@@ -23,7 +23,7 @@ static inline void cleanup_fd(int *fd)
     if (*fd >= 0) close(*fd);
 }
 
-static inline void cleanup_stream(FILE **f)
+static inline void cleanup_stdio(FILE **f)
 {
     if (*f) fclose(*f);
 }

@@ -6,15 +6,25 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 
 #define HASH_CHUNK_BYTES ((size_t)1 << 20)
 
 struct sha256 { EVP_MD_CTX *ctx; bool failed; };
 
-/* Fetched once: a fetch per hash costs more than hashing a small tensor. */
+static const EVP_MD *algorithm;
+static pthread_once_t algorithm_once = PTHREAD_ONCE_INIT;
+
+static void fetch_algorithm(void)
+{
+    algorithm = EVP_MD_fetch(NULL, "SHA2-256", NULL);
+}
+
+/* Fetched once and kept: a fetch per hash (what EVP_sha256() means inside) costs more than hashing a small tensor. */
 static const EVP_MD *sha256_algorithm(void)
 {
-    return EVP_sha256();
+    pthread_once(&algorithm_once, fetch_algorithm);
+    return algorithm;
 }
 
 bool sha256_open(struct sha256 **out, struct error *err)
@@ -26,7 +36,7 @@ bool sha256_open(struct sha256 **out, struct error *err)
         free(h);
         return error_memory(err, sizeof *h);
     }
-    h->failed = EVP_DigestInit_ex(h->ctx, sha256_algorithm(), NULL) != 1;
+    h->failed = !sha256_algorithm() || EVP_DigestInit_ex(h->ctx, sha256_algorithm(), NULL) != 1;
     *out = h;
     return true;
 }
@@ -48,8 +58,8 @@ bool sha256_close(struct sha256 *h, struct digest *out, struct error *err)
 bool sha256_of(struct bytes data, struct digest *out, struct error *err)
 {
     unsigned n = 0;
-    if (EVP_Digest(data.data ? (const void *)data.data : "", data.size, out->bytes, &n, sha256_algorithm(), NULL) == 1 &&
-        n == DIGEST_BYTES)
+    const void *bytes = data.data ? (const void *)data.data : "";
+    if (sha256_algorithm() && EVP_Digest(bytes, data.size, out->bytes, &n, sha256_algorithm(), NULL) == 1 && n == DIGEST_BYTES)
         return true;
     return error_set(err, ERR_INTERNAL, "SHA-256 failed in the crypto library");
 }

@@ -37,8 +37,9 @@ static int give_passphrase(char *buf, int size, int writing, void *ctx)
     return (int)n;
 }
 
-/* Only P-256, with a public point that is on the curve. Takes ownership of pkey. */
-static bool accept_key(EVP_PKEY *pkey, const char *path, struct key **out, struct error *err)
+/* Only P-256, with a public point that is on the curve and, in a private key, belongs to the private number (a file may
+ * hold both). Takes ownership of pkey. */
+static bool accept_key(EVP_PKEY *pkey, bool is_private, const char *path, struct key **out, struct error *err)
 {
     char group[64] = "";
     bool right = EVP_PKEY_is_a(pkey, "EC") == 1 &&
@@ -47,15 +48,15 @@ static bool accept_key(EVP_PKEY *pkey, const char *path, struct key **out, struc
     bool sound = false;
     if (right) {
         EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
-        sound = ctx && EVP_PKEY_public_check(ctx) == 1;
+        sound = ctx && EVP_PKEY_public_check(ctx) == 1 && (!is_private || EVP_PKEY_pairwise_check(ctx) == 1);
         EVP_PKEY_CTX_free(ctx);
     }
     struct key *k = sound ? calloc(1, sizeof *k) : NULL;
     if (!k) EVP_PKEY_free(pkey);
     ERR_clear_error();
-    if (!right) return error_set(err, ERR_UNSUPPORTED, "key '%.512s': expected an ECDSA P-256 key, found %s %s", path,
-                                 group[0] ? "curve" : "another kind of key", group);
-    if (!sound) return error_set(err, ERR_FORMAT, "key '%.512s': the public point is not on the curve", path);
+    if (!right) return error_set(err, ERR_UNSUPPORTED, "key '%.512s': expected an ECDSA P-256 key, found %s%s", path,
+                                 group[0] ? "curve " : "another kind of key", group);
+    if (!sound) return error_set(err, ERR_FORMAT, "key '%.512s': the public point does not belong to it", path);
     if (!k) return error_memory(err, sizeof *k);
     k->pkey = pkey;
     *out = k;
@@ -99,7 +100,7 @@ bool key_load_private(const char *path, const char *passphrase, struct key **out
                          passphrase ? "the passphrase does not open it" : "set INGOT_KEY_PASSPHRASE");
     }
     if (!pkey) return library_error(err, ERR_FORMAT, "not a private key in PEM form") || error_wrap(err, "'%.512s'", path);
-    return accept_key(pkey, path, out, err);
+    return accept_key(pkey, true, path, out, err);
 }
 
 bool key_load_public(const char *path, struct key **out, struct error *err)
@@ -111,7 +112,7 @@ bool key_load_public(const char *path, struct key **out, struct error *err)
     EVP_PKEY *pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
     BIO_free(bio);
     if (!pkey) return library_error(err, ERR_FORMAT, "not a public key in PEM form") || error_wrap(err, "'%.512s'", path);
-    return accept_key(pkey, path, out, err);
+    return accept_key(pkey, false, path, out, err);
 }
 
 static bool bio_save(BIO *bio, const char *path, unsigned mode, struct error *err)
@@ -139,7 +140,8 @@ bool key_generate(const char *private_path, const char *public_path, const char 
              PEM_write_bio_PUBKEY(pub, pkey) == 1;
     }
     if (!ok) library_error(err, ERR_INTERNAL, "cannot make a key");
-    else ok = bio_save(priv, private_path, 0600, err) && bio_save(pub, public_path, 0666, err);
+    else if (!bio_save(priv, private_path, 0600, err)) ok = false;
+    else if (!(ok = bio_save(pub, public_path, 0666, err))) unlink(private_path);   /* both or neither */
     BIO_free(priv);
     BIO_free(pub);
     EVP_PKEY_free(pkey);

@@ -21,7 +21,7 @@ bool dir_make_parents(const char *path, struct error *err)
 {
     CLEANUP(free) char *copy = strdup(path);
     if (!copy) return error_memory(err, strlen(path));
-    for (char *p = copy + 1; *p; p++) {
+    for (char *p = *copy ? copy + 1 : copy; *p; p++) {
         if (*p != '/') continue;
         *p = '\0';
         if (mkdir(copy, 0777) != 0 && errno != EEXIST) return error_set_errno(err, "cannot make folder '%.512s'", copy);
@@ -64,13 +64,13 @@ bool dir_empty(int dirfd, const char *name, struct error *err)
 
 bool dir_space(const char *path, uint64_t *out, struct error *err)
 {
-    CLEANUP(free) char *p = strdup(path);
+    CLEANUP(free) char *p = strdup(*path ? path : ".");
     if (!p) return error_memory(err, strlen(path));
     struct statvfs v;
     while (statvfs(p, &v) != 0) {
         char *slash = strrchr(p, '/');
         if (errno != ENOENT || (!slash && strcmp(p, ".") == 0)) return error_set_errno(err, "cannot examine '%.512s'", path);
-        if (!slash) strcpy(p, *p ? "." : "");
+        if (!slash) strcpy(p, ".");
         else if (slash == p) p[1] = '\0';
         else *slash = '\0';
     }

@@ -102,8 +102,11 @@ bool error_set_errno(struct error *err, const char *fmt, ...)
     vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
     size_t used = strlen(raw);
-    char reason[128];
-    if (strerror_r(saved, reason, sizeof reason) != 0) snprintf(reason, sizeof reason, "error %d", saved);
+    char buffer[128];
+    const char *reason = strerror_r(saved, buffer, sizeof buffer);   /* GNU: the text, in the buffer or not */
+    /* A long name must not push the reason out. */
+    size_t most = sizeof raw - strlen(reason) - sizeof ": ";
+    if (used > most) used = most;
     snprintf(raw + used, sizeof raw - used, ": %s", reason);
     err->code = saved == ENOMEM ? ERR_MEMORY : ERR_IO;
     err->os_errno = saved;

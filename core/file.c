@@ -77,23 +77,46 @@ static char *temporary_name(const char *name)
     return t;
 }
 
-/* Opens and locks the temporary; loops because a finished rename by another process may pull the name from under us. */
+/* Opens the temporary of another run, dead or alive: a lock that is taken means alive. One that is dead is removed, not
+ * reused: it has the mode and perhaps the second name of another time. *gone: there is none any more. */
+static bool clear_temporary(struct file_out *f, struct error *err)
+{
+    CLEANUP(fd) int old = openat(f->dirfd, f->temporary, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (old < 0 && errno == ENOENT) return true;
+    if (old < 0 && errno != ELOOP && errno != ENXIO) return error_set_errno(err, "cannot open the leftover '%.512s'", f->temporary);
+    if (old >= 0 && flock(old, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK) return error_set_errno(err, "cannot lock '%.512s'", f->temporary);
+        return error_set(err, ERR_IO, "another process is writing '%.512s'", f->name);
+    }
+    struct stat ours, named;
+    if (old >= 0 && (fstat(old, &ours) != 0 || fstatat(f->dirfd, f->temporary, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+                     ours.st_ino != named.st_ino || ours.st_dev != named.st_dev))
+        return true;                   /* renamed or replaced meanwhile: look again */
+    if (unlinkat(f->dirfd, f->temporary, 0) == 0 || errno == ENOENT) return true;
+    return error_set_errno(err, "cannot remove the leftover '%.512s'", f->temporary);
+}
+
+/* Creates and locks the temporary. Between the two calls another process may take it for a dead one: then it has the
+ * lock, or the name no longer leads to our file, and we begin again. */
 static bool open_temporary(struct file_out *f, unsigned mode, struct error *err)
 {
     for (;;) {
-        f->fd = openat(f->dirfd, f->temporary, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode);
-        if (f->fd < 0) return error_set_errno(err, "cannot create '%.512s'", f->temporary);
-        if (flock(f->fd, LOCK_EX | LOCK_NB) != 0)
-            return error_set(err, ERR_IO, "another process is writing '%.512s'", f->name);
+        f->fd = openat(f->dirfd, f->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+        if (f->fd < 0 && errno != EEXIST) return error_set_errno(err, "cannot create '%.512s'", f->temporary);
+        if (f->fd < 0) {
+            if (!clear_temporary(f, err)) return false;
+            continue;
+        }
+        bool locked = flock(f->fd, LOCK_EX | LOCK_NB) == 0;
+        if (!locked && errno != EWOULDBLOCK) return error_set_errno(err, "cannot lock '%.512s'", f->temporary);
         struct stat ours, named;
         if (fstat(f->fd, &ours) != 0) return error_set_errno(err, "cannot examine '%.512s'", f->temporary);
-        if (fstatat(f->dirfd, f->temporary, &named, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_ino == named.st_ino &&
+        if (locked && fstatat(f->dirfd, f->temporary, &named, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_ino == named.st_ino &&
             ours.st_dev == named.st_dev)
-            break;
+            return true;
         close(f->fd);
         f->fd = -1;
     }
-    return ftruncate(f->fd, 0) == 0 ? true : error_set_errno(err, "cannot empty '%.512s'", f->temporary);
 }
 
 bool file_out_open(struct file_out *f, const char *path, unsigned mode, struct error *err)
@@ -123,7 +146,8 @@ bool file_out_write_at(struct file_out *f, uint64_t offset, const void *data, si
         size_t want = n - done < WRITE_CHUNK_BYTES ? n - done : WRITE_CHUNK_BYTES;
         ssize_t k = pwrite(f->fd, p + done, want, (off_t)(offset + done));
         if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return error_set_errno(err, "cannot write '%.512s'", f->name);
+        if (k == 0) errno = ENOSPC;   /* no device we know does it; looping on it would never end */
+        if (k <= 0) return error_set_errno(err, "cannot write '%.512s'", f->name);
         done += (size_t)k;
     }
     if (offset + n > f->size) f->size = offset + n;
@@ -133,6 +157,21 @@ bool file_out_write_at(struct file_out *f, uint64_t offset, const void *data, si
 bool file_out_write(struct file_out *f, const void *data, size_t n, struct error *err)
 {
     return file_out_write_at(f, f->size, data, n, err);
+}
+
+bool file_out_reserve(struct file_out *f, uint64_t size, struct error *err)
+{
+    if (size > INT64_MAX)
+        return error_set(err, ERR_FORMAT, "'%.512s' would have %llu bytes, too many for any file", f->name,
+                         (unsigned long long)size);
+    /* fallocate itself, not posix_fallocate: where a file system has none, that one writes every block. */
+    int rc;
+    while ((rc = size ? fallocate(f->fd, 0, 0, (off_t)size) : 0) != 0 && errno == EINTR) {}
+    if (rc != 0 && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+        return error_set_errno(err, "cannot reserve %llu bytes for '%.512s'", (unsigned long long)size, f->name);
+    if (ftruncate(f->fd, (off_t)size) != 0) return error_set_errno(err, "cannot set the size of '%.512s'", f->name);
+    f->size = size;
+    return true;
 }
 
 bool file_out_commit(struct file_out *f, struct error *err)

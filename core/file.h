@@ -48,6 +48,9 @@ struct file_out { int fd; int dirfd; char *name; char *temporary; uint64_t size;
 MUST_CHECK bool file_out_open(struct file_out *f, const char *path, unsigned mode, struct error *err);
 MUST_CHECK bool file_out_write(struct file_out *f, const void *data, size_t n, struct error *err);                       /* at the end */
 MUST_CHECK bool file_out_write_at(struct file_out *f, uint64_t offset, const void *data, size_t n, struct error *err);
+/* Makes the file `size` bytes long and takes the disk space now, where the file system can. Writes within it may then
+ * come from several threads. */
+MUST_CHECK bool file_out_reserve(struct file_out *f, uint64_t size, struct error *err);
 MUST_CHECK bool file_out_commit(struct file_out *f, struct error *err);
 void file_out_abort(struct file_out *f);                       /* fine after commit, and on FILE_OUT_INIT */
 

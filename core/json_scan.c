@@ -278,10 +278,15 @@ bool json_token_u64(struct bytes raw, uint64_t *out)
 
 bool json_token_is(struct bytes raw, const char *name)
 {
-    size_t n = strlen(name);
-    if (!memchr(raw.data, '\\', raw.size)) return raw.size == n && memcmp(raw.data, name, n) == 0;
-    char decoded[256];
-    if (raw.size >= sizeof decoded) return false;
-    size_t size = json_unescape(raw, decoded);
-    return size == n && memcmp(decoded, name, n) == 0;
+    size_t n = strlen(name), at = 0;
+    if (raw.size < n) return false;               /* an escape is longer than what it stands for */
+    for (size_t i = 0; i < raw.size;) {
+        size_t step = raw.data[i] == '\\' ? escape_size(raw.data + i, raw.size - i) : 1;
+        char piece[5];
+        size_t k = json_unescape(bytes_of(raw.data + i, step), piece);
+        if (k > n - at || memcmp(name + at, piece, k) != 0) return false;
+        at += k;
+        i += step;
+    }
+    return at == n;
 }

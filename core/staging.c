@@ -102,7 +102,8 @@ static bool lock_partial(struct staging *s, struct error *err)
         s->dir = openat(s->parent, s->partial, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (s->dir < 0) return error_set_errno(err, "cannot open folder '%s'", s->path);
         if (flock(s->dir, LOCK_EX | LOCK_NB) != 0)
-            return error_set(err, ERR_IO, "another process is making '%s'", s->name);
+            return errno == EWOULDBLOCK ? error_set(err, ERR_IO, "another process is making '%s'", s->name)
+                                        : error_set_errno(err, "cannot lock '%s'", s->path);
         struct stat ours, named;
         if (fstat(s->dir, &ours) != 0) return error_set_errno(err, "cannot examine '%s'", s->path);
         if (fstatat(s->parent, s->partial, &named, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_ino == named.st_ino) return true;
@@ -135,6 +136,7 @@ static bool exists(const struct staging *s)
 static bool open_all(struct staging *s, const char *final_path, const char *key, struct error *err)
 {
     CLEANUP(free) char *folder = NULL;
+    if (strchr(key, '\n')) return error_set(err, ERR_INTERNAL, "the key of '%.256s' has more than one line", final_path);
     if (!path_split(final_path, &folder, &s->name, err)) return false;
     size_t n = strlen(s->name) + sizeof "..ingot-partial";
     s->partial = malloc(n);
@@ -182,6 +184,9 @@ const char *staging_recorded(const struct staging *s, const char *name)
 
 bool staging_record(struct staging *s, const char *name, const char *value, struct error *err)
 {
+    /* A line of the journal is "name value": anything else would be read back as another record. */
+    if (!*name || strpbrk(name, " \n") || strchr(value, '\n'))
+        return error_set(err, ERR_INTERNAL, "the journal of '%.256s' cannot hold the record '%.256s'", s->name, name);
     size_t n = strlen(name) + strlen(value) + 3;
     CLEANUP(free) char *line = malloc(n);
     if (!line) return error_memory(err, n);
@@ -196,11 +201,25 @@ bool staging_record(struct staging *s, const char *name, const char *value, stru
     return remember(s, name, strlen(name), value, strlen(value), err);
 }
 
+/* For file systems without RENAME_EXCHANGE (NFS, some FUSE): the old folder steps aside under a hidden name. Between the
+ * two renames there is none under the final name, which a reader can notice; a half one there never is. */
+static bool swap_in_two_steps(struct staging *s, struct error *err)
+{
+    size_t n = strlen(s->name) + sizeof "..ingot-old";
+    CLEANUP(free) char *old = malloc(n);
+    if (!old) return error_memory(err, n);
+    snprintf(old, n, ".%s.ingot-old", s->name);
+    if (!dir_remove_tree(s->parent, old, err)) return false;
+    if (renameat(s->parent, s->name, s->parent, old) != 0 || renameat(s->parent, s->partial, s->parent, s->name) != 0)
+        return error_set_errno(err, "cannot replace '%s'", s->name);
+    return dir_sync(s->parent, s->name, err) && dir_remove_tree(s->parent, old, err);
+}
+
 /* Swaps the new folder in and removes the old one, which then carries the partial's name. */
 static bool swap_in(struct staging *s, struct error *err)
 {
     if (renameat2(s->parent, s->partial, s->parent, s->name, RENAME_EXCHANGE) != 0)
-        return error_set_errno(err, "cannot replace '%s'", s->name);
+        return errno == EINVAL ? swap_in_two_steps(s, err) : error_set_errno(err, "cannot replace '%s'", s->name);
     return dir_sync(s->parent, s->name, err) && dir_remove_tree(s->parent, s->partial, err);
 }
 
@@ -209,8 +228,9 @@ static bool commit(struct staging *s, struct error *err)
     if (unlinkat(s->dir, JOURNAL_NAME, 0) != 0) return error_set_errno(err, "cannot remove the journal of '%s'", s->name);
     if (!dir_sync(s->dir, s->partial, err)) return false;
     if (exists(s) && s->replace) return swap_in(s, err);
-    if (renameat2(s->parent, s->partial, s->parent, s->name, RENAME_NOREPLACE) != 0)
-        return error_set_errno(err, "cannot rename to '%s'", s->name);
+    int rc = renameat2(s->parent, s->partial, s->parent, s->name, RENAME_NOREPLACE);
+    if (rc != 0 && errno == EINVAL) rc = renameat(s->parent, s->partial, s->parent, s->name);   /* refuses a folder that is not empty */
+    if (rc != 0) return error_set_errno(err, "cannot rename to '%s'", s->name);
     return dir_sync(s->parent, s->name, err);
 }
 

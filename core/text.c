@@ -48,8 +48,9 @@ bool text_take(struct text *t, char **out, size_t *out_size, struct error *err)
 {
     text_put(t, "", 0);
     if (t->failed) {
+        error_memory(err, t->capacity);
         text_free(t);
-        return error_memory(err, t->capacity);
+        return false;
     }
     *out = t->data;
     if (out_size) *out_size = t->size;

@@ -92,6 +92,7 @@ static bool mapping_member(struct reader *r, json_t *map, yaml_event_t *ev, uint
 {
     if (ev->type != YAML_SCALAR_EVENT) return fail(r, ev->start_mark.line, "a key must be a plain word");
     const char *key = (const char *)ev->data.scalar.value;
+    if (ev->data.scalar.anchor || ev->data.scalar.tag) return fail(r, ev->start_mark.line, "anchors and tags are not supported");
     if (strlen(key) != ev->data.scalar.length) return fail(r, ev->start_mark.line, "a key holds a NUL byte");
     if (json_object_get(map, key)) {
         return error_set(r->err, ERR_FORMAT, "%s: line %zu: key '%.128s' is there twice", r->what, ev->start_mark.line + 1, key);
@@ -139,6 +140,7 @@ static json_t *value(struct reader *r, yaml_event_t *ev, uint32_t depth)
         return fail(r, line, "aliases are not supported"), NULL;
     case YAML_SCALAR_EVENT: {
         if (ev->data.scalar.anchor || ev->data.scalar.tag) return fail(r, line, "anchors and tags are not supported"), NULL;
+        if (memchr(ev->data.scalar.value, '\0', ev->data.scalar.length)) return fail(r, line, "a text holds a NUL byte"), NULL;
         json_t *v = scalar(ev);
         if (!v) fail(r, line, "not valid UTF-8 text");
         return v;
@@ -197,7 +199,7 @@ bool yaml_parse(struct bytes text, const char *what, struct yaml **out, struct e
         *out = y;
         return true;
     }
-    yaml_free(y);
+    yaml_close(y);
     if (local.code == ERR_NONE) error_memory(&local, 0);
     if (err) *err = local;
     return false;
@@ -215,7 +217,7 @@ uint32_t yaml_line(const struct yaml *y, const json_t *node)
     return 0;
 }
 
-void yaml_free(struct yaml *y)
+void yaml_close(struct yaml *y)
 {
     if (!y) return;
     json_decref(y->root);

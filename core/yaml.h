@@ -15,8 +15,8 @@ MUST_CHECK bool yaml_parse(struct bytes text, const char *what, struct yaml **ou
 const json_t *yaml_root(const struct yaml *y);                      /* borrowed */
 /* The line (from 1) where a mapping or sequence of this document begins; 0 when it is not one of its nodes. */
 uint32_t yaml_line(const struct yaml *y, const json_t *node);
-void yaml_free(struct yaml *y);                                     /* NULL is fine */
+void yaml_close(struct yaml *y);                                    /* NULL is fine */
 
-CLEANUP_DEFINE(yaml, struct yaml, yaml_free)
+CLEANUP_DEFINE(yaml, struct yaml, yaml_close)
 
 #endif

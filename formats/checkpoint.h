@@ -24,7 +24,8 @@ struct tensor_info {
 
 struct checkpoint;
 
-/* Reads headers only. Everything is checked that can be without reading tensor bytes: docs/formats.md lists the rules. */
+/* Reads headers only. Everything is checked that can be without reading tensor bytes: docs/formats.md lists the rules.
+ * ERR_UNSUPPORTED, naming the format, when the folder holds weights in one that no row of the list reads. */
 MUST_CHECK bool checkpoint_open(struct checkpoint **out, const struct folder *folder, struct error *err);   /* borrows the folder */
 void checkpoint_close(struct checkpoint *ck);                                      /* NULL is fine */
 CLEANUP_DEFINE(checkpoint, struct checkpoint, checkpoint_close)
@@ -35,11 +36,17 @@ uint32_t checkpoint_count(const struct checkpoint *ck);
 const struct tensor_info *checkpoint_tensor(const struct checkpoint *ck, uint32_t i);   /* in (file, offset) order */
 uint32_t checkpoint_find(const struct checkpoint *ck, const char *name);           /* NAME_NONE when absent */
 uint64_t checkpoint_bytes(const struct checkpoint *ck);                            /* sum over tensors */
+/* What is odd but published checkpoints do, one sentence each: no reason to refuse, worth telling. NULL past the end. */
+const char *checkpoint_remark(const struct checkpoint *ck, uint32_t i);
 /* n bytes of tensor i from byte `offset` of it; safe from several threads. */
 MUST_CHECK bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, void *dst, size_t n, struct error *err);
-/* The files that hold tensors, with the SHA-256 of each one's header: what a plan is made from. */
+/* The files that hold tensors, in the folder's order, with the SHA-256 of each one's header (of safetensors: the 8 length
+ * bytes and the text after them): what a plan is made from. */
 struct checkpoint_file { uint32_t member; struct digest header; };
 const struct checkpoint_file *checkpoint_files(const struct checkpoint *ck, uint32_t *n);
+
+/* A value that the files carry beside their tensors (safetensors' __metadata__), or NULL; of several files the first that has it. */
+const char *checkpoint_metadata(const struct checkpoint *ck, const char *key);
 
 /* One per file format. */
 struct checkpoint_format {
@@ -51,9 +58,16 @@ struct checkpoint_format {
 extern const struct checkpoint_format *const checkpoint_formats[];                 /* NULL-terminated; formats/checkpoint.c */
 extern const struct checkpoint_format checkpoint_safetensors;
 
-/* For formats: called by `open`. Names and infos are copied. */
+/* For formats: called by `open`, files in the folder's order. Names and infos are copied; n_elems and bytes are worked
+ * out here. */
 MUST_CHECK bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct error *err);
+MUST_CHECK bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, const char *value, size_t value_bytes, struct error *err);
 MUST_CHECK bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct digest *header, struct error *err);
+MUST_CHECK bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Puts the tensors from number `first` on into the order of their offsets. */
+MUST_CHECK bool checkpoint_sort(struct checkpoint *ck, uint32_t first, struct error *err);
+/* Makes checkpoint_find work; ERR_FORMAT when a name is there twice. Called again by checkpoint_open, at no cost. */
+MUST_CHECK bool checkpoint_index(struct checkpoint *ck, struct error *err);
 
 /* ---- writing ---- */
 
@@ -78,17 +92,19 @@ struct shard_layout {
     uint64_t *header_bytes;        /* [n_shards] the 8 length bytes and the header */
     uint32_t *first;               /* [n_shards + 1] first tensor of each shard */
 };
+/* ERR_FORMAT for a name that is there twice or not UTF-8; ERR_UNSUPPORTED when a header would exceed the format's limit. */
 MUST_CHECK bool shard_layout_make(struct shard_layout *out, const struct tensor_spec *specs, uint32_t n, uint64_t shard_bytes,
                                   struct error *err);
 void shard_layout_free(struct shard_layout *l);
 void shard_name(char out[64], uint32_t shard, uint32_t n_shards);      /* "model.safetensors" when there is one */
 
-/* Writes one shard: open, then bytes of its tensors at any offset in any order, then commit. */
+/* Writes one shard: open, then bytes of its tensors at any offset in any order, from several threads if wanted, then
+ * commit. Borrows specs and layout until then. The file appears under its name with the commit. */
 struct shard_writer;
 MUST_CHECK bool shard_writer_open(struct shard_writer **out, const char *folder, const struct tensor_spec *specs,
                                   const struct shard_layout *l, uint32_t shard, struct error *err);
 MUST_CHECK bool shard_writer_write(struct shard_writer *w, uint32_t tensor, uint64_t offset, const void *data, size_t n, struct error *err);
-/* Fails (ERR_INTERNAL) when fewer or more bytes were written than the shard holds. Frees w. */
+/* Fails (ERR_INTERNAL, naming the tensor) when fewer or more bytes were written than a tensor holds. Frees w. */
 MUST_CHECK bool shard_writer_commit(struct shard_writer *w, struct error *err);
 void shard_writer_abort(struct shard_writer *w);                        /* NULL is fine */
 /* model.safetensors.index.json beside several shards; nothing for one. */

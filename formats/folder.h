@@ -3,7 +3,8 @@
  *
  * Members are the regular files below the folder, by relative path, sorted by name; symbolic links to files count (the
  * Hugging Face cache is made of them), links to directories do not, hidden names (".git", our own temporaries) and
- * everything below FOLDER_DEPTH_MAX levels do not. Reading is positioned and safe from several threads. */
+ * everything below FOLDER_DEPTH_MAX levels do not. Reading is positioned and safe from several threads; a file is opened at
+ * its first use and stays open until folder_close, and one whose size is not what the list says is an error. */
 #ifndef FORMATS_FOLDER_H
 #define FORMATS_FOLDER_H
 
@@ -32,13 +33,17 @@ MUST_CHECK bool folder_load(const struct folder *f, const char *name, size_t max
 /* Where a member's bytes lie: an open descriptor (borrowed) and the offset of its first byte in that file. */
 MUST_CHECK bool folder_place(const struct folder *f, uint32_t member, int *fd, uint64_t *offset, struct error *err);
 
-/* How a kind of folder is opened and read; kinds are listed in formats/folder.c. `open` fills members with folder_add. */
+/* How a kind of folder is opened; kinds are listed in formats/folder.c. `open` calls folder_set_dir once and folder_add
+ * for every member; reading is the same for all kinds. */
 struct folder_kind {
     const char *prefix;          /* "oci:", or "" for a directory, which comes last */
     bool (*open)(struct folder *f, const char *rest, struct error *err);
 };
 extern const struct folder_kind folder_kind_oci;     /* formats/oci_folder.c */
-/* For kinds: a member whose bytes are `size` bytes at `offset` of file `path`, relative to the folder's own directory. */
+extern const struct folder_kind folder_kind_file;    /* "file:PATH", one file as a folder; formats/folder_dir.c */
+extern const struct folder_kind folder_kind_dir;
+/* For kinds: a member whose bytes are `size` bytes at `offset` of file `path`, relative to the folder's own directory.
+ * Both names are copied and must be path_is_safe. */
 MUST_CHECK bool folder_add(struct folder *f, const char *name, const char *path, uint64_t offset, uint64_t size, struct error *err);
 /* For kinds: the directory that folder_add's paths are relative to; the descriptor is taken over. */
 void folder_set_dir(struct folder *f, int dirfd);

@@ -3,7 +3,8 @@
 # "ok ...", "FAIL ..." or "skip ...", or TAP (cmocka's). Ends with "N passed, N failed, N skipped"; exit 1 when one failed.
 set -u
 INGOT=$(realpath "$1") B=$2 PATTERN=${3:-}
-export INGOT CMOCKA_MESSAGE_OUTPUT=TAP
+INGOT_TOOLS=$(realpath "$B")/tests/tools   # small programs for scripts that need more than the command line
+export INGOT INGOT_TOOLS CMOCKA_MESSAGE_OUTPUT=TAP
 [ -n "${INGOT_SHARED:-}" ] || { [ -d ../shared/fixtures ] && INGOT_SHARED=$(realpath ../shared) && export INGOT_SHARED; } || :
 passed=0 failed=0 skipped=0
 log=$(mktemp) all=$(mktemp); trap 'rm -f "$log" "$all"' EXIT
@@ -26,7 +27,7 @@ one lint sh tests/lint/lint.sh
 for t in tests/unit/test_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "unit/$n" "$B/tests/unit/$n"; done
 for t in tests/kernels/test_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "kernels/$n" "$B/tests/kernels/$n"; done
 for t in tests/fuzz/fuzz_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "fuzz/$n" "$B/tests/fuzz/$n" "tests/fuzz/corpus/${n#fuzz_}"; done
-PACK_TOOL=$B/tests/interop/pack_tool; export PACK_TOOL
+PACK_TOOL=$B/tests/tools/pack_tool; export PACK_TOOL
 for t in tests/interop/check_*.sh; do [ -f "$t" ] && one "${t#tests/}" sh "$t"; done
 for t in tests/golden/*.sh tests/golden/*.py tests/cli/*.sh; do
     [ -f "$t" ] || continue

@@ -1,0 +1,275 @@
+/* The list of formats, and the list of tensors that every format fills. */
+#include "formats/checkpoint.h"
+
+#include "core/arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safetensors, NULL};
+
+/* Weights that people have and that no format above reads: a sentence that names the format is worth more than "nothing
+ * found". A row matches the end of a member's name, and the beginning of its last component when `begin` is given. */
+static const struct { const char *begin, *end, *what; } not_read[] = {
+    {"consolidated", ".safetensors", "Mistral's own layout (consolidated.safetensors with params.json)"},
+    {"adapter_model", ".safetensors", "a LoRA adapter without its base model"},
+    {NULL, ".gguf", "GGUF"},
+    {NULL, ".nemo", "a NeMo archive"},
+    {NULL, ".distcp", "a PyTorch distributed checkpoint"},
+    {NULL, ".bin", "a PyTorch pickle"},
+    {NULL, ".pt", "a PyTorch pickle"},
+    {NULL, ".pth", "a PyTorch pickle"},
+    {NULL, ".ckpt", "a PyTorch pickle"},
+    {NULL, ".onnx", "ONNX"},
+    {NULL, ".npz", "NumPy arrays"},
+    {NULL, ".h5", "HDF5"},
+    {NULL, ".msgpack", "Flax"},
+    {NULL, ".engine", "a TensorRT engine"},
+};
+
+struct checkpoint {
+    const struct folder *folder;
+    const struct checkpoint_format *format;
+    struct arena *texts;
+    struct tensor_info *tensors;
+    uint32_t n_tensors, capacity;
+    uint32_t n_sorted;                 /* the index is over this many */
+    struct name_index index;
+    struct checkpoint_file *files;
+    uint32_t n_files, files_capacity;
+    const char **remarks;
+    uint32_t n_remarks;
+    struct metadata { const char *key, *value; } *metadata;
+    uint32_t n_metadata, metadata_capacity;
+    uint64_t bytes;
+};
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), k = strlen(end);
+    return n >= k && strcmp(text + n - k, end) == 0;
+}
+
+static bool no_format(const struct folder *f, struct error *err)
+{
+    for (size_t r = 0; r < sizeof not_read / sizeof *not_read; r++)
+        for (uint32_t i = 0; i < folder_count(f); i++) {
+            const char *name = folder_name(f, i), *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
+            const char *begin = not_read[r].begin ? not_read[r].begin : "";
+            if (strncmp(base, begin, strlen(begin)) == 0 && ends_with(base, not_read[r].end))
+                return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors are",
+                                 folder_path(f), name, not_read[r].what);
+        }
+    return error_set(err, ERR_FORMAT, "folder '%.256s' holds no checkpoint: there is no *.safetensors file in it", folder_path(f));
+}
+
+static bool open_all(struct checkpoint *ck, struct error *err)
+{
+    const struct checkpoint_format *const *f = checkpoint_formats;
+    while (*f && !(*f)->probe(ck->folder)) f++;
+    if (!*f) return no_format(ck->folder, err);
+    ck->format = *f;
+    return (*f)->open(ck, err) && checkpoint_index(ck, err);
+}
+
+bool checkpoint_open(struct checkpoint **out, const struct folder *folder, struct error *err)
+{
+    *out = NULL;
+    struct checkpoint *ck = calloc(1, sizeof *ck);
+    if (!ck) return error_memory(err, sizeof *ck);
+    ck->folder = folder;
+    ck->texts = arena_new();
+    bool ok = ck->texts ? open_all(ck, err) : error_memory(err, sizeof *ck);
+    if (ok) *out = ck;
+    else checkpoint_close(ck);
+    return ok;
+}
+
+void checkpoint_close(struct checkpoint *ck)
+{
+    if (!ck) return;
+    name_index_free(&ck->index);
+    arena_free(ck->texts);
+    free(ck->tensors);
+    free(ck->files);
+    free(ck->remarks);
+    free(ck->metadata);
+    free(ck);
+}
+
+const char *checkpoint_format_name(const struct checkpoint *ck)
+{
+    return ck->format->name;
+}
+
+const struct folder *checkpoint_folder(const struct checkpoint *ck)
+{
+    return ck->folder;
+}
+
+uint32_t checkpoint_count(const struct checkpoint *ck)
+{
+    return ck->n_tensors;
+}
+
+const struct tensor_info *checkpoint_tensor(const struct checkpoint *ck, uint32_t i)
+{
+    return &ck->tensors[i];
+}
+
+uint32_t checkpoint_find(const struct checkpoint *ck, const char *name)
+{
+    return name_index_find(&ck->index, name);
+}
+
+uint64_t checkpoint_bytes(const struct checkpoint *ck)
+{
+    return ck->bytes;
+}
+
+const char *checkpoint_remark(const struct checkpoint *ck, uint32_t i)
+{
+    return i < ck->n_remarks ? ck->remarks[i] : NULL;
+}
+
+const struct checkpoint_file *checkpoint_files(const struct checkpoint *ck, uint32_t *n)
+{
+    *n = ck->n_files;
+    return ck->files;
+}
+
+bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, void *dst, size_t n, struct error *err)
+{
+    const struct tensor_info *t = &ck->tensors[i];
+    if (offset > t->bytes || n > t->bytes - offset)
+        return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu", t->name, n,
+                         (unsigned long long)offset, (unsigned long long)t->bytes);
+    return folder_read(ck->folder, t->member, t->offset + offset, dst, n, err) || error_wrap(err, "tensor '%.256s'", t->name);
+}
+
+bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct error *err)
+{
+    if (ck->n_tensors == TENSORS_MAX)
+        return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds more than %u tensors", folder_path(ck->folder), TENSORS_MAX);
+    if (ck->n_tensors == ck->capacity) {
+        uint32_t capacity = ck->capacity ? 2 * ck->capacity : 256;
+        struct tensor_info *p = realloc(ck->tensors, capacity * sizeof *p);
+        if (!p) return error_memory(err, capacity * sizeof *p);
+        ck->tensors = p;
+        ck->capacity = capacity;
+    }
+    struct tensor_info copy = *t;
+    if (!tensor_size(t->name, t->dtype, t->n_dims, t->dims, &copy.n_elems, &copy.bytes, err)) return false;
+    if (!u64_add(ck->bytes, copy.bytes, &ck->bytes))
+        return error_set(err, ERR_FORMAT, "folder '%.256s': the tensors have more bytes than 64 bits can count", folder_path(ck->folder));
+    copy.name = arena_text(ck->texts, t->name);
+    if (!copy.name) return error_memory(err, strlen(t->name));
+    ck->tensors[ck->n_tensors++] = copy;
+    return true;
+}
+
+bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct digest *header, struct error *err)
+{
+    if (ck->n_files == ck->files_capacity) {
+        uint32_t capacity = ck->files_capacity ? 2 * ck->files_capacity : 16;
+        struct checkpoint_file *p = realloc(ck->files, capacity * sizeof *p);
+        if (!p) return error_memory(err, capacity * sizeof *p);
+        ck->files = p;
+        ck->files_capacity = capacity;
+    }
+    ck->files[ck->n_files++] = (struct checkpoint_file){member, *header};
+    return true;
+}
+
+bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, const char *value, size_t value_bytes, struct error *err)
+{
+    if (ck->n_metadata == ck->metadata_capacity) {
+        uint32_t capacity = ck->metadata_capacity ? 2 * ck->metadata_capacity : 16;
+        struct metadata *p = realloc(ck->metadata, capacity * sizeof *p);
+        if (!p) return error_memory(err, capacity * sizeof *p);
+        ck->metadata = p;
+        ck->metadata_capacity = capacity;
+    }
+    struct metadata m = {arena_text(ck->texts, key), arena_copy(ck->texts, value, value_bytes)};
+    if (!m.key || !m.value) return error_memory(err, value_bytes);
+    ck->metadata[ck->n_metadata++] = m;
+    return true;
+}
+
+const char *checkpoint_metadata(const struct checkpoint *ck, const char *key)
+{
+    for (uint32_t i = 0; i < ck->n_metadata; i++)
+        if (strcmp(ck->metadata[i].key, key) == 0) return ck->metadata[i].value;
+    return NULL;
+}
+
+bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char *fmt, ...)
+{
+    char raw[ERROR_TEXT_MAX], text[ERROR_TEXT_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(raw, sizeof raw, fmt, ap);
+    va_end(ap);
+    error_printable(text, sizeof text, raw, strlen(raw));
+    const char **p = realloc(ck->remarks, (ck->n_remarks + 1) * sizeof *p);
+    if (!p) return error_memory(err, sizeof *p);
+    ck->remarks = p;
+    p[ck->n_remarks] = arena_text(ck->texts, text);
+    return p[ck->n_remarks++] ? true : error_memory(err, sizeof text);
+}
+
+/* By offset; of those that begin at one place, the empty ones first; those in the order of the header. */
+static int by_offset(const void *a, const void *b, void *tensors)
+{
+    uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
+    const struct tensor_info *all = tensors, *x = &all[i], *y = &all[k];
+    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
+    if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1;
+    return (i > k) - (i < k);
+}
+
+/* Moves tensor order[i] to place i by following the cycles: a second array of tensors would double the memory. */
+static void permute(struct tensor_info *t, uint32_t *order, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct tensor_info kept = t[i];
+        uint32_t to = i;
+        for (uint32_t from; (from = order[to]) != i; to = from) {
+            t[to] = t[from];
+            order[to] = to;
+        }
+        t[to] = kept;
+        order[to] = to;
+    }
+}
+
+bool checkpoint_sort(struct checkpoint *ck, uint32_t first, struct error *err)
+{
+    struct tensor_info *t = ck->tensors + first;
+    uint32_t n = ck->n_tensors - first, i = 1;
+    while (i < n && by_offset(&(uint32_t){i - 1}, &(uint32_t){i}, t) <= 0) i++;
+    if (i >= n) return true;                                    /* most writers lay them out in order */
+    CLEANUP(free) uint32_t *order = malloc(n * sizeof *order);
+    if (!order) return error_memory(err, n * sizeof *order);
+    for (i = 0; i < n; i++) order[i] = i;
+    qsort_r(order, n, sizeof *order, by_offset, t);
+    permute(t, order, n);
+    return true;
+}
+
+bool checkpoint_index(struct checkpoint *ck, struct error *err)
+{
+    uint32_t n = ck->n_tensors, twice[2];
+    if (ck->index.entries && ck->n_sorted == n) return true;
+    name_index_free(&ck->index);
+    CLEANUP(free) const char **names = malloc((n ? n : 1) * sizeof *names);
+    if (!names) return error_memory(err, n * sizeof *names);
+    for (uint32_t i = 0; i < n; i++) names[i] = ck->tensors[i].name;
+    if (!name_index_sort(&ck->index, names, n, twice, err)) return false;
+    ck->n_sorted = n;
+    if (twice[0] == NAME_NONE) return true;
+    const struct tensor_info *a = &ck->tensors[twice[0]], *b = &ck->tensors[twice[1]];
+    const char *file = folder_name(ck->folder, a->member), *other = folder_name(ck->folder, b->member);
+    if (a->member == b->member) return error_set(err, ERR_FORMAT, "'%.256s': tensor '%.256s' is there twice", file, a->name);
+    return error_set(err, ERR_FORMAT, "tensor '%.256s' is in '%.256s' and in '%.256s'", a->name, file, other);
+}

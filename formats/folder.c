@@ -1,0 +1,221 @@
+/* What every kind of folder shares: the sorted list of members, and descriptors that are opened at first use and kept. */
+#include "formats/folder.h"
+
+#include "core/arena.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+
+static const struct folder_kind *const kinds[] = {&folder_kind_oci, &folder_kind_file, &folder_kind_dir};
+
+struct member {
+    const char *name, *path;
+    uint64_t offset, size;
+    uint32_t file;               /* which of struct open_files */
+};
+
+/* Behind a pointer, because reading a const folder fills it. One per different path: in an OCI layout many members lie
+ * in one blob. */
+struct open_files {
+    pthread_mutex_t lock;
+    uint32_t n;
+    struct { const char *path; int fd; uint64_t size; } files[];
+};
+
+struct folder {
+    char *path;
+    int dirfd;
+    struct arena *texts;
+    struct member *members;      /* sorted by name once the kind has filled them */
+    uint32_t n_members, capacity;
+    struct open_files *open;
+};
+
+bool folder_add(struct folder *f, const char *name, const char *path, uint64_t offset, uint64_t size, struct error *err)
+{
+    uint64_t end;
+    if (!path_is_safe(name) || !path_is_safe(path))
+        return error_set(err, ERR_FORMAT, "folder '%.256s': the file name '%.256s' is not a plain relative path", f->path, name);
+    if (!u64_add(offset, size, &end) || end > INT64_MAX)
+        return error_set(err, ERR_FORMAT, "folder '%.256s': file '%.256s' ends beyond any file", f->path, name);
+    if (f->n_members == FOLDER_MEMBERS_MAX)
+        return error_set(err, ERR_FORMAT, "folder '%.256s' holds more than %u files", f->path, FOLDER_MEMBERS_MAX);
+    if (f->n_members == f->capacity) {
+        uint32_t capacity = f->capacity ? 2 * f->capacity : 64;
+        struct member *p = realloc(f->members, capacity * sizeof *p);
+        if (!p) return error_memory(err, capacity * sizeof *p);
+        f->members = p;
+        f->capacity = capacity;
+    }
+    struct member m = {.name = arena_text(f->texts, name), .offset = offset, .size = size};
+    m.path = strcmp(name, path) == 0 ? m.name : arena_text(f->texts, path);
+    if (!m.name || !m.path) return error_memory(err, strlen(name));
+    f->members[f->n_members++] = m;
+    return true;
+}
+
+void folder_set_dir(struct folder *f, int dirfd)
+{
+    if (f->dirfd >= 0) close(f->dirfd);
+    f->dirfd = dirfd;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct member *)a)->name, ((const struct member *)b)->name);
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp((*(struct member *const *)a)->path, (*(struct member *const *)b)->path);
+}
+
+/* Numbers the different paths of the members. */
+static bool number_files(struct folder *f, struct error *err)
+{
+    uint32_t n = f->n_members;
+    CLEANUP(free) struct member **sorted = malloc((n ? n : 1) * sizeof *sorted);
+    f->open = calloc(1, sizeof *f->open + n * sizeof f->open->files[0]);
+    if (!sorted || !f->open) return error_memory(err, n * sizeof *sorted);
+    pthread_mutex_init(&f->open->lock, NULL);
+    for (uint32_t i = 0; i < n; i++) sorted[i] = &f->members[i];
+    qsort(sorted, n, sizeof *sorted, by_path);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i == 0 || strcmp(sorted[i]->path, sorted[i - 1]->path) != 0) {
+            f->open->files[f->open->n].path = sorted[i]->path;
+            f->open->files[f->open->n++].fd = -1;
+        }
+        sorted[i]->file = f->open->n - 1;
+    }
+    return true;
+}
+
+static bool fill(struct folder *f, const char *path, struct error *err)
+{
+    size_t k = 0;
+    while (strncmp(path, kinds[k]->prefix, strlen(kinds[k]->prefix)) != 0) k++;   /* ends: the last prefix is empty */
+    if (!kinds[k]->open(f, path + strlen(kinds[k]->prefix), err)) return false;
+    if (f->n_members) qsort(f->members, f->n_members, sizeof *f->members, by_name);
+    for (uint32_t i = 1; i < f->n_members; i++)
+        if (strcmp(f->members[i - 1].name, f->members[i].name) == 0)
+            return error_set(err, ERR_FORMAT, "folder '%.256s': file '%.256s' is there twice", path, f->members[i].name);
+    return number_files(f, err);
+}
+
+bool folder_open(struct folder **out, const char *path, struct error *err)
+{
+    *out = NULL;
+    struct folder *f = calloc(1, sizeof *f);
+    if (!f) return error_memory(err, sizeof *f);
+    f->dirfd = -1;
+    f->path = strdup(path);
+    f->texts = arena_new();
+    bool ok = f->path && f->texts ? fill(f, path, err) : error_memory(err, strlen(path));
+    if (ok) *out = f;
+    else folder_close(f);
+    return ok;
+}
+
+void folder_close(struct folder *f)
+{
+    if (!f) return;
+    if (f->open) {
+        for (uint32_t i = 0; i < f->open->n; i++)
+            if (f->open->files[i].fd >= 0) close(f->open->files[i].fd);
+        pthread_mutex_destroy(&f->open->lock);
+        free(f->open);
+    }
+    if (f->dirfd >= 0) close(f->dirfd);
+    arena_free(f->texts);
+    free(f->members);
+    free(f->path);
+    free(f);
+}
+
+const char *folder_path(const struct folder *f)
+{
+    return f->path;
+}
+
+uint32_t folder_count(const struct folder *f)
+{
+    return f->n_members;
+}
+
+const char *folder_name(const struct folder *f, uint32_t member)
+{
+    return f->members[member].name;
+}
+
+uint64_t folder_size(const struct folder *f, uint32_t member)
+{
+    return f->members[member].size;
+}
+
+uint32_t folder_find(const struct folder *f, const char *name)
+{
+    uint32_t lo = 0, hi = f->n_members;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        int c = strcmp(f->members[mid].name, name);
+        if (c == 0) return mid;
+        if (c < 0) lo = mid + 1;
+        else hi = mid;
+    }
+    return NAME_NONE;
+}
+
+bool folder_place(const struct folder *f, uint32_t member, int *fd, uint64_t *offset, struct error *err)
+{
+    const struct member *m = &f->members[member];
+    struct open_files *o = f->open;
+    pthread_mutex_lock(&o->lock);
+    bool ok = o->files[m->file].fd >= 0 || file_open(f->dirfd, m->path, &o->files[m->file].fd, &o->files[m->file].size, err);
+    uint64_t size = o->files[m->file].size;
+    *fd = o->files[m->file].fd;
+    pthread_mutex_unlock(&o->lock);
+    if (!ok) return false;
+    *offset = m->offset;
+    /* The list was made earlier: what it says about sizes is what everybody has planned with. */
+    if (m->offset + m->size > size || (m->name == m->path && m->size != size))
+        return error_set(err, ERR_FORMAT, "'%.256s' has %llu bytes, %llu were there when the folder was listed: it is being changed",
+                         m->path, (unsigned long long)size, (unsigned long long)(m->offset + m->size));
+    return true;
+}
+
+bool folder_read(const struct folder *f, uint32_t member, uint64_t offset, void *dst, size_t n, struct error *err)
+{
+    const struct member *m = &f->members[member];
+    int fd;
+    uint64_t base;
+    if (offset > m->size || n > m->size - offset)
+        return error_set(err, ERR_FORMAT, "'%.256s': %zu bytes at byte %llu were asked for, the file has %llu", m->name, n,
+                         (unsigned long long)offset, (unsigned long long)m->size);
+    return folder_place(f, member, &fd, &base, err) && file_read_at(fd, m->name, base + offset, dst, n, err);
+}
+
+static bool absent(const struct folder *f, const char *name, struct error *err)
+{
+    struct stat st;
+    if (f->dirfd >= 0 && path_is_safe(name) && fstatat(f->dirfd, name, &st, 0) == 0 && !S_ISREG(st.st_mode))
+        return error_set(err, ERR_FORMAT, "folder '%.256s': '%.256s' is not a regular file", f->path, name);
+    return error_set(err, ERR_FORMAT, "folder '%.256s': file '%.256s' does not exist", f->path, name);
+}
+
+bool folder_load(const struct folder *f, const char *name, size_t max, struct buffer *out, struct error *err)
+{
+    *out = (struct buffer){0};
+    uint32_t member = folder_find(f, name);
+    if (member == NAME_NONE) return absent(f, name, err);
+    uint64_t size = f->members[member].size;
+    if (size > max)
+        return error_set(err, ERR_FORMAT, "'%.256s' has %llu bytes, at most %zu are read", name, (unsigned long long)size, max);
+    CLEANUP_BUFFER struct buffer b = {.data = malloc((size_t)size + 1), .size = (size_t)size};
+    if (!b.data) return error_memory(err, (size_t)size + 1);
+    if (!folder_read(f, member, 0, b.data, b.size, err)) return false;
+    b.data[b.size] = 0;
+    *out = b;
+    b = (struct buffer){0};
+    return true;
+}

@@ -1,0 +1,86 @@
+/* A directory as a folder: its regular files, to FOLDER_DEPTH_MAX levels; and one file as a folder of its own. */
+#include "formats/folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+struct walk {
+    struct folder *f;
+    uint32_t n_entries;          /* bounds the walk also where there are only directories */
+    struct error *err;
+};
+
+static bool walk(struct walk *w, int fd, const char *prefix, uint32_t level);
+
+/* Takes over fd. */
+static bool walk_below(struct walk *w, int fd, const char *path, uint32_t level)
+{
+    bool ok = walk(w, fd, path, level);
+    close(fd);
+    return ok;
+}
+
+static bool visit(struct walk *w, int parent, const char *name, const char *path, uint32_t level)
+{
+    struct stat st;
+    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? true : error_set_errno(w->err, "cannot examine '%.256s'", path);
+    if (S_ISDIR(st.st_mode)) {
+        if (level == FOLDER_DEPTH_MAX) return true;
+        int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        return fd >= 0 ? walk_below(w, fd, path, level + 1) : error_set_errno(w->err, "cannot open folder '%.256s'", path);
+    }
+    /* A link counts when it leads to a regular file; one that leads nowhere is a file that is not there. */
+    if (S_ISLNK(st.st_mode) && fstatat(parent, name, &st, 0) != 0) return true;
+    return S_ISREG(st.st_mode) ? folder_add(w->f, path, path, 0, (uint64_t)st.st_size, w->err) : true;
+}
+
+static bool walk(struct walk *w, int fd, const char *prefix, uint32_t level)
+{
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);   /* closedir closes it */
+    DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
+    if (!d) {
+        if (copy >= 0) close(copy);
+        return error_set_errno(w->err, "cannot list folder '%.256s'", *prefix ? prefix : folder_path(w->f));
+    }
+    bool ok = true;
+    struct dirent *e;
+    while (ok && (errno = 0, e = readdir(d))) {
+        if (e->d_name[0] == '.') continue;
+        CLEANUP(free) char *path = NULL;
+        if (++w->n_entries > FOLDER_MEMBERS_MAX)
+            ok = error_set(w->err, ERR_FORMAT, "folder '%.256s' holds more than %u files", folder_path(w->f), FOLDER_MEMBERS_MAX);
+        else if (*prefix) ok = path_join(&path, prefix, e->d_name, w->err);
+        ok = ok && visit(w, fd, e->d_name, path ? path : e->d_name, level);
+    }
+    if (ok && errno != 0) ok = error_set_errno(w->err, "cannot list folder '%.256s'", *prefix ? prefix : folder_path(w->f));
+    closedir(d);
+    return ok;
+}
+
+static bool dir_kind_open(struct folder *f, const char *rest, struct error *err)
+{
+    int fd;
+    if (!dir_open(rest, &fd, err)) return false;
+    folder_set_dir(f, fd);
+    struct walk w = {.f = f, .err = err};
+    return walk(&w, fd, "", 1);
+}
+
+const struct folder_kind folder_kind_dir = {.prefix = "", .open = dir_kind_open};
+
+static bool file_kind_open(struct folder *f, const char *rest, struct error *err)
+{
+    CLEANUP(free) char *parent = NULL;
+    CLEANUP(free) char *name = NULL;
+    CLEANUP(fd) int file = -1;
+    uint64_t size;
+    int fd;
+    if (!path_split(rest, &parent, &name, err) || !dir_open(parent, &fd, err)) return false;
+    folder_set_dir(f, fd);
+    return file_open(fd, name, &file, &size, err) && folder_add(f, name, name, 0, size, err);
+}
+
+const struct folder_kind folder_kind_file = {.prefix = "file:", .open = file_kind_open};

@@ -1,0 +1,396 @@
+#include "models/inventory.h"
+
+#include "core/text.h"
+
+struct builder {
+    struct inventory *inv;
+    const struct checkpoint *ck;
+    uint32_t capacity;
+    bool *claimed;            /* [checkpoint_count] */
+    struct error *err;
+};
+
+static bool grow(struct builder *b)
+{
+    struct inventory *inv = b->inv;
+    if (inv->n_tensors < b->capacity) return true;
+    uint32_t capacity = b->capacity ? 2 * b->capacity : 256;
+    struct model_tensor *p = realloc(inv->tensors, capacity * sizeof *p);
+    if (!p) return error_memory(b->err, capacity * sizeof *p);
+    inv->tensors = p;
+    b->capacity = capacity;
+    return true;
+}
+
+/* The rule's pattern with {B} and {E} filled in. */
+static char *rule_name(const struct builder *b, const struct role_rule *r, const struct block_config *block, int32_t expert)
+{
+    __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
+    const struct model_arch *arch = b->inv->config.arch;
+    for (const char *p = r->pattern; *p;) {
+        if (strncmp(p, "{B}", 3) == 0) {
+            const char *prefix = block->mtp ? arch->mtp_prefix : arch->block_prefix;
+            size_t n = strcspn(prefix, "%");
+            text_put(&t, prefix, n);
+            text_add(&t, "%u%s", block->layer, prefix + n + 2);
+            p += 3;
+        } else if (strncmp(p, "{E}", 3) == 0) {
+            text_add(&t, "%d", expert);
+            p += 3;
+        } else {
+            text_put(&t, p++, 1);
+        }
+    }
+    return t.failed ? NULL : arena_copy(b->inv->arena, t.data, t.size);
+}
+
+static void shape_text(char out[96], uint32_t n_dims, const uint64_t *dims)
+{
+    size_t at = 0;
+    out[at++] = '[';
+    for (uint32_t i = 0; i < n_dims && at < 80; i++)
+        at += (size_t)snprintf(out + at, 96 - at, "%s%llu", i ? ", " : "", (unsigned long long)dims[i]);
+    if (at > 90) at = 90;
+    snprintf(out + at, 96 - at, "]");
+}
+
+static bool same_shape(const struct tensor_info *t, uint32_t n_dims, const uint64_t *dims)
+{
+    if (t->n_dims != n_dims) return false;
+    for (uint32_t i = 0; i < n_dims; i++)
+        if (t->dims[i] != dims[i]) return false;
+    return true;
+}
+
+static bool check_shape(struct builder *b, const struct tensor_info *t, uint32_t n_dims, const uint64_t *dims)
+{
+    if (same_shape(t, n_dims, dims)) return true;
+    char want[96], got[96];
+    shape_text(want, n_dims, dims);
+    shape_text(got, t->n_dims, t->dims);
+    return error_set(b->err, ERR_FORMAT, "file '%.128s': tensor '%.256s': expected shape %s (from config.json), found %s",
+                     folder_name(checkpoint_folder(b->ck), t->member), t->name, want, got);
+}
+
+/* Looks for the scale tensors beside a linear's weight and claims them. */
+static bool find_parts(struct builder *b, struct model_tensor *mt)
+{
+    for (int part = PART_WEIGHT + 1; part < PART_COUNT; part++) {
+        if (part == PART_K_SCALE && mt->place.role != ROLE_ATTN_K) continue;
+        if (part == PART_V_SCALE && mt->place.role != ROLE_ATTN_V) continue;
+        char *name = arena_printf(b->inv->arena, "%s.%s", mt->module, tensor_part_suffix((enum tensor_part)part));
+        if (!name) return error_memory(b->err, 0);
+        uint32_t i = checkpoint_find(b->ck, name);
+        mt->parts[part] = i;
+        if (i != NAME_NONE) b->claimed[i] = true;
+    }
+    return true;
+}
+
+static bool has_part(const struct model_tensor *mt, enum tensor_part part)
+{
+    return mt->parts[part] != NAME_NONE;
+}
+
+static bool format_fits(const struct builder *b, const struct model_tensor *mt, const struct quant_format *f)
+{
+    uint32_t expected = 0;
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        const struct quant_part *p = &f->parts[i];
+        expected |= 1u << p->part;
+        if (!has_part(mt, p->part) || checkpoint_tensor(b->ck, mt->parts[p->part])->dtype != p->dtype) return false;
+    }
+    for (int part = 0; part <= PART_INPUT_SCALE; part++)
+        if (has_part(mt, (enum tensor_part)part) && !(expected & 1u << part)) return false;
+    return true;
+}
+
+static const struct quant_format *stored_format(const struct builder *b, const struct model_tensor *mt)
+{
+    for (const struct quant_format *const *f = quant_formats; *f; f++)
+        if (format_fits(b, mt, *f)) return *f;
+    return NULL;
+}
+
+static bool check_quantized(struct builder *b, struct model_tensor *mt)
+{
+    const struct tensor_info *w = checkpoint_tensor(b->ck, mt->parts[PART_WEIGHT]);
+    mt->format = stored_format(b, mt);
+    if (!mt->format) {
+        char parts[128] = "";
+        for (int part = PART_WEIGHT + 1; part <= PART_INPUT_SCALE; part++)
+            if (has_part(mt, (enum tensor_part)part))
+                snprintf(parts + strlen(parts), sizeof parts - strlen(parts), " %s", tensor_part_suffix((enum tensor_part)part));
+        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': no quantization type is stored as %s with%s", w->name, dtype_name(w->dtype),
+                         *parts ? parts : " no scales");
+    }
+    for (uint32_t i = 0; i < mt->format->n_parts; i++) {
+        const struct quant_part *p = &mt->format->parts[i];
+        uint32_t n_dims;
+        uint64_t dims[2];
+        if (mt->dims[1] % mt->format->block_cols != 0)
+            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': %llu columns are not a multiple of %s's block of %u", w->name,
+                             (unsigned long long)mt->dims[1], mt->format->name, mt->format->block_cols);
+        quant_part_shape(p, mt->dims[0], mt->dims[1], &n_dims, dims);
+        if (!check_shape(b, checkpoint_tensor(b->ck, mt->parts[p->part]), n_dims, dims)) return false;
+    }
+    b->inv->is_quantized = true;
+    return true;
+}
+
+static bool check_tensor(struct builder *b, struct model_tensor *mt)
+{
+    const struct tensor_info *w = checkpoint_tensor(b->ck, mt->parts[PART_WEIGHT]);
+    enum role_kind kind = role_info(mt->place.role)->kind;
+    bool may_be_quantized = (kind == KIND_LINEAR || kind == KIND_TABLE) && mt->n_dims == 2;
+    if (may_be_quantized && !find_parts(b, mt)) return false;
+    for (int part = PART_K_SCALE; part <= PART_V_SCALE; part++) {
+        if (!has_part(mt, (enum tensor_part)part)) continue;
+        b->inv->is_quantized = true;
+        const struct tensor_info *s = checkpoint_tensor(b->ck, mt->parts[part]);
+        if (s->dtype != DTYPE_F32 || s->n_dims != 0)
+            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected one F32 number, found %s", s->name, dtype_name(s->dtype));
+    }
+    bool plain = dtype_is_plain_float(w->dtype);
+    for (int part = PART_WEIGHT_SCALE; part <= PART_INPUT_SCALE; part++) plain = plain && !has_part(mt, (enum tensor_part)part);
+    if (!plain && may_be_quantized) return check_quantized(b, mt);
+    if (!plain)
+        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected F32, BF16 or F16, found %s", w->name, dtype_name(w->dtype));
+    return check_shape(b, w, mt->n_dims, mt->dims);
+}
+
+static bool missing(struct builder *b, const struct block_config *block, const char *name, const uint64_t *dims, uint32_t n_dims)
+{
+    char shape[96], why[96] = "";
+    shape_text(shape, n_dims, dims);
+    if (block)
+        snprintf(why, sizeof why, ": config.json makes %slayer %u a %s layer", block->mtp ? "mtp " : "", block->layer,
+                 block_kind_name(block->kind));
+    return error_set(b->err, ERR_FORMAT, "tensor '%.256s' %s is missing%s", name, shape, why);
+}
+
+static bool add(struct builder *b, const struct role_rule *r, const struct block_config *block, int32_t expert)
+{
+    struct inventory *inv = b->inv;
+    if (!grow(b)) return false;
+    struct model_tensor *mt = &inv->tensors[inv->n_tensors];
+    *mt = (struct model_tensor){.place = {r->role, block ? (int32_t)block->layer : -1, expert, block && block->mtp}};
+    for (int part = 0; part < PART_COUNT; part++) mt->parts[part] = NAME_NONE;
+    char *name = rule_name(b, r, block, expert);
+    if (!name) return error_memory(b->err, 0);
+    mt->name = mt->module = name;
+    mt->n_dims = model_dims(&inv->config, r->dims, mt->dims, TENSOR_DIMS_MAX);
+    uint64_t bytes;
+    if (!tensor_size(name, DTYPE_F32, mt->n_dims, mt->dims, &mt->n_elems, &bytes, b->err)) return false;
+    uint32_t i = checkpoint_find(b->ck, name);
+    if (i == NAME_NONE) {
+        if (r->role == ROLE_LM_HEAD && inv->config.tied_head) return true;
+        return missing(b, block, name, mt->dims, mt->n_dims);
+    }
+    b->claimed[i] = true;
+    mt->parts[PART_WEIGHT] = i;
+    size_t n = strlen(name);
+    if (n > 7 && strcmp(name + n - 7, ".weight") == 0) mt->module = arena_copy(inv->arena, name, n - 7);
+    if (expert >= 0) {
+        const char *experts = strstr(name, ".experts.");
+        if (experts) mt->container = arena_copy(inv->arena, name, (size_t)(experts - name) + sizeof ".experts" - 1);
+    }
+    if (!mt->module || (expert >= 0 && !mt->container)) return error_memory(b->err, n);
+    if (!check_tensor(b, mt)) return false;
+    inv->n_tensors++;
+    return true;
+}
+
+static bool add_block(struct builder *b, const struct block_config *block)
+{
+    const struct model_config *cfg = &b->inv->config;
+    for (uint32_t i = 0; i < cfg->arch->n_rules; i++) {
+        const struct role_rule *r = &cfg->arch->rules[i];
+        if (r->scope == SCOPE_MODEL || (r->kinds && !(r->kinds & 1u << block->kind)) || (r->when && !r->when(cfg, block))) continue;
+        if (r->scope == SCOPE_BLOCK) {
+            if (!add(b, r, block, -1)) return false;
+            continue;
+        }
+        for (uint32_t e = 0; e < cfg->moe.n_experts; e++)
+            if (!add(b, r, block, (int32_t)e)) return false;
+    }
+    return true;
+}
+
+/* Model-wide rules stand before the block rules (embedding) or behind them (final norm, head): the list's order is the model's. */
+static bool add_all(struct builder *b)
+{
+    const struct model_config *cfg = &b->inv->config;
+    bool blocks_done = false;
+    for (uint32_t i = 0; i < cfg->arch->n_rules; i++) {
+        const struct role_rule *r = &cfg->arch->rules[i];
+        if (r->scope == SCOPE_MODEL) {
+            if ((!r->when || r->when(cfg, NULL)) && !add(b, r, NULL, -1)) return false;
+        } else if (!blocks_done) {
+            for (uint32_t k = 0; k < cfg->n_blocks; k++)
+                if (!add_block(b, &cfg->blocks[k])) return false;
+            blocks_done = true;
+        }
+    }
+    for (uint32_t k = 0; k < cfg->n_mtp_blocks; k++)
+        if (!add_block(b, &cfg->mtp_blocks[k])) return false;
+    return true;
+}
+
+static bool nothing_unknown(const struct builder *b)
+{
+    uint32_t n = 0, first = 0;
+    for (uint32_t i = checkpoint_count(b->ck); i-- > 0;) {
+        if (b->claimed[i]) continue;
+        n++;
+        first = i;
+    }
+    if (n == 0) return true;
+    const struct tensor_info *t = checkpoint_tensor(b->ck, first);
+    char more[48] = "", shape[96];
+    if (n > 1) snprintf(more, sizeof more, " (and %u more)", n - 1);
+    shape_text(shape, t->n_dims, t->dims);
+    return error_set(b->err, ERR_FORMAT, "file '%.128s': tensor '%.256s' %s is not part of %s with this config.json%s",
+                     folder_name(checkpoint_folder(b->ck), t->member), t->name, shape, b->inv->config.arch->name, more);
+}
+
+static bool check_rules(struct inventory *inv, const struct quant_rules *rules, struct error *err)
+{
+    if (!rules) {
+        for (uint32_t i = 0; inv->is_quantized && i < inv->n_tensors; i++)
+            if (inv->tensors[i].format)
+                return error_set(err, ERR_FORMAT, "tensor '%.256s' is quantized (%s), but neither config.json nor hf_quant_config.json says so",
+                                 inv->tensors[i].name, inv->tensors[i].format->algo);
+        return true;
+    }
+    const char *kv = quant_rules_kv_algo(rules);
+    if (kv && !(inv->kv_algo = arena_text(inv->arena, kv))) return error_memory(err, 0);
+    for (uint32_t i = 0; i < inv->n_tensors; i++) {
+        const struct model_tensor *t = &inv->tensors[i];
+        if (!model_tensor_is_module(t)) continue;
+        const struct quant_format *said = quant_rules_resolve(rules, t->module);
+        if (said == t->format) continue;
+        return error_set(err, ERR_FORMAT, "module '%.256s': the quantization config says %s, the tensors are stored as %s", t->module,
+                         said ? said->algo : "not quantized", t->format ? t->format->algo : "plain numbers");
+    }
+    return true;
+}
+
+static int compare_place(const struct tensor_place *a, const struct tensor_place *b)
+{
+    if (a->mtp != b->mtp) return a->mtp ? 1 : -1;
+    if (a->layer != b->layer) return a->layer < b->layer ? -1 : 1;
+    if (a->role != b->role) return a->role < b->role ? -1 : 1;
+    return a->expert < b->expert ? -1 : a->expert > b->expert;
+}
+
+static int by_place(const void *a, const void *b, void *inv_arg)
+{
+    const struct inventory *inv = inv_arg;
+    uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
+    int c = compare_place(&inv->tensors[i].place, &inv->tensors[k].place);
+    return c ? c : i < k ? -1 : i > k;   /* several of one role (biases): in rule order */
+}
+
+static bool sort_places(struct inventory *inv, struct error *err)
+{
+    inv->by_place = arena_alloc(inv->arena, inv->n_tensors, sizeof *inv->by_place);
+    if (!inv->by_place) return error_memory(err, inv->n_tensors * sizeof *inv->by_place);
+    for (uint32_t i = 0; i < inv->n_tensors; i++) inv->by_place[i] = i;
+    qsort_r(inv->by_place, inv->n_tensors, sizeof *inv->by_place, by_place, inv);
+    return true;
+}
+
+const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer, int32_t expert, bool mtp)
+{
+    struct tensor_place place = {role, layer, expert, mtp};
+    uint32_t lo = 0, hi = inv->n_tensors;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (compare_place(&inv->tensors[inv->by_place[mid]].place, &place) < 0) lo = mid + 1;
+        else hi = mid;
+    }
+    if (lo == inv->n_tensors) return NULL;
+    const struct model_tensor *t = &inv->tensors[inv->by_place[lo]];
+    return compare_place(&t->place, &place) == 0 ? t : NULL;
+}
+
+const struct model_tensor *inventory_find_name(const struct inventory *inv, const char *name)
+{
+    uint32_t i = name_index_find(&inv->names, name);
+    return i == NAME_NONE ? NULL : &inv->tensors[i];
+}
+
+static bool index_names(struct inventory *inv, struct error *err)
+{
+    CLEANUP(free) const char **names = malloc((inv->n_tensors + 1) * sizeof *names);
+    if (!names) return error_memory(err, inv->n_tensors * sizeof *names);
+    for (uint32_t i = 0; i < inv->n_tensors; i++) names[i] = inv->tensors[i].name;
+    return name_index_build(&inv->names, names, inv->n_tensors, "model", err);
+}
+
+bool model_tensor_is_module(const struct model_tensor *t)
+{
+    enum role_kind kind = role_info(t->place.role)->kind;
+    return kind == KIND_LINEAR || kind == KIND_TABLE || t->place.role == ROLE_ROUTER || t->place.role == ROLE_SSM_CONV;
+}
+
+static bool build(struct inventory *inv, const struct checkpoint *ck, const struct hf_config *hf, const struct quant_rules *rules,
+                  struct error *err)
+{
+    inv->checkpoint = ck;
+    inv->arena = arena_new();
+    if (!inv->arena) return error_memory(err, 0);
+    CLEANUP(free) bool *claimed = calloc(checkpoint_count(ck) + 1, 1);
+    if (!claimed) return error_memory(err, checkpoint_count(ck));
+    if (!model_config_read(&inv->config, hf, inv->arena, err) ||
+        !sha256_of(buffer_view(&hf->config_text), &inv->config_digest, err))
+        return false;
+    struct builder b = {.inv = inv, .ck = ck, .claimed = claimed, .err = err};
+    return add_all(&b) && nothing_unknown(&b) && check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
+}
+
+bool inventory_open(struct inventory **out, const struct checkpoint *ck, const struct hf_config *hf, const struct quant_rules *rules,
+                    struct error *err)
+{
+    struct inventory *inv = calloc(1, sizeof *inv);
+    *out = NULL;
+    if (!inv) return error_memory(err, sizeof *inv);
+    if (!build(inv, ck, hf, rules, err)) {
+        inventory_close(inv);
+        return false;
+    }
+    *out = inv;
+    return true;
+}
+
+void inventory_close(struct inventory *inv)
+{
+    if (!inv) return;
+    free(inv->tensors);
+    name_index_free(&inv->names);
+    arena_free(inv->arena);
+    free(inv);
+}
+
+bool model_open(struct model *out, const char *path, struct error *err)
+{
+    *out = (struct model){0};
+    bool ok = folder_open(&out->folder, path, err) && checkpoint_open(&out->checkpoint, out->folder, err) &&
+              hf_config_open(&out->hf, out->folder, err) && quant_rules_open(&out->rules, &out->hf, err) &&
+              inventory_open(&out->inventory, out->checkpoint, &out->hf, out->rules, err);
+    if (ok) return true;
+    error_wrap(err, "'%.256s'", path);
+    model_close(out);
+    return false;
+}
+
+void model_close(struct model *m)
+{
+    inventory_close(m->inventory);
+    quant_rules_close(m->rules);
+    hf_config_close(&m->hf);
+    checkpoint_close(m->checkpoint);
+    folder_close(m->folder);
+    *m = (struct model){0};
+}

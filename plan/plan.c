@@ -1,0 +1,339 @@
+#include "plan/plan.h"
+
+#include "core/bytes.h"
+
+/* What the recipe's lines, taken in order, leave for one linear. */
+struct wish {
+    enum quant_choice weights, inputs;
+    enum scale_method scales;
+    double input_amax;
+    const struct recipe_line *weights_line, *inputs_line;
+};
+
+struct plan_builder {
+    struct plan *plan;
+    bool *line_used;         /* [recipe->n_lines] */
+    struct error *err;
+};
+
+static void apply_lines(struct plan_builder *b, const struct model_tensor *t, struct wish *w)
+{
+    const struct recipe *r = b->plan->recipe;
+    *w = (struct wish){.weights = CHOICE_OFF, .inputs = CHOICE_OFF};
+    for (uint32_t i = 0; i < r->n_lines; i++) {
+        const struct recipe_line *l = &r->lines[i];
+        bool to_weights = recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "weight_quantizer");
+        bool to_inputs = recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "input_quantizer");
+        b->line_used[i] |= to_weights || to_inputs;
+        if (to_weights && l->weights != CHOICE_KEEP) {
+            w->weights = l->weights;
+            w->scales = l->scales;
+            w->weights_line = l;
+        }
+        if (to_inputs && l->inputs != CHOICE_KEEP) {
+            w->inputs = l->inputs;
+            w->input_amax = l->input_amax;
+            w->inputs_line = l;
+        }
+    }
+}
+
+static const struct { enum quant_choice weights, inputs; const char *format; } combinations[] = {
+    {CHOICE_NVFP4, CHOICE_NVFP4, "nvfp4"}, {CHOICE_NVFP4, CHOICE_OFF, "w4a16_nvfp4"}, {CHOICE_FP8, CHOICE_FP8, "fp8"}};
+
+static const char *const choice_names[] = {[CHOICE_OFF] = "none", [CHOICE_NVFP4] = "nvfp4", [CHOICE_FP8] = "fp8"};
+
+static bool choose_format(struct plan_builder *b, struct plan_item *item, const struct wish *w)
+{
+    for (size_t i = 0; i < sizeof combinations / sizeof *combinations; i++)
+        if (combinations[i].weights == w->weights && combinations[i].inputs == w->inputs)
+            item->format = quant_format_find(combinations[i].format);
+    const struct model_tensor *t = item->tensor;
+    if (!item->format) {
+        const struct recipe_line *l = w->weights_line ? w->weights_line : w->inputs_line;
+        return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': weights %s with inputs %s is no format that engines load",
+                         b->plan->recipe->name, l ? l->text : "", t->name, choice_names[w->weights], choice_names[w->inputs]);
+    }
+    if (t->dims[1] % item->format->block_cols != 0)
+        return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': %llu columns are not a multiple of %s's block of %u",
+                         b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[1], item->format->name,
+                         item->format->block_cols);
+    item->action = ACTION_QUANTIZE;
+    item->scales = w->scales;
+    item->reason = w->weights_line->text;
+    bool quantizes_input = item->format->input_op != OP_COUNT;
+    item->input_amax = quantizes_input ? (float)w->input_amax : 0;
+    item->observe_input = quantizes_input && !(w->input_amax > 0);
+    return true;
+}
+
+static bool may_be_quantized(const struct model_tensor *t)
+{
+    enum role_kind kind = role_info(t->place.role)->kind;
+    return (kind == KIND_LINEAR || kind == KIND_TABLE) && t->n_dims == 2;
+}
+
+static bool decide(struct plan_builder *b, struct plan_item *item)
+{
+    const struct model_tensor *t = item->tensor;
+    static const char *const fixed[] = {[KIND_ROUTER] = "routers stay as they are", [KIND_SSM] = "the SSM state path stays as it is",
+                                        [KIND_SMALL] = "norms and biases stay as they are"};
+    item->reason = "no line selects it";
+    if (!may_be_quantized(t)) {
+        enum role_kind kind = role_info(t->place.role)->kind;
+        if (kind == KIND_ROUTER || kind == KIND_SSM || kind == KIND_SMALL) item->reason = fixed[kind];
+        return true;
+    }
+    struct wish w;
+    apply_lines(b, t, &w);
+    if (w.weights_line) item->reason = w.weights_line->text;
+    if (t->place.mtp && !w.weights_line) item->reason = "the multi-token-prediction head is carried";
+    if (w.weights == CHOICE_OFF && w.inputs == CHOICE_OFF) return true;
+    return choose_format(b, item, &w);
+}
+
+/* ---- groups that share a scale ---- */
+
+static bool is_qkv(const struct plan_item *item)
+{
+    enum tensor_role r = item->tensor->place.role;
+    return r == ROLE_ATTN_Q || r == ROLE_ATTN_K || r == ROLE_ATTN_V;
+}
+
+static bool same_block(const struct plan_item *a, const struct plan_item *b)
+{
+    return a->tensor->place.layer == b->tensor->place.layer && a->tensor->place.mtp == b->tensor->place.mtp;
+}
+
+/* Engines fuse q, k and v into one product: one format for all three, and for NVFP4 one tensor scale. FP8 scales stay
+ * apart, as in ModelOpt's exports; engines requantize to the largest at load. */
+static bool group_qkv(struct plan_builder *b, uint32_t first)
+{
+    struct plan *p = b->plan;
+    const struct plan_item *lead = &p->items[first];
+    for (uint32_t i = first + 1; i < p->n_items && same_block(lead, &p->items[i]); i++) {
+        struct plan_item *other = &p->items[i];
+        if (!is_qkv(other)) continue;
+        if (other->format != lead->format)
+            return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': '%.200s' is %s and '%.200s' is %s: engines fuse them and need one format",
+                             p->recipe->name, lead->tensor->name, lead->format ? lead->format->name : "not quantized", other->tensor->name,
+                             other->format ? other->format->name : "not quantized");
+        if (lead->format && lead->format->block_cols > 1) other->group = lead->group;
+    }
+    return true;
+}
+
+static bool make_groups(struct plan_builder *b)
+{
+    struct plan *p = b->plan;
+    for (uint32_t i = 0; i < p->n_items; i++) p->items[i].group = NAME_NONE;
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        struct plan_item *item = &p->items[i];
+        if (item->group != NAME_NONE) continue;
+        item->group = p->n_groups++;
+        if (item->tensor->place.role == ROLE_ATTN_Q && !group_qkv(b, i)) return false;
+    }
+    return true;
+}
+
+/* Experts of one container are asked about once by engines: they must agree. */
+static bool check_containers(struct plan_builder *b)
+{
+    const struct plan *p = b->plan;
+    const struct plan_item *first = NULL;
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct plan_item *item = &p->items[i];
+        if (!item->tensor->container) continue;
+        if (!first || strcmp(first->tensor->container, item->tensor->container) != 0) first = item;
+        if (first->format == item->format) continue;
+        return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': '%.200s' and '%.200s' get different formats: engines need one for all experts of a layer",
+                         p->recipe->name, first->tensor->name, item->tensor->name);
+    }
+    return true;
+}
+
+/* ---- KV cache ---- */
+
+static bool decide_kv(struct plan_builder *b)
+{
+    struct plan *p = b->plan;
+    const struct recipe *r = p->recipe;
+    bool first = true;
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        struct plan_item *item = &p->items[i];
+        enum tensor_role role = item->tensor->place.role;
+        if ((role != ROLE_ATTN_K && role != ROLE_ATTN_V) || item->tensor->place.mtp) continue;
+        const char *module = item->tensor->module, *dot = strrchr(module, '.');
+        char *attention = arena_copy(p->arena, module, dot ? (size_t)(dot - module) : strlen(module));
+        if (!attention) return error_memory(b->err, 0);
+        enum kv_choice kv = KV_NONE;
+        for (uint32_t k = 0; k < r->n_lines; k++) {
+            const struct recipe_line *l = &r->lines[k];
+            if (!l->quantizer) continue;
+            const char *quantizer = role == ROLE_ATTN_K ? "k_bmm_quantizer" : "v_bmm_quantizer";
+            if (!recipe_line_selects(l, attention, role, item->tensor->place.layer, false, quantizer)) continue;
+            b->line_used[k] = true;
+            if (l->kv == CHOICE_NVFP4)
+                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: NVFP4 KV caches are not supported yet", r->name, l->text);
+            kv = l->kv == CHOICE_FP8 ? (l->kv_constant ? KV_FP8_CAST : KV_FP8) : KV_NONE;
+        }
+        if (!first && kv != p->kv)
+            return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': '%.256s': all K and V of a model must have one cache type", r->name, module);
+        p->kv = kv;
+        first = false;
+        item->kv_scale = kv == KV_FP8;
+    }
+    return true;
+}
+
+/* ---- outputs ---- */
+
+static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part part, enum dtype dtype, uint32_t n_dims, const uint64_t *dims)
+{
+    struct plan *p = b->plan;
+    const struct model_tensor *t = p->items[item].tensor;
+    struct tensor_spec *s = &p->specs[p->n_outputs];
+    uint64_t n_elems, bytes;
+    s->name = part == PART_WEIGHT ? t->name : arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
+    if (!s->name) return error_memory(b->err, 0);
+    s->dtype = dtype;
+    s->n_dims = n_dims;
+    memcpy(s->dims, dims, n_dims * sizeof *dims);
+    if (!tensor_size(s->name, dtype, n_dims, dims, &n_elems, &bytes, b->err)) return false;
+    if (!u64_add(p->write_bytes, bytes, &p->write_bytes)) return error_set(b->err, ERR_FORMAT, "the result is larger than 2^64 bytes");
+    if (p->items[item].action == ACTION_QUANTIZE && part <= PART_INPUT_SCALE) p->quantized_bytes += bytes;
+    p->outputs[p->n_outputs++] = (struct plan_output){item, part};
+    p->items[item].n_outputs++;
+    return true;
+}
+
+static bool item_outputs(struct plan_builder *b, uint32_t i)
+{
+    struct plan *p = b->plan;
+    struct plan_item *item = &p->items[i];
+    const struct model_tensor *t = item->tensor;
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    item->first_output = p->n_outputs;
+    for (int part = 0; part < PART_COUNT; part++) {
+        if (t->parts[part] == NAME_NONE) continue;
+        const struct tensor_info *src = checkpoint_tensor(ck, t->parts[part]);
+        if (!u64_add(p->read_bytes, src->bytes, &p->read_bytes)) return error_set(b->err, ERR_FORMAT, "the source is larger than 2^64 bytes");
+        if (item->action == ACTION_COPY && !add_output(b, i, (enum tensor_part)part, src->dtype, src->n_dims, src->dims)) return false;
+    }
+    p->total_elems += t->n_elems;
+    if (item->action == ACTION_QUANTIZE) {
+        p->quantized_elems += t->n_elems;
+        for (uint32_t k = 0; k < item->format->n_parts; k++) {
+            const struct quant_part *part = &item->format->parts[k];
+            uint32_t n_dims;
+            uint64_t dims[2];
+            quant_part_shape(part, t->dims[0], t->dims[1], &n_dims, dims);
+            if (!add_output(b, i, part->part, part->dtype, n_dims, dims)) return false;
+        }
+    }
+    if (!item->kv_scale) return true;
+    enum tensor_part part = t->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE;
+    return add_output(b, i, part, DTYPE_F32, 0, t->dims);
+}
+
+static bool make_outputs(struct plan_builder *b)
+{
+    struct plan *p = b->plan;
+    size_t most = (size_t)p->n_items * (QUANT_PARTS_MAX + 2);
+    p->specs = arena_alloc(p->arena, most, sizeof *p->specs);
+    p->outputs = arena_alloc(p->arena, most, sizeof *p->outputs);
+    if (!p->specs || !p->outputs) return error_memory(b->err, most * sizeof *p->specs);
+    for (uint32_t i = 0; i < p->n_items; i++)
+        if (!item_outputs(b, i)) return false;
+    return true;
+}
+
+/* Quantize holds a small group whole, or one piece of a large one; beside it the encoded piece and, for the search, a
+ * maximum per block. */
+static void measure_workspace(struct plan *p)
+{
+    uint64_t most = PLAN_CHUNK_BYTES;
+    uint64_t *groups = arena_alloc(p->arena, p->n_groups + 1, sizeof *groups);
+    for (uint32_t i = 0; groups && i < p->n_items; i++) {
+        const struct plan_item *item = &p->items[i];
+        const struct tensor_info *src = checkpoint_tensor(p->inventory->checkpoint, item->tensor->parts[PART_WEIGHT]);
+        if (item->action != ACTION_QUANTIZE) continue;
+        groups[item->group] += src->bytes;
+        uint64_t row_bytes = item->tensor->dims[0] ? src->bytes / item->tensor->dims[0] : 0;
+        if (row_bytes > most) most = row_bytes;
+        if (groups[item->group] <= PLAN_HOLD_BYTES && groups[item->group] > most) most = groups[item->group];
+    }
+    uint64_t piece = PLAN_CHUNK_BYTES;
+    p->workspace_bytes = most + 2 * piece;
+}
+
+static bool check_lines(struct plan_builder *b)
+{
+    struct plan *p = b->plan;
+    const struct recipe *r = p->recipe;
+    const char **list = arena_alloc(p->arena, r->n_lines + 1, sizeof *list);
+    if (!list) return error_memory(b->err, 0);
+    for (uint32_t i = 0; i < r->n_lines; i++) {
+        if (b->line_used[i]) continue;
+        if (!r->published && !r->lines[i].optional)
+            return error_set(b->err, ERR_FORMAT, "recipe '%s': %s matches nothing in this checkpoint (optional: true allows that)", r->name,
+                             r->lines[i].text);
+        list[p->n_unmatched++] = r->lines[i].text;
+    }
+    p->unmatched = list;
+    if (!r->copies && p->quantized_elems == 0)
+        return error_set(b->err, ERR_FORMAT, "recipe '%s' quantizes nothing in this checkpoint", r->name);
+    return true;
+}
+
+static bool build(struct plan_builder *b)
+{
+    struct plan *p = b->plan;
+    const struct inventory *inv = p->inventory;
+    p->n_items = inv->n_tensors;
+    p->items = arena_alloc(p->arena, p->n_items + 1, sizeof *p->items);
+    if (!p->items) return error_memory(b->err, p->n_items * sizeof *p->items);
+    if (inv->is_quantized && !p->recipe->copies)
+        return error_set(b->err, ERR_UNSUPPORTED, "the checkpoint is quantized already; quantizing it again would lose precision twice");
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        p->items[i].tensor = &inv->tensors[i];
+        if (!decide(b, &p->items[i])) return false;
+    }
+    if (!make_groups(b) || !check_containers(b) || !decide_kv(b) || !make_outputs(b) || !check_lines(b)) return false;
+    for (uint32_t i = 0; i < p->n_items; i++) p->needs_data |= p->items[i].observe_input || p->items[i].kv_scale;
+    measure_workspace(p);
+    return plan_digests(p, b->err);
+}
+
+bool plan_build(struct plan **out, const struct inventory *inv, const struct recipe *recipe, struct error *err)
+{
+    *out = NULL;
+    struct plan *p = calloc(1, sizeof *p);
+    CLEANUP(free) bool *line_used = calloc(recipe->n_lines + 1, 1);
+    if (p) p->arena = arena_new();
+    if (!p || !line_used || !p->arena) {
+        plan_free(p);
+        return error_memory(err, sizeof *p);
+    }
+    p->inventory = inv;
+    p->recipe = recipe;
+    struct plan_builder b = {.plan = p, .line_used = line_used, .err = err};
+    if (!build(&b)) {
+        plan_free(p);
+        return false;
+    }
+    *out = p;
+    return true;
+}
+
+void plan_free(struct plan *p)
+{
+    if (!p) return;
+    arena_free(p->arena);
+    free(p);
+}
+
+double plan_effective_bits(const struct plan *p)
+{
+    return p->total_elems ? 8.0 * (double)p->write_bytes / (double)p->total_elems : 0;
+}

@@ -1,0 +1,230 @@
+/* A plan as JSON, as a table, as digests, and as the quantization config of its result. */
+#include "core/text.h"
+#include "core/version.h"
+#include "plan/plan.h"
+#include "plan/recipe_words.h"
+
+static const char *const kv_names[] = {[KV_NONE] = "none", [KV_FP8] = "fp8", [KV_FP8_CAST] = "fp8_cast"};
+
+static json_t *digest_json(const struct digest *d)
+{
+    char hex[DIGEST_HEX_SIZE];
+    digest_hex(d, hex);
+    return json_string(hex);
+}
+
+/* Headers, not tensor bytes, so that a plan can be made again in seconds. */
+bool plan_source_json(const struct plan *p, json_t **out, struct error *err)
+{
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    const struct folder *f = checkpoint_folder(ck);
+    CLEANUP(json) json_t *files = json_array();
+    uint32_t n;
+    const struct checkpoint_file *list = checkpoint_files(ck, &n);
+    for (uint32_t i = 0; files && i < n; i++) {
+        char hex[DIGEST_HEX_SIZE];
+        digest_hex(&list[i].header, hex);
+        json_t *row = json_pack("{s:s,s:I,s:s}", "name", folder_name(f, list[i].member), "bytes",
+                                (json_int_t)folder_size(f, list[i].member), "header_sha256", hex);
+        if (json_array_append_new(files, row) != 0) return error_memory(err, 0);
+    }
+    *out = json_pack("{s:s,s:o,s:O}", "architecture", p->inventory->config.arch->name, "config_sha256",
+                     digest_json(&p->inventory->config_digest), "files", files);
+    return *out ? true : error_memory(err, 0);
+}
+
+static bool observe_json(const struct plan *p, json_t **out, struct error *err)
+{
+    CLEANUP(json) json_t *points = json_array();
+    CLEANUP(json) json_t *source = NULL;
+    if (!points || !plan_source_json(p, &source, err)) return error_memory(err, 0);
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct plan_item *item = &p->items[i];
+        const char *module = item->tensor->module;
+        if (item->observe_input && json_array_append_new(points, json_sprintf("%s.input", module)) != 0) return error_memory(err, 0);
+        if (item->kv_scale && json_array_append_new(points, json_sprintf("%s.output", module)) != 0) return error_memory(err, 0);
+    }
+    *out = json_pack("{s:s,s:s,s:O,s:O}", "schema", "ingot.observe/1", "tool", INGOT_VERSION, "source", source, "points", points);
+    return *out ? true : error_memory(err, 0);
+}
+
+static json_t *item_json(const struct plan *p, const struct plan_item *item)
+{
+    const struct model_tensor *t = item->tensor;
+    json_t *j = json_pack("{s:s,s:s,s:s,s:s}", "tensor", t->name, "role", role_info(t->place.role)->name, "action",
+                          item->action == ACTION_QUANTIZE ? "quantize" : "copy", "reason", item->reason);
+    if (!j) return NULL;
+    int bad = 0;
+    if (t->place.layer >= 0) bad |= json_object_set_new(j, "layer", json_integer(t->place.layer));
+    if (t->place.expert >= 0) bad |= json_object_set_new(j, "expert", json_integer(t->place.expert));
+    if (t->place.mtp) bad |= json_object_set_new(j, "mtp", json_true());
+    if (item->action == ACTION_QUANTIZE) {
+        bad |= json_object_set_new(j, "format", json_string(item->format->name));
+        bad |= json_object_set_new(j, "group", json_integer(item->group));
+        bad |= json_object_set_new(j, "scales", json_string(scales_name(item->scales)));
+        if (item->format->encode_op == OP_ENCODE_FP8) bad |= json_object_set_new(j, "rounding", json_string(rounding_name(p->recipe->rounding)));
+        if (item->input_amax > 0) bad |= json_object_set_new(j, "input_amax", json_real((double)item->input_amax));
+    }
+    json_t *outputs = json_array();
+    for (uint32_t i = 0; outputs && i < item->n_outputs; i++) {
+        const struct tensor_spec *s = &p->specs[item->first_output + i];
+        json_t *shape = json_array();
+        for (uint32_t d = 0; d < s->n_dims; d++) bad |= json_array_append_new(shape, json_integer((json_int_t)s->dims[d]));
+        bad |= json_array_append_new(outputs, json_pack("{s:s,s:s,s:o}", "name", s->name, "dtype", dtype_name(s->dtype), "shape", shape));
+    }
+    bad |= json_object_set_new(j, "outputs", outputs);
+    if (!bad) return j;
+    json_decref(j);
+    return NULL;
+}
+
+static json_t *unmatched_json(const struct plan *p)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < p->n_unmatched; i++) json_array_append_new(list, json_string(p->unmatched[i]));
+    return list;
+}
+
+/* Everything but the plan's own digest. */
+static bool body_json(const struct plan *p, json_t **out, struct error *err)
+{
+    CLEANUP(json) json_t *source = NULL, *items = json_array();
+    if (!items || !plan_source_json(p, &source, err)) return error_memory(err, 0);
+    for (uint32_t i = 0; i < p->n_items; i++)
+        if (json_array_append_new(items, item_json(p, &p->items[i])) != 0) return error_memory(err, 0);
+    CLEANUP(json) json_t *recipe = json_pack("{s:s,s:o,s:s}", "name", p->recipe->name, "sha256", digest_json(&p->recipe->digest),
+                                             "unseen_experts", unseen_name(p->recipe->unseen));
+    *out = json_pack("{s:s,s:s,s:O,s:O,s:s,s:o,s:O}", "schema", "ingot.plan/1", "tool", INGOT_VERSION, "source", source, "recipe", recipe,
+                     "kv_cache", kv_names[p->kv], "observe_sha256", digest_json(&p->observe_digest), "items", items);
+    return *out ? true : error_memory(err, 0);
+}
+
+static bool canonical_digest(const json_t *j, struct digest *out, struct error *err)
+{
+    CLEANUP(free) char *text = NULL;
+    size_t n;
+    return json_canonical(j, &text, &n, err) && sha256_of(bytes_of(text, n), out, err);
+}
+
+bool plan_digests(struct plan *p, struct error *err)
+{
+    CLEANUP(json) json_t *observe = NULL;
+    CLEANUP(json) json_t *body = NULL;
+    return observe_json(p, &observe, err) && canonical_digest(observe, &p->observe_digest, err) && body_json(p, &body, err) &&
+           canonical_digest(body, &p->digest, err);
+}
+
+bool plan_json(const struct plan *p, json_t **out, struct error *err)
+{
+    CLEANUP(json) json_t *j = NULL;
+    if (!body_json(p, &j, err)) return false;
+    CLEANUP(json) json_t *sizes =
+        json_pack("{s:I,s:I,s:f,s:I,s:I}", "read_bytes", (json_int_t)p->read_bytes, "write_bytes", (json_int_t)p->write_bytes,
+                  "effective_bits", plan_effective_bits(p), "tensors", (json_int_t)p->n_outputs, "workspace_bytes",
+                  (json_int_t)p->workspace_bytes);
+    if (!sizes || !json_put(j, "sha256", digest_json(&p->digest), err) || !json_put(j, "sizes", json_incref(sizes), err) ||
+        !json_put(j, "unmatched_lines", unmatched_json(p), err))
+        return error_memory(err, 0);
+    *out = take_ptr(&j);
+    return true;
+}
+
+/* ---- the table ---- */
+
+static uint64_t item_bytes(const struct plan *p, const struct plan_item *item)
+{
+    uint64_t sum = 0, n, bytes;
+    for (uint32_t i = 0; i < item->n_outputs; i++) {
+        const struct tensor_spec *s = &p->specs[item->first_output + i];
+        if (tensor_size(s->name, s->dtype, s->n_dims, s->dims, &n, &bytes, NULL)) sum += bytes;
+    }
+    return sum;
+}
+
+static const char *item_format(const struct plan_item *item)
+{
+    return item->action == ACTION_QUANTIZE ? item->format->name : "-";
+}
+
+static void every_row(const struct plan *p, struct text *t)
+{
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct plan_item *item = &p->items[i];
+        char size[32];
+        text_bytes(size, item_bytes(p, item));
+        text_add(t, "%-64s %-15s %-12s %12s  %s\n", item->tensor->name, role_info(item->tensor->place.role)->name, item_format(item), size,
+                 item->reason);
+    }
+}
+
+/* One line per (role, format, reason), in model order of first appearance. */
+static void summary_rows(const struct plan *p, struct text *t)
+{
+    CLEANUP(free) bool *done = calloc(p->n_items + 1, 1);
+    if (!done) {
+        t->failed = true;
+        return;
+    }
+    text_add(t, "%-16s %8s  %-12s %12s %12s  %s\n", "role", "tensors", "format", "before", "after", "why");
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        if (done[i]) continue;
+        const struct plan_item *a = &p->items[i];
+        uint64_t before = 0, after = 0, n = 0;
+        for (uint32_t k = i; k < p->n_items; k++) {
+            const struct plan_item *b = &p->items[k];
+            if (done[k] || a->tensor->place.role != b->tensor->place.role || a->format != b->format || a->action != b->action ||
+                strcmp(a->reason, b->reason) != 0)
+                continue;
+            done[k] = true;
+            n++;
+            before += checkpoint_tensor(p->inventory->checkpoint, b->tensor->parts[PART_WEIGHT])->bytes;
+            after += item_bytes(p, b);
+        }
+        char was[32], is[32];
+        text_bytes(was, before);
+        text_bytes(is, after);
+        text_add(t, "%-16s %8llu  %-12s %12s %12s  %s\n", role_info(a->tensor->place.role)->name, (unsigned long long)n, item_format(a), was, is,
+                 a->reason);
+    }
+}
+
+bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
+{
+    struct text t = TEXT_INIT;
+    char was[32], is[32], work[32], hex[DIGEST_HEX_SIZE];
+    if (every) every_row(p, &t);
+    else summary_rows(p, &t);
+    text_bytes(was, p->read_bytes);
+    text_bytes(is, p->write_bytes);
+    text_bytes(work, p->workspace_bytes);
+    digest_hex(&p->digest, hex);
+    text_add(&t, "\n%u tensors, %s -> %u tensors, %s (%.3f bits per weight)\n", p->n_items, was, p->n_outputs, is, plan_effective_bits(p));
+    if (p->quantized_elems)
+        text_add(&t, "quantized: %llu weights at %.3f bits, scales included\n", (unsigned long long)p->quantized_elems,
+                 8.0 * (double)p->quantized_bytes / (double)p->quantized_elems);
+    text_add(&t, "KV cache: %s%s; SSM state: fp32\n", kv_names[p->kv], p->kv == KV_FP8 ? " (calibrated)" : "");
+    text_add(&t, "quantize works in %s of memory; %s\n", work,
+             p->needs_data ? "calibration data are needed" : "no calibration data are needed");
+    for (uint32_t i = 0; i < p->n_unmatched; i++) text_add(&t, "matches nothing here: %s\n", p->unmatched[i]);
+    text_add(&t, "plan sha256 %s\n", hex);
+    return text_take(&t, out, NULL, err);
+}
+
+bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *err)
+{
+    struct quant_module *modules = arena_alloc(p->arena, p->n_items + 1, sizeof *modules);
+    if (!modules) return error_memory(err, p->n_items * sizeof *modules);
+    bool mtp_plain = p->inventory->config.n_mtp_blocks > 0;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct plan_item *item = &p->items[i];
+        if (!model_tensor_is_module(item->tensor)) continue;
+        const struct quant_format *format = item->action == ACTION_QUANTIZE ? item->format : item->tensor->format;
+        modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format};
+        mtp_plain = mtp_plain && !(item->tensor->place.mtp && format);
+    }
+    const char *kv = p->kv != KV_NONE ? "FP8" : p->inventory->kv_algo;
+    *out = (struct quant_config){.modules = modules, .n_modules = n, .kv_algo = kv, .excluded = &p->inventory->config.arch->mtp_root,
+                                 .n_excluded = mtp_plain ? 1 : 0};
+    return true;
+}
