@@ -49,7 +49,7 @@ isa_flags   = $(foreach s,avx2 avx512,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test check check-numeric check-cuda-host cuda-deps lint asan fuzz bench deps help clean install
+.PHONY: all demo test check check-interop check-numeric check-cuda-host cuda-deps lint asan fuzz bench deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -102,6 +102,10 @@ test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(TOOLS) $(BENCH)
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)
+
+check-interop: $(BIN) $(TOOLS)  ## the checks by other programs, which are installed where they are missing
+	@sh tests/interop/tools.sh
+	@INTEROP_REQUIRED=1 sh tests/run.sh $(BIN) $(B) interop/
 
 # Apart from the suite because it takes minutes; tests/numeric/ also holds what compares numeric/ with CUDA's own headers.
 check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every encoder, against a second implementation

@@ -13,6 +13,8 @@
 #define ENVELOPE_BUNDLE_MEDIA "application/vnd.dev.sigstore.bundle.v0.3+json"
 #define ENVELOPE_PAYLOAD_TYPE "application/vnd.in-toto+json"
 #define ENVELOPE_STATEMENT_TYPE "https://in-toto.io/Statement/v1"
+/* Read as well: `cosign attest` 3.1.3 still writes it. */
+#define ENVELOPE_STATEMENT_TYPE_OLD "https://in-toto.io/Statement/v0.1"
 /* The predicate that means "this image is signed". `cosign verify` itself takes any statement; we do not. */
 #define ENVELOPE_PREDICATE_SIGN "https://sigstore.dev/cosign/sign/v1"
 
@@ -37,7 +39,8 @@ MUST_CHECK bool envelope_statement(const struct digest *subject, const char *pre
 /* Signs a statement's bytes and gives the bundle. The signature is checked before it is handed out. *out: caller frees. */
 MUST_CHECK bool envelope_sign(const struct key *key, struct bytes payload, char **out, size_t *out_size, struct error *err);
 
-/* ERR_FORMAT for a broken bundle; ERR_UNSUPPORTED for one that is signed by a certificate and not by a bare key. Nothing is verified. */
+/* ERR_FORMAT for a broken bundle; ERR_UNSUPPORTED for one that is signed by a certificate and not by a bare key. Nothing is
+ * verified. */
 MUST_CHECK bool envelope_parse(struct bytes bundle, const char *what, struct envelope *out, struct error *err);
 /* Whether the signature fits the payload under this key: the one place where a bundle is verified. */
 MUST_CHECK bool envelope_verify(const struct envelope *e, const struct key *key, bool *valid, struct error *err);

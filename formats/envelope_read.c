@@ -61,6 +61,14 @@ static bool read_subject(struct envelope *e, const char *what, struct error *err
                : error_set(err, ERR_FORMAT, "%s: subject \"%.80s\" is not 64 lower-case hex digits", what, hex);
 }
 
+static bool check_type(const json_t *statement, const char *what, struct error *err)
+{
+    const char *found;
+    if (!json_get_string(statement, "_type", what, &found, err)) return false;
+    if (strcmp(found, ENVELOPE_STATEMENT_TYPE) == 0 || strcmp(found, ENVELOPE_STATEMENT_TYPE_OLD) == 0) return true;
+    return error_set(err, ERR_FORMAT, "%s: key '_type': expected \"" ENVELOPE_STATEMENT_TYPE "\", found \"%.128s\"", what, found);
+}
+
 static bool read_statement(struct envelope *e, const char *what, struct error *err)
 {
     static const char *const keys[] = {"_type", "subject", "predicateType", "predicate", NULL};
@@ -68,7 +76,7 @@ static bool read_statement(struct envelope *e, const char *what, struct error *e
     char where[256];
     snprintf(where, sizeof where, "%.200s: statement", what);
     if (!json_parse(bytes_of(e->payload, e->payload_bytes), JSON_DIALECT_STRICT, where, &e->statement, err) ||
-        !json_known_keys(e->statement, where, keys, err) || !check_fixed(e->statement, "_type", ENVELOPE_STATEMENT_TYPE, where, err) ||
+        !json_known_keys(e->statement, where, keys, err) || !check_type(e->statement, where, err) ||
         !read_subject(e, where, err) || !json_get_string(e->statement, "predicateType", where, &e->predicate_type, err))
         return false;
     if (!*e->predicate_type || strlen(e->predicate_type) > PREDICATE_TYPE_BYTES_MAX)

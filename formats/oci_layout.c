@@ -95,11 +95,25 @@ bool oci_layout_index(const struct oci_layout *l, struct oci_index *out, struct 
            oci_index_parse(buffer_view(&text), OCI_INDEX_FILE, out, err);
 }
 
-bool oci_blob_open(const struct oci_layout *l, const struct digest *d, const char *what, int *fd, uint64_t *size, struct error *err)
+bool oci_blob_find(const struct oci_layout *l, const struct digest *d, const char *what, int *fd, uint64_t *size, struct error *err)
 {
     char hex[DIGEST_HEX_SIZE];
     digest_hex(d, hex);
     return open_plain(l->blobs, hex, what, fd, size, err);
+}
+
+bool oci_blob_open(const struct oci_layout *l, const struct oci_descriptor *d, const char *what, int *fd, bool *differs,
+                   struct error *err)
+{
+    uint64_t size;
+    if (differs) *differs = false;
+    if (!oci_blob_find(l, &d->digest, what, fd, &size, err)) return false;
+    if (size == d->size) return true;
+    if (differs) *differs = true;
+    close(*fd);
+    *fd = -1;
+    return error_set(err, ERR_FORMAT, "%s: expected %llu bytes, found %llu", what, (unsigned long long)d->size,
+                     (unsigned long long)size);
 }
 
 bool oci_blob_load(const struct oci_layout *l, const struct oci_descriptor *d, size_t max, const char *what, struct buffer *out,
@@ -107,17 +121,12 @@ bool oci_blob_load(const struct oci_layout *l, const struct oci_descriptor *d, s
 {
     CLEANUP(fd) int fd = -1;
     CLEANUP_BUFFER struct buffer b = {0};
-    uint64_t size;
     struct digest found;
     char wanted[OCI_DIGEST_SIZE], got[OCI_DIGEST_SIZE];
     *out = (struct buffer){0};
-    if (differs) *differs = false;
-    if (!oci_blob_open(l, &d->digest, what, &fd, &size, err)) return false;
-    if (size != d->size) {
-        if (differs) *differs = true;
-        return error_set(err, ERR_FORMAT, "%s: expected %llu bytes, found %llu", what, (unsigned long long)d->size, (unsigned long long)size);
-    }
-    if (!load(fd, size, max, what, &b, err) || !sha256_of(buffer_view(&b), &found, err)) return false;
+    if (!oci_blob_open(l, d, what, &fd, differs, err) || !load(fd, d->size, max, what, &b, err) ||
+        !sha256_of(buffer_view(&b), &found, err))
+        return false;
     if (!digest_equal(&found, &d->digest)) {
         if (differs) *differs = true;
         oci_digest_text(&d->digest, wanted);

@@ -24,14 +24,18 @@ static inline void cleanup_oci_layout(struct oci_layout *l)
     oci_layout_close(l);
 }
 
-MUST_CHECK bool oci_layout_marker(const struct oci_layout *l, struct error *err);                            /* oci-layout: version 1.0.0 */
-MUST_CHECK bool oci_layout_index(const struct oci_layout *l, struct oci_index *out, struct error *err);      /* index.json */
+/* The files oci-layout (it must say version 1.0.0) and index.json. */
+MUST_CHECK bool oci_layout_marker(const struct oci_layout *l, struct error *err);
+MUST_CHECK bool oci_layout_index(const struct oci_layout *l, struct oci_index *out, struct error *err);
 
-/* A blob as an open file; `what` names it in errors. Its size is not compared here. */
-MUST_CHECK bool oci_blob_open(const struct oci_layout *l, const struct digest *d, const char *what, int *fd, uint64_t *size,
+/* A blob as an open file whose size is the descriptor's; `what` names it in errors. *differs (may be NULL) is set when the
+ * failure is that the bytes are not those that were named, and not that there is no such file. */
+MUST_CHECK bool oci_blob_open(const struct oci_layout *l, const struct oci_descriptor *d, const char *what, int *fd, bool *differs,
                               struct error *err);
-/* A whole blob whose size and digest must be the descriptor's; more than `max` bytes are refused before reading. *differs (may
- * be NULL) is set when the failure is that the bytes are not those that were named. */
+/* The same without a descriptor: the size is told. */
+MUST_CHECK bool oci_blob_find(const struct oci_layout *l, const struct digest *d, const char *what, int *fd, uint64_t *size,
+                              struct error *err);
+/* A whole blob, of at most `max` bytes (refused before reading), whose digest is the descriptor's too. */
 MUST_CHECK bool oci_blob_load(const struct oci_layout *l, const struct oci_descriptor *d, size_t max, const char *what,
                               struct buffer *out, bool *differs, struct error *err);
 

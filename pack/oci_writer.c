@@ -76,7 +76,8 @@ static bool recall(const struct oci_writer *w, uint32_t number, struct oci_layer
     if (!line || sscanf(line, "%64s %llu %64s%c", digest, &layer_bytes, file_digest, &extra) != 3) return false;
     out->layer_bytes = layer_bytes;
     return digest_parse(digest, &out->digest) && digest_parse(file_digest, &out->file_digest) &&
-           fstatat(w->blobs_fd, digest, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == layer_bytes;
+           fstatat(w->blobs_fd, digest, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+           (uint64_t)st.st_size == layer_bytes;
 }
 
 bool oci_writer_has_layer(const struct oci_writer *w, uint32_t number)

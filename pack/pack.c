@@ -79,7 +79,7 @@ static void give_notes(const struct job *j)
         char size[32];
         text_bytes(size, r->files[i].bytes);
         if (r->files[i].bytes > PACK_LAYER_BYTES_NOTED)
-            progress_note(j->o->progress, STAGE, "'%s' has %s: some registries refuse layers over 10,000 MiB; smaller shards travel better",
+            progress_note(j->o->progress, STAGE, "'%s' has %s: some registries refuse layers over 10,000 MiB; use smaller shards",
                           r->files[i].path, size);
     }
 }
@@ -101,9 +101,10 @@ static bool staging_key(const struct job *j, char key[DIGEST_HEX_SIZE + 8], stru
         struct stat st;
         if (!folder_place(j->sources[i].folder, j->sources[i].member, &fd, &offset, err)) return false;
         if (fstat(fd, &st) != 0) return error_set_errno(err, "cannot examine '%.256s'", j->result->files[i].path);
-        text_add(&t, "%s %llu %llu %llu %llu %lld.%09ld %lld.%09ld\n", j->result->files[i].path, (unsigned long long)j->result->files[i].bytes,
-                 (unsigned long long)offset, (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)st.st_mtim.tv_sec,
-                 st.st_mtim.tv_nsec, (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+        text_add(&t, "%s %llu %llu ", j->result->files[i].path, (unsigned long long)j->result->files[i].bytes, (unsigned long long)offset);
+        text_add(&t, "%llu %llu ", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+        text_add(&t, "%lld.%09ld ", (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+        text_add(&t, "%lld.%09ld\n", (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
     }
     if (t.failed) return error_memory(err, t.capacity);
     if (!sha256_of(bytes_of(t.data, t.size), &d, err)) return false;

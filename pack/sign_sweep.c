@@ -56,7 +56,7 @@ static bool is_part_of_signature(const struct oci_layout *l, const struct digest
     CLEANUP(oci_manifest) struct oci_manifest m = {0};
     CLEANUP(envelope) struct envelope e = {0};
     uint64_t size;
-    if (!oci_blob_open(l, d, "blob", &fd, &size, NULL) || size > STRAY_BYTES_MAX || !(data = malloc((size_t)size + 1)) ||
+    if (!oci_blob_find(l, d, "blob", &fd, &size, NULL) || size > STRAY_BYTES_MAX || !(data = malloc((size_t)size + 1)) ||
         !file_read_at(fd, "blob", 0, data, (size_t)size, NULL))
         return false;
     struct bytes text = bytes_of(data, (size_t)size);

@@ -96,7 +96,8 @@ static bool check_labels(const struct layer_run *run, uint32_t i, struct error *
     const struct oci_config *config = &run->p->config;
     static const char *const known[] = {OCI_ANNOTATION_TITLE, OCI_ANNOTATION_FILE_SHA256, NULL};
     char hex[DIGEST_HEX_SIZE];
-    const char *title = oci_annotation(d->annotations, OCI_ANNOTATION_TITLE), *said = oci_annotation(d->annotations, OCI_ANNOTATION_FILE_SHA256);
+    const char *title = oci_annotation(d->annotations, OCI_ANNOTATION_TITLE);
+    const char *said = oci_annotation(d->annotations, OCI_ANNOTATION_FILE_SHA256);
     digest_hex(&c->file_digest, hex);
     if (!title || strcmp(title, c->tar.path) != 0)
         return error_set(err, ERR_FORMAT, "its title is '%.256s', the file inside is '%.256s'", title ? title : "", c->tar.path);
@@ -139,15 +140,11 @@ static bool check_layer(void *ctx, uint64_t item, uint32_t worker, struct error 
     struct layer_check *c = &run->checks[i];
     struct error found = ERROR_INIT;
     CLEANUP(fd) int fd = -1;
-    uint64_t size;
+    bool differs = false;
     if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
         error_set(&found, ERR_FORMAT, "expected media type \"" OCI_MEDIA_LAYER "\", found \"%.128s\"", d->media_type);
-    else if (oci_blob_open(&run->p->layout, &d->digest, "layer", &fd, &size, &found)) {
-        if (size == d->size) return check_open_layer(run, i, fd, worker, err);
-        error_set(&found, ERR_FORMAT, "expected %llu bytes, found %llu", (unsigned long long)d->size, (unsigned long long)size);
-        return judge(c, CHECK_DIGEST, &found, err);
-    }
-    return judge(c, CHECK_LAYOUT, &found, err);
+    else if (oci_blob_open(&run->p->layout, d, "layer", &fd, &differs, &found)) return check_open_layer(run, i, fd, worker, err);
+    return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
 }
 
 static void report_layers(const struct layer_run *run)
@@ -155,13 +152,14 @@ static void report_layers(const struct layer_run *run)
     for (uint32_t i = 0; i < run->m->n_layers; i++) {
         const struct layer_check *c = &run->checks[i];
         const char *title = oci_annotation(run->m->layers[i].annotations, OCI_ANNOTATION_TITLE);
+        const char *text = strncmp(c->text, "layer: ", 7) == 0 ? c->text + 7 : c->text;
         char name[256], hex[DIGEST_HEX_SIZE];
         snprintf(name, sizeof name, "layer %u of %u (%.180s)", i + 1, run->m->n_layers, title ? title : "no title");
         digest_hex(&c->file_digest, hex);
         if (c->ok)
             report_add(run->p->report, CHECK_DIGEST, VERDICT_PASS, name, "%llu bytes as named, one file of %llu bytes, sha256 %s",
                        (unsigned long long)run->m->layers[i].size, (unsigned long long)c->tar.data_bytes, hex);
-        else report_add(run->p->report, c->check_class, c->verdict, name, "%s", strncmp(c->text, "layer: ", 7) == 0 ? c->text + 7 : c->text);
+        else report_add(run->p->report, c->check_class, c->verdict, name, "%s", text);
     }
 }
 
@@ -208,9 +206,9 @@ static bool attach_files(const struct layer_run *run, struct error *err)
         if (!c->ok) continue;
         digest_hex(&c->file_digest, hex);
         oci_digest_text(&run->m->layers[i].digest, layer);
-        if (json_array_append_new(files, json_pack("{s:s,s:I,s:s,s:s}", "path", c->tar.path, "bytes", (json_int_t)c->tar.data_bytes, "sha256",
-                                                   hex, "layer", layer)) != 0)
-            return error_memory(err, 0);
+        json_t *file = json_pack("{s:s,s:I,s:s,s:s}", "path", c->tar.path, "bytes", (json_int_t)c->tar.data_bytes, "sha256", hex,
+                                 "layer", layer);
+        if (json_array_append_new(files, file) != 0) return error_memory(err, 0);
     }
     json_t *j = json_pack("{s:s,s:s,s:O}", "image", image, "tag", run->p->ref.tag, "files", files);
     if (!j) return error_memory(err, 0);

@@ -148,9 +148,12 @@ static void check_missing(struct listing *l)
 static void note_others(const struct package *p)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < p->index.n_manifests; i++)
-        n += p->manifests[i].doc && !p->manifests[i].has_subject && !digest_equal(&p->index.manifests[i].digest, &package_image(p)->digest);
-    if (n) report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, "other images", "%u more in this layout; their layers were not read", n);
+    for (uint32_t i = 0; i < p->index.n_manifests; i++) {
+        bool same = digest_equal(&p->index.manifests[i].digest, &package_image(p)->digest);
+        n += p->manifests[i].doc && !p->manifests[i].has_subject && !same;
+    }
+    if (n)
+        report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, "other images", "%u more in this layout; their layers were not read", n);
 }
 
 bool package_check_files(struct package *p, struct error *err)

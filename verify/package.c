@@ -35,7 +35,8 @@ static bool check_index(struct package *p, bool *go_on, struct error *err)
     *go_on = false;
     if (oci_layout_marker(&p->layout, &found)) report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, OCI_LAYOUT_FILE, "version 1.0.0");
     else if (!package_judge(p->report, CHECK_LAYOUT, OCI_LAYOUT_FILE, &found, err)) return false;
-    if (!oci_layout_index(&p->layout, &p->index, &found)) return package_judge(p->report, CHECK_LAYOUT, OCI_INDEX_FILE, &found, err);
+    if (!oci_layout_index(&p->layout, &p->index, &found))
+        return package_judge(p->report, CHECK_LAYOUT, OCI_INDEX_FILE, &found, err);
     const struct oci_descriptor *d = oci_index_find(&p->index, p->ref.tag);
     if (!d) {
         report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, OCI_INDEX_FILE, "no image has the tag '%s'", p->ref.tag);
@@ -55,8 +56,8 @@ static void check_wanted(struct package *p)
     if (!p->o->wanted) return;
     oci_digest_text(&package_image(p)->digest, found);
     oci_digest_text(p->o->wanted, wanted);
-    bool same = digest_equal(&package_image(p)->digest, p->o->wanted);
-    report_add(p->report, CHECK_DIGEST, same ? VERDICT_PASS : VERDICT_FAIL, "wanted digest", "expected %s, found %s", wanted, found);
+    enum verdict v = digest_equal(&package_image(p)->digest, p->o->wanted) ? VERDICT_PASS : VERDICT_FAIL;
+    report_add(p->report, CHECK_DIGEST, v, "wanted digest", "expected %s, found %s", wanted, found);
 }
 
 static void entry_name(const struct package *p, uint32_t i, char name[32])
@@ -75,6 +76,20 @@ static bool is_listed(const struct package *p, const struct oci_descriptor *d)
     return false;
 }
 
+/* index.json is not signed, so an entry may say nothing of its own but the tag and cosign's mark: other annotations must be the
+ * manifest's (oras copies them). */
+static bool entry_adds_nothing(const struct oci_descriptor *entry, const struct oci_manifest *m)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)entry->annotations, key, value) {
+        const char *own = oci_annotation(m->annotations, key);
+        if (strcmp(key, OCI_ANNOTATION_REF) == 0 || strcmp(key, OCI_ANNOTATION_KIND) == 0) continue;
+        if (!own || strcmp(own, json_string_value(value)) != 0) return false;
+    }
+    return true;
+}
+
 /* What is wrong with an entry and its manifest, or NULL. */
 static const char *entry_fault(const struct package *p, uint32_t i)
 {
@@ -83,7 +98,9 @@ static const char *entry_fault(const struct package *p, uint32_t i)
     const char *said = entry->artifact_type;
     if (said && strcmp(said, m->artifact_type ? m->artifact_type : m->config.media_type) != 0)
         return "index.json gives it another artifact type";
-    if (m->has_subject && !is_listed(p, &m->subject)) return "it is attached to an image that is not in this layout, or not as described";
+    if (!entry_adds_nothing(entry, m)) return "index.json gives it annotations that it does not have itself";
+    if (m->has_subject && !is_listed(p, &m->subject))
+        return "it is attached to an image that is not in this layout, or not as described";
     if (!m->has_subject && !oci_annotation(entry->annotations, OCI_ANNOTATION_REF)) return "it has neither a tag nor a subject";
     if (i != p->image) return NULL;
     if (m->has_subject || m->artifact_type) return "it is an artifact, not an image";
@@ -105,7 +122,8 @@ static bool check_manifest(struct package *p, uint32_t i, struct error *err)
         return report_document(p, name, &found, differs, err);
     }
     if (i == p->image && !entry_fault(p, i))
-        report_add(p->report, CHECK_DIGEST, VERDICT_PASS, name, "%zu bytes as named, %u layers", text.size, p->manifests[i].n_layers);
+        report_add(p->report, CHECK_DIGEST, VERDICT_PASS, name, "%zu bytes as named, %u layers", text.size,
+                   p->manifests[i].n_layers);
     return true;
 }
 
@@ -143,8 +161,8 @@ static bool check_config(struct package *p, struct error *err)
         !oci_config_parse(buffer_view(&text), "config", &p->config, &found))
         return report_document(p, "config", &found, differs, err);
     if (p->config.n_layers != m->n_layers)
-        report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "config", "has %u diff ids, the manifest has %u layers", p->config.n_layers,
-                   m->n_layers);
+        report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "config", "has %u diff ids, the manifest has %u layers",
+                   p->config.n_layers, m->n_layers);
     else report_add(p->report, CHECK_DIGEST, VERDICT_PASS, "config", "%zu bytes as named, a data image for linux/amd64", text.size);
     return true;
 }

@@ -26,8 +26,8 @@ struct package_options {
     const struct progress *progress; /* or NULL */
 };
 
-/* False only when nothing could be said about the package: a reference that names no layout, no memory, cancelled. What is found goes
- * into `r`: one line per check, and under "package" the image's digest and the list of its files. */
+/* False only when nothing could be said about the package: a reference that names no layout, no memory, cancelled. What is
+ * found goes into `r`: one line per check, and under "package" the image's digest and the list of its files. */
 MUST_CHECK bool package_verify(const struct package_options *o, struct report *r, struct error *err);
 
 #endif

@@ -23,9 +23,10 @@ static inline const struct oci_descriptor *package_image(const struct package *p
     return &p->index.manifests[p->image];
 }
 
-/* Turns a failed call into a line of the report: wrong bytes and shapes are failures of `check_class`, an operating system that
- * does not read is undecided. False (err is set) for what is not about the package: memory, our own mistakes. */
-MUST_CHECK bool package_judge(struct report *r, const char *check_class, const char *name, const struct error *found, struct error *err);
+/* Turns a failed call into a line of the report: wrong bytes and shapes are failures of `check_class`, an operating
+ * system that does not read is undecided. False (err is set) for what is not about the package: memory, our own mistakes. */
+MUST_CHECK bool package_judge(struct report *r, const char *check_class, const char *name, const struct error *found,
+                              struct error *err);
 
 /* The parts, in the order of the report. False only as in package_verify. */
 MUST_CHECK bool package_check_signatures(struct package *p, struct error *err);

@@ -19,19 +19,25 @@ static void bundle_name(const struct oci_manifest *m, char name[64])
     snprintf(name, 64, "bundle %.19s", digest);
 }
 
+static void note(struct package *p, enum verdict v, const char *check_class, const char *name, const char *text)
+{
+    report_add(p->report, check_class, v, name, "%s", text);
+}
+
 static bool weigh(struct package *p, struct tally *t, const char *name, const struct envelope *e, struct error *err)
 {
-    bool is_signature = strcmp(e->predicate_type, ENVELOPE_PREDICATE_SIGN) == 0, valid = false;
+    bool valid = false;
     if (p->o->key && !envelope_verify(e, p->o->key, &valid, err)) return false;
-    if (is_signature && valid) t->n_own++;
-    else if (is_signature) {
+    if (strcmp(e->predicate_type, ENVELOPE_PREDICATE_SIGN) != 0) {
+        const char *by = valid ? "signed by the given key" : p->o->key ? "not by the given key" : "not verified";
+        t->n_other++;
+        report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, name, "a statement of type %s, %s; it is no signature of the image",
+                   e->predicate_type, by);
+    } else if (valid) t->n_own++;
+    else {
         t->n_foreign++;
         if (p->o->key)
-            report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, name, "a well-formed signature, not by the given key: it counts for nothing");
-    } else {
-        t->n_other++;
-        report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, name, "a statement of type %s, %s; it is no signature of the image", e->predicate_type,
-                   valid ? "signed by the given key" : p->o->key ? "not by the given key" : "not verified");
+            note(p, VERDICT_PASS, CHECK_LAYOUT, name, "a well-formed signature, not by the given key: it counts for nothing");
     }
     return true;
 }
@@ -45,7 +51,7 @@ static bool check_bundle(struct package *p, const struct oci_manifest *m, struct
     bundle_name(m, name);
     if (m->subject.size != package_image(p)->size || strcmp(m->subject.media_type, package_image(p)->media_type) != 0) {
         t->n_unread++;
-        report_add(p->report, CHECK_SIGNATURE, VERDICT_FAIL, name, "its subject has the image's digest and another size or media type");
+        note(p, VERDICT_FAIL, CHECK_SIGNATURE, name, "its subject has the image's digest and another size or media type");
         return true;
     }
     if (referrer_load(&p->layout, m, name, &e, &differs, &found)) return weigh(p, t, name, &e, err);
@@ -67,7 +73,8 @@ static bool check_other(struct package *p, const struct oci_manifest *m, struct 
         struct error found = ERROR_INIT;
         CLEANUP_BUFFER struct buffer text = {0};
         bool differs;
-        if (d->size > OTHER_BYTES_MAX || oci_blob_load(&p->layout, d, OTHER_BYTES_MAX, "artifact", &text, &differs, &found)) continue;
+        if (d->size > OTHER_BYTES_MAX) continue;
+        if (oci_blob_load(&p->layout, d, OTHER_BYTES_MAX, "artifact", &text, &differs, &found)) continue;
         return package_judge(p->report, differs ? CHECK_DIGEST : CHECK_LAYOUT, "artifact", &found, err);
     }
     report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, "artifact", "of type %s; what it says is not checked", type);
@@ -77,21 +84,22 @@ static bool check_other(struct package *p, const struct oci_manifest *m, struct 
 static bool conclude(struct package *p, const struct tally *t, struct error *err)
 {
     static const char name[] = "signature";
+    struct report *r = p->report;
     char image[OCI_DIGEST_SIZE], key[DIGEST_HEX_SIZE] = "";
     struct digest id;
     oci_digest_text(&package_image(p)->digest, image);
     if (p->o->key && !key_id(p->o->key, &id, err)) return false;
     if (p->o->key) digest_hex(&id, key);
     if (!p->o->key)
-        report_add(p->report, CHECK_SIGNATURE, VERDICT_UNDECIDED, name, "no key was given; %u signatures are attached to %s", t->n_foreign, image);
+        report_add(r, CHECK_SIGNATURE, VERDICT_UNDECIDED, name, "no key was given; %u signatures are attached to %s", t->n_foreign, image);
     else if (t->n_own)
-        report_add(p->report, CHECK_SIGNATURE, VERDICT_PASS, name, "%s is signed by key %s (" ENVELOPE_PREDICATE_SIGN ")", image, key);
+        report_add(r, CHECK_SIGNATURE, VERDICT_PASS, name, "%s is signed by key %s (" ENVELOPE_PREDICATE_SIGN ")", image, key);
     else if (t->n_foreign)
-        report_add(p->report, CHECK_SIGNATURE, VERDICT_FAIL, name, "none of the %u signatures of %s is by key %s", t->n_foreign, image, key);
+        report_add(r, CHECK_SIGNATURE, VERDICT_FAIL, name, "none of the %u signatures of %s is by key %s", t->n_foreign, image, key);
     else if (t->n_unread)
-        report_add(p->report, CHECK_SIGNATURE, VERDICT_FAIL, name, "none of the %u bundles attached to %s can be read", t->n_unread, image);
+        report_add(r, CHECK_SIGNATURE, VERDICT_FAIL, name, "none of the %u bundles attached to %s can be read", t->n_unread, image);
     else
-        report_add(p->report, CHECK_NO_SIGNATURE, VERDICT_FAIL, name, "%s is not signed (%u other statements are attached)", image, t->n_other);
+        report_add(r, CHECK_NO_SIGNATURE, VERDICT_FAIL, name, "%s is not signed (%u other statements are attached)", image, t->n_other);
     return true;
 }
 

@@ -170,6 +170,35 @@ static void test_index_white_space(void **state)
     expect_pass("space", "v1", fx.pub, NULL);
 }
 
+static void annotate_entry(size_t entry, const char *key, const char *value)
+{
+    fresh("t");
+    json_t *index = index_of(&fx, "t"), *d = json_array_get(json_object_get(index, "manifests"), entry), *a = json_object_get(d, "annotations");
+    if (!a) json_object_set_new(d, "annotations", a = json_object());
+    json_object_set_new(a, key, json_string(value));
+    save_index(&fx, "t", index);
+}
+
+/* What index.json says of an entry beside its tag must be what the signed manifest says itself. */
+static void test_index_annotations(void **state)
+{
+    (void)state;
+    annotate_entry(0, "ingot.recipe", "a");
+    expect_pass("t", "v1", fx.pub, NULL);
+    annotate_entry(0, "ingot.recipe", "b");
+    expect_fail("other value", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "annotations that it does not have");
+    annotate_entry(0, "x", "b");
+    expect_fail("other key", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "annotations that it does not have");
+    annotate_entry(1, REFERRER_ANNOTATION_PREDICATE, ENVELOPE_PREDICATE_SIGN);
+    expect_pass("t", "v1", fx.pub, NULL);
+    annotate_entry(1, REFERRER_ANNOTATION_PREDICATE, "x");
+    expect_fail("referrer", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "annotations that it does not have");
+    annotate_entry(1, OCI_ANNOTATION_REF, "v1");
+    expect_fail("tag twice", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "tag 'v1' is there twice");
+    annotate_entry(1, OCI_ANNOTATION_REF, "v2");
+    expect_fail("tag on a referrer", "t", "v2", fx.pub, NULL, CHECK_NO_SIGNATURE, "is not signed");
+}
+
 /* ---- tampering ------------------------------------------------------------------------------------------------------- */
 
 static json_t *layers_of(json_t *manifest)
@@ -686,7 +715,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good), cmocka_unit_test(test_not_a_layout), cmocka_unit_test(test_report), cmocka_unit_test(test_every_byte),
-        cmocka_unit_test(test_index_white_space), cmocka_unit_test(test_edited_without_key), cmocka_unit_test(test_edited_and_signed),
+        cmocka_unit_test(test_index_white_space), cmocka_unit_test(test_index_annotations), cmocka_unit_test(test_edited_without_key), cmocka_unit_test(test_edited_and_signed),
         cmocka_unit_test(test_files), cmocka_unit_test(test_removed), cmocka_unit_test(test_foreign), cmocka_unit_test(test_attached),
         cmocka_unit_test(test_replayed), cmocka_unit_test(test_moved_tag),
     };

@@ -105,7 +105,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof *verbs; i++) {
         if (strcmp(argv[1], verbs[i].name) != 0 || argc - 2 < verbs[i].min || argc - 2 > verbs[i].max) continue;
         if (verbs[i].run(argv + 2, argc - 2, &err)) return 0;
-        fprintf(stderr, "pack_tool: %s\n", err.text);
+        fflush(stdout);
+        fprintf(stderr, "\npack_tool: %s\n", err.text);
         return error_exit_status(&err);
     }
     fputs("usage: pack_tool pack|keygen|sign|verify|layer|files ...\n", stderr);
