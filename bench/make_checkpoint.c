@@ -12,11 +12,11 @@
 #define TABLE_BITS 12
 #define PIECE_ELEMS ((size_t)1 << 20)
 
-static uint16_t table[1 << TABLE_BITS];   /* bf16 quantiles of the standard normal distribution */
+static uint16_t table[1 << TABLE_BITS]; /* bf16 quantiles of the standard normal distribution */
 
 static uint64_t next_random(uint64_t *state)
 {
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);   /* SplitMix64 */
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u); /* SplitMix64 */
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return z ^ z >> 31;
@@ -55,18 +55,26 @@ static void fill_piece(uint16_t *out, size_t n, uint64_t first, uint64_t cols, u
         if (out[at] & 0x7f80) out[at] = (uint16_t)(out[at] + (3 << 7));
 }
 
-static const char config_head[] =
-    "{\n  \"architectures\": [\"NemotronHForCausalLM\"],\n  \"model_type\": \"nemotron_h\",\n  \"hidden_size\": 2048,\n  \"vocab_size\": 16384,\n"
-    "  \"num_attention_heads\": 32,\n  \"num_key_value_heads\": 2,\n  \"head_dim\": 128,\n  \"intermediate_size\": 8192,\n"
-    "  \"mamba_num_heads\": 64,\n  \"mamba_head_dim\": 64,\n  \"ssm_state_size\": 128,\n  \"n_groups\": 8,\n  \"conv_kernel\": 4,\n"
-    "  \"n_routed_experts\": 32,\n  \"num_experts_per_tok\": 6,\n  \"n_shared_experts\": 1,\n  \"moe_intermediate_size\": 1856,\n"
-    "  \"moe_shared_expert_intermediate_size\": 3712,\n  \"n_group\": 1,\n  \"topk_group\": 1,\n  \"norm_topk_prob\": true,\n"
-    "  \"routed_scaling_factor\": 2.5,\n  \"layer_norm_epsilon\": 1e-05,\n  \"mlp_hidden_act\": \"relu2\",\n  \"tie_word_embeddings\": false,\n"
-    "  \"time_step_limit\": [0.0, Infinity],\n  \"max_position_embeddings\": 262144,\n  \"mamba_ssm_cache_dtype\": \"float32\",\n"
-    "  \"bos_token_id\": 1,\n  \"eos_token_id\": 2,\n  \"torch_dtype\": \"bfloat16\",\n  \"hybrid_override_pattern\": \"%s\"\n}\n";
+static const char config_head[] = "{\n  \"architectures\": [\"NemotronHForCausalLM\"],\n  \"model_type\": "
+                                  "\"nemotron_h\",\n  \"hidden_size\": 2048,\n  \"vocab_size\": 16384,\n"
+                                  "  \"num_attention_heads\": 32,\n  \"num_key_value_heads\": 2,\n  \"head_dim\": "
+                                  "128,\n  \"intermediate_size\": 8192,\n"
+                                  "  \"mamba_num_heads\": 64,\n  \"mamba_head_dim\": 64,\n  \"ssm_state_size\": 128,\n "
+                                  " \"n_groups\": 8,\n  \"conv_kernel\": 4,\n"
+                                  "  \"n_routed_experts\": 32,\n  \"num_experts_per_tok\": 6,\n  \"n_shared_experts\": "
+                                  "1,\n  \"moe_intermediate_size\": 1856,\n"
+                                  "  \"moe_shared_expert_intermediate_size\": 3712,\n  \"n_group\": 1,\n  "
+                                  "\"topk_group\": 1,\n  \"norm_topk_prob\": true,\n"
+                                  "  \"routed_scaling_factor\": 2.5,\n  \"layer_norm_epsilon\": 1e-05,\n  "
+                                  "\"mlp_hidden_act\": \"relu2\",\n  \"tie_word_embeddings\": false,\n"
+                                  "  \"time_step_limit\": [0.0, Infinity],\n  \"max_position_embeddings\": 262144,\n  "
+                                  "\"mamba_ssm_cache_dtype\": \"float32\",\n"
+                                  "  \"bos_token_id\": 1,\n  \"eos_token_id\": 2,\n  \"torch_dtype\": \"bfloat16\",\n  "
+                                  "\"hybrid_override_pattern\": \"%s\"\n}\n";
 
 /* The tensors of the family's rules for this configuration, as the inventory would expect them. */
-static bool list_tensors(const struct model_config *cfg, struct arena *arena, struct tensor_spec **out, uint32_t *n, struct error *err)
+static bool list_tensors(const struct model_config *cfg, struct arena *arena, struct tensor_spec **out, uint32_t *n,
+                         struct error *err)
 {
     uint32_t capacity = 1024;
     *n = 0;
@@ -76,7 +84,9 @@ static bool list_tensors(const struct model_config *cfg, struct arena *arena, st
             const struct role_rule *rule = &cfg->arch->rules[r];
             const struct block_config *block = b < cfg->n_blocks ? &cfg->blocks[b] : NULL;
             if ((rule->scope == SCOPE_MODEL) != (block == NULL)) continue;
-            if (block && ((rule->kinds && !(rule->kinds & 1u << block->kind)) || (rule->when && !rule->when(cfg, block)))) continue;
+            if (block &&
+                ((rule->kinds && !(rule->kinds & 1u << block->kind)) || (rule->when && !rule->when(cfg, block))))
+                continue;
             uint32_t copies = rule->scope == SCOPE_EXPERT ? cfg->moe.n_experts : 1;
             for (uint32_t e = 0; e < copies; e++) {
                 if (*n == capacity) {
@@ -89,8 +99,10 @@ static bool list_tensors(const struct model_config *cfg, struct arena *arena, st
                 *s = (struct tensor_spec){.dtype = DTYPE_BF16};
                 s->n_dims = model_dims(cfg, rule->dims, s->dims, TENSOR_DIMS_MAX);
                 char *name = arena_printf(arena, "%s", rule->pattern), *at;
-                if (name && (at = strstr(name, "{B}"))) name = arena_printf(arena, "backbone.layers.%u%s", block->layer, at + 3);
-                if (name && (at = strstr(name, "{E}"))) name = arena_printf(arena, "%.*s%u%s", (int)(at - name), name, e, at + 3);
+                if (name && (at = strstr(name, "{B}")))
+                    name = arena_printf(arena, "backbone.layers.%u%s", block->layer, at + 3);
+                if (name && (at = strstr(name, "{E}")))
+                    name = arena_printf(arena, "%.*s%u%s", (int)(at - name), name, e, at + 3);
                 s->name = name;
                 if (!name) return error_memory(err, 0);
             }
@@ -98,7 +110,8 @@ static bool list_tensors(const struct model_config *cfg, struct arena *arena, st
     return true;
 }
 
-static bool write_tensors(const char *dir, const struct tensor_spec *specs, uint32_t n, uint64_t seed, struct error *err)
+static bool write_tensors(const char *dir, const struct tensor_spec *specs, uint32_t n, uint64_t seed,
+                          struct error *err)
 {
     struct shard_layout l;
     uint16_t *piece = malloc(PIECE_ELEMS * sizeof *piece);
@@ -126,7 +139,8 @@ static uint64_t total_bytes(const struct tensor_spec *specs, uint32_t n)
 {
     uint64_t sum = 0, elems, bytes;
     for (uint32_t i = 0; i < n; i++)
-        if (tensor_size(specs[i].name, specs[i].dtype, specs[i].n_dims, specs[i].dims, &elems, &bytes, NULL)) sum += bytes;
+        if (tensor_size(specs[i].name, specs[i].dtype, specs[i].n_dims, specs[i].dims, &elems, &bytes, NULL))
+            sum += bytes;
     return sum;
 }
 
@@ -143,8 +157,8 @@ static bool make(const char *dir, double gib, uint64_t seed, struct error *err)
         struct model_config cfg;
         struct tensor_spec *specs = NULL;
         uint32_t n;
-        if (!json_parse(bytes_text(text), JSON_DIALECT_HF, "config", &hf.config, err) || !model_config_read(&cfg, &hf, arena, err) ||
-            !list_tensors(&cfg, arena, &specs, &n, err))
+        if (!json_parse(bytes_text(text), JSON_DIALECT_HF, "config", &hf.config, err) ||
+            !model_config_read(&cfg, &hf, arena, err) || !list_tensors(&cfg, arena, &specs, &n, err))
             return false;
         bool enough = (double)total_bytes(specs, n) >= gib * 1024 * 1024 * 1024;
         if (enough) {
@@ -152,7 +166,9 @@ static bool make(const char *dir, double gib, uint64_t seed, struct error *err)
             mkdir(dir, 0777);
             bool ok = path_join(&path, dir, "config.json", err) && file_save(path, bytes_text(text), 0666, err) &&
                       write_tensors(dir, specs, n, seed, err);
-            if (ok) printf("%s: %u tensors, %.2f GiB, %zu layers\n", dir, n, (double)total_bytes(specs, n) / 1073741824.0, strlen(pattern));
+            if (ok)
+                printf("%s: %u tensors, %.2f GiB, %zu layers\n", dir, n, (double)total_bytes(specs, n) / 1073741824.0,
+                       strlen(pattern));
             free(specs);
             json_decref(hf.config);
             arena_free(arena);

@@ -4,7 +4,8 @@
 
 #include "core/json.h"
 
-/* From the folder's ingot.json: plan digest, recipe, tool. A folder without one (an original) gets the tool's version only. */
+/* From the folder's ingot.json: plan digest, recipe, tool. A folder without one (an original) gets the tool's version
+ * only. */
 MUST_CHECK bool image_labels(const char *folder, json_t **out, struct error *err);
 
 #endif

@@ -6,7 +6,7 @@ struct builder {
     struct inventory *inv;
     const struct checkpoint *ck;
     uint32_t capacity;
-    bool *claimed;            /* [checkpoint_count] */
+    bool *claimed; /* [checkpoint_count] */
     struct error *err;
 };
 
@@ -23,7 +23,8 @@ static bool grow(struct builder *b)
 }
 
 /* The rule's pattern with {B} and {E} filled in. */
-static char *rule_name(const struct builder *b, const struct role_rule *r, const struct block_config *block, int32_t expert)
+static char *rule_name(const struct builder *b, const struct role_rule *r, const struct block_config *block,
+                       int32_t expert)
 {
     __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
     const struct model_arch *arch = b->inv->config.arch;
@@ -68,7 +69,8 @@ static bool check_shape(struct builder *b, const struct tensor_info *t, uint32_t
     char want[96], got[96];
     shape_text(want, n_dims, dims);
     shape_text(got, t->n_dims, t->dims);
-    return error_set(b->err, ERR_FORMAT, "file '%.128s': tensor '%.256s': expected shape %s (from config.json), found %s",
+    return error_set(b->err, ERR_FORMAT,
+                     "file '%.128s': tensor '%.256s': expected shape %s (from config.json), found %s",
                      folder_name(checkpoint_folder(b->ck), t->member), t->name, want, got);
 }
 
@@ -120,17 +122,18 @@ static bool check_quantized(struct builder *b, struct model_tensor *mt)
         char parts[128] = "";
         for (int part = PART_WEIGHT + 1; part <= PART_INPUT_SCALE; part++)
             if (has_part(mt, (enum tensor_part)part))
-                snprintf(parts + strlen(parts), sizeof parts - strlen(parts), " %s", tensor_part_suffix((enum tensor_part)part));
-        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': no quantization type is stored as %s with%s", w->name, dtype_name(w->dtype),
-                         *parts ? parts : " no scales");
+                snprintf(parts + strlen(parts), sizeof parts - strlen(parts), " %s",
+                         tensor_part_suffix((enum tensor_part)part));
+        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': no quantization type is stored as %s with%s", w->name,
+                         dtype_name(w->dtype), *parts ? parts : " no scales");
     }
     for (uint32_t i = 0; i < mt->format->n_parts; i++) {
         const struct quant_part *p = &mt->format->parts[i];
         uint32_t n_dims;
         uint64_t dims[2];
         if (mt->dims[1] % mt->format->block_cols != 0)
-            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': %llu columns are not a multiple of %s's block of %u", w->name,
-                             (unsigned long long)mt->dims[1], mt->format->name, mt->format->block_cols);
+            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': %llu columns are not a multiple of %s's block of %u",
+                             w->name, (unsigned long long)mt->dims[1], mt->format->name, mt->format->block_cols);
         quant_part_shape(p, mt->dims[0], mt->dims[1], &n_dims, dims);
         if (!check_shape(b, checkpoint_tensor(b->ck, mt->parts[p->part]), n_dims, dims)) return false;
     }
@@ -149,17 +152,21 @@ static bool check_tensor(struct builder *b, struct model_tensor *mt)
         b->inv->is_quantized = true;
         const struct tensor_info *s = checkpoint_tensor(b->ck, mt->parts[part]);
         if (s->dtype != DTYPE_F32 || s->n_dims != 0)
-            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected one F32 number, found %s", s->name, dtype_name(s->dtype));
+            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected one F32 number, found %s", s->name,
+                             dtype_name(s->dtype));
     }
     bool plain = dtype_is_plain_float(w->dtype);
-    for (int part = PART_WEIGHT_SCALE; part <= PART_INPUT_SCALE; part++) plain = plain && !has_part(mt, (enum tensor_part)part);
+    for (int part = PART_WEIGHT_SCALE; part <= PART_INPUT_SCALE; part++)
+        plain = plain && !has_part(mt, (enum tensor_part)part);
     if (!plain && may_be_quantized) return check_quantized(b, mt);
     if (!plain)
-        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected F32, BF16 or F16, found %s", w->name, dtype_name(w->dtype));
+        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected F32, BF16 or F16, found %s", w->name,
+                         dtype_name(w->dtype));
     return check_shape(b, w, mt->n_dims, mt->dims);
 }
 
-static bool missing(struct builder *b, const struct block_config *block, const char *name, const uint64_t *dims, uint32_t n_dims)
+static bool missing(struct builder *b, const struct block_config *block, const char *name, const uint64_t *dims,
+                    uint32_t n_dims)
 {
     char shape[96], why[96] = "";
     shape_text(shape, n_dims, dims);
@@ -206,7 +213,9 @@ static bool add_block(struct builder *b, const struct block_config *block)
     const struct model_config *cfg = &b->inv->config;
     for (uint32_t i = 0; i < cfg->arch->n_rules; i++) {
         const struct role_rule *r = &cfg->arch->rules[i];
-        if (r->scope == SCOPE_MODEL || (r->kinds && !(r->kinds & 1u << block->kind)) || (r->when && !r->when(cfg, block))) continue;
+        if (r->scope == SCOPE_MODEL || (r->kinds && !(r->kinds & 1u << block->kind)) ||
+            (r->when && !r->when(cfg, block)))
+            continue;
         if (r->scope == SCOPE_BLOCK) {
             if (!add(b, r, block, -1)) return false;
             continue;
@@ -217,7 +226,8 @@ static bool add_block(struct builder *b, const struct block_config *block)
     return true;
 }
 
-/* Model-wide rules stand before the block rules (embedding) or behind them (final norm, head): the list's order is the model's. */
+/* Model-wide rules stand before the block rules (embedding) or behind them (final norm, head): the list's order is the
+ * model's. */
 static bool add_all(struct builder *b)
 {
     const struct model_config *cfg = &b->inv->config;
@@ -259,8 +269,10 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
     if (!rules) {
         for (uint32_t i = 0; inv->is_quantized && i < inv->n_tensors; i++)
             if (inv->tensors[i].format)
-                return error_set(err, ERR_FORMAT, "tensor '%.256s' is quantized (%s), but neither config.json nor hf_quant_config.json says so",
-                                 inv->tensors[i].name, inv->tensors[i].format->algo);
+                return error_set(
+                    err, ERR_FORMAT,
+                    "tensor '%.256s' is quantized (%s), but neither config.json nor hf_quant_config.json says so",
+                    inv->tensors[i].name, inv->tensors[i].format->algo);
         return true;
     }
     const char *kv = quant_rules_kv_algo(rules);
@@ -270,7 +282,8 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
         if (!model_tensor_is_module(t)) continue;
         const struct quant_format *said = quant_rules_resolve(rules, t->module);
         if (said == t->format) continue;
-        return error_set(err, ERR_FORMAT, "module '%.256s': the quantization config says %s, the tensors are stored as %s", t->module,
+        return error_set(err, ERR_FORMAT,
+                         "module '%.256s': the quantization config says %s, the tensors are stored as %s", t->module,
                          said ? said->algo : "not quantized", t->format ? t->format->algo : "plain numbers");
     }
     return true;
@@ -289,7 +302,7 @@ static int by_place(const void *a, const void *b, void *inv_arg)
     const struct inventory *inv = inv_arg;
     uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
     int c = compare_place(&inv->tensors[i].place, &inv->tensors[k].place);
-    return c ? c : i < k ? -1 : i > k;   /* several of one role (biases): in rule order */
+    return c ? c : i < k ? -1 : i > k; /* several of one role (biases): in rule order */
 }
 
 static bool sort_places(struct inventory *inv, struct error *err)
@@ -301,7 +314,8 @@ static bool sort_places(struct inventory *inv, struct error *err)
     return true;
 }
 
-const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer, int32_t expert, bool mtp)
+const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer,
+                                          int32_t expert, bool mtp)
 {
     struct tensor_place place = {role, layer, expert, mtp};
     uint32_t lo = 0, hi = inv->n_tensors;
@@ -335,8 +349,8 @@ bool model_tensor_is_module(const struct model_tensor *t)
     return kind == KIND_LINEAR || kind == KIND_TABLE || t->place.role == ROLE_ROUTER || t->place.role == ROLE_SSM_CONV;
 }
 
-static bool build(struct inventory *inv, const struct checkpoint *ck, const struct hf_config *hf, const struct quant_rules *rules,
-                  struct error *err)
+static bool build(struct inventory *inv, const struct checkpoint *ck, const struct hf_config *hf,
+                  const struct quant_rules *rules, struct error *err)
 {
     inv->checkpoint = ck;
     inv->arena = arena_new();
@@ -347,11 +361,12 @@ static bool build(struct inventory *inv, const struct checkpoint *ck, const stru
         !sha256_of(buffer_view(&hf->config_text), &inv->config_digest, err))
         return false;
     struct builder b = {.inv = inv, .ck = ck, .claimed = claimed, .err = err};
-    return add_all(&b) && nothing_unknown(&b) && check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
+    return add_all(&b) && nothing_unknown(&b) && check_rules(inv, rules, err) && sort_places(inv, err) &&
+           index_names(inv, err);
 }
 
-bool inventory_open(struct inventory **out, const struct checkpoint *ck, const struct hf_config *hf, const struct quant_rules *rules,
-                    struct error *err)
+bool inventory_open(struct inventory **out, const struct checkpoint *ck, const struct hf_config *hf,
+                    const struct quant_rules *rules, struct error *err)
 {
     struct inventory *inv = calloc(1, sizeof *inv);
     *out = NULL;
