@@ -4,7 +4,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "formats/checkpoint.h"
-#include "models/inventory.h"
+#include "models/expected.h"
 
 #include <math.h>
 #include <sys/stat.h>
@@ -72,41 +72,24 @@ static const char config_head[] = "{\n  \"architectures\": [\"NemotronHForCausal
                                   "  \"bos_token_id\": 1,\n  \"eos_token_id\": 2,\n  \"torch_dtype\": \"bfloat16\",\n  "
                                   "\"hybrid_override_pattern\": \"%s\"\n}\n";
 
-/* The tensors of the family's rules for this configuration, as the inventory would expect them. */
-static bool list_tensors(const struct model_config *cfg, struct arena *arena, struct tensor_spec **out, uint32_t *n,
-                         struct error *err)
+struct listing {
+    struct tensor_spec *specs;
+    uint32_t n, capacity;
+};
+
+static bool list_one(void *ctx, const struct expected_tensor *t, struct error *err)
 {
-    uint32_t capacity = 1024;
-    *n = 0;
-    *out = malloc(capacity * sizeof **out);
-    for (uint32_t b = 0; b <= cfg->n_blocks; b++)
-        for (uint32_t r = 0; r < cfg->arch->n_rules; r++) {
-            const struct role_rule *rule = &cfg->arch->rules[r];
-            const struct block_config *block = b < cfg->n_blocks ? &cfg->blocks[b] : NULL;
-            if ((rule->scope == SCOPE_MODEL) != (block == NULL)) continue;
-            if (block &&
-                ((rule->kinds && !(rule->kinds & 1u << block->kind)) || (rule->when && !rule->when(cfg, block))))
-                continue;
-            uint32_t copies = rule->scope == SCOPE_EXPERT ? cfg->moe.n_experts : 1;
-            for (uint32_t e = 0; e < copies; e++) {
-                if (*n == capacity) {
-                    capacity *= 2;
-                    struct tensor_spec *p = realloc(*out, capacity * sizeof *p);
-                    if (p) *out = p;
-                }
-                if (!*out || *n == capacity) return error_memory(err, capacity * sizeof **out);
-                struct tensor_spec *s = &(*out)[(*n)++];
-                *s = (struct tensor_spec){.dtype = DTYPE_BF16};
-                s->n_dims = model_dims(cfg, rule->dims, s->dims, TENSOR_DIMS_MAX);
-                char *name = arena_printf(arena, "%s", rule->pattern), *at;
-                if (name && (at = strstr(name, "{B}")))
-                    name = arena_printf(arena, "backbone.layers.%u%s", block->layer, at + 3);
-                if (name && (at = strstr(name, "{E}")))
-                    name = arena_printf(arena, "%.*s%u%s", (int)(at - name), name, e, at + 3);
-                s->name = name;
-                if (!name) return error_memory(err, 0);
-            }
-        }
+    struct listing *l = ctx;
+    if (l->n == l->capacity) {
+        uint32_t capacity = l->capacity ? 2 * l->capacity : 1024;
+        struct tensor_spec *p = realloc(l->specs, capacity * sizeof *p);
+        if (!p) return error_memory(err, capacity * sizeof *p);
+        l->specs = p;
+        l->capacity = capacity;
+    }
+    struct tensor_spec *s = &l->specs[l->n++];
+    *s = (struct tensor_spec){.name = t->name, .dtype = DTYPE_BF16, .n_dims = t->n_dims};
+    memcpy(s->dims, t->dims, sizeof s->dims);
     return true;
 }
 
@@ -155,26 +138,25 @@ static bool make(const char *dir, double gib, uint64_t seed, struct error *err)
         if (asprintf(&text, config_head, pattern) < 0) return error_memory(err, 0);
         struct hf_config hf = {0};
         struct model_config cfg;
-        struct tensor_spec *specs = NULL;
-        uint32_t n;
+        struct listing list = {0};
         if (!json_parse(bytes_text(text), JSON_DIALECT_HF, "config", &hf.config, err) ||
-            !model_config_read(&cfg, &hf, arena, err) || !list_tensors(&cfg, arena, &specs, &n, err))
+            !model_config_read(&cfg, &hf, arena, err) || !model_expect(&cfg, arena, list_one, &list, err))
             return false;
-        bool enough = (double)total_bytes(specs, n) >= gib * 1024 * 1024 * 1024;
+        bool enough = (double)total_bytes(list.specs, list.n) >= gib * 1024 * 1024 * 1024;
         if (enough) {
             CLEANUP(free) char *path = NULL;
             mkdir(dir, 0777);
             bool ok = path_join(&path, dir, "config.json", err) && file_save(path, bytes_text(text), 0666, err) &&
-                      write_tensors(dir, specs, n, seed, err);
+                      write_tensors(dir, list.specs, list.n, seed, err);
             if (ok)
-                printf("%s: %u tensors, %.2f GiB, %zu layers\n", dir, n, (double)total_bytes(specs, n) / 1073741824.0,
-                       strlen(pattern));
-            free(specs);
+                printf("%s: %u tensors, %.2f GiB, %zu layers\n", dir, list.n,
+                       (double)total_bytes(list.specs, list.n) / 1073741824.0, strlen(pattern));
+            free(list.specs);
             json_decref(hf.config);
             arena_free(arena);
             return ok;
         }
-        free(specs);
+        free(list.specs);
         json_decref(hf.config);
     }
     return error_set(err, ERR_USAGE, "%g GiB are too many", gib);
