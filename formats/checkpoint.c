@@ -57,10 +57,12 @@ static bool no_format(const struct folder *f, struct error *err)
             const char *name = folder_name(f, i), *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
             const char *begin = not_read[r].begin ? not_read[r].begin : "";
             if (strncmp(base, begin, strlen(begin)) == 0 && ends_with(base, not_read[r].end))
-                return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors are",
+                return error_set(err, ERR_UNSUPPORTED,
+                                 "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors are",
                                  folder_path(f), name, not_read[r].what);
         }
-    return error_set(err, ERR_FORMAT, "folder '%.256s' holds no checkpoint: there is no *.safetensors file in it", folder_path(f));
+    return error_set(err, ERR_FORMAT, "folder '%.256s' holds no checkpoint: there is no *.safetensors file in it",
+                     folder_path(f));
 }
 
 static bool open_all(struct checkpoint *ck, struct error *err)
@@ -142,15 +144,17 @@ bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, v
 {
     const struct tensor_info *t = &ck->tensors[i];
     if (offset > t->bytes || n > t->bytes - offset)
-        return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu", t->name, n,
-                         (unsigned long long)offset, (unsigned long long)t->bytes);
-    return folder_read(ck->folder, t->member, t->offset + offset, dst, n, err) || error_wrap(err, "tensor '%.256s'", t->name);
+        return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu",
+                         t->name, n, (unsigned long long)offset, (unsigned long long)t->bytes);
+    return folder_read(ck->folder, t->member, t->offset + offset, dst, n, err) ||
+           error_wrap(err, "tensor '%.256s'", t->name);
 }
 
 bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct error *err)
 {
     if (ck->n_tensors == TENSORS_MAX)
-        return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds more than %u tensors", folder_path(ck->folder), TENSORS_MAX);
+        return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds more than %u tensors", folder_path(ck->folder),
+                         TENSORS_MAX);
     if (ck->n_tensors == ck->capacity) {
         uint32_t capacity = ck->capacity ? 2 * ck->capacity : 256;
         struct tensor_info *p = realloc(ck->tensors, capacity * sizeof *p);
@@ -161,7 +165,8 @@ bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct e
     struct tensor_info copy = *t;
     if (!tensor_size(t->name, t->dtype, t->n_dims, t->dims, &copy.n_elems, &copy.bytes, err)) return false;
     if (!u64_add(ck->bytes, copy.bytes, &ck->bytes))
-        return error_set(err, ERR_FORMAT, "folder '%.256s': the tensors have more bytes than 64 bits can count", folder_path(ck->folder));
+        return error_set(err, ERR_FORMAT, "folder '%.256s': the tensors have more bytes than 64 bits can count",
+                         folder_path(ck->folder));
     copy.name = arena_text(ck->texts, t->name);
     if (!copy.name) return error_memory(err, strlen(t->name));
     ck->tensors[ck->n_tensors++] = copy;
@@ -270,6 +275,7 @@ bool checkpoint_index(struct checkpoint *ck, struct error *err)
     if (twice[0] == NAME_NONE) return true;
     const struct tensor_info *a = &ck->tensors[twice[0]], *b = &ck->tensors[twice[1]];
     const char *file = folder_name(ck->folder, a->member), *other = folder_name(ck->folder, b->member);
-    if (a->member == b->member) return error_set(err, ERR_FORMAT, "'%.256s': tensor '%.256s' is there twice", file, a->name);
+    if (a->member == b->member)
+        return error_set(err, ERR_FORMAT, "'%.256s': tensor '%.256s' is there twice", file, a->name);
     return error_set(err, ERR_FORMAT, "tensor '%.256s' is in '%.256s' and in '%.256s'", a->name, file, other);
 }
