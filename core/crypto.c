@@ -58,7 +58,8 @@ bool sha256_close(struct sha256 *h, struct digest *out, struct error *err)
 bool sha256_of(struct bytes data, struct digest *out, struct error *err)
 {
     unsigned n = 0;
-    if (sha256_algorithm() && EVP_Digest(data.data ? (const void *)data.data : "", data.size, out->bytes, &n, sha256_algorithm(), NULL) == 1 && n == DIGEST_BYTES)
+    const void *bytes = data.data ? (const void *)data.data : "";
+    if (sha256_algorithm() && EVP_Digest(bytes, data.size, out->bytes, &n, sha256_algorithm(), NULL) == 1 && n == DIGEST_BYTES)
         return true;
     return error_set(err, ERR_INTERNAL, "SHA-256 failed in the crypto library");
 }

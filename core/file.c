@@ -161,7 +161,9 @@ bool file_out_write(struct file_out *f, const void *data, size_t n, struct error
 
 bool file_out_reserve(struct file_out *f, uint64_t size, struct error *err)
 {
-    if (size > INT64_MAX) return error_set(err, ERR_FORMAT, "'%.512s' would have %llu bytes, too many for any file", f->name, (unsigned long long)size);
+    if (size > INT64_MAX)
+        return error_set(err, ERR_FORMAT, "'%.512s' would have %llu bytes, too many for any file", f->name,
+                         (unsigned long long)size);
     /* fallocate itself, not posix_fallocate: where a file system has none, that one writes every block. */
     int rc;
     while ((rc = size ? fallocate(f->fd, 0, 0, (off_t)size) : 0) != 0 && errno == EINTR) {}

@@ -17,19 +17,36 @@ static bool scan_error(const struct json_scan *s, const char *what, struct error
     return error_set(err, ERR_FORMAT, "%s: line %zu, column %zu: %s", what, line, column, s->problem);
 }
 
+/* Bytes that a token will cost in the tree; see JSON_MEMORY_MAX. */
+static uint64_t token_cost(enum json_token t, size_t size)
+{
+    switch (t) {
+    case JSON_TOKEN_OBJECT: return 224;
+    case JSON_TOKEN_ARRAY: return 128;
+    case JSON_TOKEN_KEY: return 104 + size;
+    case JSON_TOKEN_STRING: return 72 + size;
+    case JSON_TOKEN_NUMBER: return 40;
+    case JSON_TOKEN_NONFINITE: return 224 + 104 + 80;
+    default: return 8;
+    }
+}
+
 /* One pass that refuses what jansson would take (depth, size) and turns bare non-finite words into objects. */
 static bool check_and_rewrite(struct bytes text, enum json_dialect dialect, const char *what, struct text *rewritten,
                               struct error *err)
 {
     struct json_scan s;
     json_scan_begin(&s, text, dialect == JSON_DIALECT_HF);
-    size_t n_values = 0, copied = 0;
+    uint64_t cost = 0;
+    size_t copied = 0;
     for (;;) {
         enum json_token t = json_scan_next(&s);
         if (t == JSON_TOKEN_ERROR) return scan_error(&s, what, err);
         if (t == JSON_TOKEN_END) break;
-        if (t != JSON_TOKEN_KEY && ++n_values > JSON_VALUES_MAX)
-            return error_set(err, ERR_FORMAT, "%s: more than %u values", what, JSON_VALUES_MAX);
+        cost += token_cost(t, s.token.size);
+        if (cost > JSON_MEMORY_MAX)
+            return error_set(err, ERR_FORMAT, "%s: holds more values than fit into %llu bytes of memory", what,
+                             (unsigned long long)JSON_MEMORY_MAX);
         if (t != JSON_TOKEN_NONFINITE) continue;
         text_put(rewritten, text.data + copied, s.start - copied);
         text_add(rewritten, "{\"__float__\":\"%.*s\"}", (int)s.token.size, (const char *)s.token.data);

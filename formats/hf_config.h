@@ -6,7 +6,8 @@
 #include "core/json.h"
 #include "formats/folder.h"
 
-#define CONFIG_BYTES_MAX ((size_t)64 << 20)
+/* The largest we know of lists 50 k experts by name, twice: 12 MB. */
+#define CONFIG_BYTES_MAX ((size_t)32 << 20)
 
 struct hf_config {
     json_t *config;               /* config.json; never NULL */
@@ -16,6 +17,7 @@ struct hf_config {
     struct buffer config_text;    /* config.json as it stands in the file */
 };
 
+/* ERR_FORMAT when config.json is missing or any of the files is not an object. */
 MUST_CHECK bool hf_config_open(struct hf_config *out, const struct folder *f, struct error *err);
 void hf_config_close(struct hf_config *c);
 
@@ -24,9 +26,10 @@ static inline void cleanup_hf_config(struct hf_config *c)
     hf_config_close(c);
 }
 
-/* The ids that end a text: generation_config's before config's; an int or a list. At most `max`; *n may be 0. */
+/* The ids that end a text, each once, in the order given: generation_config's before config's before those of the language
+ * model inside a multimodal config; an int or a list. At most `max`; *n may be 0. */
 MUST_CHECK bool hf_config_eos(const struct hf_config *c, uint32_t *ids, uint32_t max, uint32_t *n, struct error *err);
-/* bos_token_id (generation_config, then config); *has false when there is none or it is null. */
+/* bos_token_id, looked for in the same places; *has false when there is none or it is null. */
 MUST_CHECK bool hf_config_bos(const struct hf_config *c, uint32_t *id, bool *has, struct error *err);
 
 #endif

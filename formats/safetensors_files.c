@@ -52,7 +52,8 @@ static bool check_left_out(struct checkpoint *ck, const bool *wanted, struct err
         if (wanted[i] || !is_candidate(name)) continue;
         if (begins_like_model(name))
             return error_set(err, ERR_FORMAT, "'%.256s' is there, but " SAFETENSORS_INDEX_NAME " does not name it", name);
-        if (!checkpoint_add_remark(ck, err, "'%.256s' is not in " SAFETENSORS_INDEX_NAME " and not part of the checkpoint", name)) return false;
+        if (!checkpoint_add_remark(ck, err, "'%.256s' is not in " SAFETENSORS_INDEX_NAME " and not part of the checkpoint", name))
+            return false;
     }
     return true;
 }
@@ -62,8 +63,8 @@ static bool incomplete(const struct folder *f, uint32_t n_shards, const char *ex
 {
     uint64_t k = 0, of = 0;
     is_shard(example, &k, &of);
-    return error_set(err, ERR_FORMAT, "folder '%.256s': " SAFETENSORS_INDEX_NAME " is missing (%u of %llu shards are there, such as '%.128s')",
-                     folder_path(f), n_shards, (unsigned long long)of, example);
+    return error_set(err, ERR_FORMAT, "folder '%.256s': " SAFETENSORS_INDEX_NAME " is missing (%u of %llu shards are there, such as"
+                     " '%.128s')", folder_path(f), n_shards, (unsigned long long)of, example);
 }
 
 static bool choose_without_index(struct checkpoint *ck, bool *wanted, struct error *err)

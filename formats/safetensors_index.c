@@ -45,7 +45,8 @@ static bool find_member(struct index_reader *r)
                          r->name, r->file);
     r->member = folder_find(r->folder, r->file);
     if (r->member != NAME_NONE) return true;
-    return error_set(r->err, ERR_FORMAT, SAFETENSORS_INDEX_NAME ": tensor '%.256s': file '%.256s' does not exist in the folder", r->name, r->file);
+    return error_set(r->err, ERR_FORMAT, SAFETENSORS_INDEX_NAME ": tensor '%.256s': file '%.256s' does not exist in the folder",
+                     r->name, r->file);
 }
 
 static bool read_map(struct index_reader *r, entry_fn entry)
@@ -159,8 +160,8 @@ static bool check_total(struct index_reader *r)
 {
     uint64_t sum = checkpoint_bytes(r->ck);
     if (!r->has_total || r->total == (double)sum) return true;
-    return checkpoint_add_remark(r->ck, r->err, SAFETENSORS_INDEX_NAME ": metadata.total_size is %.0f, the tensors have %llu bytes", r->total,
-                                 (unsigned long long)sum);
+    return checkpoint_add_remark(r->ck, r->err, SAFETENSORS_INDEX_NAME ": metadata.total_size is %.0f, the tensors have %llu bytes",
+                                 r->total, (unsigned long long)sum);
 }
 
 static bool check_complete(struct index_reader *r)

@@ -66,8 +66,8 @@ bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, co
     }
     if (t->failed) return error_memory(err, t->size);
     if (t->size - 8 > SAFETENSORS_HEADER_MAX)
-        return error_set(err, ERR_UNSUPPORTED, "a shard with %u tensors would need a header of %zu bytes, at most %u are allowed; use smaller shards",
-                         n, t->size - 8, SAFETENSORS_HEADER_MAX);
+        return error_set(err, ERR_UNSUPPORTED, "a shard with %u tensors would need a header of %zu bytes, at most %u are allowed;"
+                         " use smaller shards", n, t->size - 8, SAFETENSORS_HEADER_MAX);
     store_le64((uint8_t *)t->data, t->size - 8);
     return true;
 }

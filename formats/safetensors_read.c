@@ -175,8 +175,8 @@ static bool check_cover(struct reader *r, uint32_t first)
         const struct tensor_info *t = checkpoint_tensor(r->ck, i);
         uint64_t start = t->offset - r->data_start;
         if (start != at)
-            return error_set(r->err, ERR_FORMAT, "'%.256s': tensor '%.256s' begins at byte %llu of the data, the one before it ends at %llu",
-                             r->file, t->name, (unsigned long long)start, (unsigned long long)at);
+            return error_set(r->err, ERR_FORMAT, "'%.256s': tensor '%.256s' begins at byte %llu of the data, the one before it ends"
+                             " at %llu", r->file, t->name, (unsigned long long)start, (unsigned long long)at);
         at = start + t->bytes;
     }
     if (at == r->data_bytes) return true;
@@ -201,7 +201,8 @@ static bool header_parse(struct checkpoint *ck, uint32_t member, struct bytes te
 /* The length field at the beginning of a file, held against the file's size. */
 static bool check_length(const char *file, uint64_t size, const uint8_t *start, uint64_t *n, struct error *err)
 {
-    if (size < 8) return error_set(err, ERR_FORMAT, "'%.256s' has %llu bytes, too few for a safetensors file", file, (unsigned long long)size);
+    if (size < 8)
+        return error_set(err, ERR_FORMAT, "'%.256s' has %llu bytes, too few for a safetensors file", file, (unsigned long long)size);
     *n = load_le64(start);
     if (memcmp(start, "version ", 8) == 0)
         return error_set(err, ERR_FORMAT, "'%.256s' is a Git LFS pointer, not the weights themselves", file);

@@ -3,7 +3,8 @@
 # "ok ...", "FAIL ..." or "skip ...", or TAP (cmocka's). Ends with "N passed, N failed, N skipped"; exit 1 when one failed.
 set -u
 INGOT=$(realpath "$1") B=$2 PATTERN=${3:-}
-export INGOT CMOCKA_MESSAGE_OUTPUT=TAP
+INGOT_TOOLS=$(realpath "$B")/tests/tools   # small programs for scripts that need more than the command line
+export INGOT INGOT_TOOLS CMOCKA_MESSAGE_OUTPUT=TAP
 [ -n "${INGOT_SHARED:-}" ] || { [ -d ../shared/fixtures ] && INGOT_SHARED=$(realpath ../shared) && export INGOT_SHARED; } || :
 passed=0 failed=0 skipped=0
 log=$(mktemp) all=$(mktemp); trap 'rm -f "$log" "$all"' EXIT

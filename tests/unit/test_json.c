@@ -41,6 +41,47 @@ static void test_refuses(void **state)
     CHECK_OK(parse((deep[2 * JSON_DEPTH_MAX + 1] = '\0', deep + 1), JSON_DIALECT_STRICT, e_));
 }
 
+/* What a tree costs is known before it is built; the words that turn into objects count as such. */
+static void test_memory(void **state)
+{
+    (void)state;
+    static const struct { const char *item; size_t n; bool fits; } rows[] = {
+        {"1", 5500000, true}, {"1", 6000000, false}, {"[]", 1500000, true}, {"[]", 1800000, false}, {"{}", 950000, true},
+        {"{}", 1100000, false}, {"Infinity", 500000, true}, {"Infinity", 600000, false}};
+    char *text = malloc(20 << 20);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *p = text;
+        for (size_t k = 0; k < rows[i].n; k++) {
+            *p++ = k ? ',' : '[';
+            p = stpcpy(p, rows[i].item);
+        }
+        strcpy(p, "]");
+        if (rows[i].fits) CHECK_OK(parse(text, JSON_DIALECT_HF, e_));
+        else CHECK_FAILS(parse(text, JSON_DIALECT_HF, e_), ERR_FORMAT, "holds more values than fit");
+    }
+    free(text);
+}
+
+/* Keys are compared decoded, whatever their length. */
+static void test_token_is(void **state)
+{
+    (void)state;
+    static const struct { const char *raw, *name; bool same; } rows[] = {
+        {"abc", "abc", true}, {"abc", "abcd", false}, {"abcd", "abc", false}, {"", "", true}, {"", "a", false}, {"a", "", false},
+        {"\\u0061bc", "abc", true}, {"ab\\u0063", "abc", true}, {"ab\\u0064", "abc", false}, {"\\n\\\"\\/", "\n\"/", true},
+        {"\\u00e9", "\xc3\xa9", true}, {"\\ud83d\\ude00", "\xf0\x9f\x98\x80", true}, {"\xc3\xa9", "\xc3\xa9", true},
+        {"\\u0000", "", false}, {"\\u0000", "\\u0000", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (json_token_is(bytes_text(rows[i].raw), rows[i].name) != rows[i].same) fail_msg("row %zu: '%s' and '%s'", i, rows[i].raw, rows[i].name);
+    char raw[6 * 100 + 1], name[101];
+    for (size_t i = 0; i < 100; i++) memcpy(raw + 6 * i, "\\u0078", 7);
+    memset(name, 'x', 100);
+    name[100] = '\0';
+    assert_true(json_token_is(bytes_text(raw), name));
+    name[99] = 'y';
+    assert_false(json_token_is(bytes_text(raw), name));
+}
+
 static void test_getters(void **state)
 {
     (void)state;
@@ -97,6 +138,6 @@ static void test_splice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_accepts), cmocka_unit_test(test_refuses), cmocka_unit_test(test_getters),
-                                       cmocka_unit_test(test_splice)};
+                                       cmocka_unit_test(test_splice), cmocka_unit_test(test_memory), cmocka_unit_test(test_token_is)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
