@@ -21,7 +21,8 @@ bool profile_add_file(struct profile_result *out, const char *name, unsigned mod
 {
     CLEANUP(free) char *text = NULL;
     size_t n;
-    if (out->n_files == PROFILE_FILES_MAX) return error_set(err, ERR_INTERNAL, "profile: more than %u files", PROFILE_FILES_MAX);
+    if (out->n_files == PROFILE_FILES_MAX)
+        return error_set(err, ERR_INTERNAL, "profile: more than %u files", PROFILE_FILES_MAX);
     if (!text_take(t, &text, &n, err)) return false;
     const char *copy = arena_copy(out->arena, text, n);
     if (!copy) return error_memory(err, n);
@@ -45,7 +46,9 @@ static bool write_files(const struct profile_draft *d, struct profile_result *r,
 {
     const struct profile_writer *const *w = profile_writers;
     while (*w && strcmp((*w)->name, d->facts.engine->writer) != 0) w++;
-    if (!*w) return error_set(err, ERR_INTERNAL, "profile: no writer '%s' for %s", d->facts.engine->writer, d->facts.engine->name);
+    if (!*w)
+        return error_set(err, ERR_INTERNAL, "profile: no writer '%s' for %s", d->facts.engine->writer,
+                         d->facts.engine->name);
     if (!(*w)->write(&d->facts, r, err) || !profile_json(d, r, &r->json, err)) return false;
     __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
     CLEANUP(free) char *pretty = NULL;
@@ -63,7 +66,8 @@ static bool make(const struct model *m, const struct profile_request *req, struc
     if (!d) return error_memory(err, sizeof *d);
     if (!profile_rows_open(&r->rows, err)) return false;
     *d = (struct profile_draft){.model = m, .req = req, .rows = r->rows, .arena = r->arena};
-    if (!target_read(d, err) || !draft_decide(d, err) || !profile_lint(&d->facts, r->arena, &r->lint, err)) return false;
+    if (!target_read(d, err) || !draft_decide(d, err) || !profile_lint(&d->facts, r->arena, &r->lint, err))
+        return false;
     if (!req->force && !refuse(&r->lint, err)) return false;
     r->facts = &d->facts;
     r->notes = d->notes;
@@ -71,7 +75,8 @@ static bool make(const struct model *m, const struct profile_request *req, struc
     return profile_name(&d->facts, r->arena, &r->name, err) && write_files(d, r, err);
 }
 
-bool profile_make(const struct model *m, const struct profile_request *req, struct profile_result *result, struct error *err)
+bool profile_make(const struct model *m, const struct profile_request *req, struct profile_result *result,
+                  struct error *err)
 {
     *result = (struct profile_result){0};
     if (make(m, req, result, err)) return true;
@@ -86,7 +91,8 @@ static bool same_file(int dir, const struct profile_file *f, bool *same, struct 
     CLEANUP_BUFFER struct buffer b = {0};
     struct stat st;
     *same = false;
-    if (fstatat(dir, f->name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != f->size) return true;
+    if (fstatat(dir, f->name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != f->size)
+        return true;
     if (!file_load(dir, f->name, f->size, &b, err)) return false;
     *same = b.size == f->size && memcmp(b.data, f->text, f->size) == 0;
     return true;
@@ -128,8 +134,8 @@ static bool stage(struct profile_result *r, bool replace, struct error *err)
     return staging_commit(s, err);
 }
 
-bool profile_build(const struct model *m, const struct profile_request *req, const char *out_dir, const struct progress *pr,
-                   struct profile_result *result, struct error *err)
+bool profile_build(const struct model *m, const struct profile_request *req, const char *out_dir,
+                   const struct progress *pr, struct profile_result *result, struct error *err)
 {
     if (!profile_make(m, req, result, err)) return false;
     result->path = arena_printf(result->arena, "%s/%s", out_dir, result->name);

@@ -1,5 +1,6 @@
-/* Everything that was decided for one profile, before anything is written: the writer turns it into files, the lint rules judge
- * it, profile.json records it. Plain data; pointers belong to the rows, the model and the arena of whoever decided. */
+/* Everything that was decided for one profile, before anything is written: the writer turns it into files, the lint
+ * rules judge it, profile.json records it. Plain data; pointers belong to the rows, the model and the arena of whoever
+ * decided. */
 #ifndef PACK_PROFILE_FACTS_H
 #define PACK_PROFILE_FACTS_H
 
@@ -13,7 +14,7 @@
 struct profile_facts {
     const struct engine_row *engine;
     const struct gpu_row *gpu;
-    const char *image;                     /* "sha256:<64 hex digits>" of the engine's container image, or NULL: not pinned */
+    const char *image;                     /* digest of the engine's container image, "sha256:..."; NULL: not pinned */
     uint32_t tp;                           /* GPUs; every layer is shared by all of them */
     bool expert_parallel;                  /* routed experts are kept whole, each on one GPU */
 
@@ -24,8 +25,8 @@ struct profile_facts {
     bool has_auto_map;                     /* config.json names Python of its own */
     const char *missing_code;              /* a file of it that is not in the folder, or NULL */
 
-    const char *algo;                      /* of the checkpoint: one quant_algo, ALGO_MIXED, or NULL when nothing is quantized */
-    const char *nvfp4_path;                /* how the profile says that NVFP4 W4A4 weights are multiplied: "w4a4", "w4a16"; or NULL */
+    const char *algo;                      /* quant_algo of the configuration, upper case; NULL when it says none */
+    const char *nvfp4_path;                /* how the profile says NVFP4 W4A4 weights run: "w4a4", "w4a16"; or NULL */
     const char *kv_dtype;                  /* what the engine is told: "fp8", "bfloat16", "auto" */
     const char *ssm_dtype;                 /* what the engine is told; NULL without Mamba layers */
     uint32_t ssm_philox_rounds;            /* of stochastic rounding of the state; 0: none */
@@ -38,14 +39,14 @@ struct profile_facts {
     struct fit_model fit_model;
     struct fit_request fit_request;
     struct fit fit;
-    uint32_t tp_that_fits;                 /* when it does not fit: the smallest number of these GPUs that would; 0: none found */
+    uint32_t tp_that_fits;                 /* when it does not fit: how many of these GPUs would do; 0: none found */
 };
 
 bool facts_have_mamba(const struct profile_facts *f);
 bool facts_have_attention(const struct profile_facts *f);
 bool facts_have_experts(const struct profile_facts *f);
 bool facts_kv_fp8(const struct profile_facts *f);
-/* The smallest divisibility that an engine asks of the number of GPUs: Mamba heads and groups, query heads, KV heads. */
+/* What an engine asks at least of the number of GPUs: Mamba heads and groups, query heads, KV heads divide. */
 bool tp_divides(const struct model_config *cfg, uint32_t tp);
 
 #endif

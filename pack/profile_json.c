@@ -29,7 +29,8 @@ static const char *main_precision(const struct profile_facts *f, char out[32])
     }
     if (most) {
         bool weight_only = strcmp(most->algo, "NVFP4") == 0 && f->nvfp4_path && strcmp(f->nvfp4_path, "w4a4") != 0;
-        snprintf(out, 32, "%s", weight_only ? "nvfp4-w4a16" : strcmp(most->name, "w4a16_nvfp4") == 0 ? "nvfp4-w4a16" : most->name);
+        weight_only = weight_only || strcmp(most->algo, "W4A16_NVFP4") == 0;
+        snprintf(out, 32, "%s", weight_only ? "nvfp4-w4a16" : most->name);
         return out;
     }
     snprintf(out, 32, "%s", first ? dtype_name(first->dtype) : "none");
@@ -41,8 +42,8 @@ bool profile_name(const struct profile_facts *f, struct arena *arena, const char
 {
     char precision[32], drafts[24] = "";
     if (f->drafts) snprintf(drafts, sizeof drafts, "-mtp%u", f->drafts);
-    *out = arena_printf(arena, "%s-%s-%sx%u-%s-tp%u%s", f->engine->name, f->engine->version, f->gpu->id, f->tp, main_precision(f, precision), f->tp,
-                        drafts);
+    *out = arena_printf(arena, "%s-%s-%sx%u-%s-tp%u%s", f->engine->name, f->engine->version, f->gpu->id, f->tp,
+                        main_precision(f, precision), f->tp, drafts);
     return *out ? true : error_memory(err, 0);
 }
 
@@ -98,10 +99,11 @@ static bool gpu_json(const struct profile_facts *f, json_t **out, struct error *
 {
     const struct gpu_row *g = f->gpu;
     return OBJECT({"id", word(g->id)}, {"name", word(g->name)}, {"count", count(f->tp)},
-                  {"compute_capability", json_sprintf("%u.%u", g->capability / 10, g->capability % 10)}, {"memory_bytes", count(g->memory_bytes)},
-                  {"memory_grade", word(g->memory_grade)}, {"bandwidth_gb_s", count(g->bandwidth_gb_s)}, {"fp8", json_boolean(g->fp8)},
-                  {"nvfp4", json_boolean(g->nvfp4)}, {"shares_memory_with_cpu", json_boolean(g->unified)}, {"arch", word(g->arch)},
-                  {"row_sha256", digest(&g->digest)});
+                  {"compute_capability", json_sprintf("%u.%u", g->capability / 10, g->capability % 10)},
+                  {"memory_bytes", count(g->memory_bytes)}, {"memory_grade", word(g->memory_grade)},
+                  {"bandwidth_gb_s", count(g->bandwidth_gb_s)}, {"fp8", json_boolean(g->fp8)},
+                  {"nvfp4", json_boolean(g->nvfp4)}, {"shares_memory_with_cpu", json_boolean(g->unified)},
+                  {"arch", word(g->arch)}, {"row_sha256", digest(&g->digest)});
 }
 
 static bool inputs_json(const struct profile_draft *d, json_t **out, struct error *err)
@@ -113,14 +115,16 @@ static bool inputs_json(const struct profile_draft *d, json_t **out, struct erro
     for (uint32_t i = 0; list && i < n; i++) {
         json_t *file = NULL;
         const char *name = folder_name(checkpoint_folder(inv->checkpoint), files[i].member);
-        bool ok = object_of((const struct member[]){{"name", word(name)}, {"header_sha256", digest(&files[i].header)}, {NULL, NULL}}, &file, err);
+        bool ok = object_of(
+            (const struct member[]){{"name", word(name)}, {"header_sha256", digest(&files[i].header)}, {NULL, NULL}},
+            &file, err);
         if (ok && json_array_append_new(list, file) == 0) continue;
         json_decref(list);
         return error_memory(err, 0);
     }
     return OBJECT({"config_sha256", digest(&inv->config_digest)},
-                  {"chat_template_sha256", d->has_template ? digest(&d->template_digest) : json_null()}, {"files", list},
-                  {"ingot", word(INGOT_VERSION)});
+                  {"chat_template_sha256", d->has_template ? digest(&d->template_digest) : json_null()},
+                  {"files", list}, {"ingot", word(INGOT_VERSION)});
 }
 
 static bool precision_json(const struct profile_facts *f, json_t **out, struct error *err)
@@ -137,8 +141,12 @@ static bool precision_json(const struct profile_facts *f, json_t **out, struct e
         const struct compute_row *c = engine_compute(f->engine, (*q)->algo, f->gpu);
         if (n == 0) continue;
         json_t *one = NULL;
-        bool ok = object_of((const struct member[]){{"tensors", count(n)}, {"weights", count(elems)}, {"runs_as", word(c ? c->path : NULL)},
-                                                    {"by", word(c ? c->by : NULL)}, {NULL, NULL}}, &one, err);
+        bool ok = object_of((const struct member[]){{"tensors", count(n)},
+                                                    {"weights", count(elems)},
+                                                    {"runs_as", word(c ? c->path : NULL)},
+                                                    {"by", word(c ? c->by : NULL)},
+                                                    {NULL, NULL}},
+                            &one, err);
         if (ok && json_object_set_new(formats, (*q)->name, one) == 0) continue;
         json_decref(formats);
         return error_memory(err, 0);
@@ -155,7 +163,8 @@ static bool kv_json(const struct profile_facts *f, json_t **out, struct error *e
         places++;
         scales += t->parts[t->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE] != NAME_NONE;
     }
-    return OBJECT({"checkpoint", word(f->inv->kv_algo)}, {"engine", word(f->kv_dtype)}, {"scales", count(scales)}, {"scales_possible", count(places)});
+    return OBJECT({"checkpoint", word(f->inv->kv_algo)}, {"engine", word(f->kv_dtype)}, {"scales", count(scales)},
+                  {"scales_possible", count(places)});
 }
 
 /* The recurrent state has its own row: what config.json says and what the engine will use. */
@@ -176,9 +185,11 @@ static bool blocks_json(const struct fit_blocks *b, json_t **out, struct error *
         *out = json_null();
         return true;
     }
-    return OBJECT({"block_tokens", count(b->block_tokens)}, {"page_bytes", count(b->page_bytes)}, {"layers_per_group", count(b->group_layers)},
-                  {"attention_groups", count(b->n_attention_groups)}, {"state_groups", count(b->n_state_groups)}, {"total", count(b->total)},
-                  {"per_sequence", count(b->per_sequence)}, {"max_context", count(b->max_context)}, {"max_sequences", count(b->max_sequences)});
+    return OBJECT({"block_tokens", count(b->block_tokens)}, {"page_bytes", count(b->page_bytes)},
+                  {"layers_per_group", count(b->group_layers)}, {"attention_groups", count(b->n_attention_groups)},
+                  {"state_groups", count(b->n_state_groups)}, {"total", count(b->total)},
+                  {"per_sequence", count(b->per_sequence)}, {"max_context", count(b->max_context)},
+                  {"max_sequences", count(b->max_sequences)});
 }
 
 static bool fit_json(const struct profile_facts *f, json_t **out, struct error *err)
@@ -187,14 +198,17 @@ static bool fit_json(const struct profile_facts *f, json_t **out, struct error *
     const struct fit_request *r = &f->fit_request;
     json_t *blocks = NULL;
     if (!blocks_json(&t->blocks, &blocks, err)) return false;
-    return OBJECT({"fits", json_boolean(t->fits)}, {"memory_bytes", count(r->memory_bytes)}, {"utilisation_permille", count(r->utilisation_permille)},
-                  {"allowed_bytes", count(t->allowed_bytes)}, {"weight_bytes", count(f->fit_model.weight_bytes)},
-                  {"overhead_bytes", count(r->overhead_bytes)}, {"budget_bytes", json_integer(t->budget_bytes)},
-                  {"attention_layers", count(f->fit_model.n_attention + (f->drafts ? f->fit_model.n_draft_attention : 0))},
-                  {"mamba_layers", count(f->fit_model.n_mamba)}, {"kv_token_bytes", count(t->kv_token_bytes)},
-                  {"ssm_slot_bytes", count(t->ssm_bytes)}, {"conv_slot_bytes", count(t->conv_bytes)}, {"slots_per_sequence", count(t->slots)},
-                  {"state_bytes", count(t->state_bytes)}, {"kv_bytes", count(t->kv_bytes)}, {"max_context", count(fit_max_context(t))},
-                  {"max_sequences", count(fit_max_sequences(t))}, {"blocks", blocks});
+    return OBJECT(
+        {"fits", json_boolean(t->fits)}, {"memory_bytes", count(r->memory_bytes)},
+        {"utilisation_permille", count(r->utilisation_permille)}, {"allowed_bytes", count(t->allowed_bytes)},
+        {"weight_bytes", count(f->fit_model.weight_bytes)}, {"overhead_bytes", count(r->overhead_bytes)},
+        {"budget_bytes", json_integer(t->budget_bytes)},
+        {"attention_layers", count(f->fit_model.n_attention + (f->drafts ? f->fit_model.n_draft_attention : 0))},
+        {"mamba_layers", count(f->fit_model.n_mamba)}, {"kv_token_bytes", count(t->kv_token_bytes)},
+        {"ssm_slot_bytes", count(t->ssm_bytes)}, {"conv_slot_bytes", count(t->conv_bytes)},
+        {"slots_per_sequence", count(t->slots)}, {"state_bytes", count(t->state_bytes)},
+        {"kv_bytes", count(t->kv_bytes)}, {"max_context", count(fit_max_context(t))},
+        {"max_sequences", count(fit_max_sequences(t))}, {"blocks", blocks});
 }
 
 static bool lint_json(const struct lint_report *lint, json_t **out, struct error *err)
@@ -203,8 +217,11 @@ static bool lint_json(const struct lint_report *lint, json_t **out, struct error
     for (uint32_t i = 0; list && i < lint->n; i++) {
         const struct lint_finding *x = &lint->findings[i];
         json_t *one = NULL;
-        bool ok = object_of((const struct member[]){{"id", word(x->rule->id)}, {"severity", word(lint_severity_name(x->severity))}, {"text", word(x->text)},
-                                                    {NULL, NULL}}, &one, err);
+        bool ok = object_of((const struct member[]){{"id", word(x->rule->id)},
+                                                    {"severity", word(lint_severity_name(x->severity))},
+                                                    {"text", word(x->text)},
+                                                    {NULL, NULL}},
+                            &one, err);
         if (ok && json_array_append_new(list, one) == 0) continue;
         json_decref(list);
         return error_memory(err, 0);
@@ -218,7 +235,9 @@ static bool files_json(const struct profile_result *r, json_t **out, struct erro
     json_t *o = json_object();
     for (uint32_t i = 0; o && i < r->n_files; i++) {
         struct digest d;
-        if (sha256_of(bytes_of(r->files[i].text, r->files[i].size), &d, err) && json_object_set_new(o, r->files[i].name, digest(&d)) == 0) continue;
+        if (sha256_of(bytes_of(r->files[i].text, r->files[i].size), &d, err) &&
+            json_object_set_new(o, r->files[i].name, digest(&d)) == 0)
+            continue;
         json_decref(o);
         return error_memory(err, 0);
     }
@@ -243,17 +262,19 @@ bool profile_json(const struct profile_draft *d, const struct profile_result *r,
     enum { ENGINE, GPU, INPUTS, PRECISION, KV, STATE, FIT, LINT, FILES, N };
     json_t *p[N] = {NULL};
     bool ok = engine_json(f, &p[ENGINE], err) && gpu_json(f, &p[GPU], err) && inputs_json(d, &p[INPUTS], err) &&
-              precision_json(f, &p[PRECISION], err) && kv_json(f, &p[KV], err) && state_json(f, &p[STATE], err) && fit_json(f, &p[FIT], err) &&
-              lint_json(&r->lint, &p[LINT], err) && files_json(r, &p[FILES], err);
+              precision_json(f, &p[PRECISION], err) && kv_json(f, &p[KV], err) && state_json(f, &p[STATE], err) &&
+              fit_json(f, &p[FIT], err) && lint_json(&r->lint, &p[LINT], err) && files_json(r, &p[FILES], err);
     if (!ok) {
         for (int i = 0; i < N; i++) json_decref(p[i]);
         return false;
     }
     return OBJECT({"schema", word(PROFILE_SCHEMA)}, {"name", word(r->name)}, {"engine", p[ENGINE]}, {"gpu", p[GPU]},
                   {"architecture", word(f->inv->config.arch->name)}, {"tensor_parallel", count(f->tp)},
-                  {"expert_parallel", json_boolean(f->expert_parallel)}, {"precision", p[PRECISION]}, {"context", count(f->context)},
-                  {"beyond_max_position", json_boolean(f->long_context)}, {"sequences", count(f->sequences)}, {"draft_tokens", count(f->drafts)},
-                  {"reasoning_parser", word(f->reasoning_parser)}, {"tool_parser", word(f->tool_parser)}, {"kv_cache", p[KV]},
-                  {"ssm_state", p[STATE]}, {"fit", p[FIT]}, {"forced", json_boolean(r->lint.n_errors > 0)}, {"lint", p[LINT]},
-                  {"notes", notes_json(d)}, {"files", p[FILES]}, {"inputs", p[INPUTS]});
+                  {"expert_parallel", json_boolean(f->expert_parallel)}, {"precision", p[PRECISION]},
+                  {"context", count(f->context)}, {"beyond_max_position", json_boolean(f->long_context)},
+                  {"sequences", count(f->sequences)}, {"draft_tokens", count(f->drafts)},
+                  {"reasoning_parser", word(f->reasoning_parser)}, {"tool_parser", word(f->tool_parser)},
+                  {"kv_cache", p[KV]}, {"ssm_state", p[STATE]}, {"fit", p[FIT]},
+                  {"forced", json_boolean(r->lint.n_errors > 0)}, {"lint", p[LINT]}, {"notes", notes_json(d)},
+                  {"files", p[FILES]}, {"inputs", p[INPUTS]});
 }

@@ -47,7 +47,8 @@ bool version_moves(const char *version)
 
 bool lint_rule_applies(const struct lint_rule *rule, const struct engine_row *e)
 {
-    return (!rule->engine || strcmp(rule->engine, e->name) == 0) && (!rule->since || version_compare(e->version, rule->since) >= 0) &&
+    return (!rule->engine || strcmp(rule->engine, e->name) == 0) &&
+           (!rule->since || version_compare(e->version, rule->since) >= 0) &&
            (!rule->before || version_compare(e->version, rule->before) < 0);
 }
 
@@ -102,7 +103,8 @@ bool tp_divides(const struct model_config *cfg, uint32_t tp)
     const struct ssm_config *s = &cfg->ssm;
     const struct attention_config *a = &cfg->attention;
     if (tp == 0) return false;
-    if (has_kind(cfg, BLOCK_MAMBA2) && (s->n_heads % tp != 0 || (s->n_groups % tp != 0 && s->n_groups != 1))) return false;
+    if (has_kind(cfg, BLOCK_MAMBA2) && (s->n_heads % tp != 0 || (s->n_groups % tp != 0 && s->n_groups != 1)))
+        return false;
     if (!has_kind(cfg, BLOCK_ATTENTION)) return true;
     return a->n_heads % tp == 0 && (a->n_kv_heads >= tp ? a->n_kv_heads % tp == 0 : tp % a->n_kv_heads == 0);
 }

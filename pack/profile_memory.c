@@ -34,20 +34,25 @@ static bool cut_down(struct profile_draft *d, struct error *err)
     }
     if (f->sequences != asked_sequences &&
         !draft_note(d, err, "%llu sequences instead of the default %llu: more do not fit at a context of %llu tokens",
-                    (unsigned long long)f->sequences, (unsigned long long)asked_sequences, (unsigned long long)f->context))
+                    (unsigned long long)f->sequences, (unsigned long long)asked_sequences,
+                    (unsigned long long)f->context))
         return false;
     return f->context == asked_context ||
-           draft_note(d, err, "a context of %llu tokens instead of the default %llu: more does not fit for %llu sequence%s",
-                      (unsigned long long)f->context, (unsigned long long)asked_context, (unsigned long long)f->sequences,
-                      f->sequences == 1 ? "" : "s");
+           draft_note(d, err,
+                      "a context of %llu tokens instead of the default %llu: more does not fit for %llu sequence%s",
+                      (unsigned long long)f->context, (unsigned long long)asked_context,
+                      (unsigned long long)f->sequences, f->sequences == 1 ? "" : "s");
 }
 
+/* With what was asked; a default may be as small as it gets, it is cut down anyway. */
 static bool find_tp(struct profile_draft *d, struct error *err)
 {
     struct profile_facts *f = &d->facts;
     struct fit_model m = f->fit_model;
     struct fit_request r = f->fit_request;
     struct fit fit;
+    if (!d->req->sequences) r.sequences = 1;
+    if (!d->req->context && r.context > CONTEXT_STEP) r.context = CONTEXT_STEP;
     for (r.tp = f->tp + 1; r.tp <= TP_SEARCH_MAX; r.tp++) {
         if (!tp_divides(&f->inv->config, r.tp)) continue;
         if (facts_have_experts(f) && f->inv->config.moe.n_experts % r.tp != 0) continue;
@@ -71,14 +76,21 @@ bool draft_memory(struct profile_draft *d, struct error *err)
 {
     struct profile_facts *f = &d->facts;
     uint64_t max = f->inv->config.max_position;
-    f->context = d->req->context ? d->req->context : max && max < PROFILE_CONTEXT_DEFAULT ? max : PROFILE_CONTEXT_DEFAULT;
+    f->context = d->req->context                        ? d->req->context
+                 : max && max < PROFILE_CONTEXT_DEFAULT ? max
+                                                        : PROFILE_CONTEXT_DEFAULT;
     f->sequences = d->req->sequences ? d->req->sequences : PROFILE_SEQUENCES_DEFAULT;
     fit_model_from(&f->inv->config, &f->fit_model);
     f->fit_model.weight_bytes = fit_weights(f->inv, f->tp, f->drafts > 0);
-    f->fit_request = (struct fit_request){
-        .memory_bytes = f->gpu->memory_bytes, .utilisation_permille = f->utilisation_permille, .overhead_bytes = fit_overhead(f->gpu->memory_bytes),
-        .tp = f->tp, .drafts = f->drafts, .kv_bits_x2 = facts_kv_fp8(f) ? 16 : 32, .ssm_bytes = 4, .conv_bytes = 2,
-        .block_tokens = block_tokens(f)};
+    f->fit_request = (struct fit_request){.memory_bytes = f->gpu->memory_bytes,
+                                          .utilisation_permille = f->utilisation_permille,
+                                          .overhead_bytes = fit_overhead(f->gpu->memory_bytes),
+                                          .tp = f->tp,
+                                          .drafts = f->drafts,
+                                          .kv_bits_x2 = facts_kv_fp8(f) ? 16 : 32,
+                                          .ssm_bytes = 4,
+                                          .conv_bytes = 2,
+                                          .block_tokens = block_tokens(f)};
     if (!compute(d, err)) return false;
     if (!f->fit.fits && !cut_down(d, err)) return false;
     return f->fit.fits || find_tp(d, err);

@@ -37,11 +37,14 @@ struct profile_writer {
 extern const struct profile_writer *const profile_writers[];       /* NULL-terminated; profile.c */
 extern const struct profile_writer profile_writer_vllm;
 /* For writers: takes the text over into the result's arena. */
-MUST_CHECK bool profile_add_file(struct profile_result *out, const char *name, unsigned mode, struct text *t, struct error *err);
+MUST_CHECK bool profile_add_file(struct profile_result *out, const char *name, unsigned mode, struct text *t,
+                                 struct error *err);
 
-/* The word for a checkpoint's precision in a profile's name: of the format that most weights are in ("nvfp4", "nvfp4-w4a16"). */
+/* The word for a checkpoint's precision in a profile's name: of the format that most weights are in ("nvfp4",
+ * "nvfp4-w4a16"). */
 MUST_CHECK bool profile_name(const struct profile_facts *f, struct arena *arena, const char **out, struct error *err);
 /* profile.json; the engine's files are in result->files already. */
-MUST_CHECK bool profile_json(const struct profile_draft *d, const struct profile_result *r, json_t **out, struct error *err);
+MUST_CHECK bool profile_json(const struct profile_draft *d, const struct profile_result *r, json_t **out,
+                             struct error *err);
 
 #endif

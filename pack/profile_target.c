@@ -23,7 +23,9 @@ static bool read_image(struct profile_draft *d, const char *image, struct error 
 {
     struct digest digest;
     if (strncmp(image, "sha256:", 7) != 0 || !digest_parse(image + 7, &digest))
-        return error_set(err, ERR_USAGE, "engine '%.256s': expected sha256: and 64 lower-case hex digits behind the second @", d->req->engine);
+        return error_set(err, ERR_USAGE,
+                         "engine '%.256s': expected sha256: and 64 lower-case hex digits behind the second @",
+                         d->req->engine);
     d->facts.image = arena_text(d->arena, image);
     return d->facts.image ? true : error_memory(err, 0);
 }
@@ -34,20 +36,27 @@ static bool read_engine(struct profile_draft *d, struct error *err)
     char known[256], name[64], version[64];
     engine_names(d->rows, known, sizeof known);
     const char *second = at ? strchr(at + 1, '@') : NULL;
-    size_t name_size = at ? (size_t)(at - text) : 0, version_size = second ? (size_t)(second - at - 1) : at ? strlen(at + 1) : 0;
+    size_t name_size = at ? (size_t)(at - text) : 0, version_size = at ? strcspn(at + 1, "@") : 0;
     if (name_size == 0 || version_size == 0 || name_size >= sizeof name || version_size >= sizeof version)
         return error_set(err, ERR_USAGE, "engine '%.256s': expected NAME@VERSION, as in %s", text, known);
     snprintf(name, sizeof name, "%.*s", (int)name_size, text);
     snprintf(version, sizeof version, "%.*s", (int)version_size, at + 1);
     if (!known_engine(d->rows, name))
-        return error_set(err, ERR_UNSUPPORTED, "engine '%s' is not known (`ingot list engines`); profiles are written for %s", name, known);
+        return error_set(err, ERR_UNSUPPORTED,
+                         "engine '%s' is not known (`ingot list engines`); profiles are written for %s", name, known);
     if (version_moves(version))
-        return error_set(err, ERR_UNSUPPORTED, "VER-01: '%s@%s' is a tag that moves: a profile names a release, as in %s", name, version, known);
+        return error_set(err, ERR_UNSUPPORTED,
+                         "VER-01: '%s@%s' is a tag that moves: a profile names a release, as in %s", name, version,
+                         known);
     const struct engine_row *e = engine_row_find(d->rows, name, version);
-    if (!e) return error_set(err, ERR_UNSUPPORTED, "version '%s' of %s is not known (`ingot list engines`); profiles are written for %s", version, name, known);
+    if (!e)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "version '%s' of %s is not known (`ingot list engines`); profiles are written for %s", version,
+                         name, known);
     if (!e->writer)
-        return error_set(err, ERR_UNSUPPORTED, "of %s %s only single facts are known, not enough for a profile; profiles are written for %s", name,
-                         version, known);
+        return error_set(err, ERR_UNSUPPORTED,
+                         "of %s %s only single facts are known, not enough for a profile; profiles are written for %s",
+                         name, version, known);
     d->facts.engine = e;
     return !second || read_image(d, second + 1, err);
 }
@@ -63,14 +72,19 @@ static bool read_gpu(struct profile_draft *d, struct error *err)
         bool digit = colon[1] >= '1' && colon[1] <= '9';
         count = digit ? strtoul(colon + 1, &end, 10) : 0;
         if (!digit || *end || count > FIT_RANKS_MAX)
-            return error_set(err, ERR_USAGE, "GPU '%.128s': expected NAME:COUNT with a count from 1 to %u, as in b200:2", text, FIT_RANKS_MAX);
+            return error_set(err, ERR_USAGE,
+                             "GPU '%.128s': expected NAME:COUNT with a count from 1 to %u, as in b200:2", text,
+                             FIT_RANKS_MAX);
     }
-    if (n == 0 || n >= sizeof id) return error_set(err, ERR_USAGE, "GPU '%.128s': expected NAME:COUNT, as in b200:2", text);
+    if (n == 0 || n >= sizeof id)
+        return error_set(err, ERR_USAGE, "GPU '%.128s': expected NAME:COUNT, as in b200:2", text);
     snprintf(id, sizeof id, "%.*s", (int)n, text);
     const struct gpu_row *g = gpu_row_find(d->rows, id);
     if (!g) return error_set(err, ERR_UNSUPPORTED, "GPU '%s' is not known (`ingot list gpus`)", id);
     if (!g->memory_bytes || !g->capability)
-        return error_set(err, ERR_UNSUPPORTED, "GPU '%s' (%s): its memory is not known to this program, so nothing can be said to fit", id, g->name);
+        return error_set(err, ERR_UNSUPPORTED,
+                         "GPU '%s' (%s): its memory is not known to this program, so nothing can be said to fit", id,
+                         g->name);
     d->facts.gpu = g;
     d->facts.tp = (uint32_t)count;
     return true;
@@ -99,9 +113,10 @@ bool profile_list_gpus(struct profile_listing **out, uint32_t *n, struct arena *
         struct profile_listing *l = &(*out)[(*n)++];
         l->name = arena_text(arena, g->id);
         if (g->memory_bytes)
-            l->text = arena_printf(arena, "%s, compute capability %u.%u, %.1f GiB%s, %u GB/s%s%s", g->name, g->capability / 10, g->capability % 10,
-                                   (double)g->memory_bytes / 1073741824.0, g->unified ? " shared with the CPU" : "", g->bandwidth_gb_s,
-                                   g->fp8 ? ", FP8" : "", g->nvfp4 ? ", NVFP4" : "");
+            l->text = arena_printf(arena, "%s, compute capability %u.%u, %.1f GiB%s, %u GB/s%s%s", g->name,
+                                   g->capability / 10, g->capability % 10, (double)g->memory_bytes / 1073741824.0,
+                                   g->unified ? " shared with the CPU" : "", g->bandwidth_gb_s, g->fp8 ? ", FP8" : "",
+                                   g->nvfp4 ? ", NVFP4" : "");
         else
             l->text = arena_printf(arena, "%s: %s", g->name, g->note ? g->note : "memory not known");
         if (!l->name || !l->text) return error_memory(err, 0);
@@ -118,7 +133,8 @@ bool profile_list_engines(struct profile_listing **out, uint32_t *n, struct aren
         const struct engine_row *e = &rows->engines[i];
         struct profile_listing *l = &(*out)[(*n)++];
         char *text = arena_text(arena, e->writer ? "profiles are written for it" : "facts only: ");
-        for (uint32_t k = 0; text && e->known[k]; k++) text = arena_printf(arena, "%s%s%s", text, k ? "; " : "", e->known[k]);
+        for (uint32_t k = 0; text && e->known[k]; k++)
+            text = arena_printf(arena, "%s%s%s", text, k ? "; " : "", e->known[k]);
         l->name = arena_printf(arena, "%s@%s", e->name, e->version);
         l->text = text;
         if (!l->name || !text) return error_memory(err, 0);

@@ -1,10 +1,11 @@
-/* Which of the engine's parsers the chat template justifies. A template says in its own text how thinking and tool calls are
- * marked; a parser is set only when all marks of one are there. */
+/* Which of the engine's parsers the chat template justifies. A template says in its own text how thinking and tool
+ * calls are marked; a parser is set only when all marks of one are there. */
 #include "pack/profile_parts.h"
 
 #define TEMPLATE_BYTES_MAX ((size_t)1 << 20)
 
-/* The template text, or NULL when there is none: chat_template.jinja, else tokenizer_config.json's key (a text, or a list of named ones). */
+/* The template text, or NULL when there is none: chat_template.jinja, else tokenizer_config.json's key (a text, or a
+ * list of named ones). */
 static bool load_template(const struct model *m, struct buffer *file, const char **out, struct error *err)
 {
     *out = NULL;
@@ -49,9 +50,11 @@ bool draft_parsers(struct profile_draft *d, struct error *err)
         if (p->reasoning && !f->reasoning_parser) f->reasoning_parser = p->reasoning;
         if (p->tool && !f->tool_parser) f->tool_parser = p->tool;
     }
-    if (!f->reasoning_parser && !draft_note(d, err, "no reasoning parser is set: the chat template has the marks of none that %s %s has",
-                                            f->engine->name, f->engine->version))
+    if (!f->reasoning_parser &&
+        !draft_note(d, err, "no reasoning parser is set: the chat template has the marks of none that %s %s has",
+                    f->engine->name, f->engine->version))
         return false;
-    return f->tool_parser || draft_note(d, err, "no tool parser is set: the chat template has the marks of none that %s %s has", f->engine->name,
-                                        f->engine->version);
+    return f->tool_parser ||
+           draft_note(d, err, "no tool parser is set: the chat template has the marks of none that %s %s has",
+                      f->engine->name, f->engine->version);
 }

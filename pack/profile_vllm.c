@@ -1,5 +1,5 @@
-/* vLLM's own files: vllm.yaml for `vllm serve --config`, the same as a command line, and the environment. One list of options makes
- * the first two, so that they cannot differ. */
+/* vLLM's own files: vllm.yaml for `vllm serve --config`, the same as a command line, and the environment. One list of
+ * options makes the first two, so that they cannot differ. */
 #include "pack/profile_parts.h"
 
 #include <ctype.h>
@@ -22,7 +22,8 @@ struct options {
 static bool put(struct options *o, const char *key, enum option_kind kind, const char *value, struct error *err)
 {
     if (!row_lists(o->engine->flags, key))
-        return error_set(err, ERR_INTERNAL, "profile: flag '%s' is not in the row of %s %s", key, o->engine->name, o->engine->version);
+        return error_set(err, ERR_INTERNAL, "profile: flag '%s' is not in the row of %s %s", key, o->engine->name,
+                         o->engine->version);
     if (!value || o->n == OPTIONS_MAX) return error_memory(err, 0);
     o->options[o->n++] = (struct option){key, value, kind};
     return true;
@@ -71,22 +72,29 @@ static bool put_settings(struct options *o, const struct profile_facts *f, struc
 
 static bool put_all(struct options *o, const struct profile_facts *f, struct error *err)
 {
-    if (f->has_auto_map && row_lists(f->engine->remote_code, f->model_type) && !put(o, "trust-remote-code", OPTION_TRUE, "", err)) return false;
+    if (f->has_auto_map && !f->missing_code && row_lists(f->engine->remote_code, f->model_type) &&
+        !put(o, "trust-remote-code", OPTION_TRUE, "", err))
+        return false;
     if (!put_number(o, "tensor-parallel-size", f->tp, err)) return false;
     if (f->expert_parallel && !put(o, "enable-expert-parallel", OPTION_TRUE, "", err)) return false;
-    if (!put(o, "gpu-memory-utilization", OPTION_NUMBER, arena_printf(o->arena, "%.3g", f->utilisation_permille / 1000.0), err) ||
+    if (!put(o, "gpu-memory-utilization", OPTION_NUMBER,
+             arena_printf(o->arena, "%.3g", f->utilisation_permille / 1000.0), err) ||
         !put_number(o, "max-model-len", f->context, err) || !put_number(o, "max-num-seqs", f->sequences, err) ||
         !put(o, "kv-cache-dtype", OPTION_WORD, f->kv_dtype, err))
         return false;
     if (f->ssm_dtype) {
         /* Off is this version's default for hybrids; said aloud, because the memory figure holds only without it. */
-        if (!put(o, "mamba-ssm-cache-dtype", OPTION_WORD, f->ssm_dtype, err) || !put(o, "no-enable-prefix-caching", OPTION_TRUE, "", err)) return false;
+        if (!put(o, "mamba-ssm-cache-dtype", OPTION_WORD, f->ssm_dtype, err) ||
+            !put(o, "no-enable-prefix-caching", OPTION_TRUE, "", err))
+            return false;
     }
-    if (f->drafts && !put(o, "speculative-config", OPTION_MAP,
-                          arena_printf(o->arena, "{\"method\": \"mtp\", \"num_speculative_tokens\": %u}", f->drafts), err))
+    if (f->drafts &&
+        !put(o, "speculative-config", OPTION_MAP,
+             arena_printf(o->arena, "{\"method\": \"mtp\", \"num_speculative_tokens\": %u}", f->drafts), err))
         return false;
     if (f->reasoning_parser && !put(o, "reasoning-parser", OPTION_WORD, f->reasoning_parser, err)) return false;
-    if (f->tool_parser && (!put(o, "enable-auto-tool-choice", OPTION_TRUE, "", err) || !put(o, "tool-call-parser", OPTION_WORD, f->tool_parser, err)))
+    if (f->tool_parser && (!put(o, "enable-auto-tool-choice", OPTION_TRUE, "", err) ||
+                           !put(o, "tool-call-parser", OPTION_WORD, f->tool_parser, err)))
         return false;
     return put_settings(o, f, err);
 }
@@ -136,7 +144,8 @@ static void head(struct text *t, const struct profile_facts *f, const char *use)
     text_add(t, "# %s %s on %u %s. %s\n", f->engine->name, f->engine->version, f->tp, f->gpu->id, use);
 }
 
-static bool write_yaml(const struct options *o, const struct profile_facts *f, struct profile_result *out, struct error *err)
+static bool write_yaml(const struct options *o, const struct profile_facts *f, struct profile_result *out,
+                       struct error *err)
 {
     __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
     head(&t, f, "vllm serve MODEL --config vllm.yaml");
@@ -148,7 +157,8 @@ static bool write_yaml(const struct options *o, const struct profile_facts *f, s
     return profile_add_file(out, "vllm.yaml", 0644, &t, err);
 }
 
-static bool write_command(const struct options *o, const struct profile_facts *f, struct profile_result *out, struct error *err)
+static bool write_command(const struct options *o, const struct profile_facts *f, struct profile_result *out,
+                          struct error *err)
 {
     __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
     text_add(&t, "#!/bin/sh\n");
@@ -173,7 +183,8 @@ static bool write_command(const struct options *o, const struct profile_facts *f
 }
 
 /* KEY=VALUE as `docker --env-file` and systemd read it: no quotes. */
-static bool write_env(const struct options *o, const struct profile_facts *f, struct profile_result *out, struct error *err)
+static bool write_env(const struct options *o, const struct profile_facts *f, struct profile_result *out,
+                      struct error *err)
 {
     __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
     head(&t, f, o->n_env ? "Environment of the server" : "No environment is needed");
@@ -184,7 +195,8 @@ static bool write_env(const struct options *o, const struct profile_facts *f, st
 static bool write_vllm(const struct profile_facts *f, struct profile_result *out, struct error *err)
 {
     struct options o = {.engine = f->engine, .arena = out->arena};
-    return put_all(&o, f, err) && write_yaml(&o, f, out, err) && write_command(&o, f, out, err) && write_env(&o, f, out, err);
+    return put_all(&o, f, err) && write_yaml(&o, f, out, err) && write_command(&o, f, out, err) &&
+           write_env(&o, f, out, err);
 }
 
 const struct profile_writer profile_writer_vllm = {"vllm", write_vllm};
