@@ -16,7 +16,7 @@ BIN     := $(if $(SAN),$(B)/ingot,build/ingot)
 SRC_DIRS := core formats models plan backends backends/cpu engine convert calibrate quantize pack verify
 LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS))))
 CLI_SRC  := $(sort $(wildcard cli/*.c))
-DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml))
+DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml verify/*.yaml))
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/embedded.o
 CLI_OBJ  := $(filter-out $(B)/cli/main.o,$(CLI_SRC:%.c=$(B)/%.o))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
@@ -49,7 +49,7 @@ isa_flags   = $(foreach s,avx2 avx512,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test check lint asan fuzz bench deps help clean install
+.PHONY: all demo test check check-interop check-numeric check-cuda-host cuda-deps lint asan fuzz bench deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -96,12 +96,34 @@ $(B)/bench/%: $(B)/bench/%.o $(B)/libingot.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
-.PRECIOUS: $(B)/tests/unit/%.o $(B)/tests/kernels/%.o $(B)/tests/fuzz/%.o $(B)/tests/tools/%.o $(B)/bench/%.o $(B)/embedded.c
+.SECONDARY:
 
 test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(TOOLS) $(BENCH)
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)
+
+check-interop: $(BIN) $(TOOLS)  ## the checks by other programs, which are installed where they are missing
+	@sh tests/interop/tools.sh
+	@INTEROP_REQUIRED=1 sh tests/run.sh $(BIN) $(B) interop/
+
+# Apart from the suite because it takes minutes; tests/numeric/ also holds what compares numeric/ with CUDA's own headers.
+check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every encoder, against a second implementation
+	@$<
+
+# NVIDIA's compiler and headers, from its own wheels, into .cuda/: for checks on machines without a GPU or a toolkit.
+CUDA_WHEELS := nvidia-cuda-nvcc==13.5.37 nvidia-cuda-crt==13.5.37 nvidia-nvvm==13.5.37 nvidia-cuda-cccl==13.3.5.0.6 \
+               nvidia-cuda-runtime==13.5.37
+cuda-deps: .cuda/.done  ## installs a CUDA compiler for check-cuda-host into .cuda/ (370 MB)
+
+.cuda/.done: Makefile
+	@echo '  installing: $(CUDA_WHEELS)'
+	@rm -rf .cuda && python3 -m venv .cuda && .cuda/bin/pip install -q --disable-pip-version-check $(CUDA_WHEELS) && touch $@
+
+check-cuda-host:  ## numeric/ as CUDA code, and against CUDA's own conversions (needs make cuda-deps)
+	@sh tests/numeric/check_cuda_host.sh $(B)/cuda-host
+
+check: test check-numeric check-cuda-host  ## everything: the suite, the long number sweeps, agreement with CUDA
 
 lint:  ## include rules, headers alone, file shapes
 	@sh tests/lint/lint.sh

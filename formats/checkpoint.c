@@ -39,6 +39,8 @@ struct checkpoint {
     uint32_t n_files, files_capacity;
     const char **remarks;
     uint32_t n_remarks;
+    struct metadata { const char *key, *value; } *metadata;
+    uint32_t n_metadata, metadata_capacity;
     uint64_t bytes;
 };
 
@@ -55,10 +57,12 @@ static bool no_format(const struct folder *f, struct error *err)
             const char *name = folder_name(f, i), *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
             const char *begin = not_read[r].begin ? not_read[r].begin : "";
             if (strncmp(base, begin, strlen(begin)) == 0 && ends_with(base, not_read[r].end))
-                return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors are",
+                return error_set(err, ERR_UNSUPPORTED,
+                                 "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors are",
                                  folder_path(f), name, not_read[r].what);
         }
-    return error_set(err, ERR_FORMAT, "folder '%.256s' holds no checkpoint: there is no *.safetensors file in it", folder_path(f));
+    return error_set(err, ERR_FORMAT, "folder '%.256s' holds no checkpoint: there is no *.safetensors file in it",
+                     folder_path(f));
 }
 
 static bool open_all(struct checkpoint *ck, struct error *err)
@@ -91,6 +95,7 @@ void checkpoint_close(struct checkpoint *ck)
     free(ck->tensors);
     free(ck->files);
     free(ck->remarks);
+    free(ck->metadata);
     free(ck);
 }
 
@@ -139,15 +144,17 @@ bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, v
 {
     const struct tensor_info *t = &ck->tensors[i];
     if (offset > t->bytes || n > t->bytes - offset)
-        return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu", t->name, n,
-                         (unsigned long long)offset, (unsigned long long)t->bytes);
-    return folder_read(ck->folder, t->member, t->offset + offset, dst, n, err) || error_wrap(err, "tensor '%.256s'", t->name);
+        return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu",
+                         t->name, n, (unsigned long long)offset, (unsigned long long)t->bytes);
+    return folder_read(ck->folder, t->member, t->offset + offset, dst, n, err) ||
+           error_wrap(err, "tensor '%.256s'", t->name);
 }
 
 bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct error *err)
 {
     if (ck->n_tensors == TENSORS_MAX)
-        return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds more than %u tensors", folder_path(ck->folder), TENSORS_MAX);
+        return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds more than %u tensors", folder_path(ck->folder),
+                         TENSORS_MAX);
     if (ck->n_tensors == ck->capacity) {
         uint32_t capacity = ck->capacity ? 2 * ck->capacity : 256;
         struct tensor_info *p = realloc(ck->tensors, capacity * sizeof *p);
@@ -158,7 +165,8 @@ bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct e
     struct tensor_info copy = *t;
     if (!tensor_size(t->name, t->dtype, t->n_dims, t->dims, &copy.n_elems, &copy.bytes, err)) return false;
     if (!u64_add(ck->bytes, copy.bytes, &ck->bytes))
-        return error_set(err, ERR_FORMAT, "folder '%.256s': the tensors have more bytes than 64 bits can count", folder_path(ck->folder));
+        return error_set(err, ERR_FORMAT, "folder '%.256s': the tensors have more bytes than 64 bits can count",
+                         folder_path(ck->folder));
     copy.name = arena_text(ck->texts, t->name);
     if (!copy.name) return error_memory(err, strlen(t->name));
     ck->tensors[ck->n_tensors++] = copy;
@@ -176,6 +184,28 @@ bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct di
     }
     ck->files[ck->n_files++] = (struct checkpoint_file){member, *header};
     return true;
+}
+
+bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, const char *value, size_t value_bytes, struct error *err)
+{
+    if (ck->n_metadata == ck->metadata_capacity) {
+        uint32_t capacity = ck->metadata_capacity ? 2 * ck->metadata_capacity : 16;
+        struct metadata *p = realloc(ck->metadata, capacity * sizeof *p);
+        if (!p) return error_memory(err, capacity * sizeof *p);
+        ck->metadata = p;
+        ck->metadata_capacity = capacity;
+    }
+    struct metadata m = {arena_text(ck->texts, key), arena_copy(ck->texts, value, value_bytes)};
+    if (!m.key || !m.value) return error_memory(err, value_bytes);
+    ck->metadata[ck->n_metadata++] = m;
+    return true;
+}
+
+const char *checkpoint_metadata(const struct checkpoint *ck, const char *key)
+{
+    for (uint32_t i = 0; i < ck->n_metadata; i++)
+        if (strcmp(ck->metadata[i].key, key) == 0) return ck->metadata[i].value;
+    return NULL;
 }
 
 bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char *fmt, ...)
@@ -245,6 +275,7 @@ bool checkpoint_index(struct checkpoint *ck, struct error *err)
     if (twice[0] == NAME_NONE) return true;
     const struct tensor_info *a = &ck->tensors[twice[0]], *b = &ck->tensors[twice[1]];
     const char *file = folder_name(ck->folder, a->member), *other = folder_name(ck->folder, b->member);
-    if (a->member == b->member) return error_set(err, ERR_FORMAT, "'%.256s': tensor '%.256s' is there twice", file, a->name);
+    if (a->member == b->member)
+        return error_set(err, ERR_FORMAT, "'%.256s': tensor '%.256s' is there twice", file, a->name);
     return error_set(err, ERR_FORMAT, "tensor '%.256s' is in '%.256s' and in '%.256s'", a->name, file, other);
 }

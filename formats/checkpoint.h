@@ -45,6 +45,9 @@ MUST_CHECK bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_
 struct checkpoint_file { uint32_t member; struct digest header; };
 const struct checkpoint_file *checkpoint_files(const struct checkpoint *ck, uint32_t *n);
 
+/* A value that the files carry beside their tensors (safetensors' __metadata__), or NULL; of several files the first that has it. */
+const char *checkpoint_metadata(const struct checkpoint *ck, const char *key);
+
 /* One per file format. */
 struct checkpoint_format {
     const char *name;
@@ -58,6 +61,7 @@ extern const struct checkpoint_format checkpoint_safetensors;
 /* For formats: called by `open`, files in the folder's order. Names and infos are copied; n_elems and bytes are worked
  * out here. */
 MUST_CHECK bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct error *err);
+MUST_CHECK bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, const char *value, size_t value_bytes, struct error *err);
 MUST_CHECK bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct digest *header, struct error *err);
 MUST_CHECK bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Puts the tensors from number `first` on into the order of their offsets. */

@@ -40,7 +40,8 @@ struct folder_kind {
     bool (*open)(struct folder *f, const char *rest, struct error *err);
 };
 extern const struct folder_kind folder_kind_oci;     /* formats/oci_folder.c */
-extern const struct folder_kind folder_kind_dir;     /* formats/folder_dir.c */
+extern const struct folder_kind folder_kind_file;    /* "file:PATH", one file as a folder; formats/folder_dir.c */
+extern const struct folder_kind folder_kind_dir;
 /* For kinds: a member whose bytes are `size` bytes at `offset` of file `path`, relative to the folder's own directory.
  * Both names are copied and must be path_is_safe. */
 MUST_CHECK bool folder_add(struct folder *f, const char *name, const char *path, uint64_t offset, uint64_t size, struct error *err);

@@ -1,4 +1,4 @@
-/* A directory as a folder: its regular files, to FOLDER_DEPTH_MAX levels. */
+/* A directory as a folder: its regular files, to FOLDER_DEPTH_MAX levels; and one file as a folder of its own. */
 #include "formats/folder.h"
 
 #include <dirent.h>
@@ -30,7 +30,8 @@ static bool visit(struct walk *w, int parent, const char *name, const char *path
     if (S_ISDIR(st.st_mode)) {
         if (level == FOLDER_DEPTH_MAX) return true;
         int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        return fd >= 0 ? walk_below(w, fd, path, level + 1) : error_set_errno(w->err, "cannot open folder '%.256s'", path);
+        return fd >= 0 ? walk_below(w, fd, path, level + 1)
+               : error_set_errno(w->err, "cannot open folder '%.256s'", path);
     }
     /* A link counts when it leads to a regular file; one that leads nowhere is a file that is not there. */
     if (S_ISLNK(st.st_mode) && fstatat(parent, name, &st, 0) != 0) return true;
@@ -51,11 +52,13 @@ static bool walk(struct walk *w, int fd, const char *prefix, uint32_t level)
         if (e->d_name[0] == '.') continue;
         CLEANUP(free) char *path = NULL;
         if (++w->n_entries > FOLDER_MEMBERS_MAX)
-            ok = error_set(w->err, ERR_FORMAT, "folder '%.256s' holds more than %u files", folder_path(w->f), FOLDER_MEMBERS_MAX);
+            ok = error_set(w->err, ERR_FORMAT, "folder '%.256s' holds more than %u files", folder_path(w->f),
+                           FOLDER_MEMBERS_MAX);
         else if (*prefix) ok = path_join(&path, prefix, e->d_name, w->err);
         ok = ok && visit(w, fd, e->d_name, path ? path : e->d_name, level);
     }
-    if (ok && errno != 0) ok = error_set_errno(w->err, "cannot list folder '%.256s'", *prefix ? prefix : folder_path(w->f));
+    if (ok && errno != 0)
+        ok = error_set_errno(w->err, "cannot list folder '%.256s'", *prefix ? prefix : folder_path(w->f));
     closedir(d);
     return ok;
 }
@@ -70,3 +73,17 @@ static bool dir_kind_open(struct folder *f, const char *rest, struct error *err)
 }
 
 const struct folder_kind folder_kind_dir = {.prefix = "", .open = dir_kind_open};
+
+static bool file_kind_open(struct folder *f, const char *rest, struct error *err)
+{
+    CLEANUP(free) char *parent = NULL;
+    CLEANUP(free) char *name = NULL;
+    CLEANUP(fd) int file = -1;
+    uint64_t size;
+    int fd;
+    if (!path_split(rest, &parent, &name, err) || !dir_open(parent, &fd, err)) return false;
+    folder_set_dir(f, fd);
+    return file_open(fd, name, &file, &size, err) && folder_add(f, name, name, 0, size, err);
+}
+
+const struct folder_kind folder_kind_file = {.prefix = "file:", .open = file_kind_open};

@@ -32,7 +32,8 @@ struct quant_format {
     enum op encode_op, decode_op;
     enum op input_op;            /* OP_COUNT when activations are not quantized */
     float amax_per_scale;        /* input_scale = amax / this: 6 * 448 for NVFP4, 448 for FP8 */
-    double max_relative_step;    /* property tests: |decoded - w| <= this * (block) amax */
+    double max_relative_step;    /* property tests: |decoded - w| <= this * amax, of the block (NVFP4, blocks with a normal scale)
+                                    or of the tensor (FP8), beside fp32 rounding */
     struct quant_part parts[QUANT_PARTS_MAX];
     uint32_t n_parts;
 };

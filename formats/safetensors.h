@@ -4,6 +4,7 @@
 #ifndef FORMATS_SAFETENSORS_H
 #define FORMATS_SAFETENSORS_H
 
+#include "core/json.h"
 #include "formats/checkpoint.h"
 
 #define SAFETENSORS_HEADER_MAX 100000000u        /* of the reference reader: bytes after the length */
@@ -28,10 +29,11 @@ MUST_CHECK bool safetensors_index_check(struct checkpoint *ck, struct error *err
 
 /* formats/safetensors_layout.c. Tensor numbers of a shard in the order of their bytes: order[first[s + 1] - first[s]]. */
 void safetensors_order(const struct shard_layout *l, uint32_t shard, uint32_t *order);
-/* The length bytes, the header and the spaces that bring the data onto a page. */
+/* The length bytes, the header and the spaces that bring the data onto a page. `metadata`: an object of strings; NULL: that
+ * of a model, {"format":"pt"}. */
 struct text;
 MUST_CHECK bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, const struct shard_layout *l,
-                                        const uint32_t *order, uint32_t n, struct error *err);
+                                        const uint32_t *order, uint32_t n, const json_t *metadata, struct error *err);
 /* A JSON string with its quotes; ERR_FORMAT when it is not UTF-8. */
 MUST_CHECK bool safetensors_put_string(struct text *t, const char *s, struct error *err);
 

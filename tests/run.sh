@@ -27,6 +27,8 @@ one lint sh tests/lint/lint.sh
 for t in tests/unit/test_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "unit/$n" "$B/tests/unit/$n"; done
 for t in tests/kernels/test_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "kernels/$n" "$B/tests/kernels/$n"; done
 for t in tests/fuzz/fuzz_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "fuzz/$n" "$B/tests/fuzz/$n" "tests/fuzz/corpus/${n#fuzz_}"; done
+PACK_TOOL=$B/tests/tools/pack_tool; export PACK_TOOL
+for t in tests/interop/check_*.sh; do [ -f "$t" ] && one "${t#tests/}" sh "$t"; done
 for t in tests/golden/*.sh tests/golden/*.py tests/cli/*.sh; do
     [ -f "$t" ] || continue
     case $t in *.py) one "${t#tests/}" python3 "$t" ;; *) one "${t#tests/}" sh "$t" ;; esac

@@ -8,14 +8,23 @@
  *     separately; at the end lanes j and j + 8 are added for j < 8, then j and j + 4, j + 2, j + 1;
  *   - exp, log1p and what is made of them: our own polynomials below, no libm (glibc picks variants by CPU).
  * No fast-math, no contraction, no flush-to-zero. tests/kernels/test_math compares all tables on the same inputs.
+ * The one exception is the sign and payload of a NaN: where one table gives a NaN, every table gives some NaN.
  *
- * Pointers need no alignment; n is in elements; outputs may equal inputs where a comment says "in place". */
+ * Pointers need no more alignment than a float; n is in elements; an output may be exactly an input where a comment says so,
+ * else arrays do not overlap. Nothing outside the named elements is read or written. */
 #ifndef BACKENDS_CPU_MATH_H
 #define BACKENDS_CPU_MATH_H
 
 #include <stdint.h>
 
 #define GEMM_PANEL 32u     /* columns of a packed panel */
+
+/* Largest distance from the true value, in units of the last place of a float of its size (denormals included), for every
+ * argument: results fade through the denormals to 0 and grow to +inf where the true value does. */
+#define MATH_EXP_ULP 1.0         /* measured over all floats, tests/kernels/test_math_error: 0.99 */
+#define MATH_SOFTPLUS_ULP 3.0    /* 2.80 */
+#define MATH_SIGMOID_ULP 2.5     /* 2.41 */
+#define MATH_SILU_ULP 3.5        /* 3.40 */
 
 struct ssm_step {          /* one Mamba-2 head over a run of tokens */
     uint32_t head_dim;     /* P */
@@ -43,19 +52,19 @@ struct math_ops {
     float (*dot)(const float *x, const float *y, uint64_t n);
     float (*sum_squares)(const float *x, uint64_t n);
     float (*sum)(const float *x, uint64_t n);
-    float (*max)(const float *x, uint64_t n);                              /* largest value; -inf for n == 0; no NaN inside */
-    float (*amax)(const float *x, uint64_t n);                             /* largest magnitude; NaN if there is one */
+    float (*max)(const float *x, uint64_t n);      /* largest value, +0 for any zero; -inf for n == 0; no NaN inside */
+    float (*amax)(const float *x, uint64_t n);     /* largest magnitude; NaN if there is one; 0 for n == 0 */
 
-    /* Element by element; y may be x. */
+    /* Element by element; y may be x or w. */
     void (*scale)(float *y, const float *x, float s, uint64_t n);          /* y = x * s */
     void (*multiply)(float *y, const float *x, const float *w, uint64_t n);   /* y = x * w */
     void (*add)(float *y, const float *x, const float *w, uint64_t n);     /* y = x + w */
     void (*multiply_add)(float *y, const float *x, float s, uint64_t n);   /* y = y + x * s, two roundings */
-    void (*exp)(float *y, const float *x, uint64_t n);                     /* within 2 ulp; 0 below -104, +inf above 88.8 */
+    void (*exp)(float *y, const float *x, uint64_t n);                     /* 0 below -104, +inf above 88.8 */
     void (*softplus)(float *y, const float *x, uint64_t n);                /* log(1 + e^x) = max(x, 0) + log1p(e^-|x|) */
     void (*sigmoid)(float *y, const float *x, uint64_t n);                 /* 1 / (1 + e^-x) */
-    void (*silu)(float *y, const float *x, uint64_t n);                    /* x / (1 + e^-x) */
-    void (*relu2)(float *y, const float *x, uint64_t n);                   /* max(x, 0)^2 */
+    void (*silu)(float *y, const float *x, uint64_t n);                    /* x / (1 + e^-x); NaN for -inf */
+    void (*relu2)(float *y, const float *x, uint64_t n);                   /* max(x, 0)^2; NaN for NaN */
 
     /* Depthwise causal convolution and silu: y[t, c] = silu(bias[c] + sum over j < taps of w[c*taps + j] * in[t - taps + 1 + j, c]),
      * the sum from j = 0 up, multiply and add rounded separately, bias first. `in` is [taps - 1 + n_tokens, n_channels]: the last
@@ -68,6 +77,7 @@ struct math_ops {
     void (*ssm_scan)(const struct ssm_step *s);
 };
 
+extern const struct math_ops math_scalar, math_avx2, math_avx512;   /* callers ask math_for */
 extern const struct math_ops *const math_tables[];     /* from plain C to the widest; NULL-terminated */
 const struct math_ops *math_for(uint64_t isa);         /* the widest table that `isa` allows */
 

@@ -1,0 +1,187 @@
+#include "calibrate/calibrate.h"
+
+#include "backends/cpu/kernel.h"
+#include "backends/cpu/math.h"
+#include "core/memory.h"
+
+#include <math.h>
+
+struct calibration {
+    const struct plan *plan;
+    const struct math_ops *math;
+    float *input, *output; /* [n_items] largest magnitudes; NaN sticks */
+    uint64_t *rows;        /* [n_items] input rows seen */
+};
+
+/* NaN once seen stays, so that it is found at the end of the block. */
+static void keep_larger(float *slot, float v)
+{
+    if (isnan(v) || v > *slot) *slot = v;
+}
+
+static uint32_t item_of(const struct calibration *c, const struct model_tensor *t)
+{
+    return (uint32_t)(t - c->plan->inventory->tensors);
+}
+
+static float rows_amax(const struct math_ops *math, const float *x, uint64_t n_rows, uint64_t cols, uint64_t stride)
+{
+    if (stride == cols) return math->amax(x, n_rows * cols);
+    float top = 0;
+    for (uint64_t i = 0; i < n_rows; i++) keep_larger(&top, math->amax(x + i * stride, cols));
+    return top;
+}
+
+static void on_input(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride)
+{
+    struct calibration *c = ctx;
+    uint32_t i = item_of(c, linear);
+    c->rows[i] += n_rows;
+    if (c->plan->items[i].observe_input)
+        keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
+}
+
+static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride)
+{
+    struct calibration *c = ctx;
+    uint32_t i = item_of(c, linear);
+    if (c->plan->items[i].kv_scale) keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, linear->dims[0], stride));
+}
+
+static bool check_finite(const struct calibration *c, struct error *err)
+{
+    for (uint32_t i = 0; i < c->plan->n_items; i++) {
+        const char *which = !isfinite(c->input[i]) ? "input" : !isfinite(c->output[i]) ? "output" : NULL;
+        if (which)
+            return error_set(err, ERR_FORMAT,
+                             "the %s of '%.256s' is not finite: the model cannot be calibrated on these data", which,
+                             c->plan->items[i].tensor->module);
+    }
+    return true;
+}
+
+static bool run_blocks(struct calibration *c, struct stream *s, const struct progress *pr, struct error *err)
+{
+    const struct model_config *cfg = &c->plan->inventory->config;
+    struct observer ob = {.ctx = c, .input = on_input, .kv = on_kv};
+    for (uint32_t b = 0; b < cfg->n_blocks; b++) {
+        progress_update(pr, "calibrate", block_kind_name(cfg->blocks[b].kind), b, cfg->n_blocks);
+        if (!stream_block(s, b, &ob, pr, err) || !check_finite(c, err)) return false;
+    }
+    progress_update(pr, "calibrate", NULL, cfg->n_blocks, cfg->n_blocks);
+    return true;
+}
+
+/* ---- weights ---- */
+
+struct weight_ctx {
+    const struct plan *plan;
+    kernel_fn amax;
+    float *result;
+};
+
+static bool weight_item(void *ctx, uint64_t i, uint32_t worker, struct error *err)
+{
+    (void)worker;
+    struct weight_ctx *w = ctx;
+    const struct plan_item *item = &w->plan->items[i];
+    w->result[i] = NAN;
+    if (item->action != ACTION_QUANTIZE) return true;
+    const struct checkpoint *ck = w->plan->inventory->checkpoint;
+    uint32_t t = item->tensor->parts[PART_WEIGHT];
+    const struct tensor_info *info = checkpoint_tensor(ck, t);
+    uint64_t chunk = u64_min(PLAN_CHUNK_BYTES, info->bytes), elem = dtype_bytes(info->dtype);
+    CLEANUP(free) void *raw = NULL;
+    if (!memory_alloc(&raw, chunk, 1, err)) return false;
+    float top = 0;
+    for (uint64_t at = 0; at < info->bytes; at += chunk) {
+        uint64_t n = u64_min(chunk, info->bytes - at);
+        float part;
+        if (!checkpoint_read(ck, t, at, raw, n, err)) return false;
+        w->amax(
+            &(struct kernel_args){.n_rows = 1, .n_cols = n / elem, .src = raw, .dtype = info->dtype, .dst_f32 = &part});
+        keep_larger(&top, part);
+    }
+    if (!isfinite(top))
+        return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite", info->name);
+    w->result[i] = top;
+    return true;
+}
+
+static bool weight_maxima(const struct plan *plan, const struct calibrate_options *opt, float *result,
+                          struct error *err)
+{
+    struct weight_ctx w = {plan, kernel_for(OP_AMAX, opt->isa), result};
+    return pool_try(opt->pool, plan->n_items, weight_item, &w, err);
+}
+
+/* ---- results ---- */
+
+static bool add_experts(const struct calibration *c, struct stats *s, struct error *err)
+{
+    const struct plan *p = c->plan;
+    uint32_t n_experts = p->inventory->config.moe.n_experts;
+    CLEANUP(free) uint64_t *tokens = calloc(n_experts + 1, sizeof *tokens);
+    if (!tokens) return error_memory(err, n_experts * sizeof *tokens);
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct model_tensor *t = p->items[i].tensor;
+        if (t->place.role != ROLE_EXPERT_UP || t->place.mtp) continue;
+        tokens[t->place.expert] = c->rows[i];
+        if ((uint32_t)t->place.expert + 1 == n_experts && !stats_add_experts(s, t->container, n_experts, tokens, err))
+            return false;
+    }
+    return true;
+}
+
+static bool collect(const struct calibration *c, const float *weights, const struct corpus *corpus, struct stats *s,
+                    struct error *err)
+{
+    const struct plan *p = c->plan;
+    s->observe_digest = p->observe_digest;
+    s->data_digest = corpus->digest;
+    s->n_texts = corpus->n_texts;
+    s->n_tokens = corpus->n_tokens;
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct plan_item *item = &p->items[i];
+        const char *module = item->tensor->module;
+        if (item->observe_input && c->rows[i] && !stats_add(s, module, STAT_INPUT_AMAX, c->input[i], err)) return false;
+        if (item->kv_scale && !stats_add(s, module, STAT_OUTPUT_AMAX, c->output[i], err)) return false;
+        if (!isnan(weights[i]) && !stats_add(s, module, STAT_WEIGHT_AMAX, weights[i], err)) return false;
+    }
+    return add_experts(c, s, err) && stats_seal(s, err);
+}
+
+static bool observe(struct calibration *c, const struct corpus *corpus, const struct calibrate_options *opt,
+                    const struct progress *pr, struct error *err)
+{
+    CLEANUP(engine) struct engine *e = NULL;
+    CLEANUP(stream) struct stream *s = NULL;
+    struct engine_options eo = {.pool = opt->pool, .isa = opt->isa, .quantize_inputs = true};
+    return engine_open(&e, c->plan->inventory, &eo, err) &&
+           stream_open(&s, e, corpus->texts, corpus->n_texts, opt->spill_dir, err) && run_blocks(c, s, pr, err);
+}
+
+bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const struct calibrate_options *opt,
+                   struct stats **out, const struct progress *pr, struct error *err)
+{
+    *out = NULL;
+    struct calibration c = {.plan = plan, .math = math_for(opt->isa)};
+    CLEANUP(free) float *input = NULL;
+    CLEANUP(free) float *output = NULL;
+    CLEANUP(free) float *weights = NULL;
+    CLEANUP(free) uint64_t *rows = NULL;
+    CLEANUP(stats) struct stats *s = NULL;
+    if (!memory_zalloc(&input, plan->n_items, sizeof *input, err) ||
+        !memory_zalloc(&output, plan->n_items, sizeof *output, err) ||
+        !memory_zalloc(&weights, plan->n_items, sizeof *weights, err) ||
+        !memory_zalloc(&rows, plan->n_items, sizeof *rows, err) || !stats_new(&s, err))
+        return false;
+    c.input = input;
+    c.output = output;
+    c.rows = rows;
+    if (!weight_maxima(plan, opt, weights, err) || !observe(&c, corpus, opt, pr, err) ||
+        !collect(&c, weights, corpus, s, err))
+        return false;
+    *out = take_ptr(&s);
+    return true;
+}

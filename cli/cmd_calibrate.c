@@ -1,0 +1,81 @@
+#include "calibrate/calibrate.h"
+#include "cli/commands.h"
+#include "cli/data_args.h"
+#include "core/file.h"
+
+struct calibrate_args {
+    struct common_args common;
+    struct data_args data;
+    const char *recipe, *output, *spill;
+};
+
+static const struct option options[] = {
+    {"recipe", 'r', OPTION_TEXT, offsetof(struct calibrate_args, recipe), "NAME|FILE",
+     "the recipe that says what to watch", 0, 0},
+    {"output", 'o', OPTION_TEXT, offsetof(struct calibrate_args, output), "FILE", "the statistics, a safetensors file",
+     0, 0},
+    DATA_OPTIONS(struct calibrate_args),
+    {"spill-dir", 0, OPTION_TEXT, offsetof(struct calibrate_args, spill), "DIR",
+     "where activations go that do not fit in memory", 0, 0},
+    COMMON_OPTIONS(struct calibrate_args),
+};
+
+static bool report(const struct command_env *env, const struct stats *s, const struct plan *plan, const char *output,
+                   struct error *err)
+{
+    struct arena *arena = arena_new();
+    const char **unseen;
+    uint32_t n_unseen;
+    bool ok = arena ? stats_unseen(s, plan, arena, &unseen, &n_unseen, err) : error_memory(err, 0);
+    if (ok && env->common->json) {
+        char hex[DIGEST_HEX_SIZE];
+        digest_hex(&s->digest, hex);
+        json_t *list = json_array();
+        for (uint32_t i = 0; i < n_unseen; i++) json_array_append_new(list, json_string(unseen[i]));
+        ok = print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "output", output, "sha256", hex, "texts",
+                                  (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens, "points",
+                                  (json_int_t)s->n_stats, "unseen_experts", list),
+                        err);
+    } else if (ok) {
+        print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts,
+                   (unsigned long long)s->n_tokens, s->n_stats, output);
+        for (uint32_t i = 0; i < n_unseen; i++) print_text("saw no token: %s\n", unseen[i]);
+    }
+    arena_free(arena);
+    return ok;
+}
+
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
+{
+    (void)n_operands;
+    const struct calibrate_args *a = args;
+    __attribute__((cleanup(cleanup_model))) struct model m = {0};
+    __attribute__((cleanup(cleanup_corpus))) struct corpus corpus = {0};
+    CLEANUP(recipe) struct recipe *recipe = NULL;
+    CLEANUP(plan) struct plan *plan = NULL;
+    CLEANUP(stats) struct stats *stats = NULL;
+    if (!a->recipe) return error_set(err, ERR_USAGE, "option --recipe is missing");
+    if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
+    if (!data_given(&a->data)) return error_set(err, ERR_USAGE, "option --data (or --ids) is missing");
+    struct calibrate_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = a->spill};
+    return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) &&
+           plan_build(&plan, m.inventory, recipe, err) && data_load(&a->data, &m, &corpus, err) &&
+           calibrate_run(plan, &corpus, &o, &stats, env->progress, err) && dir_make_parents(a->output, err) &&
+           stats_save(stats, a->output, err) && report(env, stats, plan, a->output, err);
+}
+
+const struct command command_calibrate = {
+    .name = "calibrate",
+    .operands = "DIR",
+    .summary = "runs texts through the model and keeps what the recipe must know",
+    .details = "The beginning-of-text token is put in front of every text when the model has one. The model is read "
+               "block by block and\n"
+               "never held whole.",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct calibrate_args),
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
+};

@@ -1,0 +1,13 @@
+/* `inspect --strict`: the values, not only the headers. */
+#ifndef CLI_INSPECT_VALUES_H
+#define CLI_INSPECT_VALUES_H
+
+#include "core/pool.h"
+#include "core/progress.h"
+#include "models/inventory.h"
+
+/* Every plain number and every decoded block scale is finite, every scalar scale positive; the tokenizer opens. */
+MUST_CHECK bool inspect_values(const struct model *m, struct pool *pool, uint64_t isa, const struct progress *pr,
+                               struct error *err);
+
+#endif

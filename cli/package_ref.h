@@ -1,0 +1,10 @@
+/* What a person types for a package: "oci:DIR:TAG", "DIR:TAG", or just "DIR" when one image in it has a tag. */
+#ifndef CLI_PACKAGE_REF_H
+#define CLI_PACKAGE_REF_H
+
+#include "core/error.h"
+
+/* *out: "oci:DIR:TAG"; caller frees. */
+MUST_CHECK bool package_ref(const char *operand, char **out, struct error *err);
+
+#endif

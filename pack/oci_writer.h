@@ -1,0 +1,42 @@
+/* Writes an OCI image layout: blobs by their digest, then the index, in a hidden partial folder that gets its name when
+ * everything is there and flushed. Each layer is written once, and its digest and that of the file inside are computed
+ * from the same bytes on their way: no second read. A run that was stopped goes on behind the last finished layer. */
+#ifndef PACK_OCI_WRITER_H
+#define PACK_OCI_WRITER_H
+
+#include "core/pool.h"
+#include "core/progress.h"
+#include "formats/folder.h"
+#include "formats/oci.h"
+#include "formats/tar.h"
+
+struct oci_writer;
+
+struct oci_layer {
+    struct digest digest;        /* of the layer, also its diff id: layers are not compressed */
+    uint64_t layer_bytes;
+    struct digest file_digest;   /* of the one file inside */
+};
+
+struct oci_writer_options {
+    const char *layout_dir;
+    const char *key;                     /* as in staging_open */
+    bool replace;
+    struct pool *pool;                   /* may be NULL */
+    const struct progress *progress;     /* may be NULL */
+    uint64_t total_bytes;                /* of all files, for the progress */
+};
+
+MUST_CHECK bool oci_writer_open(struct oci_writer **out, const struct oci_writer_options *o, struct error *err);
+/* Layer number `number` (each is written once): one member of `f` under path_in_image. */
+MUST_CHECK bool oci_writer_add_layer(struct oci_writer *w, uint32_t number, const char *path_in_image, const struct folder *f,
+                                     uint32_t member, struct oci_layer *out, struct error *err);
+/* Whether a stopped run has left this layer finished: then it needs no space. */
+bool oci_writer_has_layer(const struct oci_writer *w, uint32_t number);
+MUST_CHECK bool oci_writer_add_blob(struct oci_writer *w, struct bytes data, struct digest *out, struct error *err);
+/* Writes oci-layout and index.json, and gives the layout its name. Frees w, also on failure. */
+MUST_CHECK bool oci_writer_commit(struct oci_writer *w, const struct oci_index *index, struct error *err);
+/* Lets go; keep leaves finished layers for the next run. NULL is fine. */
+void oci_writer_close(struct oci_writer *w, bool keep);
+
+#endif

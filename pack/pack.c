@@ -1,0 +1,249 @@
+#include "pack/pack.h"
+
+#include "core/text.h"
+#include "core/version.h"
+#include "pack/oci_writer.h"
+
+#include <sys/stat.h>
+
+#define STAGE "pack"
+
+struct source { const struct folder *folder; uint32_t member; };
+
+struct job {
+    const struct pack_options *o;
+    struct oci_ref ref;
+    struct folder *model, *profiles;
+    struct source *sources;          /* beside result->files */
+    struct pack_result *result;
+    uint64_t data_bytes;
+};
+
+void pack_result_free(struct pack_result *r)
+{
+    for (uint32_t i = 0; i < r->n_files; i++) free(r->files[i].path);
+    free(r->files);
+    *r = (struct pack_result){0};
+}
+
+/* ---- what will be packed ------------------------------------------------------------------------------------------ */
+
+static bool add_files(struct job *j, const struct folder *f, const char *prefix, struct error *err)
+{
+    for (uint32_t i = 0; i < folder_count(f); i++) {
+        struct pack_file *file = &j->result->files[j->result->n_files];
+        j->sources[j->result->n_files] = (struct source){f, i};
+        *file = (struct pack_file){.bytes = folder_size(f, i)};
+        if (!path_join(&file->path, prefix, folder_name(f, i), err)) return false;
+        j->result->n_files++;
+        if (!tar_path_check(file->path, err)) return error_wrap(err, "folder '%.256s'", folder_path(f));
+        if (!u64_add(j->data_bytes, file->bytes, &j->data_bytes) || j->data_bytes > TAR_DATA_BYTES_MAX)
+            return error_set(err, ERR_FORMAT, "folder '%.256s': its files are larger than any image", folder_path(f));
+    }
+    return true;
+}
+
+/* Folders list their members in byte order, and "models/" sorts before "profiles/", so layers are sorted by path. */
+static bool list_files(struct job *j, struct error *err)
+{
+    uint32_t n = folder_count(j->model) + (j->profiles ? folder_count(j->profiles) : 0);
+    if (folder_find(j->model, "config.json") == NAME_NONE)
+        return error_set(err, ERR_FORMAT, "folder '%.512s' is not a model: it has no config.json", j->o->source);
+    if (n > OCI_LAYERS_MAX)
+        return error_set(err, ERR_FORMAT, "%u files are too many for one image, at most %u can be packed", n, OCI_LAYERS_MAX);
+    j->result->files = calloc(n, sizeof *j->result->files);
+    j->sources = calloc(n, sizeof *j->sources);
+    if (!j->result->files || !j->sources) return error_memory(err, n * sizeof *j->result->files);
+    return add_files(j, j->model, "models", err) && (!j->profiles || add_files(j, j->profiles, "profiles", err));
+}
+
+static bool check_annotations(const json_t *annotations, struct error *err)
+{
+    const char *key;
+    json_t *value;
+    if (annotations && (!json_is_object(annotations) || json_object_size(annotations) > OCI_ANNOTATIONS_MAX))
+        return error_set(err, ERR_USAGE, "annotations must be an object of at most %u strings", OCI_ANNOTATIONS_MAX);
+    json_object_foreach((json_t *)(uintptr_t)annotations, key, value)
+        if (!*key || !json_is_string(value) || strlen(key) > OCI_TEXT_BYTES_MAX || json_string_length(value) > OCI_TEXT_BYTES_MAX)
+            return error_set(err, ERR_USAGE, "annotation '%.128s' is not a string of at most %u bytes", key, OCI_TEXT_BYTES_MAX);
+    return true;
+}
+
+static void give_notes(const struct job *j)
+{
+    const struct pack_result *r = j->result;
+    if (r->n_files > PACK_LAYERS_NOTED)
+        progress_note(j->o->progress, STAGE, "%u layers: Docker runs images of at most %u; image volumes take more", r->n_files,
+                      PACK_LAYERS_NOTED);
+    for (uint32_t i = 0; i < r->n_files; i++) {
+        char size[32];
+        text_bytes(size, r->files[i].bytes);
+        if (r->files[i].bytes > PACK_LAYER_BYTES_NOTED)
+            progress_note(j->o->progress, STAGE, "'%s' has %s: some registries refuse layers over 10,000 MiB; use smaller shards",
+                          r->files[i].path, size);
+    }
+}
+
+/* ---- resuming ------------------------------------------------------------------------------------------------------ */
+
+/* Everything the parts of an unfinished layout depend on. Inputs are known by what the file system says of them: a file that was
+ * changed in any way since gets a new change time, and the work starts afresh. */
+static bool staging_key(const struct job *j, char key[DIGEST_HEX_SIZE + 8], struct error *err)
+{
+    CLEANUP(text) struct text t = TEXT_INIT;
+    CLEANUP(free) char *annotations = NULL;
+    struct digest d;
+    if (j->o->annotations && !json_canonical(j->o->annotations, &annotations, NULL, err)) return false;
+    text_add(&t, "%s %s\n", INGOT_VERSION, annotations ? annotations : "");
+    for (uint32_t i = 0; i < j->result->n_files; i++) {
+        int fd;
+        uint64_t offset;
+        struct stat st;
+        if (!folder_place(j->sources[i].folder, j->sources[i].member, &fd, &offset, err)) return false;
+        if (fstat(fd, &st) != 0) return error_set_errno(err, "cannot examine '%.256s'", j->result->files[i].path);
+        text_add(&t, "%s %llu %llu ", j->result->files[i].path, (unsigned long long)j->result->files[i].bytes, (unsigned long long)offset);
+        text_add(&t, "%llu %llu ", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+        text_add(&t, "%lld.%09ld ", (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+        text_add(&t, "%lld.%09ld\n", (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+    }
+    if (t.failed) return error_memory(err, t.capacity);
+    if (!sha256_of(bytes_of(t.data, t.size), &d, err)) return false;
+    memcpy(key, "layers1 ", 8);
+    digest_hex(&d, key + 8);
+    return true;
+}
+
+static bool check_space(const struct job *j, const struct oci_writer *w, struct error *err)
+{
+    uint64_t free_bytes, need = 0;
+    for (uint32_t i = 0; i < j->result->n_files; i++)
+        if (!oci_writer_has_layer(w, i)) need += j->result->files[i].bytes + 2 * TAR_PAGE_BYTES;
+    if (!dir_space(j->ref.dir, &free_bytes, err)) return false;
+    if (need <= free_bytes) return true;
+    char a[32], b[32];
+    text_bytes(a, need);
+    text_bytes(b, free_bytes);
+    return error_set(err, ERR_IO, "'%.512s' needs %s, the disk has %s free", j->ref.dir, a, b);
+}
+
+/* ---- documents ------------------------------------------------------------------------------------------------------ */
+
+static bool write_config(const struct job *j, struct oci_writer *w, struct oci_descriptor *out, struct error *err)
+{
+    const struct pack_result *r = j->result;
+    CLEANUP(free) struct digest *diff_ids = calloc(r->n_files, sizeof *diff_ids);
+    CLEANUP(free) const char **created_by = calloc(r->n_files, sizeof *created_by);
+    CLEANUP(free) char *text = NULL;
+    size_t n = 0;
+    if (!diff_ids || !created_by) return error_memory(err, r->n_files * sizeof *diff_ids);
+    for (uint32_t i = 0; i < r->n_files; i++) {
+        diff_ids[i] = r->files[i].layer;
+        created_by[i] = r->files[i].path;
+    }
+    struct oci_config c = {.diff_ids = diff_ids, .created_by = created_by, .n_layers = r->n_files};
+    if (!oci_config_text(&c, &text, &n, err)) return false;
+    *out = (struct oci_descriptor){.media_type = OCI_MEDIA_CONFIG, .size = n};
+    return oci_writer_add_blob(w, bytes_of(text, n), &out->digest, err);
+}
+
+static json_t *layer_annotations(const struct pack_file *f)
+{
+    char hex[DIGEST_HEX_SIZE];
+    digest_hex(&f->digest, hex);
+    return json_pack("{s:s,s:s}", OCI_ANNOTATION_TITLE, f->path, OCI_ANNOTATION_FILE_SHA256, hex);
+}
+
+static bool write_manifest(const struct job *j, struct oci_writer *w, const uint64_t *layer_bytes, struct oci_descriptor *out,
+                           struct error *err)
+{
+    const struct pack_result *r = j->result;
+    CLEANUP(json) json_t *owner = json_array();          /* of the layers' annotations */
+    CLEANUP(free) struct oci_descriptor *layers = calloc(r->n_files, sizeof *layers);
+    CLEANUP(free) char *text = NULL;
+    size_t n = 0;
+    if (!owner || !layers) return error_memory(err, r->n_files * sizeof *layers);
+    for (uint32_t i = 0; i < r->n_files; i++) {
+        layers[i] = (struct oci_descriptor){.media_type = OCI_MEDIA_LAYER, .digest = r->files[i].layer, .size = layer_bytes[i]};
+        if (json_array_append_new(owner, layer_annotations(&r->files[i])) != 0) return error_memory(err, 0);
+        layers[i].annotations = json_array_get(owner, i);
+    }
+    struct oci_manifest m = {.layers = layers, .n_layers = r->n_files, .annotations = j->o->annotations};
+    if (!write_config(j, w, &m.config, err) || !oci_manifest_text(&m, &text, &n, err)) return false;
+    if (n > OCI_DOCUMENT_BYTES_MAX)
+        return error_set(err, ERR_FORMAT, "the manifest has %zu bytes, registries take at most %zu", n, OCI_DOCUMENT_BYTES_MAX);
+    *out = (struct oci_descriptor){.media_type = OCI_MEDIA_MANIFEST, .size = n};
+    return oci_writer_add_blob(w, bytes_of(text, n), &out->digest, err);
+}
+
+/* ---- the run -------------------------------------------------------------------------------------------------------- */
+
+static bool write_layers(const struct job *j, struct oci_writer *w, uint64_t *layer_bytes, struct error *err)
+{
+    struct pack_result *r = j->result;
+    for (uint32_t i = 0; i < r->n_files; i++) {
+        struct oci_layer layer;
+        if (!progress_go_on(j->o->progress, err)) return false;
+        if (!oci_writer_add_layer(w, i, r->files[i].path, j->sources[i].folder, j->sources[i].member, &layer, err)) return false;
+        r->files[i].digest = layer.file_digest;
+        r->files[i].layer = layer.digest;
+        r->bytes += layer_bytes[i] = layer.layer_bytes;
+    }
+    return true;
+}
+
+static bool write_image(const struct job *j, struct oci_writer *w, struct oci_descriptor *image, struct error *err)
+{
+    CLEANUP(free) uint64_t *layer_bytes = calloc(j->result->n_files, sizeof *layer_bytes);
+    if (!layer_bytes) return error_memory(err, j->result->n_files * sizeof *layer_bytes);
+    return check_space(j, w, err) && write_layers(j, w, layer_bytes, err) && write_manifest(j, w, layer_bytes, image, err);
+}
+
+static bool write_layout(const struct job *j, struct error *err)
+{
+    char key[DIGEST_HEX_SIZE + 8];
+    struct oci_writer *w = NULL;
+    struct oci_descriptor image;
+    if (!staging_key(j, key, err)) return false;
+    struct oci_writer_options wo = {.layout_dir = j->ref.dir, .key = key, .replace = j->o->replace, .pool = j->o->pool,
+                                    .progress = j->o->progress, .total_bytes = j->data_bytes};
+    if (!oci_writer_open(&w, &wo, err)) return false;
+    if (!write_image(j, w, &image, err)) {
+        oci_writer_close(w, err && err->code == ERR_CANCELLED);
+        return false;
+    }
+    CLEANUP(json) json_t *annotations = json_pack("{s:s,s:s}", OCI_ANNOTATION_KIND, OCI_KIND_IMAGE, OCI_ANNOTATION_REF, j->ref.tag);
+    image.annotations = annotations;
+    struct oci_index index = {.manifests = &image, .n_manifests = 1};
+    if (!annotations) {
+        oci_writer_close(w, false);
+        return error_memory(err, 0);
+    }
+    j->result->image = image.digest;
+    return oci_writer_commit(w, &index, err);
+}
+
+static bool run(struct job *j, struct error *err)
+{
+    if (!check_annotations(j->o->annotations, err) || !oci_ref_parse(j->o->ref, &j->ref, err) ||
+        !folder_open(&j->model, j->o->source, err) || (j->o->profiles && !folder_open(&j->profiles, j->o->profiles, err)) ||
+        !list_files(j, err))
+        return false;
+    give_notes(j);
+    return write_layout(j, err);
+}
+
+bool pack_run(const struct pack_options *o, struct pack_result *out, struct error *err)
+{
+    *out = (struct pack_result){0};
+    struct error local = ERROR_INIT;             /* the code is looked at, so there must be one */
+    struct job j = {.o = o, .result = out};
+    bool ok = run(&j, &local);
+    oci_ref_close(&j.ref);
+    folder_close(j.model);
+    folder_close(j.profiles);
+    free(j.sources);
+    if (ok) return true;
+    pack_result_free(out);
+    if (err) *err = local;
+    return false;
+}

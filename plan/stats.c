@@ -1,0 +1,214 @@
+#include "plan/stats.h"
+
+#include "core/text.h"
+
+#include <math.h>
+
+static const char *const kind_suffix[STAT_KIND_COUNT] = {
+    [STAT_INPUT_AMAX] = "input_amax", [STAT_OUTPUT_AMAX] = "output_amax", [STAT_WEIGHT_AMAX] = "weight_amax"};
+
+bool stats_new(struct stats **out, struct error *err)
+{
+    struct stats *s = calloc(1, sizeof *s);
+    *out = NULL;
+    if (s) s->arena = arena_new();
+    if (!s || !s->arena) {
+        free(s);
+        return error_memory(err, sizeof *s);
+    }
+    *out = s;
+    return true;
+}
+
+void stats_free(struct stats *s)
+{
+    if (!s) return;
+    free(s->stats);
+    free(s->experts);
+    arena_free(s->arena);
+    free(s);
+}
+
+/* Room for one more in an array of n items whose capacity is the next power of two. */
+static bool grow(void *array_ptr, uint32_t n, size_t size, struct error *err)
+{
+    void **array = array_ptr;
+    if (n & (n - 1)) return true; /* full only at 0, 1, 2, 4, ... */
+    size_t capacity = n ? 2 * (size_t)n : 1;
+    void *p = realloc(*array, capacity * size);
+    if (!p) return error_memory(err, capacity * size);
+    *array = p;
+    return true;
+}
+
+bool stats_add(struct stats *s, const char *module, enum stat_kind kind, float amax, struct error *err)
+{
+    if (!grow(&s->stats, s->n_stats, sizeof *s->stats, err)) return false;
+    char *name = arena_text(s->arena, module);
+    if (!name) return error_memory(err, strlen(module));
+    s->stats[s->n_stats++] = (struct statistic){name, kind, amax};
+    return true;
+}
+
+bool stats_add_experts(struct stats *s, const char *container, uint32_t n_experts, const uint64_t *tokens,
+                       struct error *err)
+{
+    if (!grow(&s->experts, s->n_experts, sizeof *s->experts, err)) return false;
+    char *name = arena_text(s->arena, container);
+    uint64_t *copy = arena_alloc(s->arena, n_experts, sizeof *copy);
+    if (!name || !copy) return error_memory(err, n_experts * sizeof *copy);
+    memcpy(copy, tokens, n_experts * sizeof *copy);
+    s->experts[s->n_experts++] = (struct expert_tokens){name, n_experts, copy};
+    return true;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct statistic *x = a, *y = b;
+    int c = strcmp(x->module, y->module);
+    return c ? c : x->kind < y->kind ? -1 : x->kind > y->kind;
+}
+
+static int by_container(const void *a, const void *b)
+{
+    return strcmp(((const struct expert_tokens *)a)->container, ((const struct expert_tokens *)b)->container);
+}
+
+bool stats_seal(struct stats *s, struct error *err)
+{
+    if (s->n_stats) qsort(s->stats, s->n_stats, sizeof *s->stats, by_name);
+    if (s->n_experts) qsort(s->experts, s->n_experts, sizeof *s->experts, by_container);
+    for (uint32_t i = 1; i < s->n_stats; i++)
+        if (by_name(&s->stats[i - 1], &s->stats[i]) == 0)
+            return error_set(err, ERR_FORMAT, "statistic '%.256s.%s' is there twice", s->stats[i].module,
+                             kind_suffix[s->stats[i].kind]);
+    struct sha256 *h;
+    if (!sha256_open(&h, err)) return false;
+    sha256_add(h, s->observe_digest.bytes, DIGEST_BYTES);
+    sha256_add(h, s->data_digest.bytes, DIGEST_BYTES);
+    sha256_add(h, &s->n_texts, sizeof s->n_texts);
+    sha256_add(h, &s->n_tokens, sizeof s->n_tokens);
+    for (uint32_t i = 0; i < s->n_stats; i++) {
+        sha256_add(h, s->stats[i].module, strlen(s->stats[i].module) + 1);
+        sha256_add(h, &(uint8_t){(uint8_t)s->stats[i].kind}, 1);
+        sha256_add(h, &s->stats[i].amax, sizeof s->stats[i].amax);
+    }
+    for (uint32_t i = 0; i < s->n_experts; i++) {
+        sha256_add(h, s->experts[i].container, strlen(s->experts[i].container) + 1);
+        sha256_add(h, s->experts[i].tokens, s->experts[i].n_experts * sizeof *s->experts[i].tokens);
+    }
+    return sha256_close(h, &s->digest, err);
+}
+
+bool stats_find(const struct stats *s, const char *module, enum stat_kind kind, float *amax)
+{
+    struct statistic key = {module, kind, 0};
+    const struct statistic *found = s->n_stats ? bsearch(&key, s->stats, s->n_stats, sizeof *s->stats, by_name) : NULL;
+    if (found) *amax = found->amax;
+    return found != NULL;
+}
+
+const struct expert_tokens *stats_find_experts(const struct stats *s, const char *container)
+{
+    for (uint32_t i = 0; i < s->n_experts; i++)
+        if (strcmp(s->experts[i].container, container) == 0) return &s->experts[i];
+    return NULL;
+}
+
+bool stats_fit(const struct stats *s, const struct plan *p, struct error *err)
+{
+    if (digest_equal(&s->observe_digest, &p->observe_digest)) return true;
+    char want[DIGEST_HEX_SIZE], got[DIGEST_HEX_SIZE];
+    digest_hex(&p->observe_digest, want);
+    digest_hex(&s->observe_digest, got);
+    return error_set(err, ERR_FORMAT,
+                     "the statistics were made for another checkpoint or recipe: expected observation digest %.16s..., "
+                     "found %.16s...",
+                     want, got);
+}
+
+/* ---- what an item is written with ---- */
+
+bool stats_unseen(const struct stats *s, const struct plan *p, struct arena *arena, const char ***out, uint32_t *n,
+                  struct error *err)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < s->n_experts; i++) most += s->experts[i].n_experts;
+    *out = arena_alloc(arena, most + 1, sizeof **out);
+    *n = 0;
+    if (!*out) return error_memory(err, most * sizeof **out);
+    const char *done = NULL;
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct plan_item *item = &p->items[i];
+        const char *container = item->tensor->container;
+        if (!container || !item->observe_input || (done && strcmp(done, container) == 0)) continue;
+        done = container;
+        const struct expert_tokens *x = stats_find_experts(s, container);
+        for (uint32_t k = 0; x && k < x->n_experts; k++) {
+            if (x->tokens[k]) continue;
+            if (!((*out)[(*n)++] = arena_printf(arena, "%s.%u", container, k))) return error_memory(err, 0);
+        }
+    }
+    return true;
+}
+
+static bool refuse_unseen(const struct stats *s, const struct plan *p, struct error *err)
+{
+    struct arena *arena = arena_new();
+    const char **names;
+    uint32_t n;
+    bool ok = arena ? stats_unseen(s, p, arena, &names, &n, err) : error_memory(err, 0);
+    if (ok && n && p->recipe->unseen == UNSEEN_ERROR)
+        ok = error_set(err, ERR_FORMAT,
+                       "expert '%.200s'%s saw no calibration token; give more data, or say unseen_experts: layer_max "
+                       "in the recipe",
+                       names[0], n > 1 ? " and others" : "");
+    arena_free(arena);
+    return ok;
+}
+
+static bool one_input(const struct stats *s, const struct plan_item *item, float *amax, bool *found, struct error *err)
+{
+    const char *module = item->tensor->module;
+    *found = s && stats_find(s, module, STAT_INPUT_AMAX, amax);
+    if (!*found && item->tensor->container) return true; /* an unseen expert: the layer decides */
+    if (!*found) return error_set(err, ERR_FORMAT, "the statistics hold nothing of the input of '%.256s'", module);
+    if (isfinite(*amax) && *amax >= 0) return true;
+    return error_set(err, ERR_FORMAT, "the input of '%.256s' reached %g during calibration", module, (double)*amax);
+}
+
+/* Items [first, end) are one projection of all experts of a layer, or a single linear. */
+static uint32_t run_end(const struct plan *p, uint32_t first)
+{
+    const struct model_tensor *t = p->items[first].tensor;
+    uint32_t end = first + 1;
+    while (t->container && end < p->n_items && p->items[end].tensor->container &&
+           p->items[end].tensor->place.role == t->place.role &&
+           strcmp(p->items[end].tensor->container, t->container) == 0)
+        end++;
+    return end;
+}
+
+bool stats_input_amaxes(const struct stats *s, const struct plan *p, float *amax, struct error *err)
+{
+    if (p->needs_data && !s) return error_set(err, ERR_USAGE, "the recipe needs calibration data");
+    if (s && !refuse_unseen(s, p, err)) return false;
+    for (uint32_t i = 0, end; i < p->n_items; i = end) {
+        end = run_end(p, i);
+        float top = 0;
+        for (uint32_t k = i; k < end; k++) {
+            const struct plan_item *item = &p->items[k];
+            float value = item->input_amax;
+            bool found = true;
+            if (item->observe_input && !one_input(s, item, &value, &found, err)) return false;
+            if (found && value > top) top = value;
+        }
+        const struct plan_item *item = &p->items[i];
+        if (item->observe_input && !(top > 0))
+            return error_set(err, ERR_FORMAT,
+                             "the input of '%.256s' was zero throughout the calibration: no scale can be made of it",
+                             item->tensor->container ? item->tensor->container : item->tensor->module);
+        for (uint32_t k = i; k < end; k++) amax[k] = p->items[k].observe_input || p->items[k].input_amax > 0 ? top : 0;
+    }
+    return true;
+}

@@ -1,0 +1,139 @@
+/* Statistics as a safetensors file. */
+#include "formats/tensor_file.h"
+#include "core/version.h"
+#include "plan/stats.h"
+
+#define SCHEMA "ingot.stats/1"
+
+static const char *const suffixes[STAT_KIND_COUNT] = {
+    [STAT_INPUT_AMAX] = ".input_amax", [STAT_OUTPUT_AMAX] = ".output_amax", [STAT_WEIGHT_AMAX] = ".weight_amax"};
+#define TOKENS_SUFFIX ".tokens"
+
+static bool metadata_json(const struct stats *s, json_t **out, struct error *err)
+{
+    char observe[DIGEST_HEX_SIZE], data[DIGEST_HEX_SIZE], own[DIGEST_HEX_SIZE], texts[24], tokens[24];
+    digest_hex(&s->observe_digest, observe);
+    digest_hex(&s->data_digest, data);
+    digest_hex(&s->digest, own);
+    snprintf(texts, sizeof texts, "%llu", (unsigned long long)s->n_texts);
+    snprintf(tokens, sizeof tokens, "%llu", (unsigned long long)s->n_tokens);
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "schema", SCHEMA, "tool", INGOT_VERSION, "observe_sha256",
+                     observe, "data_sha256", data, "sha256", own, "texts", texts, "tokens", tokens);
+    return *out ? true : error_memory(err, 0);
+}
+
+static bool write_all(const struct stats *s, struct tensor_file *f, struct error *err)
+{
+    for (uint32_t i = 0; i < s->n_stats; i++)
+        if (!tensor_file_write(f, i, 0, &s->stats[i].amax, sizeof(float), err)) return false;
+    for (uint32_t i = 0; i < s->n_experts; i++)
+        if (!tensor_file_write(f, s->n_stats + i, 0, s->experts[i].tokens, s->experts[i].n_experts * sizeof(uint64_t),
+                               err))
+            return false;
+    return true;
+}
+
+static bool save(const struct stats *s, const char *path, struct arena *arena, struct error *err)
+{
+    uint32_t n = s->n_stats + s->n_experts;
+    struct tensor_spec *specs = arena_alloc(arena, n + 1, sizeof *specs);
+    if (!specs) return error_memory(err, n * sizeof *specs);
+    for (uint32_t i = 0; i < s->n_stats; i++)
+        specs[i] = (struct tensor_spec){
+            .name = arena_printf(arena, "%s%s", s->stats[i].module, suffixes[s->stats[i].kind]), .dtype = DTYPE_F32};
+    for (uint32_t i = 0; i < s->n_experts; i++)
+        specs[s->n_stats + i] =
+            (struct tensor_spec){.name = arena_printf(arena, "%s" TOKENS_SUFFIX, s->experts[i].container),
+                                 .dtype = DTYPE_I64,
+                                 .n_dims = 1,
+                                 .dims = {s->experts[i].n_experts}};
+    for (uint32_t i = 0; i < n; i++)
+        if (!specs[i].name) return error_memory(err, 0);
+    CLEANUP(json) json_t *metadata = NULL;
+    struct tensor_file *f;
+    if (!metadata_json(s, &metadata, err) || !tensor_file_open(&f, path, specs, n, metadata, err)) return false;
+    if (write_all(s, f, err)) return tensor_file_commit(f, err);
+    tensor_file_abort(f);
+    return false;
+}
+
+bool stats_save(const struct stats *s, const char *path, struct error *err)
+{
+    size_t n = strlen(path), k = strlen(".safetensors");
+    if (n <= k || strcmp(path + n - k, ".safetensors") != 0)
+        return error_set(err, ERR_USAGE, "'%.512s': the name of a statistics file ends in .safetensors", path);
+    struct arena *arena = arena_new();
+    bool ok = arena ? save(s, path, arena, err) : error_memory(err, 0);
+    arena_free(arena);
+    return ok;
+}
+
+/* ---- reading ---- */
+
+static bool read_digest(const struct checkpoint *ck, const char *key, struct digest *out, struct error *err)
+{
+    const char *hex = checkpoint_metadata(ck, key);
+    return hex && digest_parse(hex, out) ? true : error_set(err, ERR_FORMAT, "metadata '%s' is not a SHA-256", key);
+}
+
+static bool read_count(const struct checkpoint *ck, const char *key, uint64_t *out, struct error *err)
+{
+    const char *text = checkpoint_metadata(ck, key);
+    size_t n = text ? strspn(text, "0123456789") : 0;
+    if (n == 0 || n > 19 || text[n]) return error_set(err, ERR_FORMAT, "metadata '%s' is not a count", key);
+    *out = strtoull(text, NULL, 10);
+    return true;
+}
+
+static bool read_tensor(struct stats *s, const struct checkpoint *ck, uint32_t i, struct error *err)
+{
+    const struct tensor_info *t = checkpoint_tensor(ck, i);
+    size_t n = strlen(t->name);
+    for (int k = 0; k < STAT_KIND_COUNT; k++) {
+        size_t m = strlen(suffixes[k]);
+        if (n <= m || strcmp(t->name + n - m, suffixes[k]) != 0 || t->dtype != DTYPE_F32 || t->n_dims != 0) continue;
+        float v;
+        CLEANUP(free) char *module = strndup(t->name, n - m);
+        if (!module) return error_memory(err, n);
+        return checkpoint_read(ck, i, 0, &v, sizeof v, err) && stats_add(s, module, (enum stat_kind)k, v, err);
+    }
+    size_t m = strlen(TOKENS_SUFFIX);
+    if (n <= m || strcmp(t->name + n - m, TOKENS_SUFFIX) != 0 || t->dtype != DTYPE_I64 || t->n_dims != 1 ||
+        t->n_elems > MODEL_EXPERTS_MAX)
+        return error_set(err, ERR_FORMAT, "tensor '%.256s' does not belong into a statistics file", t->name);
+    CLEANUP(free) uint64_t *tokens = malloc(t->bytes + 8);
+    CLEANUP(free) char *container = strndup(t->name, n - m);
+    if (!tokens || !container) return error_memory(err, t->bytes);
+    return checkpoint_read(ck, i, 0, tokens, t->bytes, err) &&
+           stats_add_experts(s, container, (uint32_t)t->n_elems, tokens, err);
+}
+
+static bool read_all(struct stats *s, const struct checkpoint *ck, struct error *err)
+{
+    const char *schema = checkpoint_metadata(ck, "schema");
+    struct digest said;
+    if (!schema || strcmp(schema, SCHEMA) != 0)
+        return error_set(err, ERR_FORMAT, "it is not a statistics file (metadata 'schema')");
+    if (!read_digest(ck, "observe_sha256", &s->observe_digest, err) ||
+        !read_digest(ck, "data_sha256", &s->data_digest, err) || !read_digest(ck, "sha256", &said, err) ||
+        !read_count(ck, "texts", &s->n_texts, err) || !read_count(ck, "tokens", &s->n_tokens, err))
+        return false;
+    for (uint32_t i = 0; i < checkpoint_count(ck); i++)
+        if (!read_tensor(s, ck, i, err)) return false;
+    if (!stats_seal(s, err)) return false;
+    return digest_equal(&said, &s->digest)
+               ? true
+               : error_set(err, ERR_FORMAT, "its values are not those that its digest names");
+}
+
+bool stats_load(struct stats **out, const char *path, struct error *err)
+{
+    CLEANUP(folder) struct folder *f = NULL;
+    CLEANUP(checkpoint) struct checkpoint *ck = NULL;
+    CLEANUP(stats) struct stats *s = NULL;
+    *out = NULL;
+    if (!tensor_file_read(&f, &ck, path, err) || !stats_new(&s, err)) return false;
+    if (!read_all(s, ck, err)) return error_wrap(err, "'%.256s'", path);
+    *out = take_ptr(&s);
+    return true;
+}

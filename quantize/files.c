@@ -1,0 +1,166 @@
+/* The files beside the weights. What we do not change is carried byte for byte, also what we do not understand:
+ * parsers, templates, licences, cards. */
+#include "quantize/job.h"
+
+#include "core/file.h"
+#include "core/version.h"
+#include "plan/recipe_words.h"
+
+#define COPY_CHUNK_BYTES ((size_t)4 << 20)
+
+/* Files that this stage writes itself, or that describe the source's weights. */
+static bool is_ours(const struct job *j, const char *name)
+{
+    static const char *const names[] = {"config.json", "hf_quant_config.json", "ingot.json",
+                                        "model.safetensors.index.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    uint32_t n;
+    const struct checkpoint_file *files = checkpoint_files(j->model->checkpoint, &n);
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(name, folder_name(j->model->folder, files[i].member)) == 0) return true;
+    return false;
+}
+
+static bool put_digest(json_t *obj, const char *key, const struct digest *d, struct error *err)
+{
+    char hex[DIGEST_HEX_SIZE];
+    digest_hex(d, hex);
+    return json_put(obj, key, json_string(hex), err);
+}
+
+static bool save(const struct job *j, const char *name, struct bytes data, json_t *digests, struct error *err)
+{
+    CLEANUP(free) char *path = NULL;
+    struct digest d;
+    return path_join(&path, staging_path(j->staging), name, err) && dir_make_parents(path, err) &&
+           file_save(path, data, 0666, err) && sha256_of(data, &d, err) &&
+           (!digests || put_digest(digests, name, &d, err));
+}
+
+static bool copy_file(const struct job *j, uint32_t member, json_t *digests, struct error *err)
+{
+    const struct folder *f = j->model->folder;
+    const char *name = folder_name(f, member);
+    CLEANUP(free) char *path = NULL;
+    CLEANUP(free) uint8_t *chunk = malloc(COPY_CHUNK_BYTES);
+    struct file_out out;
+    struct sha256 *h;
+    if (!chunk) return error_memory(err, COPY_CHUNK_BYTES);
+    if (!path_join(&path, staging_path(j->staging), name, err) || !dir_make_parents(path, err) ||
+        !file_out_open(&out, path, 0666, err))
+        return false;
+    bool ok = sha256_open(&h, err);
+    for (uint64_t at = 0, size = folder_size(f, member); ok && at < size; at += COPY_CHUNK_BYTES) {
+        size_t n = (size_t)u64_min(COPY_CHUNK_BYTES, size - at);
+        ok = folder_read(f, member, at, chunk, n, err) && file_out_write(&out, chunk, n, err);
+        if (ok) sha256_add(h, chunk, n);
+    }
+    struct digest d;
+    ok = sha256_close(h, ok ? &d : NULL, err) && ok;
+    if (ok) ok = file_out_commit(&out, err);
+    else file_out_abort(&out);
+    return ok && put_digest(digests, name, &d, err);
+}
+
+static bool save_json(const struct job *j, const char *name, const json_t *doc, json_t *digests, struct error *err)
+{
+    CLEANUP(free) char *text = NULL;
+    size_t n;
+    return json_pretty(doc, &text, &n, err) && save(j, name, bytes_of(text, n), digests, err);
+}
+
+/* config.json keeps every byte but the members that quantization changes. A hybrid's state dtype is written even where
+ * the source is silent: engines that find nothing take the model's dtype, and a bf16 state ruins the model. */
+static bool write_configs(const struct job *j, json_t *digests, struct error *err)
+{
+    CLEANUP(json) json_t *members = json_object();
+    CLEANUP(json) json_t *file = NULL;
+    if (!members) return error_memory(err, 0);
+    if (j->plan->quantized_elems) {
+        struct quant_config qc;
+        json_t *section;
+        if (!plan_quant_config(j->plan, &qc, err) || !quant_config_file(&qc, &file, err) ||
+            !quant_config_inline(&qc, &section, err) || !json_put(members, "quantization_config", section, err))
+            return false;
+    }
+    const struct model_config *cfg = &j->plan->inventory->config;
+    const char *dtype = cfg->ssm_cache_dtype;
+    if (cfg->ssm.n_heads && !(dtype && strcmp(dtype, "float32") == 0) &&
+        !json_put(members, "mamba_ssm_cache_dtype", json_string("float32"), err))
+        return false;
+    CLEANUP(free) char *text = NULL;
+    size_t n;
+    if (!json_splice(buffer_view(&j->model->hf.config_text), JSON_DIALECT_HF, members, "config.json", &text, &n, err) ||
+        !save(j, "config.json", bytes_of(text, n), digests, err))
+        return false;
+    if (file) return save_json(j, "hf_quant_config.json", file, digests, err);
+    uint32_t carried = folder_find(j->model->folder, "hf_quant_config.json");
+    return carried == NAME_NONE || copy_file(j, carried, digests, err);
+}
+
+static bool tensors_json(const struct job *j, json_t **out, struct error *err)
+{
+    CLEANUP(json) json_t *tensors = json_object();
+    if (!tensors) return error_memory(err, 0);
+    for (uint32_t o = 0; o < j->plan->n_outputs; o++) {
+        json_t *row = json_object();
+        if (!row || !put_digest(row, "sha256", &j->digests[o].written, err) ||
+            (j->digests[o].has_source && !put_digest(row, "source_sha256", &j->digests[o].source, err))) {
+            json_decref(row);
+            return false;
+        }
+        if (!json_put(tensors, j->plan->specs[o].name, row, err)) return false;
+    }
+    *out = take_ptr(&tensors);
+    return true;
+}
+
+static bool calibration_json(const struct job *j, json_t **out, struct error *err)
+{
+    if (!j->stats) {
+        *out = json_null();
+        return true;
+    }
+    const struct stats *s = j->stats;
+    CLEANUP(json)
+    json_t *doc = json_pack("{s:I,s:I}", "texts", (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens);
+    struct arena *arena = arena_new();
+    const char **names;
+    uint32_t n;
+    bool ok = doc && arena && stats_unseen(s, j->plan, arena, &names, &n, err) &&
+              put_digest(doc, "data_sha256", &s->data_digest, err) && put_digest(doc, "stats_sha256", &s->digest, err);
+    json_t *unseen = json_array();
+    for (uint32_t i = 0; ok && i < n; i++) ok = json_array_append_new(unseen, json_string(names[i])) == 0;
+    arena_free(arena);
+    if (!ok || !json_put(doc, "unseen_experts", unseen, err)) return error_memory(err, 0);
+    *out = take_ptr(&doc);
+    return true;
+}
+
+/* What the auditor rebuilds the plan from, and every digest. Nothing here depends on host, date, threads or paths. */
+static bool write_manifest(const struct job *j, json_t *digests, struct error *err)
+{
+    const struct plan *p = j->plan;
+    CLEANUP(json)
+    json_t *doc = json_pack("{s:s,s:s,s:s,s:O}", "schema", "ingot.checkpoint/1", "tool", INGOT_VERSION, "architecture",
+                            p->inventory->config.arch->name, "recipe", p->recipe->json);
+    json_t *calibration = NULL, *tensors = NULL, *source = NULL;
+    if (!doc) return error_memory(err, 0);
+    if (!put_digest(doc, "recipe_sha256", &p->recipe->digest, err) || !put_digest(doc, "plan_sha256", &p->digest, err))
+        return false;
+    if (!calibration_json(j, &calibration, err) || !json_put(doc, "calibration", calibration, err)) return false;
+    if (!plan_source_json(p, &source, err) || !json_put(doc, "source", source, err)) return false;
+    if (!json_put(doc, "files", json_incref(digests), err)) return false;
+    return tensors_json(j, &tensors, err) && json_put(doc, "tensors", tensors, err) &&
+           save_json(j, "ingot.json", doc, NULL, err);
+}
+
+bool job_write_files(struct job *j, struct error *err)
+{
+    CLEANUP(json) json_t *digests = json_object();
+    if (!digests) return error_memory(err, 0);
+    for (uint32_t i = 0; i < folder_count(j->model->folder); i++)
+        if (!is_ours(j, folder_name(j->model->folder, i)) && !copy_file(j, i, digests, err)) return false;
+    return write_configs(j, digests, err) && write_manifest(j, digests, err);
+}

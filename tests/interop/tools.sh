@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs the clients that the checks use, where they are missing: packages through apt (as root), Go programs of fixed
+# versions into .tools/bin. Go itself must be there (1.25 or newer; older ones fetch what they need).
+set -eu
+cd "$(dirname "$0")/../.."
+T=$PWD/.tools
+mkdir -p "$T/bin"
+PATH=$T/bin:$PATH
+
+missing=
+for c in skopeo umoci podman docker-registry curl python3; do command -v $c >/dev/null || missing="$missing $c"; done
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then echo "clients are missing; run: sudo apt-get install$missing"; exit 1; fi
+    echo "  installing:$missing"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
+go_tool() { # go_tool NAME MODULE VERSION PACKAGE
+    command -v "$1" >/dev/null && return
+    command -v go >/dev/null || { echo "go is missing: it builds crane, cosign and oras"; exit 1; }
+    echo "  building $1 $3"
+    if GOBIN=$T/bin go install "$2/$4@$3" 2>"$T/go.log"; then return; fi
+    # A proxy that keeps no list of versions refuses `go install`, not the download of an exact version.
+    dir=$(go mod download -json "$2@$3" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p')
+    [ -d "$dir" ] || { cat "$T/go.log"; exit 1; }
+    rm -rf "$T/src/$1"; mkdir -p "$T/src"
+    cp -r "$dir" "$T/src/$1"; chmod -R u+w "$T/src/$1"
+    (cd "$T/src/$1" && go build -o "$T/bin/$1" "./$4")
+    rm -rf "$T/src/$1"
+}
+go_tool crane github.com/google/go-containerregistry v0.22.1 cmd/crane
+go_tool cosign github.com/sigstore/cosign/v3 v3.1.3 cmd/cosign
+go_tool oras oras.land/oras v1.2.3 cmd/oras
+echo "  clients are there"

@@ -1,0 +1,351 @@
+/* Every kernel of the list against the scalar kernel of its operation, byte for byte: instruction sets x source types x
+ * sizes around the block and vector widths x kinds of data x alignments. Sources end at an unreadable page, results lie
+ * between canaries, so a read or write beyond the end is found too. */
+#include "tests/checks.h"
+
+#include "backends/cpu/kernel.h"
+#include "numeric/fp8.h"
+#include "numeric/nvfp4.h"
+
+#include <math.h>
+#include <sys/mman.h>
+
+#define SOURCE_BYTES (1u << 20)
+#define RESULT_BYTES (1u << 20)
+#define CANARY 0xA5
+
+/* ---- memory ---- */
+
+/* The end of a readable area that is followed by an unreadable page. */
+static uint8_t *fence_new(void)
+{
+    uint8_t *p = mmap(NULL, SOURCE_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED || mprotect(p + SOURCE_BYTES, 4096, PROT_NONE) != 0) fail_msg("no memory for the test");
+    return p + SOURCE_BYTES;
+}
+
+struct results { uint8_t *dst, *dst_scale, *dst_f32; size_t n_dst, n_scale, n_f32; };
+
+static uint8_t *source_end, *scale_end, *amax_end;
+
+static struct results results_new(void)
+{
+    return (struct results){.dst = malloc(RESULT_BYTES), .dst_scale = malloc(RESULT_BYTES),
+                            .dst_f32 = malloc(RESULT_BYTES)};
+}
+
+/* ---- data ---- */
+
+enum kind {
+    DATA_WEIGHTS,        /* roughly normal, 0.02 */
+    DATA_OUTLIERS,       /* the same with values a thousand times larger here and there */
+    DATA_WIDE,           /* exponents all over the type */
+    DATA_DENORMAL, DATA_ZERO, DATA_NEGATIVE_ZERO, DATA_LARGEST,
+    DATA_ZERO_BLOCKS,    /* whole blocks of zeros of both signs among weights */
+    DATA_TIES,           /* on and beside the midpoints of the small types */
+    DATA_ANY_BITS,       /* infinities and NaN too */
+    DATA_ONE_NAN, DATA_ONE_INFINITY, DATA_COUNT
+};
+static const char *const kind_names[DATA_COUNT] = {
+    "weights", "outliers", "wide", "denormal", "zero", "negative zero", "largest", "zero blocks", "ties", "any bits",
+    "one NaN", "one infinity",
+};
+
+static float normal(uint64_t *seed)
+{
+    float s = 0;
+    for (int i = 0; i < 4; i++) s += (float)((double)(check_random(seed) >> 11) * 0x1p-53 - 0.5);
+    return s * 0.035f;
+}
+
+static float datum(enum kind kind, uint64_t i, uint64_t n, uint64_t *seed)
+{
+    uint64_t r = check_random(seed);
+    uint32_t sign = (uint32_t)(r >> 63) << 31;
+    float inf = f32_from_bits(F32_INFINITY_BITS);
+    switch (kind) {
+    case DATA_WEIGHTS: case DATA_COUNT: return normal(seed);
+    case DATA_OUTLIERS: return r % 37 == 0 ? 1000 * normal(seed) : normal(seed);
+    case DATA_WIDE: return f32_from_bits(sign | ((uint32_t)(1 + r % 250) << 23) | (uint32_t)(r >> 20 & 0x7FFFFF));
+    case DATA_DENORMAL: return f32_from_bits(sign | (uint32_t)(r & 0x7FFFFF) >> (r >> 40) % 23);
+    case DATA_ZERO: return 0;
+    case DATA_NEGATIVE_ZERO: return -0.0f;
+    case DATA_LARGEST: return f32_from_bits(sign | (r % 3 ? 0x7F7F0000u : 0x7F7FFFFFu));
+    case DATA_ZERO_BLOCKS:
+        if (i / 16 % 3 == 1) return f32_from_bits(sign);
+        return i / 16 % 3 == 2 ? normal(seed) * 1e-6f : normal(seed);
+    case DATA_TIES: {
+        static const float mids[] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5, 6, 0x1p-10f, 0x1.8p-9f, 0x1.08p0f,
+                                     0x1.18p0f, 464, 448};
+        uint32_t u = f32_bits(mids[r % (sizeof mids / sizeof *mids)]) + (uint32_t)(r >> 20) % 3 - 1;
+        return f32_from_bits(u | sign);
+    }
+    case DATA_ANY_BITS: return f32_from_bits((uint32_t)r);
+    case DATA_ONE_NAN: return i == n / 2 ? f32_from_bits(F32_NAN_BITS | 5u | sign) : normal(seed);
+    case DATA_ONE_INFINITY: return i == n / 2 ? f32_from_bits(sign | f32_bits(inf)) : normal(seed);
+    }
+    return 0;
+}
+
+static void element_put(uint8_t *p, enum dtype dtype, uint64_t i, float x)
+{
+    /* bf16: cut, so that NaN keeps odd payloads */
+    uint16_t h = dtype == DTYPE_BF16 ? (uint16_t)(f32_bits(x) >> 16) : f16_encode(x);
+    if (dtype == DTYPE_F32) memcpy(p + 4 * i, &x, 4);
+    else memcpy(p + 2 * i, &h, 2);
+}
+
+static float element_get(const uint8_t *p, enum dtype dtype, uint64_t i)
+{
+    float x;
+    uint16_t h;
+    memcpy(&x, p + (dtype == DTYPE_F32 ? 4 * i : 0), dtype == DTYPE_F32 ? 4 : 0);
+    if (dtype == DTYPE_F32) return x;
+    memcpy(&h, p + 2 * i, 2);
+    return dtype == DTYPE_BF16 ? bf16_decode(h) : f16_decode(h);
+}
+
+/* ---- one comparison ---- */
+
+static void run_into(kernel_fn run, struct kernel_args a, struct results *r, unsigned skew)
+{
+    memset(r->dst, CANARY, r->n_dst + 128);
+    memset(r->dst_scale, CANARY, r->n_scale + 128);
+    memset(r->dst_f32, CANARY, r->n_f32 + 128);
+    a.dst = r->dst + 64 - skew;
+    a.dst_scale = r->dst_scale + 64 - skew;
+    a.dst_f32 = (float *)(void *)(r->dst_f32 + 64);
+    run(&a);
+}
+
+static void compare(const uint8_t *got, const uint8_t *want, size_t n, const char *what, const char *where)
+{
+    for (size_t i = 0; i < n + 128; i++)
+        if (got[i] != want[i])
+            fail_msg("%s: %s byte %td of %zu is %02x, the scalar kernel writes %02x", where, what, (ptrdiff_t)i - 64,
+                     n, got[i], want[i]);
+}
+
+static struct results fast, plain;
+
+static void check_kernel(const struct kernel *k, kernel_fn scalar, const struct kernel_args *a, unsigned skew,
+                         const char *where)
+{
+    uint64_t n = a->n_rows * a->n_cols;
+    bool encodes4 = k->op == OP_ENCODE_NVFP4 || k->op == OP_ENCODE_NVFP4_STATIC;
+    bool per_block = k->op == OP_SWEEP_NVFP4;
+    struct results sizes = {.n_dst = encodes4 ? n / 2 : k->op == OP_ENCODE_FP8 ? n : 0,
+                            .n_scale = encodes4 ? n / 16 : 0};
+    if (!encodes4 && k->op != OP_ENCODE_FP8) sizes.n_f32 = 4 * (k->op == OP_AMAX ? a->n_rows : per_block ? n / 16 : n);
+    assert_true(sizes.n_f32 + 128 <= RESULT_BYTES && sizes.n_dst + 128 <= RESULT_BYTES);
+    fast.n_dst = plain.n_dst = sizes.n_dst;
+    fast.n_scale = plain.n_scale = sizes.n_scale;
+    fast.n_f32 = plain.n_f32 = sizes.n_f32;
+    run_into(k->run, *a, &fast, skew);
+    run_into(scalar, *a, &plain, skew);
+    compare(fast.dst, plain.dst, sizes.n_dst, "packed", where);
+    compare(fast.dst_scale, plain.dst_scale, sizes.n_scale, "scale", where);
+    compare(fast.dst_f32, plain.dst_f32, sizes.n_f32, "f32", where);
+    if (k->op != OP_INPUT_NVFP4 && k->op != OP_INPUT_FP8) return;
+    struct kernel_args in_place = *a;                          /* results over the source give the same */
+    in_place.src = in_place.dst_f32 = (float *)(void *)(fast.dst_f32 + 64);
+    memcpy(fast.dst_f32 + 64, a->src, 4 * n);
+    k->run(&in_place);
+    compare(fast.dst_f32, plain.dst_f32, sizes.n_f32, "f32 in place", where);
+}
+
+/* ---- walking the list ---- */
+
+static bool op_has_blocks(enum op op)
+{
+    return op == OP_ENCODE_NVFP4 || op == OP_ENCODE_NVFP4_STATIC || op == OP_SWEEP_NVFP4 || op == OP_DECODE_NVFP4 ||
+        op == OP_INPUT_NVFP4;
+}
+
+static bool op_reads_dtype(enum op op)
+{
+    return op == OP_WIDEN || op == OP_AMAX || op == OP_ENCODE_NVFP4 || op == OP_ENCODE_NVFP4_STATIC ||
+        op == OP_SWEEP_NVFP4 || op == OP_ENCODE_FP8;
+}
+
+/* Fills the source, scales and chosen maxima for one case; returns the largest finite magnitude. */
+static float fill(struct kernel_args *a, const struct kernel *k, enum kind kind, unsigned skew, uint64_t *seed)
+{
+    uint64_t n = a->n_rows * a->n_cols, n_blocks = n / 16;
+    bool decodes = k->op == OP_DECODE_NVFP4 || k->op == OP_DECODE_FP8;
+    uint64_t bytes = k->op == OP_DECODE_NVFP4 ? n / 2 : decodes ? n : n * dtype_bytes(a->dtype);
+    uint8_t *src = source_end - bytes - skew, *amax = amax_end - 4 * n_blocks - skew;
+    float g = 0;
+    a->src = src;
+    a->src_scale = scale_end - n_blocks - skew;
+    a->block_amax = (const float *)(void *)amax;
+    if (decodes) {
+        for (uint64_t i = 0; i < bytes; i++) src[i] = (uint8_t)check_random(seed);
+        for (uint64_t b = 0; b < n_blocks; b++) (scale_end - n_blocks - skew)[b] = (uint8_t)check_random(seed);
+        return 1;
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        element_put(src, a->dtype, i, datum(kind, i, n, seed));
+        float x = f32_abs(element_get(src, a->dtype, i));
+        if (x > g && isfinite(x)) g = x;
+    }
+    for (uint64_t b = 0; b < n_blocks; b++) {
+        float m = 0;
+        for (uint64_t i = 0; i < 16; i++) m = f32_amax(m, element_get(src, a->dtype, 16 * b + i));
+        m *= check_random(seed) % 3 ? 1.0f : (float)(check_random(seed) % 1000) / 500.0f;
+        memcpy(amax + 4 * b, &m, 4);
+    }
+    return g;
+}
+
+static void check_case(const struct kernel *k, kernel_fn scalar, struct kernel_args a, enum kind kind, unsigned skew)
+{
+    uint64_t seed = a.n_rows * 1000003 + a.n_cols * 17 + (uint64_t)kind + skew;
+    float g = fill(&a, k, kind, skew, &seed);
+    char where[256];
+    static const float odd_scales[] = {1.0f, 3e-4f, 1e-41f, 0x1p-149f, 2e-39f, 1e30f, 3e38f};
+    for (int which = 0; which < 3; which++) {
+        a.rounding = (enum fp8_rounding)which;
+        a.static_max = which == 1 ? NVFP4_FOUR_OVER_SIX_MAX : NVFP4_STATIC_MAX;
+        static const float odd_amaxes[] = {0x1p-4f, 0, 1e-41f, 1e-36f};     /* a wrong g must not matter either */
+        a.amax = which == 2 ? odd_amaxes[check_random(&seed) % 4] : g;
+        a.scale = op_has_blocks(k->op) ? nvfp4_tensor_scale(g) : fp8_scale(g);
+        if (which == 2 && k->op != OP_ENCODE_FP8) a.scale = odd_scales[check_random(&seed) % 7];
+        snprintf(where, sizeof where, "%s, %s, %s, %llu x %llu, skew %u, variant %d", k->name, dtype_name(a.dtype),
+                 kind_names[kind],
+                 (unsigned long long)a.n_rows, (unsigned long long)a.n_cols, skew, which);
+        check_kernel(k, scalar, &a, skew, where);
+        if (k->op == OP_WIDEN || k->op == OP_AMAX) break;
+    }
+    if (k->op != OP_ENCODE_FP8) return;
+    for (size_t s = 0; s < sizeof odd_scales / sizeof *odd_scales; s++) {
+        a.scale = odd_scales[s];
+        a.rounding = (enum fp8_rounding)(s % 3);
+        snprintf(where, sizeof where, "%s, %s, %s, %llu columns, scale %a", k->name, dtype_name(a.dtype),
+                 kind_names[kind],
+                 (unsigned long long)a.n_cols, (double)a.scale);
+        check_kernel(k, scalar, &a, skew, where);
+    }
+}
+
+static const uint64_t any_cols[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257,
+                                    1000};
+static const uint64_t block_cols[] = {0, 16, 32, 48, 112, 128, 144, 240, 256, 272, 512, 1008};
+static const uint64_t row_counts[] = {0, 1, 2, 3, 7};
+
+static void walk(const struct kernel *k, kernel_fn scalar)
+{
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+    bool blocks = op_has_blocks(k->op);
+    const uint64_t *cols = blocks ? block_cols : any_cols;
+    size_t n_cols = blocks ? sizeof block_cols / sizeof *block_cols : sizeof any_cols / sizeof *any_cols;
+    for (size_t d = 0; d < (op_reads_dtype(k->op) ? 3 : 1); d++)
+        for (size_t c = 0; c < n_cols; c++)
+            for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++)
+                for (int kind = 0; kind < DATA_COUNT; kind++) {
+                    struct kernel_args a = {.n_rows = row_counts[r], .n_cols = cols[c], .dtype = dtypes[d]};
+                    unsigned skew = (unsigned)(r + c + (size_t)kind) % 4;
+                    if (k->op == OP_SWEEP_NVFP4 && a.n_rows * a.n_cols > 1100) continue;    /* the plain one is slow */
+                    check_case(k, scalar, a, (enum kind)kind, skew);
+                }
+}
+
+static kernel_fn scalar_of(enum op op)
+{
+    for (const struct kernel *k = kernels; k->run; k++)
+        if (k->op == op && k->isa == 0) return k->run;
+    fail_msg("%s has no scalar kernel", op_name(op));
+    return NULL;
+}
+
+static void check_isa(uint64_t isa)
+{
+    uint64_t have = isa_detected();
+    if ((isa & ~have) != 0) {
+        print_message("# %s: not on this machine\n", isa_name(isa));
+        skip();
+    }
+    source_end = fence_new(), scale_end = fence_new(), amax_end = fence_new();
+    fast = results_new(), plain = results_new();
+    unsigned n = 0;
+    for (const struct kernel *k = kernels; k->run; k++) {
+        if (k->isa != isa) continue;
+        walk(k, scalar_of(k->op));
+        n++;
+    }
+    assert_int_equal(n, OP_COUNT);
+    free(fast.dst), free(fast.dst_scale), free(fast.dst_f32);
+    free(plain.dst), free(plain.dst_scale), free(plain.dst_f32);
+    munmap(source_end - SOURCE_BYTES, SOURCE_BYTES + 4096);
+    munmap(scale_end - SOURCE_BYTES, SOURCE_BYTES + 4096);
+    munmap(amax_end - SOURCE_BYTES, SOURCE_BYTES + 4096);
+}
+
+static void test_scalar(void **state)      /* against itself: the walk, the canaries and the fences */
+{
+    (void)state;
+    check_isa(0);
+}
+
+static void test_avx2(void **state)
+{
+    (void)state;
+    check_isa(ISA_AVX2);
+}
+
+static void test_avx512(void **state)
+{
+    (void)state;
+    check_isa(ISA_AVX2 | ISA_AVX512);
+}
+
+/* Every subset of the instruction sets gets the fastest kernel it allows, and nothing it does not. */
+static void test_choice(void **state)
+{
+    (void)state;
+    static const struct { uint64_t have, want; } subsets[] = {
+        {0, 0}, {ISA_AVX512, 0}, {ISA_AVX2, ISA_AVX2}, {ISA_AVX2 | ISA_AVX512, ISA_AVX2 | ISA_AVX512},
+    };
+    for (size_t i = 0; i < sizeof subsets / sizeof *subsets; i++)
+        for (int op = 0; op < OP_COUNT; op++) {
+            kernel_fn got = kernel_for((enum op)op, subsets[i].have);
+            const struct kernel *k = kernels;
+            while (k->run && k->run != got) k++;
+            assert_non_null(k->run);
+            assert_int_equal(k->op, op);
+            assert_int_equal(k->isa, subsets[i].want);
+        }
+}
+
+static void test_isa_names(void **state)
+{
+    (void)state;
+    static const struct { const char *word; uint64_t cap; } words[] = {
+        {"scalar", 0}, {"avx2", ISA_AVX2}, {"avx512", ISA_AVX2 | ISA_AVX512}, {"AVX2", 0}, {"nonsense", 0}, {"avx5", 0},
+    };
+    uint64_t isa = 0;
+    unsetenv("INGOT_ISA");
+    uint64_t all = isa_detected();
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        assert_int_equal(isa_parse(words[i].word, &isa), i < 3);
+        if (i < 3) assert_string_equal(isa_name(isa), words[i].word);
+        setenv("INGOT_ISA", words[i].word, 1);
+        assert_int_equal(isa_detected(), all & words[i].cap);
+    }
+    setenv("INGOT_ISA", "", 1);
+    assert_int_equal(isa_detected(), all);
+    unsetenv("INGOT_ISA");
+    for (int op = 0; op < OP_COUNT; op++) assert_true(strlen(op_name((enum op)op)) > 3);
+    assert_string_equal(op_name(OP_COUNT), "unknown");
+}
+
+int main(void)
+{
+    unsetenv("INGOT_ISA");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_scalar), cmocka_unit_test(test_avx2), cmocka_unit_test(test_avx512),
+        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_isa_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

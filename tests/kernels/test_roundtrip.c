@@ -1,0 +1,142 @@
+/* Encode, decode, compare: for every quantization type the error stays below the bound that its row of quant_formats[]
+ * states, over normal and nasty weights, with every instruction set of this machine; and the bounds are tight. */
+#include "tests/checks.h"
+
+#include "backends/cpu/kernel.h"
+#include "formats/quant_format.h"
+#include "numeric/fp8.h"
+#include "numeric/nvfp4.h"
+
+#include <math.h>
+
+#define ROWS 8u
+#define COLS 1024u
+#define N (ROWS * COLS)
+
+enum { W_NORMAL, W_OUTLIERS, W_UNIFORM, W_WIDE, W_EQUAL, W_STEPS, W_ZERO_BLOCKS, W_COUNT };
+static const char *const w_names[W_COUNT] = {"normal", "outliers", "uniform", "wide", "equal", "steps", "zero blocks"};
+
+static float draw(int kind, uint32_t i, uint64_t *seed)
+{
+    uint64_t r = check_random(seed);
+    float u = (float)(r >> 40) * 0x1p-24f * 2 - 1, s = u;                 /* -1 .. 1 */
+    for (int k = 0; k < 3; k++) s += (float)(check_random(seed) >> 40) * 0x1p-24f * 2 - 1;
+    switch (kind) {
+    case W_NORMAL: return s * 0.01f;
+    case W_OUTLIERS: return r % 61 == 0 ? s : s * 0.01f;
+    case W_UNIFORM: return u * 3;
+    case W_WIDE: return ldexpf(u, (int)(r % 60) - 40);
+    case W_EQUAL: return r % 2 ? 0.7f : -0.7f;
+    case W_STEPS: return (float)(1 + i % 16) * (1 + (float)(i / 16) / 64) * 0.01f;     /* scales all over a binade */
+    default: return i / 16 % 2 ? 0 : s * 0.3f;
+    }
+}
+
+static void put(uint8_t *p, enum dtype dtype, uint32_t i, float x)
+{
+    uint16_t h = dtype == DTYPE_BF16 ? bf16_encode(x) : f16_encode(x);
+    if (dtype == DTYPE_F32) memcpy(p + 4 * i, &x, 4);
+    else memcpy(p + 2 * i, &h, 2);
+}
+
+static uint8_t source[4 * N], packed[N], scales[N / 16];
+static float weight[N], decoded[N];
+
+/* Largest error in units of the bound; fails above 1. `g_factor`: the tensor shares its scale with a larger one. */
+static double check_bound(const struct quant_format *f, uint64_t isa, enum dtype dtype, int kind, int rounding,
+                          float g_factor)
+{
+    uint64_t seed = (uint64_t)kind * 10 + (uint64_t)rounding;
+    float g = 0;
+    for (uint32_t i = 0; i < N; i++) put(source, dtype, i, draw(kind, i, &seed));
+    struct kernel_args a = {.n_rows = ROWS, .n_cols = COLS, .src = source, .dtype = dtype, .dst_f32 = weight};
+    kernel_for(OP_WIDEN, isa)(&a);
+    for (uint32_t i = 0; i < N; i++) g = f32_amax(g, weight[i]);
+    g *= g_factor;
+    bool blocks = f->block_cols == NVFP4_BLOCK;
+    a.scale = blocks ? nvfp4_tensor_scale(g) : fp8_scale(g);
+    a.rounding = (enum fp8_rounding)rounding;
+    a.dst = packed, a.dst_scale = scales;
+    kernel_for(f->encode_op, isa)(&a);
+    struct kernel_args d = {.n_rows = ROWS, .n_cols = COLS, .src = packed, .src_scale = scales, .scale = a.scale,
+                            .dst_f32 = decoded};
+    kernel_for(f->decode_op, isa)(&d);
+
+    double worst = 0;
+    for (uint32_t i = 0; i < N; i++) {
+        double amax = (double)g, error = fabs((double)decoded[i] - (double)weight[i]);
+        double bound = f->max_relative_step * amax;
+        if (blocks) {
+            amax = (double)nvfp4_block_amax(weight + i / 16 * 16);
+            bound = f->max_relative_step * amax;
+            /* A denormal scale is off by up to 2^-10 either way, or lifted to 2^-9. */
+            if (amax < 6 * (double)a.scale * 0x1p-6)
+                bound = fmax(amax / 6 + 0x1p-9 * (double)a.scale, 6 * 0x1p-10 * (double)a.scale);
+        }
+        bound *= 1 + 0x1p-20;                                    /* the fp32 roundings of scales and products */
+        if (error > bound)
+            fail_msg("%s, %s, %s, %s, rounding %d: %a comes back as %a, amax %a: %.4f of amax, allowed %.4f", f->name,
+                     isa_name(isa), dtype_name(dtype), w_names[kind], rounding, (double)weight[i], (double)decoded[i],
+                     amax, error / amax, bound / amax);
+        if (amax > 0 && bound > 0 && error / bound > worst) worst = error / bound;
+    }
+    return worst;
+}
+
+static void test_error_bounds(void **state)
+{
+    (void)state;
+    static const uint64_t isas[] = {0, ISA_AVX2, ISA_AVX2 | ISA_AVX512};
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+    for (const struct quant_format *const *f = quant_formats; *f; f++) {
+        double worst = 0;
+        for (size_t i = 0; i < 3; i++) {
+            if (isas[i] & ~isa_detected()) continue;
+            for (size_t d = 0; d < 3; d++)
+                for (int kind = 0; kind < W_COUNT; kind++)
+                    for (int rounding = 0; rounding < ((*f)->encode_op == OP_ENCODE_FP8 ? 3 : 1); rounding++) {
+                        worst = fmax(worst, check_bound(*f, isas[i], dtypes[d], kind, rounding, 1));
+                        worst = fmax(worst, check_bound(*f, isas[i], dtypes[d], kind, rounding, 37.7f));
+                    }
+        }
+        print_message("# %s: largest error %.4f of amax, stated bound %.4f\n", (*f)->name,
+                      worst * (*f)->max_relative_step, (*f)->max_relative_step);
+        assert_true(worst > 0.9);                                /* a bound that is never approached says nothing */
+    }
+}
+
+/* Where each bound comes from, in numbers: the worst block of NVFP4, the worst element of FP8. */
+static void test_worst_cases(void **state)
+{
+    (void)state;
+    float w[16] = {0}, back[16];
+    uint8_t scale, out[8];
+    /* p just above 1 + 1/16: the scale rounds up to 1.125, 5 * 1.125 = 5.625 */
+    w[0] = 6 * 1.0625001f, w[1] = 5.62f;
+    nvfp4_encode_block(w, 1, &scale, out);
+    nvfp4_decode_block(out, scale, 1, back);
+    assert_true(back[1] == 4.5f && (w[1] - back[1]) / w[0] > 0.175f);
+    /* 431 rounds to 432 in bf16 and then to 448, although 416 is nearer. */
+    assert_int_equal(fp8_encode_bf16(bf16_encode(430), 430.0f / 431.0f, FP8_MODELOPT_CPU), 0x7E);
+    assert_int_equal(fp8_encode_bf16(bf16_encode(430), 430.0f / 431.0f, FP8_SINGLE), 0x7D);
+}
+
+/* Bytes of FP8 come back from their own values, whatever the scale. */
+static void test_fp8_is_stable(void **state)
+{
+    (void)state;
+    uint64_t seed = 3;
+    for (int n = 0; n < 2000; n++) {
+        float s = ldexpf(1 + (float)(check_random(&seed) >> 40) * 0x1p-24f, (int)(check_random(&seed) % 60) - 50);
+        for (unsigned c = 0; c < 256; c++)
+            if ((c & 0x7F) != 0x7F) assert_int_equal(fp8_encode_f32(fp8_decode((uint8_t)c, s), s), c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_error_bounds), cmocka_unit_test(test_worst_cases), cmocka_unit_test(test_fp8_is_stable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,259 @@
+/* 10^8 patterns through every encoder of numeric/, each compared with the second implementation in slow.h. usage:
+ * sweep_patterns [PATTERNS PER ENCODER [PART OF A NAME]]. Two threads; the patterns do not depend on their number.
+ *
+ * A quarter of the patterns are plain random bits (infinities and NaN among them), a quarter have exponents where the
+ * type has its codes, a quarter lie on or beside a midpoint between two codes, a quarter are bf16 values. */
+#include "tests/numeric/slow.h"
+
+#include "numeric/e2m1.h"
+#include "numeric/e4m3.h"
+#include "numeric/e5m2.h"
+#include "numeric/e8m0.h"
+#include "numeric/fp8.h"
+#include "numeric/nvfp4.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SLICES 64u
+#define THREADS 2
+
+static uint64_t next(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static float pattern(const struct slow_type *t, uint64_t r)
+{
+    uint32_t u = (uint32_t)r;
+    unsigned span = (1u << t->exponent_bits) + 12u;
+    unsigned first = (unsigned)(127 - t->bias) - 6u - (unsigned)t->mantissa_bits;
+    if (t == &slow_bf16) first = 0, span = 255;
+    switch (r >> 62) {
+    case 0: return slow_from_bits(u);
+    case 1: return slow_from_bits((u & 0x807FFFFFu) | (first + (unsigned)(r >> 32) % span) << 23);
+    case 2: {
+        float mid = (float)t->mid[(r >> 32) % t->n_finite];
+        return slow_from_bits((slow_to_bits(mid) + (u >> 8) % 5u - 2u) | (u & 0x80000000u));
+    }
+    default: return slow_from_bits(u & 0xFFFF0000u);
+    }
+}
+
+/* Each returns the number of differences in `n` patterns from `seed`, and describes the first. */
+#define NOTE(...) do { if (bad++ == 0) snprintf(why, 200, __VA_ARGS__); } while (0)
+
+#define PLAIN(type)                                                                                               \
+    static uint64_t sweep_##type(uint64_t n, uint64_t seed, char *why)                                            \
+    {                                                                                                             \
+        uint64_t bad = 0;                                                                                         \
+        for (uint64_t i = 0; i < n; i++) {                                                                        \
+            float x = pattern(&slow_##type, next(&seed));                                                         \
+            unsigned got = type##_encode(x), want = slow_encode(&slow_##type, (double)x);                         \
+            if (got != want) NOTE("%a gives %#x, expected %#x", (double)x, got, want);                            \
+        }                                                                                                         \
+        return bad;                                                                                               \
+    }
+PLAIN(bf16)
+PLAIN(f16)
+PLAIN(e2m1)
+PLAIN(e4m3)
+PLAIN(e5m2)
+
+static uint64_t sweep_e8m0(uint64_t n, uint64_t seed, char *why)
+{
+    uint64_t bad = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t r = next(&seed);
+        /* about 1.5 * 2^n */
+        uint32_t u = r >> 63 ? (uint32_t)r : ((uint32_t)r & 0xFF800000u) | (0x3FFFFEu + (uint32_t)(r >> 32) % 5u);
+        /* and powers of two */
+        float x = slow_from_bits(r >> 61 & 1 ? u : u & 0xFFC00000u);
+        int how = (int)(i % 3) - 1;
+        unsigned got = how < 0 ? e8m0_encode_down(x) : how > 0 ? e8m0_encode_up(x) : e8m0_encode_nearest(x);
+        unsigned want = slow_e8m0(x, how);
+        if (got != want) NOTE("%a, direction %d, gives %u, expected %u", (double)x, how, got, want);
+    }
+    return bad;
+}
+
+/* A positive scale, mostly of the size that real tensors have. */
+static float draw_scale(uint64_t r)
+{
+    unsigned e = r >> 60 ? 100u + (unsigned)(r >> 32) % 30u : 1u + (unsigned)(r >> 32) % 250u;
+    return slow_from_bits(e << 23 | (uint32_t)(r & 0x7FFFFF));
+}
+
+static uint64_t sweep_fp8_f32(uint64_t n, uint64_t seed, char *why)
+{
+    uint64_t bad = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        float scale = draw_scale(next(&seed)), w = slow_mul(pattern(&slow_e4m3, next(&seed)), scale);
+        unsigned got = fp8_encode_f32(w, scale), want = slow_fp8(NULL, w, scale, 0);
+        if (got != want) NOTE("%a / %a gives %#x, expected %#x", (double)w, (double)scale, got, want);
+        float y = fp8_input(w, scale), z = slow_mul((float)slow_decode(&slow_e4m3, want), scale);
+        if (want == 0x7F) z = slow_from_bits(0x7FC00000);
+        if (slow_to_bits(y) != slow_to_bits(z))
+            NOTE("input %a / %a gives %a, expected %a", (double)w, (double)scale, (double)y, (double)z);
+    }
+    return bad;
+}
+
+static uint64_t sweep_fp8_16(uint64_t n, uint64_t seed, char *why, const struct slow_type *source)
+{
+    uint64_t bad = 0;
+    float scale = 1;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t r = next(&seed);
+        uint16_t h = (uint16_t)r;
+        int rounding = (int)(r >> 16) % 3;
+        if (i % 64 == 0) scale = draw_scale(next(&seed));
+        if (r >> 63) h = (uint16_t)slow_encode(source, (double)slow_mul(pattern(&slow_e4m3, r), scale));
+        bool bf16 = source == &slow_bf16;
+        unsigned got = bf16 ? fp8_encode_bf16(h, scale, (enum fp8_rounding)rounding)
+            : fp8_encode_f16(h, scale, (enum fp8_rounding)rounding);
+        unsigned want = slow_fp8(source, (float)slow_decode(source, h), scale, rounding);
+        if (got != want) NOTE("%04x / %a, rounding %d, gives %#x, expected %#x", h, (double)scale, rounding, got, want);
+    }
+    return bad;
+}
+
+static uint64_t sweep_fp8_bf16(uint64_t n, uint64_t seed, char *why)
+{
+    return sweep_fp8_16(n, seed, why, &slow_bf16);
+}
+
+static uint64_t sweep_fp8_f16(uint64_t n, uint64_t seed, char *why)
+{
+    return sweep_fp8_16(n, seed, why, &slow_f16);
+}
+
+/* Sixteen weights of one size, and what their scales are made from. */
+struct draw { float w[16], amax, g, s2; };
+
+static void draw_block(struct draw *d, uint64_t *seed)
+{
+    float size = draw_scale(next(seed));
+    uint64_t r = next(seed);
+    for (int i = 0; i < 16; i++) {
+        float x = slow_mul(pattern(&slow_e2m1, next(seed)), size);
+        d->w[i] = isfinite(x) || r % 64 == 0 ? x : size;         /* few blocks with infinities and NaN */
+        if (r % 8 == 1) d->w[i] = slow_from_bits(slow_to_bits(d->w[i]) & 0xFFFF0000u);
+    }
+    d->amax = slow_amax(d->w);
+    d->g = slow_mul(isfinite(d->amax) ? d->amax : 1, r >> 32 & 1 ? 1 : (float)(1 + (r >> 33) % 100000) * 0.01f);
+    if (!isfinite(d->g)) d->g = 1;
+    d->s2 = nvfp4_tensor_scale(d->g);
+}
+
+static uint64_t compare_block(const char *what, const struct draw *d, const struct slow_block *want, uint8_t scale,
+                              const uint8_t packed[8], char *why)
+{
+    if (scale == want->scale && memcmp(packed, want->packed, 8) == 0) return 0;
+    snprintf(why, 200, "%s: block of maximum %a, g %a: scale %02x, expected %02x, first byte %02x, expected %02x",
+             what, (double)d->amax, (double)d->g, scale, want->scale, packed[0], want->packed[0]);
+    return 1;
+}
+
+static uint64_t sweep_nvfp4(uint64_t n, uint64_t seed, char *why)
+{
+    uint64_t bad = 0;
+    for (uint64_t i = 0; i < n; i += 16) {
+        struct draw d;
+        struct slow_block want;
+        uint8_t scale, packed[8];
+        draw_block(&d, &seed);
+        slow_nvfp4_dynamic(&want, d.w, d.s2);
+        nvfp4_encode_block(d.w, d.s2, &scale, packed);
+        bad += compare_block("dynamic", &d, &want, scale, packed, why);
+    }
+    return bad;
+}
+
+static uint64_t sweep_nvfp4_static(uint64_t n, uint64_t seed, char *why)
+{
+    uint64_t bad = 0;
+    for (uint64_t i = 0; i < n; i += 16) {
+        struct draw d;
+        struct slow_block want;
+        uint8_t scale, packed[8];
+        draw_block(&d, &seed);
+        float m = i & 16 ? 256 : 448, chosen = slow_mul(d.amax, i & 32 ? 1.5f : (float)(next(&seed) % 1000) * 0.002f);
+        slow_nvfp4_static(&want, d.w, chosen, d.g, m);
+        nvfp4_encode_block_static(d.w, chosen, d.g, m, &scale, packed);
+        bad += compare_block("static", &d, &want, scale, packed, why);
+    }
+    return bad;
+}
+
+static uint64_t sweep_nvfp4_input(uint64_t n, uint64_t seed, char *why)
+{
+    uint64_t bad = 0;
+    for (uint64_t i = 0; i < n; i += 16) {
+        struct draw d;
+        float got[16], want[16];
+        draw_block(&d, &seed);
+        slow_nvfp4_input(d.w, d.s2, want);
+        nvfp4_input_block(d.w, d.s2, got);
+        for (int k = 0; k < 16; k++) {
+            if (isnan(want[k]) && isnan(got[k])) continue;
+            if (slow_to_bits(got[k]) != slow_to_bits(want[k]))
+                NOTE("input %a, scale %a gives %a, expected %a", (double)d.w[k], (double)d.s2, (double)got[k],
+                     (double)want[k]);
+        }
+    }
+    return bad;
+}
+
+static const struct { const char *name; uint64_t (*run)(uint64_t n, uint64_t seed, char *why); } sweeps[] = {
+    {"bf16", sweep_bf16}, {"f16", sweep_f16}, {"e2m1", sweep_e2m1}, {"e4m3", sweep_e4m3}, {"e5m2", sweep_e5m2},
+    {"e8m0", sweep_e8m0},
+    {"fp8 of f32, fp8 input", sweep_fp8_f32}, {"fp8 of bf16", sweep_fp8_bf16}, {"fp8 of f16", sweep_fp8_f16},
+    {"nvfp4 dynamic", sweep_nvfp4}, {"nvfp4 static", sweep_nvfp4_static}, {"nvfp4 input", sweep_nvfp4_input},
+};
+
+struct job { size_t which; uint64_t per_slice; atomic_uint next_slice; atomic_ullong bad; char why[SLICES][200]; };
+
+static void *work(void *arg)
+{
+    struct job *j = arg;
+    for (unsigned s; (s = atomic_fetch_add(&j->next_slice, 1)) < SLICES;)
+        atomic_fetch_add(&j->bad, sweeps[j->which].run(j->per_slice, (uint64_t)j->which << 32 | s, j->why[s]));
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 100000000;
+    const char *part = argc > 2 ? argv[2] : "";
+    int status = 0;
+    slow_init();
+    for (size_t w = 0; w < sizeof sweeps / sizeof *sweeps; w++) {
+        if (!strstr(sweeps[w].name, part)) continue;
+        static struct job j;
+        memset(&j, 0, sizeof j);
+        j.which = w, j.per_slice = (n / SLICES + 16) / 16 * 16;
+        pthread_t t[THREADS];
+        int started = 0;
+        while (started < THREADS && pthread_create(&t[started], NULL, work, &j) == 0) started++;
+        if (started == 0) work(&j);
+        for (int i = 0; i < started; i++) pthread_join(t[i], NULL);
+        uint64_t bad = atomic_load(&j.bad);
+        if (bad == 0) {
+            printf("ok %s: %" PRIu64 " patterns\n", sweeps[w].name, j.per_slice * SLICES);
+        } else {
+            unsigned s = 0;
+            while (s + 1 < SLICES && !j.why[s][0]) s++;
+            printf("FAIL %s: %" PRIu64 " differences, one of them: %s\n", sweeps[w].name, bad, j.why[s]);
+            status = 1;
+        }
+        fflush(stdout);
+    }
+    return status;
+}

@@ -1,0 +1,237 @@
+/* Every layer of the image: bytes, shape, labels; and that their files make one tree. Layers are read in parallel, each once;
+ * the report is written in layer order afterwards. */
+#include "verify/package_state.h"
+
+#include "core/name_index.h"
+
+#include <stdatomic.h>
+
+#define CHUNK_BYTES ((size_t)1 << 20)
+
+struct layer_check {
+    const char *check_class;
+    enum verdict verdict;
+    bool ok;
+    char text[ERROR_TEXT_MAX];
+    struct tar_layer tar;
+    struct digest file_digest;
+};
+
+struct layer_run {
+    struct package *p;
+    const struct oci_manifest *m;
+    struct layer_check *checks;
+    _Atomic uint64_t done_bytes;
+    _Atomic bool cancelled;
+    uint64_t total_bytes;
+};
+
+static void set_verdict(struct layer_check *c, const char *check_class, enum verdict v, const char *text)
+{
+    c->check_class = check_class;
+    c->verdict = v;
+    snprintf(c->text, sizeof c->text, "%s", text);
+}
+
+/* Like package_judge, but into the layer's own place: items of a parallel-for do not share the report. */
+static bool judge(struct layer_check *c, const char *check_class, const struct error *found, struct error *err)
+{
+    if (found->code == ERR_FORMAT || found->code == ERR_UNSUPPORTED) set_verdict(c, check_class, VERDICT_FAIL, found->text);
+    else if (found->code == ERR_IO) set_verdict(c, check_class, VERDICT_UNDECIDED, found->text);
+    else {
+        if (err) *err = *found;
+        return false;
+    }
+    return true;
+}
+
+/* Progress is told by the calling thread, which is worker 0. */
+static bool go_on(struct layer_run *run, uint64_t more_bytes, uint32_t worker, struct error *err)
+{
+    uint64_t done = atomic_fetch_add(&run->done_bytes, more_bytes) + more_bytes;
+    if (worker == 0) {
+        progress_update(run->p->o->progress, "verify", "layers", done, run->total_bytes);
+        if (!progress_go_on(run->p->o->progress, err)) {
+            atomic_store(&run->cancelled, true);
+            return false;
+        }
+    }
+    return !atomic_load(&run->cancelled) || error_set(err, ERR_CANCELLED, "cancelled");
+}
+
+/* The part of a chunk (n bytes at `at` of the layer) that belongs to the file. */
+static struct bytes file_part(const struct tar_layer *t, const uint8_t *chunk, uint64_t at, size_t n)
+{
+    uint64_t first = t->data_offset > at ? t->data_offset : at, end = u64_min(t->data_offset + t->data_bytes, at + n);
+    return first < end ? bytes_of(chunk + (first - at), (size_t)(end - first)) : bytes_of(NULL, 0);
+}
+
+/* SHA-256 of the layer and, when its shape is known, of the file inside, from one read. */
+static bool hash_layer(struct layer_run *run, int fd, const char *what, uint64_t size, const struct tar_layer *tar, uint32_t worker,
+                       struct digest *whole, struct digest *file, struct error *err)
+{
+    CLEANUP(free) uint8_t *chunk = malloc(CHUNK_BYTES);
+    struct sha256 *a = NULL, *b = NULL;
+    bool ok = (chunk || error_memory(err, CHUNK_BYTES)) && sha256_open(&a, err) && sha256_open(&b, err);
+    for (uint64_t at = 0; ok && at < size;) {
+        size_t n = (size_t)u64_min(CHUNK_BYTES, size - at);
+        ok = file_read_at(fd, what, at, chunk, n, err) && go_on(run, n, worker, err);
+        if (!ok) break;
+        sha256_add(a, chunk, n);
+        if (tar) {
+            struct bytes part = file_part(tar, chunk, at, n);
+            sha256_add(b, part.data, part.size);
+        }
+        at += n;
+    }
+    ok = sha256_close(a, ok ? whole : NULL, err) && ok;
+    return sha256_close(b, ok ? file : NULL, err) && ok;
+}
+
+/* Title, file digest and diff id say the same as the layer. */
+static bool check_labels(const struct layer_run *run, uint32_t i, struct error *err)
+{
+    const struct oci_descriptor *d = &run->m->layers[i];
+    const struct layer_check *c = &run->checks[i];
+    const struct oci_config *config = &run->p->config;
+    static const char *const known[] = {OCI_ANNOTATION_TITLE, OCI_ANNOTATION_FILE_SHA256, NULL};
+    char hex[DIGEST_HEX_SIZE];
+    const char *title = oci_annotation(d->annotations, OCI_ANNOTATION_TITLE);
+    const char *said = oci_annotation(d->annotations, OCI_ANNOTATION_FILE_SHA256);
+    digest_hex(&c->file_digest, hex);
+    if (!title || strcmp(title, c->tar.path) != 0)
+        return error_set(err, ERR_FORMAT, "its title is '%.256s', the file inside is '%.256s'", title ? title : "", c->tar.path);
+    if (said && strcmp(said, hex) != 0) return error_set(err, ERR_FORMAT, "its file is said to be %.80s, it is %s", said, hex);
+    if (!json_known_keys(d->annotations, "annotations", known, err)) return false;
+    if (d->artifact_type) return error_set(err, ERR_FORMAT, "has an artifact type");
+    if (config->doc && (i >= config->n_layers || !digest_equal(&config->diff_ids[i], &d->digest)))
+        return error_set(err, ERR_FORMAT, "the config's diff id is not the digest of this layer");
+    return true;
+}
+
+static bool check_open_layer(struct layer_run *run, uint32_t i, int fd, uint32_t worker, struct error *err)
+{
+    const struct oci_descriptor *d = &run->m->layers[i];
+    struct layer_check *c = &run->checks[i];
+    struct error shape = ERROR_INIT, found = ERROR_INIT;
+    struct digest whole;
+    char wanted[OCI_DIGEST_SIZE], got[OCI_DIGEST_SIZE];
+    bool shaped = tar_layer_read(fd, d->size, "layer", &c->tar, &shape);
+    if (!shaped && shape.code != ERR_FORMAT) return judge(c, CHECK_LAYOUT, &shape, err);
+    if (!hash_layer(run, fd, "layer", d->size, shaped ? &c->tar : NULL, worker, &whole, &c->file_digest, &found))
+        return judge(c, CHECK_DIGEST, &found, err);
+    if (!digest_equal(&whole, &d->digest)) {
+        oci_digest_text(&d->digest, wanted);
+        oci_digest_text(&whole, got);
+        error_set(&found, ERR_FORMAT, "expected %s, found %s", wanted, got);
+        return judge(c, CHECK_DIGEST, &found, err);
+    }
+    if (!shaped) return judge(c, CHECK_LAYOUT, &shape, err);
+    if (!tar_layer_check(fd, "layer", &c->tar, &found) || !check_labels(run, i, &found)) return judge(c, CHECK_LAYOUT, &found, err);
+    c->ok = true;
+    return true;
+}
+
+static bool check_layer(void *ctx, uint64_t item, uint32_t worker, struct error *err)
+{
+    struct layer_run *run = ctx;
+    uint32_t i = (uint32_t)item;
+    const struct oci_descriptor *d = &run->m->layers[i];
+    struct layer_check *c = &run->checks[i];
+    struct error found = ERROR_INIT;
+    CLEANUP(fd) int fd = -1;
+    bool differs = false;
+    if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
+        error_set(&found, ERR_FORMAT, "expected media type \"" OCI_MEDIA_LAYER "\", found \"%.128s\"", d->media_type);
+    else if (oci_blob_open(&run->p->layout, d, "layer", &fd, &differs, &found)) return check_open_layer(run, i, fd, worker, err);
+    return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
+}
+
+static void report_layers(const struct layer_run *run)
+{
+    for (uint32_t i = 0; i < run->m->n_layers; i++) {
+        const struct layer_check *c = &run->checks[i];
+        const char *title = oci_annotation(run->m->layers[i].annotations, OCI_ANNOTATION_TITLE);
+        const char *text = strncmp(c->text, "layer: ", 7) == 0 ? c->text + 7 : c->text;
+        char name[256], hex[DIGEST_HEX_SIZE];
+        snprintf(name, sizeof name, "layer %u of %u (%.180s)", i + 1, run->m->n_layers, title ? title : "no title");
+        digest_hex(&c->file_digest, hex);
+        if (c->ok)
+            report_add(run->p->report, CHECK_DIGEST, VERDICT_PASS, name, "%llu bytes as named, one file of %llu bytes, sha256 %s",
+                       (unsigned long long)run->m->layers[i].size, (unsigned long long)c->tar.data_bytes, hex);
+        else report_add(run->p->report, c->check_class, c->verdict, name, "%s", text);
+    }
+}
+
+/* No path twice, none that is a folder of another, and nothing outside the two folders that pack fills. */
+static bool tree_fault(const struct layer_run *run, char fault[ERROR_TEXT_MAX], struct error *err)
+{
+    uint32_t n = run->m->n_layers, used = 0;
+    CLEANUP(free) const char **paths = calloc(n, sizeof *paths);
+    struct name_index ix;
+    struct error found = ERROR_INIT;
+    if (!paths) return error_memory(err, n * sizeof *paths);
+    fault[0] = '\0';
+    for (uint32_t i = 0; i < n; i++)
+        if (run->checks[i].ok) paths[used++] = run->checks[i].tar.path;
+    if (!name_index_build(&ix, paths, used, "files", &found)) {
+        if (found.code == ERR_FORMAT) snprintf(fault, ERROR_TEXT_MAX, "%s", found.text);
+        else if (err) *err = found;
+        return found.code == ERR_FORMAT;
+    }
+    for (uint32_t i = 0; i < used; i++) {
+        char parent[TAR_PATH_BYTES_MAX + 1];
+        strcpy(parent, paths[i]);
+        if (strncmp(parent, "models/", 7) != 0 && strncmp(parent, "profiles/", 9) != 0)
+            snprintf(fault, ERROR_TEXT_MAX, "file '%.512s' is outside models/ and profiles/", paths[i]);
+        for (char *slash; (slash = strrchr(parent, '/'));) {
+            *slash = '\0';
+            if (name_index_find(&ix, parent) != NAME_NONE)
+                snprintf(fault, ERROR_TEXT_MAX, "'%.512s' is a file and a folder", parent);
+        }
+    }
+    name_index_free(&ix);
+    return true;
+}
+
+static bool attach_files(const struct layer_run *run, struct error *err)
+{
+    char image[OCI_DIGEST_SIZE];
+    oci_digest_text(&package_image(run->p)->digest, image);
+    CLEANUP(json) json_t *files = json_array();
+    if (!files) return error_memory(err, 0);
+    for (uint32_t i = 0; i < run->m->n_layers; i++) {
+        const struct layer_check *c = &run->checks[i];
+        char hex[DIGEST_HEX_SIZE], layer[OCI_DIGEST_SIZE];
+        if (!c->ok) continue;
+        digest_hex(&c->file_digest, hex);
+        oci_digest_text(&run->m->layers[i].digest, layer);
+        json_t *file = json_pack("{s:s,s:I,s:s,s:s}", "path", c->tar.path, "bytes", (json_int_t)c->tar.data_bytes, "sha256", hex,
+                                 "layer", layer);
+        if (json_array_append_new(files, file) != 0) return error_memory(err, 0);
+    }
+    json_t *j = json_pack("{s:s,s:s,s:O}", "image", image, "tag", run->p->ref.tag, "files", files);
+    if (!j) return error_memory(err, 0);
+    report_attach(run->p->report, "package", j);
+    return true;
+}
+
+bool package_check_layers(struct package *p, struct error *err)
+{
+    struct layer_run run = {.p = p, .m = &p->manifests[p->image]};
+    char fault[ERROR_TEXT_MAX];
+    if (!run.m->doc || run.m->n_layers == 0) return true;
+    run.checks = calloc(run.m->n_layers, sizeof *run.checks);
+    if (!run.checks) return error_memory(err, run.m->n_layers * sizeof *run.checks);
+    for (uint32_t i = 0; i < run.m->n_layers; i++) run.total_bytes += run.m->layers[i].size;   /* 8192 * 2^47 fits */
+    bool ok = pool_try(p->o->pool, run.m->n_layers, check_layer, &run, err);
+    if (ok) {
+        report_layers(&run);
+        ok = tree_fault(&run, fault, err) && attach_files(&run, err);
+    }
+    if (ok)
+        report_add(p->report, CHECK_LAYOUT, fault[0] ? VERDICT_FAIL : VERDICT_PASS, "files", "%s",
+                   fault[0] ? fault : "every path once, all of them below models/ and profiles/");
+    free(run.checks);
+    return ok;
+}
