@@ -104,7 +104,7 @@ static bool by_blocks(const struct fit_model *m, const struct fit_request *r, ui
     }
     if (!u64_mul(b->page_bytes, b->group_layers, &block_bytes) || block_bytes == 0) return false;
     b->total = f->budget_bytes > 0 ? (uint64_t)f->budget_bytes / block_bytes : 0;
-    uint64_t usable = b->total ? b->total - 1 : 0;                    /* one block stays empty for padding */
+    uint64_t usable = b->total ? b->total - 1 : 0; /* one block stays empty for padding */
     uint64_t state = b->n_state_groups * f->slots;
     b->per_sequence = state + (n_attn ? b->n_attention_groups * u64_div_up(r->context, b->block_tokens) : 0);
     b->max_sequences = usable / b->per_sequence;

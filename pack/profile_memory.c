@@ -1,8 +1,8 @@
 /* How much context and how many sequences: what was asked, or defaults cut down to what fits. */
 #include "pack/profile_parts.h"
 
-#define CONTEXT_STEP 1024u                 /* a reduced default is a multiple of it */
-#define TP_SEARCH_MAX 64u                  /* "how many would do" is not answered beyond */
+#define CONTEXT_STEP 1024u /* a reduced default is a multiple of it */
+#define TP_SEARCH_MAX 64u  /* "how many would do" is not answered beyond */
 
 static bool compute(struct profile_draft *d, struct error *err)
 {
@@ -27,7 +27,7 @@ static bool cut_down(struct profile_draft *d, struct error *err)
         if (c) f->context = c;
         if (!compute(d, err)) return false;
     }
-    if (!f->fit.fits) {   /* say what was asked for, not what was tried */
+    if (!f->fit.fits) { /* say what was asked for, not what was tried */
         f->sequences = asked_sequences;
         f->context = asked_context;
         return compute(d, err);

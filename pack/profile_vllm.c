@@ -4,8 +4,11 @@
 
 #include <ctype.h>
 
-enum option_kind { OPTION_WORD, OPTION_NUMBER, OPTION_TRUE, OPTION_MAP };   /* MAP: JSON text */
-struct option { const char *key, *value; enum option_kind kind; };
+enum option_kind { OPTION_WORD, OPTION_NUMBER, OPTION_TRUE, OPTION_MAP }; /* MAP: JSON text */
+struct option {
+    const char *key, *value;
+    enum option_kind kind;
+};
 
 #define OPTIONS_MAX 32u
 #define ENV_MAX 16u

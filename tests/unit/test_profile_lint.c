@@ -136,7 +136,11 @@ static void refit(struct scene *s)
     CHECK_OK(fit_compute(&f->fit_model, &f->fit_request, &f->fit, e_));
 }
 
-#define CHANGE(name, ...) static void name(struct scene *s) { __VA_ARGS__; }
+#define CHANGE(name, ...)                                                                                              \
+    static void name(struct scene *s)                                                                                  \
+    {                                                                                                                  \
+        __VA_ARGS__;                                                                                                   \
+    }
 #define GPU(id) s->gpu = *gpu_row_find(s->rows, id)
 
 CHANGE(ssm_auto, s->facts.ssm_dtype = "auto"; s->inv.config.ssm_cache_dtype = NULL)
@@ -225,7 +229,7 @@ static const struct {
     {"Q-05", cols_cut, LINT_ERROR, "528 columns are not a multiple of 16 for each of 2 GPUs"},
     {"Q-06", q_alone, LINT_ERROR,
      "layers.1.mixer.k_proj.weight' is not quantized as q_proj beside it, and engines multiply q, k and v as one "
-      "(and 1 more)"},
+     "(and 1 more)"},
     {"Q-06", v_alone, LINT_ERROR, "layers.1.mixer.v_proj.weight'"},
     {"Q-07", no_input_scale, LINT_ERROR, "experts.0.up_proj.weight' is NVFP4 and has no input_scale (and 1 more)"},
     {"Q-07", no_scale_2, LINT_ERROR, "has no weight_scale_2"},
@@ -250,7 +254,7 @@ static const struct {
     {"CTX-02", too_many, LINT_ERROR, "1000000 sequences of 8192 tokens need"},
     {"CTX-02", too_heavy, LINT_ERROR,
      "200.0 GiB of weights and 4.0 GiB overhead are 43.8 GiB more than the 160.2 GiB that each b200 "
-      "gives; 4 of these GPUs"},
+     "gives; 4 of these GPUs"},
     {"MTP-01", no_mtp_key, LINT_ERROR, "no num_nextn_predict_layers"},
     {"MTP-01", no_mtp_tensor, LINT_ERROR, "no mtp tensors"},
     {"MTP-02", odd_drafts, LINT_ERROR, "3 draft tokens are not a multiple of num_nextn_predict_layers 2"},
@@ -301,7 +305,11 @@ CHANGE(all_qkv, s->tensors[T_Q].format = s->tensors[T_K].format = s->tensors[T_V
        for (int i = T_Q; i <= T_V; i++) for (int p = 0; p <= PART_INPUT_SCALE; p++) s->tensors[i].parts[p] = 9)
 CHANGE(plain_kv, s->inv.kv_algo = NULL; s->facts.kv_dtype = "auto"; s->tensors[T_K].parts[PART_K_SCALE] = NAME_NONE)
 CHANGE(spark_most, GPU("gb10"); s->facts.nvfp4_path = "w4a16"; s->facts.utilisation_permille = 850)
-static const struct { const char *name; void (*change)(struct scene *); const char *only; } fine[] = {
+static const struct {
+    const char *name;
+    void (*change)(struct scene *);
+    const char *only;
+} fine[] = {
     {"f16_rounded", f16_rounded, ""}, {"head_128", head_128, ""},         {"auto_config", auto_config, ""},
     {"one_group", one_group, ""},     {"context_full", context_full, ""}, {"context_allowed", context_allowed, ""},
     {"drafts_one", drafts_one, ""},   {"no_drafts", no_drafts, ""},       {"undeclared", undeclared, ""},

@@ -55,7 +55,8 @@ static void test_built_in(void **state)
     assert_true(row_lists(e->quant_algos, "MIXED_PRECISION") && !row_lists(e->quant_algos, "W4A16_NVFP4"));
     assert_true(row_lists(e->flags, "mamba-ssm-cache-dtype") && !row_lists(e->flags, "mamba-backend"));
     assert_true(row_lists(e->reasoning_parsers, "nemotron_v3") && !row_lists(e->reasoning_parsers, "nano_v3"));
-    static const struct { const char *algo, *gpu, *path;
+    static const struct {
+        const char *algo, *gpu, *path;
     } paths[] = {{"NVFP4", "b200", "w4a4"},  {"NVFP4", "h100", "w4a16"},   {"NVFP4", "a100", "w4a16"},
                  {"NVFP4", "gb10", "w4a16"}, {"NVFP4", "rtx5090", "w4a4"}, {"FP8", "a100", NULL},
                  {"FP8", "l40s", "w8a8"},    {"FP8", "gb10", "w8a8"},      {"MXFP8", "b200", NULL}};
@@ -74,7 +75,9 @@ static void test_built_in(void **state)
 static void test_refuses(void **state)
 {
     (void)state;
-    static const struct { const char *gpus, *engines, *why; } rows[] = {
+    static const struct {
+        const char *gpus, *engines, *why;
+    } rows[] = {
         {GRADES "  - {id: g, name: G, memory_gib: 8}\n", ENGINE(""), "no grade for key 'memory_gib'"},
         {GRADES "  - {id: g, name: G, memory_gib: 8, grade: {memory_gib: b}}\n", ENGINE(""),
          "not in the grades map: 'b'"},
