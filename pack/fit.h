@@ -47,6 +47,7 @@ struct fit_request {
     uint32_t drafts;                /* speculative tokens per step */
     uint32_t kv_bits_x2;            /* bits of a cached number, twice: 32 bf16, 16 fp8, 9 NVFP4 with scales */
     uint32_t ssm_bytes, conv_bytes; /* of one number of the recurrent state, of the convolution's */
+    uint32_t group_stretch_percent; /* with blocks: kinds of layers whose counts differ by less share one group size */
     uint32_t block_tokens;          /* blocks hold a multiple of this many tokens; 0: do not count blocks */
 };
 

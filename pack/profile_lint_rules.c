@@ -41,8 +41,8 @@ static void ssm_04(const struct profile_facts *f, struct lint_run *run)
 {
     const char *said = f->inv->config.ssm_cache_dtype;
     if (!facts_have_mamba(f)) return;
-    if (!said)
-        lint_say(run, LINT_ERROR,
+    if (!said) /* an engine that falls back to float32 goes right anyway; others that meet the folder may not */
+        lint_say(run, strcmp(f->engine->ssm_fallback, "float32") == 0 ? LINT_WARNING : LINT_ERROR,
                  "config.json has no key 'mamba_ssm_cache_dtype': unless told, the engine keeps the state in %s",
                  f->engine->ssm_fallback);
     else if (strcmp(said, "float16") == 0)

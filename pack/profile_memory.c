@@ -90,7 +90,8 @@ bool draft_memory(struct profile_draft *d, struct error *err)
                                           .kv_bits_x2 = facts_kv_fp8(f) ? 16 : 32,
                                           .ssm_bytes = 4,
                                           .conv_bytes = 2,
-                                          .block_tokens = block_tokens(f)};
+                                          .block_tokens = block_tokens(f),
+                                          .group_stretch_percent = f->engine->kv_group_stretch_percent};
     if (!compute(d, err)) return false;
     if (!f->fit.fits && !cut_down(d, err)) return false;
     return f->fit.fits || find_tp(d, err);

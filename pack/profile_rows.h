@@ -56,7 +56,7 @@ struct engine_row {
     const char *name, *version;
     const char *writer;       /* NULL: only single facts are known */
     const char *const *known; /* those facts, in words; never NULL */
-    uint32_t utilisation_permille, kv_block_tokens, mixed_capability, mtp_layers_max;
+    uint32_t utilisation_permille, kv_block_tokens, kv_group_stretch_percent, mixed_capability, mtp_layers_max;
     const char *const *quant_algos, *const *mixed_algos, *const *kv_algos, *const *kv_dtypes, *const *ssm_dtypes;
     const char *const *flags, *const *reasoning_parsers, *const *tool_parsers, *const *remote_code;
     const char *ssm_fallback, *context_env;

@@ -71,9 +71,9 @@ static bool read_compute(struct rows_reader *r, const json_t *row, struct engine
 {
     struct compute_row *c = &e->compute[e->n_compute++];
     return json_known_keys(row, r->file, KEYS("algo", "gpus", "capability", "path", "by", "from"), r->err) &&
-           has_source(r, row) && rows_text(r, row, "algo", true, &c->algo) && rows_list(r, row, "gpus", true, &c->gpus) &&
-           rows_capability(r, row, "capability", &c->capability) && rows_text(r, row, "path", true, &c->path) &&
-           rows_text(r, row, "by", true, &c->by);
+           has_source(r, row) && rows_text(r, row, "algo", true, &c->algo) &&
+           rows_list(r, row, "gpus", true, &c->gpus) && rows_capability(r, row, "capability", &c->capability) &&
+           rows_text(r, row, "path", true, &c->path) && rows_text(r, row, "by", true, &c->by);
 }
 
 static bool read_setting(struct rows_reader *r, const json_t *row, struct engine_row *e)
@@ -89,7 +89,8 @@ static bool read_setting(struct rows_reader *r, const json_t *row, struct engine
         !pairs(r, row, "env", &s->env, &s->n_env))
         return false;
     for (uint32_t i = 0; i < s->n_flags; i++)
-        if (!row_lists(e->flags, s->flags[i].key)) return rows_fail(r, row, "not a flag of this version:", s->flags[i].key);
+        if (!row_lists(e->flags, s->flags[i].key))
+            return rows_fail(r, row, "not a flag of this version:", s->flags[i].key);
     return true;
 }
 
@@ -125,12 +126,14 @@ static bool read_each(struct rows_reader *r, const json_t *row, const char *key,
 
 static bool read_facts(struct rows_reader *r, const json_t *row, struct engine_row *e)
 {
-    double utilisation = 0;
+    double utilisation = 0, stretch = 0;
     const json_t *f = fact(r, row, "utilisation");
-    if (!f || !rows_number(r, f, "is", 1, &utilisation) || !(f = fact(r, row, "mixed_capability")) ||
+    if (!f || !rows_number(r, f, "is", 1, &utilisation) || !(f = fact(r, row, "kv_group_stretch")) ||
+        !rows_number(r, f, "is", 100, &stretch) || !(f = fact(r, row, "mixed_capability")) ||
         !rows_capability(r, f, "is", &e->mixed_capability))
         return false;
     e->utilisation_permille = (uint32_t)lround(utilisation * 1000);
+    e->kv_group_stretch_percent = (uint32_t)lround(stretch * 100);
     return fact_count(r, row, "kv_block_tokens", &e->kv_block_tokens) &&
            fact_count(r, row, "mtp_layers_max", &e->mtp_layers_max) &&
            fact_list(r, row, "quant_algos", &e->quant_algos) && fact_list(r, row, "mixed_algos", &e->mixed_algos) &&
@@ -150,10 +153,10 @@ static bool read_engine(struct rows_reader *r, const json_t *row, struct engine_
 {
     if (!json_known_keys(row, r->file,
                          KEYS("engine", "version", "writer", "read", "known", "utilisation", "kv_block_tokens",
-                              "quant_algos", "mixed_algos", "mixed_capability", "kv_algos", "kv_dtypes",
-                              "quantized_tables", "ssm_dtypes", "ssm_fallback", "ssm_rounding", "context_env",
-                              "mtp_layers_max", "remote_code", "flags", "reasoning_parsers", "tool_parsers", "compute",
-                              "settings", "parsers"),
+                              "kv_group_stretch", "quant_algos", "mixed_algos", "mixed_capability", "kv_algos",
+                              "kv_dtypes", "quantized_tables", "ssm_dtypes", "ssm_fallback", "ssm_rounding",
+                              "context_env", "mtp_layers_max", "remote_code", "flags", "reasoning_parsers",
+                              "tool_parsers", "compute", "settings", "parsers"),
                          r->err) ||
         !rows_text(r, row, "engine", true, &e->name) || !rows_text(r, row, "version", true, &e->version) ||
         !rows_text(r, row, "writer", false, &e->writer) || !rows_list(r, row, "known", false, &e->known) ||

@@ -100,10 +100,11 @@ static bool read_gpu(struct rows_reader *r, const json_t *row, const json_t *gra
                          KEYS("id", "aliases", "name", "capability", "memory_gib", "bandwidth_gb_s", "fp8", "nvfp4",
                               "unified", "arch", "utilisation_max", "grade", "note"),
                          r->err) ||
-        !check_grades(r, row, grades) || !rows_text(r, row, "id", true, &g->id) || !rows_text(r, row, "name", true, &g->name) ||
-        !rows_text(r, row, "note", false, &g->note) || !rows_text(r, row, "arch", false, &g->arch) ||
-        !rows_list(r, row, "aliases", false, &g->aliases) || !rows_capability(r, row, "capability", &g->capability) ||
-        !rows_number(r, row, "memory_gib", 65536, &memory) || !rows_number(r, row, "bandwidth_gb_s", 1e6, &bandwidth) ||
+        !check_grades(r, row, grades) || !rows_text(r, row, "id", true, &g->id) ||
+        !rows_text(r, row, "name", true, &g->name) || !rows_text(r, row, "note", false, &g->note) ||
+        !rows_text(r, row, "arch", false, &g->arch) || !rows_list(r, row, "aliases", false, &g->aliases) ||
+        !rows_capability(r, row, "capability", &g->capability) || !rows_number(r, row, "memory_gib", 65536, &memory) ||
+        !rows_number(r, row, "bandwidth_gb_s", 1e6, &bandwidth) ||
         !rows_number(r, row, "utilisation_max", 1, &utilisation) || !rows_flag(r, row, "fp8", &g->fp8) ||
         !rows_flag(r, row, "nvfp4", &g->nvfp4) || !rows_flag(r, row, "unified", &g->unified))
         return false;

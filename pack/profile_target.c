@@ -129,8 +129,8 @@ bool profile_list_engines(json_t *rows, struct error *err)
         __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
         CLEANUP(free) char *what = NULL;
         char name[128];
-        text_add(&t, "%s", e->writer ? "profiles are written for it" : "facts only: ");
-        for (uint32_t k = 0; e->known[k]; k++) text_add(&t, "%s%s", k ? "; " : "", e->known[k]);
+        text_add(&t, "%s", e->writer ? "profiles are written for it" : "facts only");
+        for (uint32_t k = 0; e->known[k]; k++) text_add(&t, "; %s", e->known[k]);
         snprintf(name, sizeof name, "%s@%s", e->name, e->version);
         if (!text_take(&t, &what, NULL, err) || !add_row(rows, name, what, err)) return false;
     }

@@ -190,6 +190,7 @@ static void test_blocks(void **state)
         struct fit f;
         r.drafts = rows[i].drafts;
         r.block_tokens = 16;
+        r.group_stretch_percent = 125;
         CHECK_OK(fit_compute(&m, &r, &f, e_));
         assert_int_equal(f.blocks.block_tokens, rows[i].want);
     }
@@ -207,6 +208,7 @@ static void test_block_counts(void **state)
     m.weight_bytes = (uint64_t)(73.6 * GIB);
     r.memory_bytes = (uint64_t)178 << 30;
     r.block_tokens = 16;
+    r.group_stretch_percent = 125;
     CHECK_OK(fit_compute(&m, &r, &f, e_));
     assert_int_equal(f.blocks.page_bytes, 8320 * 512);
     assert_int_equal(f.blocks.group_layers, 8);
@@ -230,6 +232,9 @@ static void test_block_counts(void **state)
     m.n_mamba = 10;
     CHECK_OK(fit_compute(&m, &r, &f, e_));
     assert_true(f.blocks.group_layers == 8 && f.blocks.n_state_groups == 2);
+    r.group_stretch_percent = 150; /* later versions: 10 < 1.5 * 8 */
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_true(f.blocks.group_layers == 10 && f.blocks.n_state_groups == 1 && f.blocks.n_attention_groups == 1);
 }
 
 /* Without one kind of layer. */
@@ -241,6 +246,7 @@ static void test_one_kind(void **state)
     struct fit_request r = request(1, 8192, 16);
     struct fit f;
     r.block_tokens = 16;
+    r.group_stretch_percent = 125;
     CHECK_OK(fit_compute(&dense, &r, &f, e_));
     assert_true(f.ssm_bytes == 0 && f.conv_bytes == 0 && f.state_bytes == 0 && f.fits);
     assert_int_equal(f.kv_token_bytes, 2 * 128 * 8 * 32);
@@ -270,6 +276,7 @@ static void test_limits_agree(void **state)
         m.weight_bytes = check_random(&seed) % ((uint64_t)80 << 30);
         r.drafts = (uint32_t)(check_random(&seed) % 4);
         r.block_tokens = check_random(&seed) % 2 ? 16 : 0;
+        r.group_stretch_percent = 125;
         CHECK_OK(fit_compute(&m, &r, &f, e_));
         assert_int_equal(f.fits, r.context <= fit_max_context(&f) && f.budget_bytes >= 0);
         assert_int_equal(f.fits, r.sequences <= fit_max_sequences(&f));

@@ -245,7 +245,7 @@ static void test_targets(void **state)
         {NULL, "b200", ERR_USAGE, "expected NAME@VERSION"},
         {"tgi@2.0", "b200", ERR_UNSUPPORTED, "engine 'tgi' is not known"},
         {"vllm@9.9.9", "b200", ERR_UNSUPPORTED, "version '9.9.9' of vllm is not known"},
-        {"vllm@0.22.0", "b200", ERR_UNSUPPORTED, "of vllm 0.22.0 only single facts are known"},
+        {"vllm@0.28.0", "b200", ERR_UNSUPPORTED, "of vllm 0.28.0 only single facts are known"},
         {"vllm@latest", "b200", ERR_UNSUPPORTED, "VER-01: 'vllm@latest' is a tag that moves"},
         {"vllm@nightly", "b200", ERR_UNSUPPORTED, "VER-01"},
         {"vllm@0.17.1@sha256:12", "b200", ERR_USAGE, "64 lower-case hex digits"},
@@ -508,6 +508,27 @@ static void test_variants(void **state)
     finish(&s);
 }
 
+/* Another version is another row: what it takes, its share of the memory, its default for the state. */
+static void test_later_version(void **state)
+{
+    (void)state;
+    struct scene s;
+    begin(&s, &tiny, AS_W4A16, AS_BF16, false, NULL,
+          ",\"auto_map\":{\"AutoConfig\":\"configuration_nemotron_h.NemotronHConfig\"}");
+    CHECK_OK(model_open(&s.m, s.model_dir, e_));
+    struct profile_request req = {.engine = "vllm@0.22.0", .gpu = "h100:2"};
+    CHECK_OK(make(&s, &req, e_));
+    assert_string_equal(s.r.name, "vllm-0.22.0-h100-80x2-nvfp4-w4a16-tp2");
+    const char *yaml = file_text(&s.r, "vllm.yaml");
+    assert_non_null(strstr(yaml, "gpu-memory-utilization: 0.92\n"));
+    assert_non_null(strstr(yaml, "mamba-ssm-cache-dtype: float32\n"));
+    assert_null(strstr(yaml, "trust-remote-code"));
+    has_finding(&s.r, "SEC-01", false);
+    has_finding(&s.r, "SSM-04", true);
+    assert_int_equal(s.r.lint.n_errors, 0);
+    finish(&s);
+}
+
 static void test_lists(void **state)
 {
     (void)state;
@@ -527,16 +548,18 @@ static void test_lists(void **state)
     row = json_array_get(engines, 0);
     assert_string_equal(json_string_value(json_object_get(row, "name")), "vllm@0.17.1");
     assert_string_equal(json_string_value(json_object_get(row, "what")), "profiles are written for it");
-    assert_non_null(strstr(json_string_value(json_object_get(json_array_get(engines, 1), "what")), "facts only: "));
+    assert_non_null(
+        strstr(json_string_value(json_object_get(json_array_get(engines, 1), "what")), "Nano NVFP4 fails on RTX 5090"));
+    assert_non_null(strstr(json_string_value(json_object_get(json_array_get(engines, 2), "what")), "facts only; "));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),     cmocka_unit_test(test_weights), cmocka_unit_test(test_capacity),
-        cmocka_unit_test(test_too_heavy), cmocka_unit_test(test_targets), cmocka_unit_test(test_writing),
-        cmocka_unit_test(test_command),   cmocka_unit_test(test_parsers), cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_files),         cmocka_unit_test(test_weights), cmocka_unit_test(test_capacity),
+        cmocka_unit_test(test_too_heavy),     cmocka_unit_test(test_targets), cmocka_unit_test(test_writing),
+        cmocka_unit_test(test_command),       cmocka_unit_test(test_parsers), cmocka_unit_test(test_variants),
+        cmocka_unit_test(test_later_version), cmocka_unit_test(test_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

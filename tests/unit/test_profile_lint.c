@@ -150,6 +150,8 @@ CHANGE(ssm_unsaid, s->facts.ssm_dtype = NULL)
 CHANGE(ssm_f16, s->facts.ssm_dtype = "float16")
 CHANGE(ssm_f16_few, s->facts.ssm_dtype = "float16"; s->facts.ssm_philox_rounds = 4)
 CHANGE(config_silent, s->inv.config.ssm_cache_dtype = NULL)
+CHANGE(config_silent_later, s->inv.config.ssm_cache_dtype = NULL;
+       s->engine = *engine_row_find(s->rows, "vllm", "0.22.0"))
 CHANGE(config_f16, s->inv.config.ssm_cache_dtype = "float16")
 CHANGE(config_bf16, s->inv.config.ssm_cache_dtype = "bfloat16")
 CHANGE(head_80, s->inv.config.ssm.head_dim = 80)
@@ -213,6 +215,7 @@ static const struct {
     {"SSM-02", ssm_auto, LINT_ERROR, "cannot round stochastically"},
     {"SSM-02", ssm_f16_few, LINT_ERROR, "fewer than 5"},
     {"SSM-04", config_silent, LINT_ERROR, "unless told, the engine keeps the state in float16"},
+    {"SSM-04", config_silent_later, LINT_WARNING, "unless told, the engine keeps the state in float32"},
     {"SSM-04", config_f16, LINT_WARNING, "good only with stochastic rounding; here it is float32"},
     {"SSM-04", config_bf16, LINT_ERROR, "expected float32"},
     {"SSM-05", head_80, LINT_WARNING, "mamba_head_dim is 80"},

@@ -65,7 +65,12 @@ static void test_built_in(void **state)
         if (!paths[i].path) assert_null(c);
         else assert_string_equal(c->path, paths[i].path);
     }
-    assert_null(engine_row_find(rows, "vllm", "0.22.0")->writer);
+    assert_int_equal(e->kv_group_stretch_percent, 125);
+    assert_null(engine_row_find(rows, "vllm", "0.28.0")->writer);
+    const struct engine_row *later = engine_row_find(rows, "vllm", "0.22.0");
+    assert_true(later->utilisation_permille == 920 && later->kv_group_stretch_percent == 150 && later->ssm_rounding);
+    assert_true(row_lists(later->quant_algos, "W4A16_NVFP4") && !*later->remote_code);
+    assert_string_equal(later->ssm_fallback, "float32");
     assert_null(engine_row_find(rows, "vllm", "0.17"));
 }
 
