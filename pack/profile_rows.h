@@ -87,6 +87,8 @@ const struct gpu_row *gpu_row_find(const struct profile_rows *rows, const char *
 const struct engine_row *engine_row_find(const struct profile_rows *rows, const char *name, const char *version);
 /* True when `word` is in the NULL-terminated list. */
 bool row_lists(const char *const *list, const char *word);
+/* True when no reader of YAML could take the bare word for anything but this text: what values of settings must be. */
+bool row_word_is_plain(const char *word);
 /* NULL when the engine cannot multiply weights of this algorithm on this GPU. */
 const struct compute_row *engine_compute(const struct engine_row *e, const char *algo, const struct gpu_row *gpu);
 /* -1, 0, 1 by the dotted numbers; text behind them ("rc9") comes before none. */

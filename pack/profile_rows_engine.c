@@ -88,9 +88,13 @@ static bool read_setting(struct rows_reader *r, const json_t *row, struct engine
         !rows_list(r, when, "gpus", true, &s->gpus) || !pairs(r, row, "flags", &s->flags, &s->n_flags) ||
         !pairs(r, row, "env", &s->env, &s->n_env))
         return false;
-    for (uint32_t i = 0; i < s->n_flags; i++)
+    for (uint32_t i = 0; i < s->n_flags; i++) {
         if (!row_lists(e->flags, s->flags[i].key))
             return rows_fail(r, row, "not a flag of this version:", s->flags[i].key);
+        if (!row_word_is_plain(s->flags[i].value)) return rows_fail(r, row, "not a plain word:", s->flags[i].value);
+    }
+    for (uint32_t i = 0; i < s->n_env; i++)
+        if (strpbrk(s->env[i].value, " \n\t'\"\\$")) return rows_fail(r, row, "not a plain word:", s->env[i].value);
     return true;
 }
 
@@ -149,6 +153,14 @@ static bool read_facts(struct rows_reader *r, const json_t *row, struct engine_r
            read_each(r, row, "parsers", sizeof *e->parsers, &e->parsers, e, read_parser);
 }
 
+/* They are written into configuration files as they are. */
+static bool check_words(struct rows_reader *r, const json_t *row, const char *const *words)
+{
+    for (; *words; words++)
+        if (!row_word_is_plain(*words)) return rows_fail(r, row, "not a plain word:", *words);
+    return true;
+}
+
 static bool read_engine(struct rows_reader *r, const json_t *row, struct engine_row *e)
 {
     if (!json_known_keys(row, r->file,
@@ -163,7 +175,9 @@ static bool read_engine(struct rows_reader *r, const json_t *row, struct engine_
         !rows_digest(row, &e->digest, r->err))
         return false;
     if (engine_row_find(r->rows, e->name, e->version)) return rows_fail(r, row, "there twice:", e->version);
-    return !e->writer || read_facts(r, row, e);
+    return !e->writer ||
+           (read_facts(r, row, e) && check_words(r, row, e->kv_dtypes) && check_words(r, row, e->ssm_dtypes) &&
+            check_words(r, row, e->reasoning_parsers) && check_words(r, row, e->tool_parsers));
 }
 
 bool rows_read_engines(struct rows_reader *r, const json_t *root)

@@ -219,6 +219,11 @@ static void test_block_counts(void **state)
     assert_int_equal(f.blocks.max_sequences, 2601 / 18);
     assert_int_equal(f.blocks.max_context, (2601 / 64 - 5) * 8320);
     assert_true(f.fits && fit_max_sequences(&f) == 144 && fit_max_context(&f) == 35 * 8320);
+    /* One block of the pool is never given out: 180 blocks hold 9 sequences of 18, not 10. */
+    struct fit_model exact = m;
+    exact.weight_bytes = f.allowed_bytes - r.overhead_bytes - 180 * (8 * (uint64_t)4259840);
+    CHECK_OK(fit_compute(&exact, &r, &f, e_));
+    assert_true(f.blocks.total == 180 && f.blocks.max_sequences == 9);
     r.sequences = 145; /* the formula would still take it, blocks do not */
     CHECK_OK(fit_compute(&m, &r, &f, e_));
     assert_true(f.max_sequences >= 145 && !f.fits);

@@ -165,6 +165,22 @@ static void test_weights(void **state)
     }
 }
 
+/* The MTP head is on the GPU only when it is used. */
+static void test_draft_weights(void **state)
+{
+    (void)state;
+    struct scene s;
+    begin(&s, &tiny, AS_NVFP4, AS_FP8, true, "float32", "");
+    CHECK_OK(model_open(&s.m, s.model_dir, e_));
+    /* Two blocks: norms, attention, experts, router, latents; enorm, hnorm, eh_proj, final norm; all bf16 but the
+     * router's bias. */
+    uint64_t attention = 2 * (512 * 512) + 2 * (128 * 512), experts = 8 * 2 * (256 * 128), shared = 2 * (512 * 512),
+             rest = 8 * 512 + 2 * (128 * 512) + 512 * 1024 + 5 * 512;
+    assert_int_equal(fit_weights(s.m.inventory, 1, true) - fit_weights(s.m.inventory, 1, false),
+                     2 * (attention + experts + shared + rest) + 4 * 8);
+    finish(&s);
+}
+
 /* The figure of the capacity table, from files: NVFP4 on one RTX 5090, 64 sequences of 28 k; FP8 on one L40S, 16 k. */
 static void test_capacity(void **state)
 {
@@ -220,6 +236,10 @@ static void test_too_heavy(void **state)
         make(&s, &req, e_), ERR_UNSUPPORTED,
         "CTX-02: 58.8 GiB of weights and 2.0 GiB overhead are 32.6 GiB more than the 28.3 GiB that each rtx5090");
     CHECK_FAILS(make(&s, &req, e_), ERR_UNSUPPORTED, "4 of these GPUs would hold it");
+    /* What was not asked for may be small: two cards have 0.6 GiB left, enough for one sequence and not for 64 states.
+     */
+    struct profile_request small = {.engine = "vllm@0.17.1", .gpu = "orin-64", .utilisation = 0.62};
+    CHECK_FAILS(make(&s, &small, e_), ERR_UNSUPPORTED, "; 2 of these GPUs would hold it");
     req.gpu = "rtx5090:4";
     CHECK_OK(make(&s, &req, e_));
     assert_string_equal(s.r.name, "vllm-0.17.1-rtx5090x4-bf16-tp4");
@@ -556,10 +576,10 @@ static void test_lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),         cmocka_unit_test(test_weights), cmocka_unit_test(test_capacity),
-        cmocka_unit_test(test_too_heavy),     cmocka_unit_test(test_targets), cmocka_unit_test(test_writing),
-        cmocka_unit_test(test_command),       cmocka_unit_test(test_parsers), cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_later_version), cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_files),    cmocka_unit_test(test_weights),       cmocka_unit_test(test_draft_weights),
+        cmocka_unit_test(test_capacity), cmocka_unit_test(test_too_heavy),     cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_writing),  cmocka_unit_test(test_command),       cmocka_unit_test(test_parsers),
+        cmocka_unit_test(test_variants), cmocka_unit_test(test_later_version), cmocka_unit_test(test_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

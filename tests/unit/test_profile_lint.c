@@ -301,6 +301,7 @@ CHANGE(one_group, s->inv.config.ssm.n_groups = 1)
 CHANGE(context_full, s->facts.context = 262144; s->facts.sequences = 1)
 CHANGE(context_allowed, s->facts.context = 262145; s->facts.sequences = 1; s->facts.long_context = true)
 CHANGE(drafts_one, s->facts.drafts = 1)
+CHANGE(drafts_below, s->engine.mtp_layers_max = 4; s->facts.n_predict = 4)
 CHANGE(no_drafts, s->facts.drafts = 0; s->facts.n_predict = 0)
 CHANGE(undeclared, for (int i = 0; i < T_COUNT; i++) s->tensors[i].format = NULL; s->facts.declares_quant = false;
        s->facts.algo = NULL)
@@ -313,10 +314,11 @@ static const struct {
     void (*change)(struct scene *);
     const char *only;
 } fine[] = {
-    {"f16_rounded", f16_rounded, ""}, {"head_128", head_128, ""},         {"auto_config", auto_config, ""},
-    {"one_group", one_group, ""},     {"context_full", context_full, ""}, {"context_allowed", context_allowed, ""},
-    {"drafts_one", drafts_one, ""},   {"no_drafts", no_drafts, ""},       {"undeclared", undeclared, ""},
-    {"all_qkv", all_qkv, ""},         {"plain_kv", plain_kv, ""},         {"spark_most", spark_most, "Q-02"},
+    {"f16_rounded", f16_rounded, ""},   {"head_128", head_128, ""},         {"auto_config", auto_config, ""},
+    {"one_group", one_group, ""},       {"context_full", context_full, ""}, {"context_allowed", context_allowed, ""},
+    {"drafts_one", drafts_one, ""},     {"drafts_below", drafts_below, ""}, {"no_drafts", no_drafts, ""},
+    {"undeclared", undeclared, ""},     {"all_qkv", all_qkv, ""},           {"plain_kv", plain_kv, ""},
+    {"spark_most", spark_most, "Q-02"},
 };
 
 static void test_fine(void **state)
