@@ -1,7 +1,10 @@
 /* Every rule: a profile that is clean by all of them, and for each rule at least one change that trips it. */
 #include "tests/checks.h"
 
+#include "core/file.h"
 #include "pack/profile_lint.h"
+
+#include <fcntl.h>
 
 /* A small hybrid with experts, quantized as the published Super is: experts NVFP4, Mamba and shared FP8, attention
  * plain with FP8 KV. */
@@ -372,11 +375,14 @@ static void test_trips(void **state)
 static void test_every_rule(void **state)
 {
     (void)state;
+    CLEANUP_BUFFER struct buffer page = {0};
+    CHECK_OK(file_load(AT_FDCWD, "docs/profiles.md", 1 << 20, &page, e_));
     for (const struct lint_rule *const *rule = lint_rules; *rule; rule++) {
         bool met = false;
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) met |= strcmp(cases[i].id, (*rule)->id) == 0;
         if (!met) fail_msg("no case trips %s", (*rule)->id);
         assert_true((*rule)->about && (*rule)->evidence);
+        if (!strstr((const char *)page.data, (*rule)->id)) fail_msg("docs/profiles.md does not have %s", (*rule)->id);
     }
 }
 
