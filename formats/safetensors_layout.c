@@ -44,7 +44,6 @@ void safetensors_order(const struct shard_layout *l, uint32_t shard, uint32_t *o
         }
 }
 
-<<<<<<< HEAD
 static bool put_metadata(struct text *t, const json_t *metadata, struct error *err)
 {
     CLEANUP(free) char *json = NULL;
@@ -55,11 +54,6 @@ static bool put_metadata(struct text *t, const json_t *metadata, struct error *e
 
 bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, const struct shard_layout *l, const uint32_t *order,
                              uint32_t n, const json_t *metadata, struct error *err)
-=======
-bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, const struct shard_layout *l,
-                             const uint32_t *order,
-                             uint32_t n, struct error *err)
->>>>>>> formats
 {
     static const char eight[8] = "", space[64] = "                                                                ";
     text_put(t, eight, sizeof eight);

@@ -143,16 +143,10 @@ static bool read_metadata(struct reader *r, struct arena *texts)
             return error_set(r->err, ERR_FORMAT, "'%.256s': a __metadata__ key holds a NUL byte", r->file);
         if (!(keys[n++] = arena_copy(texts, r->name, size))) return error_memory(r->err, size);
         if (json_scan_next(&r->scan) != JSON_TOKEN_STRING)
-<<<<<<< HEAD
             return r->scan.problem ? bad_json(r) :
                    error_set(r->err, ERR_FORMAT, "'%.256s': __metadata__ key '%.256s': expected a string", r->file, r->name);
         size = json_unescape(r->scan.token, r->name);
         if (!checkpoint_add_metadata(r->ck, keys[n - 1], r->name, size, r->err)) return false;
-=======
-            return r->scan.problem ? bad_json(r)
-                   : error_set(r->err, ERR_FORMAT, "'%.256s': __metadata__ key '%.256s': expected a string", r->file,
-                               r->name);
->>>>>>> formats
     }
     if (t != JSON_TOKEN_OBJECT_END) return bad_json(r);
     return !twice_in_metadata(r, keys, n);
