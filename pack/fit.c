@@ -7,16 +7,19 @@ uint64_t fit_overhead(uint64_t memory_bytes)
 
 static bool check_request(const struct fit_model *m, const struct fit_request *r, struct error *err)
 {
-    if (r->tp < 1 || r->tp > FIT_RANKS_MAX) return error_set(err, ERR_USAGE, "%u GPUs: expected 1 to %u", r->tp, FIT_RANKS_MAX);
+    if (r->tp < 1 || r->tp > FIT_RANKS_MAX)
+        return error_set(err, ERR_USAGE, "%u GPUs: expected 1 to %u", r->tp, FIT_RANKS_MAX);
     if (r->context < 1 || r->context > FIT_CONTEXT_MAX)
         return error_set(err, ERR_USAGE, "context of %llu tokens: expected 1 to %llu", (unsigned long long)r->context,
                          (unsigned long long)FIT_CONTEXT_MAX);
     if (r->sequences < 1 || r->sequences > FIT_SEQUENCES_MAX)
         return error_set(err, ERR_USAGE, "%llu sequences: expected 1 to %llu", (unsigned long long)r->sequences,
                          (unsigned long long)FIT_SEQUENCES_MAX);
-    if (r->drafts > FIT_DRAFTS_MAX) return error_set(err, ERR_USAGE, "%u draft tokens: expected at most %u", r->drafts, FIT_DRAFTS_MAX);
+    if (r->drafts > FIT_DRAFTS_MAX)
+        return error_set(err, ERR_USAGE, "%u draft tokens: expected at most %u", r->drafts, FIT_DRAFTS_MAX);
     if (r->utilisation_permille < 1 || r->utilisation_permille > 1000)
-        return error_set(err, ERR_USAGE, "memory utilisation of %u thousandths: expected 1 to 1000", r->utilisation_permille);
+        return error_set(err, ERR_USAGE, "memory utilisation of %u thousandths: expected 1 to 1000",
+                         r->utilisation_permille);
     if (r->memory_bytes > INT64_MAX / 1000 || m->weight_bytes > INT64_MAX / 4 || r->overhead_bytes > INT64_MAX / 4)
         return error_set(err, ERR_USAGE, "the memory figures are beyond what a machine has");
     return true;
@@ -49,7 +52,9 @@ static bool state_of_layer(const struct fit_model *m, const struct fit_request *
     const struct ssm_config *s = &m->ssm;
     uint64_t heads = u64_div_up(s->n_heads, r->tp), groups = u64_div_up(s->n_groups, r->tp) * r->tp, channels, inner;
     if (!u64_mul(heads, (uint64_t)s->head_dim * s->state_size, ssm) || !u64_mul(*ssm, r->ssm_bytes, ssm)) return false;
-    if (!u64_mul(2 * groups, s->state_size, &channels) || !u64_add(channels, (uint64_t)s->n_heads * s->head_dim, &inner)) return false;
+    if (!u64_mul(2 * groups, s->state_size, &channels) ||
+        !u64_add(channels, (uint64_t)s->n_heads * s->head_dim, &inner))
+        return false;
     uint64_t taps = (uint64_t)s->conv_taps - (s->conv_taps ? 1 : 0) + r->drafts;
     return u64_mul(u64_div_up(inner, r->tp), taps * r->conv_bytes, conv);
 }
@@ -75,7 +80,7 @@ static bool by_formula(const struct fit_request *r, struct fit *f)
     return true;
 }
 
-/* Layers per block as vLLM 0.17 groups them: the smaller kind's count, or the larger's when they are within a quarter. */
+/* Layers per block as vLLM 0.17 groups them: the smaller kind's count, or the larger's when within a quarter of it. */
 static void group_layers(uint64_t n_attn, uint64_t n_mamba, struct fit_blocks *b)
 {
     uint64_t lo = n_attn < n_mamba ? n_attn : n_mamba, hi = n_attn < n_mamba ? n_mamba : n_attn;

@@ -45,13 +45,13 @@ struct fit_request {
     uint32_t tp;                         /* ranks that share every layer */
     uint64_t context, sequences;
     uint32_t drafts;                     /* speculative tokens per step */
-    uint32_t kv_bits_x2;                 /* of one cached number, doubled: 32 bf16, 16 fp8, 9 NVFP4 (4 bits and a scale per 16) */
+    uint32_t kv_bits_x2;                 /* bits of a cached number, twice: 32 bf16, 16 fp8, 9 NVFP4 with scales */
     uint32_t ssm_bytes, conv_bytes;      /* of one number of the recurrent state, of the convolution's */
-    uint32_t block_tokens;               /* fit_blocks: blocks hold a multiple of this many tokens; 0: do not count blocks */
+    uint32_t block_tokens;               /* blocks hold a multiple of this many tokens; 0: do not count blocks */
 };
 
-/* What an engine that allocates in equal blocks does with the budget. Layers form groups of equal size, one block serves
- * one group; a state slot takes a block of its own, so blocks are made as large as a state. */
+/* What an engine that allocates in equal blocks does with the budget. Layers form groups of equal size, one block
+ * serves one group; a state slot takes a block of its own, so blocks are made as large as a state. */
 struct fit_blocks {
     uint64_t block_tokens, page_bytes;   /* of one layer's share of a block */
     uint32_t group_layers, n_attention_groups, n_state_groups;
@@ -84,10 +84,10 @@ void fit_model_from(const struct model_config *cfg, struct fit_model *out);
 
 /* How a tensor lies on the ranks. */
 enum fit_share { SHARE_SPLIT, SHARE_REPLICATED, SHARE_KV_HEADS, SHARE_GROUPS };
-/* Split: embedding and head (by vocabulary), every linear of attention, MLP and Mamba and what belongs to its heads, routed
- * experts (whole ones with expert parallelism, slices without: the same bytes), shared experts, the MTP projection.
- * Replicated: norms, biases, router, latent projections. k and v: replicated as far as there are fewer heads than ranks.
- * Mamba's input projection and convolution: their groups are padded to a multiple of the ranks. */
+/* Split: embedding and head (by vocabulary), every linear of attention, MLP and Mamba and what belongs to its heads,
+ * routed experts (whole ones with expert parallelism, slices without: the same bytes), shared experts, the MTP
+ * projection. Replicated: norms, biases, router, latent projections. k and v: replicated as far as there are fewer
+ * heads than ranks. Mamba's input projection and convolution: their groups are padded to a multiple of the ranks. */
 enum fit_share fit_share_of(enum tensor_role role);
 /* Bytes that one rank holds of `bytes` of a tensor of that role (of one part of it: scalars are replicated). */
 uint64_t fit_rank_bytes(const struct model_config *cfg, enum tensor_role role, uint64_t bytes, uint32_t tp);

@@ -19,7 +19,8 @@ const struct gpu_row *gpu_row_find(const struct profile_rows *rows, const char *
 const struct engine_row *engine_row_find(const struct profile_rows *rows, const char *name, const char *version)
 {
     for (uint32_t i = 0; i < rows->n_engines; i++)
-        if (strcmp(rows->engines[i].name, name) == 0 && strcmp(rows->engines[i].version, version) == 0) return &rows->engines[i];
+        if (strcmp(rows->engines[i].name, name) == 0 && strcmp(rows->engines[i].version, version) == 0)
+            return &rows->engines[i];
     return NULL;
 }
 
@@ -27,7 +28,8 @@ const struct compute_row *engine_compute(const struct engine_row *e, const char 
 {
     for (uint32_t i = 0; i < e->n_compute; i++) {
         const struct compute_row *c = &e->compute[i];
-        if (strcmp(c->algo, algo) == 0 && gpu->capability >= c->capability && (!c->gpus || row_lists(c->gpus, gpu->id))) return c;
+        if (strcmp(c->algo, algo) == 0 && gpu->capability >= c->capability && (!c->gpus || row_lists(c->gpus, gpu->id)))
+            return c;
     }
     return NULL;
 }

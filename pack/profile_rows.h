@@ -1,6 +1,6 @@
-/* The tables profiles are made from: GPUs and engines, one YAML row each (profiles/gpus.yaml, profiles/engines.yaml), embedded in the
- * program. Every number there says where it comes from; a row that leaves that out, or has a word we do not know, is refused when
- * the tables are opened, so that a wrong table cannot make a profile.
+/* The tables profiles are made from: GPUs and engines, one YAML row each (profiles/gpus.yaml, profiles/engines.yaml),
+ * embedded in the program. Every number there says where it comes from; a row that leaves that out, or has a word we
+ * do not know, is refused when the tables are opened, so that a wrong table cannot make a profile.
  *
  * Life: profile_rows_open once, use, profile_rows_close. All pointers live in the tables. */
 #ifndef PACK_PROFILE_ROWS_H
@@ -77,7 +77,8 @@ MUST_CHECK bool profile_rows_open(struct profile_rows **out, struct error *err);
 void profile_rows_close(struct profile_rows *rows);                /* NULL is fine */
 CLEANUP_DEFINE(profile_rows, struct profile_rows, profile_rows_close)
 /* The same from texts; tests break them on purpose. */
-MUST_CHECK bool profile_rows_read(struct profile_rows **out, struct bytes gpus, struct bytes engines, struct error *err);
+MUST_CHECK bool profile_rows_read(struct profile_rows **out, struct bytes gpus, struct bytes engines,
+                                  struct error *err);
 
 /* By id or alias; NULL when unknown. */
 const struct gpu_row *gpu_row_find(const struct profile_rows *rows, const char *id);

@@ -19,7 +19,8 @@ static bool fail(struct reader *r, const json_t *row, const char *fmt, const cha
 static bool text(struct reader *r, const json_t *row, const char *key, bool required, const char **out)
 {
     const char *s = NULL;
-    bool ok = required ? json_get_string(row, key, r->file, &s, r->err) : json_opt_string(row, key, r->file, &s, r->err);
+    bool ok =
+        required ? json_get_string(row, key, r->file, &s, r->err) : json_opt_string(row, key, r->file, &s, r->err);
     if (!ok) return error_wrap(r->err, "line %u", yaml_line(r->doc, row));
     *out = s ? arena_text(r->rows->arena, s) : NULL;
     return !s || *out ? true : error_memory(r->err, 0);
@@ -56,7 +57,8 @@ static bool capability(struct reader *r, const json_t *row, const char *key, uin
     if (!s) return true;
     unsigned major, minor;
     char rest;
-    if (sscanf(s, "%2u.%1u%c", &major, &minor, &rest) != 2 || major == 0) return fail(r, row, "expected a capability like \"9.0\", found", s);
+    if (sscanf(s, "%2u.%1u%c", &major, &minor, &rest) != 2 || major == 0)
+        return fail(r, row, "expected a capability like \"9.0\", found", s);
     *out = major * 10 + minor;
     return true;
 }
@@ -79,9 +81,14 @@ static bool row_digest(const json_t *row, struct digest *out, struct error *err)
 /* Each value that is there has a word of the grades map. */
 static bool check_grades(struct reader *r, const json_t *row, const json_t *grades)
 {
-    static const struct { const char *key, *grade; } graded[] = {
-        {"capability", "capability"}, {"memory_gib", "memory_gib"}, {"bandwidth_gb_s", "bandwidth_gb_s"}, {"fp8", "formats"},
-        {"nvfp4", "formats"}, {"arch", "formats"}, {"unified", "formats"}, {"utilisation_max", "utilisation_max"}};
+    static const struct { const char *key, *grade; } graded[] = {{"capability", "capability"},
+                  {"memory_gib", "memory_gib"},
+                  {"bandwidth_gb_s", "bandwidth_gb_s"},
+                  {"fp8", "formats"},
+                  {"nvfp4", "formats"},
+                  {"arch", "formats"},
+                  {"unified", "formats"},
+                  {"utilisation_max", "utilisation_max"}};
     const json_t *own = json_object_get(row, "grade");
     for (size_t i = 0; i < sizeof graded / sizeof *graded; i++) {
         if (!json_has(row, graded[i].key)) continue;
@@ -95,13 +102,16 @@ static bool check_grades(struct reader *r, const json_t *row, const json_t *grad
 static bool read_gpu(struct reader *r, const json_t *row, const json_t *grades, struct gpu_row *g)
 {
     double memory = 0, bandwidth = 0, utilisation = 1;
-    if (!json_known_keys(row, r->file, KEYS("id", "aliases", "name", "capability", "memory_gib", "bandwidth_gb_s", "fp8", "nvfp4",
-                                            "unified", "arch", "utilisation_max", "grade", "note"), r->err) ||
+    if (!json_known_keys(row, r->file,
+                         KEYS("id", "aliases", "name", "capability", "memory_gib", "bandwidth_gb_s", "fp8", "nvfp4",
+                              "unified", "arch", "utilisation_max", "grade", "note"),
+                         r->err) ||
         !check_grades(r, row, grades) || !text(r, row, "id", true, &g->id) || !text(r, row, "name", true, &g->name) ||
-        !text(r, row, "note", false, &g->note) || !text(r, row, "arch", false, &g->arch) || !list(r, row, "aliases", false, &g->aliases) ||
-        !capability(r, row, "capability", &g->capability) || !number(r, row, "memory_gib", 65536, &memory) ||
-        !number(r, row, "bandwidth_gb_s", 1e6, &bandwidth) || !number(r, row, "utilisation_max", 1, &utilisation) ||
-        !flag(r, row, "fp8", &g->fp8) || !flag(r, row, "nvfp4", &g->nvfp4) || !flag(r, row, "unified", &g->unified))
+        !text(r, row, "note", false, &g->note) || !text(r, row, "arch", false, &g->arch) ||
+        !list(r, row, "aliases", false, &g->aliases) || !capability(r, row, "capability", &g->capability) ||
+        !number(r, row, "memory_gib", 65536, &memory) || !number(r, row, "bandwidth_gb_s", 1e6, &bandwidth) ||
+        !number(r, row, "utilisation_max", 1, &utilisation) || !flag(r, row, "fp8", &g->fp8) ||
+        !flag(r, row, "nvfp4", &g->nvfp4) || !flag(r, row, "unified", &g->unified))
         return false;
     const char *grade = json_string_value(json_object_get(json_object_get(row, "grade"), "memory_gib"));
     if (grade && !(g->memory_grade = arena_text(r->rows->arena, grade))) return error_memory(r->err, 0);
@@ -117,7 +127,8 @@ static bool read_gpu(struct reader *r, const json_t *row, const json_t *grades, 
 static bool read_gpus(struct reader *r, const json_t *root)
 {
     json_t *rows, *grades;
-    if (!json_known_keys(root, r->file, KEYS("grades", "gpus"), r->err) || !json_get_object(root, "grades", r->file, &grades, r->err) ||
+    if (!json_known_keys(root, r->file, KEYS("grades", "gpus"), r->err) ||
+        !json_get_object(root, "grades", r->file, &grades, r->err) ||
         !json_get_array(root, "gpus", r->file, &rows, r->err))
         return false;
     size_t n = json_array_size(rows);
@@ -200,20 +211,23 @@ static bool has_source(struct reader *r, const json_t *row)
 static bool read_compute(struct reader *r, const json_t *row, struct engine_row *e)
 {
     struct compute_row *c = &e->compute[e->n_compute++];
-    return json_known_keys(row, r->file, KEYS("algo", "gpus", "capability", "path", "by", "from"), r->err) && has_source(r, row) &&
-           text(r, row, "algo", true, &c->algo) && list(r, row, "gpus", true, &c->gpus) &&
-           capability(r, row, "capability", &c->capability) && text(r, row, "path", true, &c->path) && text(r, row, "by", true, &c->by);
+    return json_known_keys(row, r->file, KEYS("algo", "gpus", "capability", "path", "by", "from"), r->err) &&
+           has_source(r, row) && text(r, row, "algo", true, &c->algo) && list(r, row, "gpus", true, &c->gpus) &&
+           capability(r, row, "capability", &c->capability) && text(r, row, "path", true, &c->path) &&
+           text(r, row, "by", true, &c->by);
 }
 
 static bool read_setting(struct reader *r, const json_t *row, struct engine_row *e)
 {
     struct setting_row *s = &e->settings[e->n_settings++];
     const json_t *when = json_object_get(row, "when");
-    if (!json_known_keys(row, r->file, KEYS("when", "flags", "env", "from"), r->err) || !has_source(r, row)) return false;
+    if (!json_known_keys(row, r->file, KEYS("when", "flags", "env", "from"), r->err) || !has_source(r, row))
+        return false;
     if (!json_is_object(when)) return fail(r, row, "a row without", "when");
     if (!json_known_keys(when, r->file, KEYS("experts", "linears", "gpus"), r->err)) return false;
     if (!text(r, when, "experts", false, &s->experts) || !text(r, when, "linears", false, &s->linears) ||
-        !list(r, when, "gpus", true, &s->gpus) || !pairs(r, row, "flags", &s->flags, &s->n_flags) || !pairs(r, row, "env", &s->env, &s->n_env))
+        !list(r, when, "gpus", true, &s->gpus) || !pairs(r, row, "flags", &s->flags, &s->n_flags) ||
+        !pairs(r, row, "env", &s->env, &s->n_env))
         return false;
     for (uint32_t i = 0; i < s->n_flags; i++)
         if (!row_lists(e->flags, s->flags[i].key)) return fail(r, row, "not a flag of this version:", s->flags[i].key);
@@ -223,19 +237,23 @@ static bool read_setting(struct reader *r, const json_t *row, struct engine_row 
 static bool read_parser(struct reader *r, const json_t *row, struct engine_row *e)
 {
     struct parser_row *p = &e->parsers[e->n_parsers++];
-    if (!json_known_keys(row, r->file, KEYS("reasoning", "tool", "models", "template_has", "template_lacks", "from"), r->err) ||
-        !has_source(r, row) || !text(r, row, "reasoning", false, &p->reasoning) || !text(r, row, "tool", false, &p->tool) ||
-        !list(r, row, "models", true, &p->models) || !list(r, row, "template_has", false, &p->has) ||
-        !list(r, row, "template_lacks", false, &p->lacks))
+    if (!json_known_keys(row, r->file, KEYS("reasoning", "tool", "models", "template_has", "template_lacks", "from"),
+                         r->err) ||
+        !has_source(r, row) || !text(r, row, "reasoning", false, &p->reasoning) ||
+        !text(r, row, "tool", false, &p->tool) || !list(r, row, "models", true, &p->models) ||
+        !list(r, row, "template_has", false, &p->has) || !list(r, row, "template_lacks", false, &p->lacks))
         return false;
     if (!p->reasoning == !p->tool) return fail(r, row, "expected one of 'reasoning' and", "tool");
-    if (!*p->has) return fail(r, row, "a parser that any template would justify:", p->reasoning ? p->reasoning : p->tool);
+    if (!*p->has)
+        return fail(r, row, "a parser that any template would justify:", p->reasoning ? p->reasoning : p->tool);
     const char *name = p->reasoning ? p->reasoning : p->tool;
-    return row_lists(p->reasoning ? e->reasoning_parsers : e->tool_parsers, name) ? true : fail(r, row, "not a parser of this version:", name);
+    return row_lists(p->reasoning ? e->reasoning_parsers : e->tool_parsers, name)
+               ? true
+               : fail(r, row, "not a parser of this version:", name);
 }
 
-static bool read_each(struct reader *r, const json_t *row, const char *key, size_t size, void *out, struct engine_row *e,
-                      bool (*read)(struct reader *, const json_t *, struct engine_row *))
+static bool read_each(struct reader *r, const json_t *row, const char *key, size_t size, void *out,
+                      struct engine_row *e, bool (*read)(struct reader *, const json_t *, struct engine_row *))
 {
     const json_t *v = json_object_get(row, key);
     void *rows = arena_alloc(r->rows->arena, json_array_size(v) + 1, size);
@@ -250,16 +268,19 @@ static bool read_facts(struct reader *r, const json_t *row, struct engine_row *e
 {
     double utilisation = 0;
     const json_t *f = fact(r, row, "utilisation");
-    if (!f || !number(r, f, "is", 1, &utilisation) || !(f = fact(r, row, "mixed_capability")) || !capability(r, f, "is", &e->mixed_capability))
+    if (!f || !number(r, f, "is", 1, &utilisation) || !(f = fact(r, row, "mixed_capability")) ||
+        !capability(r, f, "is", &e->mixed_capability))
         return false;
     e->utilisation_permille = (uint32_t)lround(utilisation * 1000);
-    return fact_count(r, row, "kv_block_tokens", &e->kv_block_tokens) && fact_count(r, row, "mtp_layers_max", &e->mtp_layers_max) &&
+    return fact_count(r, row, "kv_block_tokens", &e->kv_block_tokens) &&
+           fact_count(r, row, "mtp_layers_max", &e->mtp_layers_max) &&
            fact_list(r, row, "quant_algos", &e->quant_algos) && fact_list(r, row, "mixed_algos", &e->mixed_algos) &&
            fact_list(r, row, "kv_algos", &e->kv_algos) && fact_list(r, row, "kv_dtypes", &e->kv_dtypes) &&
            fact_list(r, row, "ssm_dtypes", &e->ssm_dtypes) && fact_list(r, row, "flags", &e->flags) &&
-           fact_list(r, row, "reasoning_parsers", &e->reasoning_parsers) && fact_list(r, row, "tool_parsers", &e->tool_parsers) &&
-           fact_list(r, row, "remote_code", &e->remote_code) && fact_text(r, row, "ssm_fallback", &e->ssm_fallback) &&
-           fact_text(r, row, "context_env", &e->context_env) && fact_flag(r, row, "quantized_tables", &e->quantized_tables) &&
+           fact_list(r, row, "reasoning_parsers", &e->reasoning_parsers) &&
+           fact_list(r, row, "tool_parsers", &e->tool_parsers) && fact_list(r, row, "remote_code", &e->remote_code) &&
+           fact_text(r, row, "ssm_fallback", &e->ssm_fallback) && fact_text(r, row, "context_env", &e->context_env) &&
+           fact_flag(r, row, "quantized_tables", &e->quantized_tables) &&
            fact_flag(r, row, "ssm_rounding", &e->ssm_rounding) &&
            read_each(r, row, "compute", sizeof *e->compute, &e->compute, e, read_compute) &&
            read_each(r, row, "settings", sizeof *e->settings, &e->settings, e, read_setting) &&
@@ -269,12 +290,15 @@ static bool read_facts(struct reader *r, const json_t *row, struct engine_row *e
 static bool read_engine(struct reader *r, const json_t *row, struct engine_row *e)
 {
     if (!json_known_keys(row, r->file,
-                         KEYS("engine", "version", "writer", "read", "known", "utilisation", "kv_block_tokens", "quant_algos", "mixed_algos",
-                              "mixed_capability", "kv_algos", "kv_dtypes", "quantized_tables", "ssm_dtypes", "ssm_fallback", "ssm_rounding",
-                              "context_env", "mtp_layers_max", "remote_code", "flags", "reasoning_parsers", "tool_parsers", "compute",
-                              "settings", "parsers"), r->err) ||
-        !text(r, row, "engine", true, &e->name) || !text(r, row, "version", true, &e->version) || !text(r, row, "writer", false, &e->writer) ||
-        !list(r, row, "known", false, &e->known) || !row_digest(row, &e->digest, r->err))
+                         KEYS("engine", "version", "writer", "read", "known", "utilisation", "kv_block_tokens",
+                              "quant_algos", "mixed_algos", "mixed_capability", "kv_algos", "kv_dtypes",
+                              "quantized_tables", "ssm_dtypes", "ssm_fallback", "ssm_rounding", "context_env",
+                              "mtp_layers_max", "remote_code", "flags", "reasoning_parsers", "tool_parsers", "compute",
+                              "settings", "parsers"),
+                         r->err) ||
+        !text(r, row, "engine", true, &e->name) || !text(r, row, "version", true, &e->version) ||
+        !text(r, row, "writer", false, &e->writer) || !list(r, row, "known", false, &e->known) ||
+        !row_digest(row, &e->digest, r->err))
         return false;
     if (engine_row_find(r->rows, e->name, e->version)) return fail(r, row, "there twice:", e->version);
     return !e->writer || read_facts(r, row, e);
@@ -283,7 +307,9 @@ static bool read_engine(struct reader *r, const json_t *row, struct engine_row *
 static bool read_engines(struct reader *r, const json_t *root)
 {
     json_t *rows;
-    if (!json_known_keys(root, r->file, KEYS("engines"), r->err) || !json_get_array(root, "engines", r->file, &rows, r->err)) return false;
+    if (!json_known_keys(root, r->file, KEYS("engines"), r->err) ||
+        !json_get_array(root, "engines", r->file, &rows, r->err))
+        return false;
     size_t n = json_array_size(rows);
     r->rows->engines = arena_alloc(r->rows->arena, n + 1, sizeof *r->rows->engines);
     if (!r->rows->engines) return error_memory(r->err, 0);
@@ -295,8 +321,8 @@ static bool read_engines(struct reader *r, const json_t *root)
     return true;
 }
 
-static bool read_file(struct profile_rows *rows, struct bytes data, const char *file, bool (*read)(struct reader *, const json_t *),
-                      struct error *err)
+static bool read_file(struct profile_rows *rows, struct bytes data, const char *file,
+                      bool (*read)(struct reader *, const json_t *), struct error *err)
 {
     CLEANUP(yaml) struct yaml *doc = NULL;
     if (!yaml_parse(data, file, &doc, err)) return false;

@@ -1,5 +1,5 @@
-/* Expected values: the published constants and capacity tables of the models (recomputed by hand from their config.json), and
- * the block sizes that vLLM users report; none comes from the code under test. */
+/* Expected values: the published constants and capacity tables of the models (recomputed by hand from their
+ * config.json), and the block sizes that vLLM users report; none comes from the code under test. */
 #include "tests/checks.h"
 
 #include "pack/fit.h"
@@ -12,8 +12,18 @@
 /* Geometry from each model's config.json. */
 static const struct { const char *name; struct fit_model m; } models[] = {
     {"nano", {.n_attention = 6, .n_mamba = 23, .attention = {32, 2, 128}, .ssm = {64, 64, 128, 8, 4, 0, 0}}},
-    {"super", {.n_attention = 8, .n_mamba = 40, .n_draft_attention = 1, .attention = {32, 2, 128}, .ssm = {128, 64, 128, 8, 4, 0, 0}}},
-    {"ultra", {.n_attention = 12, .n_mamba = 48, .n_draft_attention = 1, .attention = {64, 2, 128}, .ssm = {256, 64, 128, 8, 4, 0, 0}}},
+    {"super",
+     {.n_attention = 8,
+      .n_mamba = 40,
+      .n_draft_attention = 1,
+      .attention = {32, 2, 128},
+      .ssm = {128, 64, 128, 8, 4, 0, 0}}},
+    {"ultra",
+     {.n_attention = 12,
+      .n_mamba = 48,
+      .n_draft_attention = 1,
+      .attention = {64, 2, 128},
+      .ssm = {256, 64, 128, 8, 4, 0, 0}}},
     {"nano4b", {.n_attention = 4, .n_mamba = 21, .attention = {40, 8, 128}, .ssm = {96, 80, 128, 8, 4, 0, 0}}},
     {"nano9b", {.n_attention = 4, .n_mamba = 27, .attention = {40, 8, 128}, .ssm = {128, 80, 128, 8, 4, 0, 0}}},
     {"nano12b", {.n_attention = 6, .n_mamba = 28, .attention = {40, 8, 128}, .ssm = {128, 80, 128, 8, 4, 0, 0}}},
@@ -29,8 +39,15 @@ static struct fit_model model(const char *name)
 
 static struct fit_request request(uint32_t tp, uint64_t context, uint64_t sequences)
 {
-    return (struct fit_request){.memory_bytes = (uint64_t)80 << 30, .utilisation_permille = 900, .overhead_bytes = FIT_OVERHEAD_BYTES, .tp = tp,
-                                .context = context, .sequences = sequences, .kv_bits_x2 = 16, .ssm_bytes = 4, .conv_bytes = 2};
+    return (struct fit_request){.memory_bytes = (uint64_t)80 << 30,
+                                .utilisation_permille = 900,
+                                .overhead_bytes = FIT_OVERHEAD_BYTES,
+                                .tp = tp,
+                                .context = context,
+                                .sequences = sequences,
+                                .kv_bits_x2 = 16,
+                                .ssm_bytes = 4,
+                                .conv_bytes = 2};
 }
 
 static void check_near(double got, double want, double tolerance, const char *what)
@@ -67,12 +84,18 @@ static void test_constants(void **state)
     }
 }
 
-/* Capacity tables: weights per GPU are given with one decimal, so a budget is right within 0.1 GiB and a context within what that buys. */
+/* Capacity tables: weights per GPU are given with one decimal, so a budget is right within 0.1 GiB and a context
+ * within what that buys. */
 static void test_capacity(void **state)
 {
     (void)state;
     static const struct {
-        const char *name; double weights_gib, memory_gib; uint32_t permille, tp, kv_bits_x2; double budget_gib; uint64_t sequences; double context_k;
+        const char *name;
+        double weights_gib, memory_gib;
+        uint32_t permille, tp, kv_bits_x2;
+        double budget_gib;
+        uint64_t sequences;
+        double context_k;
         double step_k;                     /* rounding of the printed figure */
     } rows[] = {
         {"super", 57.6, 79.6, 900, 4, 16, 10.1, 64, 62, 1},      {"super", 57.6, 79.6, 900, 4, 16, 10.1, 1, 5300, 60},
@@ -119,7 +142,8 @@ static void test_drafts(void **state)
     CHECK_OK(fit_compute(&m, &r, &f, e_));
     check_near((double)f.max_sequences, 1258, 1, "no drafts");
     /* With five drafts the published 243 leaves the drafts' own convolution columns and attention layer out:
-     * 6 slots of 80 MiB + 10240 / 2 channels * 8 columns * 2 bytes * 40 layers, and 9 layers of keys and values: 128.2e9 / 541.85e6. */
+     * 6 slots of 80 MiB + 10240 / 2 channels * 8 columns * 2 bytes * 40 layers, and 9 layers of keys and values:
+     * 128.2e9 / 541.85e6. */
     r.drafts = 5;
     CHECK_OK(fit_compute(&m, &r, &f, e_));
     assert_int_equal(f.slots, 6);
@@ -160,9 +184,9 @@ static void test_blocks(void **state)
     }
 }
 
-/* vLLM's own arithmetic, done by hand: Super on one B200, no drafts. 40 state layers in 5 groups of 8, 8 attention layers in one;
- * a page is 8320 tokens of 512 bytes; 82.6 GiB hold floor(88691730841 / (8 * 4259840)) = 2602 blocks; a sequence of 100000 tokens takes
- * 5 + ceil(100000 / 8320) = 18. */
+/* vLLM's own arithmetic, done by hand: Super on one B200, no drafts. 40 state layers in 5 groups of 8, 8 attention
+ * layers in one; a page is 8320 tokens of 512 bytes; 82.6 GiB hold floor(88691730841 / (8 * 4259840)) = 2602 blocks; a
+ * sequence of 100000 tokens takes 5 + ceil(100000 / 8320) = 18. */
 static void test_block_counts(void **state)
 {
     (void)state;
@@ -201,7 +225,8 @@ static void test_block_counts(void **state)
 static void test_one_kind(void **state)
 {
     (void)state;
-    struct fit_model dense = {.n_attention = 32, .attention = {32, 8, 128}}, pure = {.n_mamba = 64, .ssm = {80, 64, 128, 1, 4, 0, 0}};
+    struct fit_model dense = {.n_attention = 32, .attention = {32, 8, 128}},
+                     pure = {.n_mamba = 64, .ssm = {80, 64, 128, 1, 4, 0, 0}};
     struct fit_request r = request(1, 8192, 16);
     struct fit f;
     r.block_tokens = 16;
@@ -228,7 +253,8 @@ static void test_limits_agree(void **state)
     uint64_t seed = 7;
     for (int i = 0; i < 2000; i++) {
         struct fit_model m = models[check_random(&seed) % (sizeof models / sizeof *models)].m;
-        struct fit_request r = request(1u << check_random(&seed) % 4, 1 + check_random(&seed) % 500000, 1 + check_random(&seed) % 200);
+        struct fit_request r =
+            request(1u << check_random(&seed) % 4, 1 + check_random(&seed) % 500000, 1 + check_random(&seed) % 200);
         struct fit f, g;
         m.weight_bytes = check_random(&seed) % ((uint64_t)80 << 30);
         r.drafts = (uint32_t)(check_random(&seed) % 4);
@@ -251,10 +277,20 @@ static void test_refuses(void **state)
 {
     (void)state;
     struct fit_model m = model("super");
-    static const struct { uint32_t tp; uint64_t context, sequences; uint32_t drafts, permille; const char *why; } rows[] = {
-        {0, 1, 1, 0, 900, "0 GPUs"},          {5000, 1, 1, 0, 900, "5000 GPUs"},    {1, 0, 1, 0, 900, "context of 0"},
-        {1, 1, 0, 0, 900, "0 sequences"},     {1, 1, 1, 65, 900, "65 draft tokens"}, {1, 1, 1, 0, 0, "utilisation of 0"},
-        {1, 1, 1, 0, 1001, "utilisation of 1001"}, {1, FIT_CONTEXT_MAX + 1, 1, 0, 900, "context of 4294967297"},
+    static const struct {
+        uint32_t tp;
+        uint64_t context, sequences;
+        uint32_t drafts, permille;
+        const char *why;
+    } rows[] = {
+        {0, 1, 1, 0, 900, "0 GPUs"},
+        {5000, 1, 1, 0, 900, "5000 GPUs"},
+        {1, 0, 1, 0, 900, "context of 0"},
+        {1, 1, 0, 0, 900, "0 sequences"},
+        {1, 1, 1, 65, 900, "65 draft tokens"},
+        {1, 1, 1, 0, 0, "utilisation of 0"},
+        {1, 1, 1, 0, 1001, "utilisation of 1001"},
+        {1, FIT_CONTEXT_MAX + 1, 1, 0, 900, "context of 4294967297"},
         {1, 1, FIT_SEQUENCES_MAX + 1, 0, 900, "1048577 sequences"},
     };
     struct fit f;
@@ -281,15 +317,26 @@ static void test_shares(void **state)
     c.dims[DIM_SSM_PROJ] = 2 * 8192 + 2 * 1024 + 128;
     c.dims[DIM_SSM_CONV] = 8192 + 2 * 1024;
     static const struct { enum tensor_role role; uint64_t bytes; uint64_t on2, on8; } rows[] = {
-        {ROLE_EMBED, 131072, 65536, 16384},          {ROLE_LM_HEAD, 131072, 65536, 16384},     {ROLE_BLOCK_NORM, 8192, 8192, 8192},
-        {ROLE_ATTN_Q, 4096 * 4096, 4096 * 2048, 4096 * 512}, {ROLE_ATTN_O, 4096 * 4096, 4096 * 2048, 4096 * 512},
-        {ROLE_ATTN_K, 256 * 4096, 128 * 4096, 128 * 4096},   {ROLE_ATTN_V, 256 * 4096, 128 * 4096, 128 * 4096},   /* 2 heads: one each */
-        {ROLE_ROUTER, 512 * 4096, 512 * 4096, 512 * 4096},   {ROLE_ROUTER_BIAS, 2048, 2048, 2048},
-        {ROLE_LATENT_IN, 4096 * 1024, 4096 * 1024, 4096 * 1024}, {ROLE_LATENT_OUT, 4096 * 1024, 4096 * 1024, 4096 * 1024},
-        {ROLE_EXPERT_UP, 2688 * 1024, 1344 * 1024, 336 * 1024},  {ROLE_SHARED_DOWN, 5376 * 4096, 2688 * 4096, 672 * 4096},
-        {ROLE_SSM_IN, 18560 * 4096, 9280 * 4096, 2320 * 4096},   {ROLE_SSM_CONV, 10240 * 8, 5120 * 8, 1280 * 8},
-        {ROLE_SSM_A_LOG, 512, 256, 64},              {ROLE_SSM_OUT, 4096 * 8192, 4096 * 4096, 4096 * 1024},
-        {ROLE_MTP_PROJ, 4096 * 8192, 4096 * 4096, 4096 * 1024}, {ROLE_MTP_EMBED_NORM, 8192, 8192, 8192}, {ROLE_SSM_PROJ_BIAS, 999, 999, 999},
+        {ROLE_EMBED, 131072, 65536, 16384},
+        {ROLE_LM_HEAD, 131072, 65536, 16384},
+        {ROLE_BLOCK_NORM, 8192, 8192, 8192},
+        {ROLE_ATTN_Q, 4096 * 4096, 4096 * 2048, 4096 * 512},
+        {ROLE_ATTN_O, 4096 * 4096, 4096 * 2048, 4096 * 512},
+        {ROLE_ATTN_K, 256 * 4096, 128 * 4096, 128 * 4096},
+        {ROLE_ATTN_V, 256 * 4096, 128 * 4096, 128 * 4096}, /* 2 heads: one each */
+        {ROLE_ROUTER, 512 * 4096, 512 * 4096, 512 * 4096},
+        {ROLE_ROUTER_BIAS, 2048, 2048, 2048},
+        {ROLE_LATENT_IN, 4096 * 1024, 4096 * 1024, 4096 * 1024},
+        {ROLE_LATENT_OUT, 4096 * 1024, 4096 * 1024, 4096 * 1024},
+        {ROLE_EXPERT_UP, 2688 * 1024, 1344 * 1024, 336 * 1024},
+        {ROLE_SHARED_DOWN, 5376 * 4096, 2688 * 4096, 672 * 4096},
+        {ROLE_SSM_IN, 18560 * 4096, 9280 * 4096, 2320 * 4096},
+        {ROLE_SSM_CONV, 10240 * 8, 5120 * 8, 1280 * 8},
+        {ROLE_SSM_A_LOG, 512, 256, 64},
+        {ROLE_SSM_OUT, 4096 * 8192, 4096 * 4096, 4096 * 1024},
+        {ROLE_MTP_PROJ, 4096 * 8192, 4096 * 4096, 4096 * 1024},
+        {ROLE_MTP_EMBED_NORM, 8192, 8192, 8192},
+        {ROLE_SSM_PROJ_BIAS, 999, 999, 999},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_int_equal(fit_rank_bytes(&c, rows[i].role, rows[i].bytes, 1), rows[i].bytes);
@@ -300,7 +347,10 @@ static void test_shares(void **state)
     c.ssm.n_groups = 1;
     c.dims[DIM_SSM_CONV] = 8192 + 2 * 128;
     assert_int_equal(fit_rank_bytes(&c, ROLE_SSM_CONV, (8192 + 256) * 8, 4), (2048 + 256) * 8);
-    struct block_config blocks[] = {{BLOCK_MAMBA2, 0, false}, {BLOCK_MOE, 1, false}, {BLOCK_ATTENTION, 2, false}, {BLOCK_MAMBA2, 3, false}},
+    struct block_config blocks[] = {{BLOCK_MAMBA2, 0, false},
+                                    {BLOCK_MOE, 1, false},
+                                    {BLOCK_ATTENTION, 2, false},
+                                    {BLOCK_MAMBA2, 3, false}},
                         mtp[] = {{BLOCK_ATTENTION, 0, true}, {BLOCK_MOE, 1, true}};
     c.blocks = blocks;
     c.n_blocks = 4;
@@ -308,7 +358,8 @@ static void test_shares(void **state)
     c.n_mtp_blocks = 2;
     struct fit_model m;
     fit_model_from(&c, &m);
-    assert_true(m.n_mamba == 2 && m.n_attention == 1 && m.n_draft_attention == 1 && m.ssm.n_heads == 128 && m.attention.n_kv_heads == 2);
+    assert_true(m.n_mamba == 2 && m.n_attention == 1 && m.n_draft_attention == 1 && m.ssm.n_heads == 128 &&
+                m.attention.n_kv_heads == 2);
 }
 
 int main(void)
