@@ -264,8 +264,9 @@ static void permute(struct tensor_info *t, uint32_t *order, uint32_t n)
 
 bool checkpoint_sort(struct checkpoint *ck, uint32_t first, struct error *err)
 {
-    struct tensor_info *t = ck->tensors + first;
     uint32_t n = ck->n_tensors - first, i = 1;
+    if (n == 0) return true;
+    struct tensor_info *t = ck->tensors + first;
     while (i < n && by_offset(&(uint32_t){i - 1}, &(uint32_t){i}, t) <= 0) i++;
     if (i >= n) return true;                                    /* most writers lay them out in order */
     CLEANUP(free) uint32_t *order = malloc(n * sizeof *order);

@@ -19,6 +19,7 @@ static void test_accepts(void **state)
                                        "\"\""};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) CHECK_OK(parse(good[i], JSON_DIALECT_STRICT, e_));
     CHECK_OK(parse("{\"x\":[Infinity,-Infinity,NaN]}", JSON_DIALECT_HF, e_));
+    CHECK_FAILS(parse(" NaN ", JSON_DIALECT_HF, e_), ERR_FORMAT, "is not a document");
 }
 
 static void test_refuses(void **state)
