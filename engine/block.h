@@ -13,6 +13,7 @@ struct engine {
     const struct math_ops *math;
     kernel_fn widen, decode_nvfp4, decode_fp8, input_nvfp4, input_fp8;
     bool quantize_inputs;
+    uint64_t residual_bytes;
     float *final_norm; /* [hidden] */
 };
 

@@ -12,6 +12,7 @@ bool engine_open(struct engine **out, const struct inventory *inv, const struct 
         .pool = opt->pool,
         .math = math_for(opt->isa),
         .quantize_inputs = opt->quantize_inputs,
+        .residual_bytes = opt->residual_bytes ? opt->residual_bytes : memory_available() / 4,
         .widen = kernel_for(OP_WIDEN, opt->isa),
         .decode_nvfp4 = kernel_for(OP_DECODE_NVFP4, opt->isa),
         .decode_fp8 = kernel_for(OP_DECODE_FP8, opt->isa),

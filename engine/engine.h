@@ -15,9 +15,10 @@
 struct engine;
 
 struct engine_options {
-    struct pool *pool;    /* borrowed; NULL: one thread */
-    uint64_t isa;         /* backends/cpu/kernel.h; isa_detected() */
-    bool quantize_inputs; /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
+    struct pool *pool;       /* borrowed; NULL: one thread */
+    uint64_t isa;            /* backends/cpu/kernel.h; isa_detected() */
+    bool quantize_inputs;    /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
+    uint64_t residual_bytes; /* a stream's activations beyond this go to its spill file; 0: a quarter of the memory */
 };
 
 MUST_CHECK bool engine_open(struct engine **out, const struct inventory *inv, const struct engine_options *opt,

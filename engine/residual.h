@@ -17,9 +17,9 @@ struct residual {
         .fd = -1                                                                                                       \
     }
 
-/* `spill_dir` NULL: always in memory. */
+/* In memory up to `memory_bytes`, beyond that in an unlinked file in `spill_dir`; NULL: always in memory. */
 MUST_CHECK bool residual_open(struct residual *r, uint64_t n_rows, uint64_t cols, const char *spill_dir,
-                              struct error *err);
+                              uint64_t memory_bytes, struct error *err);
 void residual_close(struct residual *r);
 MUST_CHECK bool residual_read(const struct residual *r, uint64_t first, uint64_t n, float *out, struct error *err);
 MUST_CHECK bool residual_write(struct residual *r, uint64_t first, uint64_t n, const float *rows, struct error *err);

@@ -50,7 +50,8 @@ static bool build(struct stream *s, const char *spill_dir, struct error *err)
     if (!memory_alloc(&s->first_row, (uint64_t)s->n_texts + 1, sizeof *s->first_row, err)) return false;
     s->first_row[0] = 0;
     for (uint32_t i = 0; i < s->n_texts; i++) s->first_row[i + 1] = s->first_row[i] + s->texts[i].n;
-    return residual_open(&s->rows, s->first_row[s->n_texts], s->engine->inv->config.dims[DIM_HIDDEN], spill_dir, err) &&
+    return residual_open(&s->rows, s->first_row[s->n_texts], s->engine->inv->config.dims[DIM_HIDDEN], spill_dir,
+                         s->engine->residual_bytes, err) &&
            engine_head_open(s->engine, &s->head, err) && embed_all(s, err);
 }
 
