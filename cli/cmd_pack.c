@@ -23,7 +23,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     const struct pack_args *a = args;
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     CLEANUP(json) json_t *labels = NULL;
-    if (!image_labels(operands[0], &labels, err)) return false;
+    if (!image_labels(operands[0], a->profiles, &labels, err)) return false;
     struct pack_options o = {.source = operands[0],
                              .profiles = a->profiles,
                              .ref = a->output,

@@ -25,11 +25,14 @@ static const struct option options[] = {
     COMMON_OPTIONS(struct verify_args),
 };
 
+/* The error, when there is one, is part of the JSON: one document says everything. */
 static bool print_report(const struct command_env *env, const struct report *r, const char *path, struct error *err)
 {
     CLEANUP(json) json_t *j = NULL;
     CLEANUP(free) char *text = NULL;
+    struct error verdict = ERROR_INIT;
     if (!report_json(r, &j, err)) return false;
+    if (!report_result(r, &verdict) && !json_put(j, "error", error_json(&verdict), err)) return false;
     if (path) {
         CLEANUP(free) char *pretty = NULL;
         size_t n;
@@ -37,6 +40,7 @@ static bool print_report(const struct command_env *env, const struct report *r, 
             !file_save(path, bytes_of(pretty, n), 0666, err))
             return false;
     }
+    *env->error_printed = true;
     if (env->common->json) return print_json(take_ptr(&j), err);
     if (!verify_text(r, &text, err)) return false;
     print_text("%s", text);

@@ -14,6 +14,7 @@ struct command_env {
     const struct progress *progress;
     struct pool *pool;
     uint64_t isa;
+    bool *error_printed;         /* set by a command whose JSON result holds its error already */
 };
 
 struct command {
@@ -33,6 +34,8 @@ extern const struct command *const commands[]; /* NULL-terminated */
 /* Standard output, for results. print_json writes one line and releases `value` (NULL: out of memory). */
 void print_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
 MUST_CHECK bool print_json(json_t *value, struct error *err);
+/* What --json says of an error: {"status": ..., "code": ..., "message": ..., "check": ...}; new reference or NULL. */
+json_t *error_json(const struct error *err);
 /* Flushes standard output; a closed pipe or a full disk behind it is an error like any other. */
 MUST_CHECK bool print_end(struct error *err);
 

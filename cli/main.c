@@ -29,18 +29,10 @@ static void print_help(const struct command *c)
     text_free(&t);
 }
 
-static json_t *error_json(const struct error *err)
-{
-    json_t *e = json_pack("{s:i,s:s,s:s}", "status", error_exit_status(err), "code", error_code_name(err->code),
-                          "message", err->text);
-    if (e && err->check) json_object_set_new(e, "check", json_string(err->check));
-    return json_pack("{s:o}", "error", e);
-}
-
 static int fail(const struct command *c, const struct error *err, bool json)
 {
     struct error ignored = ERROR_INIT;
-    if (json && !print_json(error_json(err), &ignored)) fprintf(stderr, "ingot: %s\n", ignored.text);
+    if (json && !print_json(json_pack("{s:o}", "error", error_json(err)), &ignored)) fprintf(stderr, "ingot: %s\n", ignored.text);
     fprintf(stderr, "ingot%s%s: %s\n", c ? " " : "", c ? c->name : "", err->text);
     if (err->code == ERR_USAGE && c)
         fprintf(stderr, "usage: ingot %s [OPTIONS]%s%s   (--help says more)\n", c->name, *c->operands ? " " : "",
@@ -49,13 +41,13 @@ static int fail(const struct command *c, const struct error *err, bool json)
 }
 
 static bool run(const struct command *c, const void *args, char *const *operands, uint32_t n_operands,
-                struct error *err)
+                bool *error_printed, struct error *err)
 {
     const struct common_args *common = args;
     struct console console;
     console_open(&console, common->quiet);
     struct progress progress = console_progress(&console);
-    struct command_env env = {.common = common, .progress = &progress, .isa = isa_detected()};
+    struct command_env env = {.common = common, .progress = &progress, .isa = isa_detected(), .error_printed = error_printed};
     bool ok = pool_open(&env.pool, (uint32_t)common->threads, err) && c->run(&env, args, operands, n_operands, err);
     console_close(&console);
     pool_close(env.pool);
@@ -90,7 +82,9 @@ static int run_command(const struct command *c, int argc, char **argv)
                       n_operands);
         return fail(c, &err, json);
     }
-    return run(c, args, operands, n_operands, &err) ? 0 : fail(c, &err, json);
+    bool error_printed = false;
+    if (run(c, args, operands, n_operands, &error_printed, &err)) return 0;
+    return fail(c, &err, json && !error_printed);
 }
 
 /* Sharded checkpoints have hundreds of files; the soft limit of descriptors is often 1024. */

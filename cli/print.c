@@ -25,3 +25,11 @@ bool print_end(struct error *err)
     if (fflush(stdout) == 0 && !ferror(stdout)) return true;
     return error_set_errno(err, "cannot write to standard output");
 }
+
+json_t *error_json(const struct error *err)
+{
+    json_t *e = json_pack("{s:i,s:s,s:s}", "status", error_exit_status(err), "code", error_code_name(err->code),
+                          "message", err->text);
+    if (e && err->check) json_object_set_new(e, "check", json_string(err->check));
+    return e;
+}

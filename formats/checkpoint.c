@@ -50,13 +50,27 @@ static bool ends_with(const char *text, const char *end)
     return n >= k && strcmp(text + n - k, end) == 0;
 }
 
+static bool row_matches(size_t r, const char *name)
+{
+    const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
+    const char *begin = not_read[r].begin ? not_read[r].begin : "";
+    return strncmp(base, begin, strlen(begin)) == 0 && ends_with(base, not_read[r].end);
+}
+
+bool checkpoint_is_weights(const char *name)
+{
+    if (ends_with(name, ".safetensors")) return true;
+    for (size_t r = 0; r < sizeof not_read / sizeof *not_read; r++)
+        if (row_matches(r, name)) return true;
+    return false;
+}
+
 static bool no_format(const struct folder *f, struct error *err)
 {
     for (size_t r = 0; r < sizeof not_read / sizeof *not_read; r++)
         for (uint32_t i = 0; i < folder_count(f); i++) {
-            const char *name = folder_name(f, i), *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
-            const char *begin = not_read[r].begin ? not_read[r].begin : "";
-            if (strncmp(base, begin, strlen(begin)) == 0 && ends_with(base, not_read[r].end))
+            const char *name = folder_name(f, i);
+            if (row_matches(r, name))
                 return error_set(err, ERR_UNSUPPORTED,
                                  "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors are",
                                  folder_path(f), name, not_read[r].what);

@@ -22,6 +22,7 @@ static void archive_close(struct archive *a)
 }
 
 CLEANUP_DEFINE(archive, struct archive, archive_close)
+CLEANUP_DEFINE(archive_entry, struct archive_entry, archive_entry_free)
 
 static la_ssize_t source_read(struct archive *a, void *ctx, const void **data)
 {
@@ -72,9 +73,9 @@ static bool name_is(struct archive_entry *e, const char *path, size_t bytes)
 }
 
 /* A warning here means that a pax path does not fit the locale; name_is decides. */
-static bool next_entry(struct archive *a, const struct source *s, struct archive_entry **e, struct error *err)
+static bool next_entry(struct archive *a, const struct source *s, struct archive_entry *e, struct error *err)
 {
-    int rc = archive_read_next_header(a, e);
+    int rc = archive_read_next_header2(a, e);   /* into our own entry: libarchive does not check that it has one */
     return rc == ARCHIVE_OK || rc == ARCHIVE_WARN ? true : complain(a, s, err);
 }
 
@@ -111,15 +112,16 @@ static bool check_place(struct archive *a, const struct source *s, const struct 
 
 static bool walk(struct archive *a, const struct source *s, const struct tar_layer *l, struct error *err)
 {
-    struct archive_entry *e;
+    CLEANUP(archive_entry) struct archive_entry *e = archive_entry_new();
+    if (!e) return error_memory(err, 0);
     for (const char *slash = strchr(l->path, '/'); slash; slash = strchr(slash + 1, '/')) {
-        if (!next_entry(a, s, &e, err)) return false;
+        if (!next_entry(a, s, e, err)) return false;
         if (!check_directory(s, e, l->path, (size_t)(slash - l->path) + 1, err)) return false;
     }
-    if (!next_entry(a, s, &e, err)) return false;
+    if (!next_entry(a, s, e, err)) return false;
     if (!check_file(s, e, l, err) || !check_place(a, s, l, err)) return false;
-    int rc = archive_read_next_header(a, &e);
-    if (rc == ARCHIVE_OK) return differs(s, "a second file", err);
+    int rc = archive_read_next_header2(a, e);
+    if (rc == ARCHIVE_OK || rc == ARCHIVE_WARN) return differs(s, "a second file", err);
     return rc == ARCHIVE_EOF ? true : complain(a, s, err);
 }
 

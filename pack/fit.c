@@ -80,11 +80,11 @@ static bool by_formula(const struct fit_request *r, struct fit *f)
     return true;
 }
 
-/* Layers per block as vLLM 0.17 groups them: the smaller kind's count, or the larger's when within a quarter of it. */
-static void group_layers(uint64_t n_attn, uint64_t n_mamba, struct fit_blocks *b)
+/* Layers per block as vLLM groups them: the smaller kind's count, or the larger's when it is not much larger. */
+static void group_layers(uint64_t n_attn, uint64_t n_mamba, uint32_t stretch_percent, struct fit_blocks *b)
 {
     uint64_t lo = n_attn < n_mamba ? n_attn : n_mamba, hi = n_attn < n_mamba ? n_mamba : n_attn;
-    uint64_t group = lo == 0 || 4 * hi < 5 * lo ? hi : lo;
+    uint64_t group = lo == 0 || 100 * hi < stretch_percent * lo ? hi : lo;
     b->group_layers = (uint32_t)group;
     b->n_attention_groups = (uint32_t)u64_div_up(n_attn, group);
     b->n_state_groups = (uint32_t)u64_div_up(n_mamba, group);
@@ -95,7 +95,7 @@ static bool by_blocks(const struct fit_model *m, const struct fit_request *r, ui
     struct fit_blocks *b = &f->blocks;
     uint64_t n_attn = n_attention(m, r), token = n_attn ? kv_layer_token(m, r) : 0, block_bytes;
     if (n_attn == 0 && m->n_mamba == 0) return true;
-    group_layers(n_attn, m->n_mamba, b);
+    group_layers(n_attn, m->n_mamba, r->group_stretch_percent, b);
     b->block_tokens = n_attn ? r->block_tokens : 0;
     b->page_bytes = layer_state;
     if (n_attn) {
@@ -104,7 +104,7 @@ static bool by_blocks(const struct fit_model *m, const struct fit_request *r, ui
     }
     if (!u64_mul(b->page_bytes, b->group_layers, &block_bytes) || block_bytes == 0) return false;
     b->total = f->budget_bytes > 0 ? (uint64_t)f->budget_bytes / block_bytes : 0;
-    uint64_t usable = b->total ? b->total - 1 : 0;                    /* one block stays empty for padding */
+    uint64_t usable = b->total ? b->total - 1 : 0; /* one block stays empty for padding */
     uint64_t state = b->n_state_groups * f->slots;
     b->per_sequence = state + (n_attn ? b->n_attention_groups * u64_div_up(r->context, b->block_tokens) : 0);
     b->max_sequences = usable / b->per_sequence;

@@ -14,7 +14,10 @@ void fit_model_from(const struct model_config *cfg, struct fit_model *out)
 }
 
 /* What the kind of a role does not say. */
-struct role_share { enum tensor_role role; enum fit_share share; };
+struct role_share {
+    enum tensor_role role;
+    enum fit_share share;
+};
 
 static const struct role_share shares[] = {
     {ROLE_ATTN_K, SHARE_KV_HEADS},      {ROLE_ATTN_V, SHARE_KV_HEADS},       {ROLE_SSM_IN, SHARE_GROUPS},

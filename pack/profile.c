@@ -105,7 +105,7 @@ static bool same_folder(const char *path, const struct profile_result *r, bool *
     uint32_t n = 0;
     bool ok = true;
     *same = list != NULL;
-    if (!list) return true;   /* not there, or not a folder: staging says what is wrong with it */
+    if (!list) return true; /* not there, or not a folder: staging says what is wrong with it */
     for (const struct dirent *e; (e = readdir(list));) n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
     if (n != r->n_files) *same = false;
     for (uint32_t i = 0; ok && *same && i < r->n_files; i++) ok = same_file(dirfd(list), &r->files[i], same, err);
@@ -118,7 +118,7 @@ static bool stage(struct profile_result *r, bool replace, struct error *err)
     struct staging *s = NULL;
     struct digest d;
     char hex[DIGEST_HEX_SIZE], key[DIGEST_HEX_SIZE + 32];
-    const struct profile_file *json = &r->files[r->n_files - 1];   /* holds the digests of the others */
+    const struct profile_file *json = &r->files[r->n_files - 1]; /* holds the digests of the others */
     if (!sha256_of(bytes_of(json->text, json->size), &d, err)) return false;
     digest_hex(&d, hex);
     snprintf(key, sizeof key, "ingot profile %s", hex);

@@ -15,41 +15,46 @@
 #include "pack/profile_lint.h"
 
 #define PROFILE_SCHEMA "ingot.profile/1"
-#define PROFILE_CONTEXT_DEFAULT 262144u    /* or max_position_embeddings when that is less */
+#define PROFILE_CONTEXT_DEFAULT 262144u /* or max_position_embeddings when that is less */
 #define PROFILE_SEQUENCES_DEFAULT 64u
 #define PROFILE_FILES_MAX 8u
 
 struct profile_request {
-    const char *engine;                    /* "vllm@0.17.1", or "vllm@0.17.1@sha256:<hex>" to pin the image */
-    const char *gpu;                       /* "b200:2": id in profiles/gpus.yaml, how many; ":1" may be left out */
-    uint64_t context, sequences;           /* 0: the default, made smaller (and noted) when it does not fit */
-    uint32_t draft_tokens;                 /* speculative tokens by the checkpoint's MTP head; 0: none */
-    double utilisation;                    /* share of the memory, three decimals at most; 0: the engine's default, or
-                                            * less where CPU and GPU share the memory */
-    const char *kv_dtype;                  /* the engine's word for the KV cache; NULL: what the checkpoint declares */
-    bool long_context;                     /* go beyond max_position_embeddings */
-    bool force;                            /* write it though a rule says that it cannot run */
-    bool replace;                          /* an existing profile with other bytes */
+    const char *engine;          /* "vllm@0.17.1", or "vllm@0.17.1@sha256:<hex>" to pin the image */
+    const char *gpu;             /* "b200:2": id in profiles/gpus.yaml, how many; ":1" may be left out */
+    uint64_t context, sequences; /* 0: the default, made smaller (and noted) when it does not fit */
+    uint32_t draft_tokens;       /* speculative tokens by the checkpoint's MTP head; 0: none */
+    double utilisation;          /* share of the memory, three decimals at most; 0: the engine's default, or
+                                  * less where CPU and GPU share the memory */
+    const char *kv_dtype;        /* the engine's word for the KV cache; NULL: what the checkpoint declares */
+    bool long_context;           /* go beyond max_position_embeddings */
+    bool force;                  /* write it though a rule says that it cannot run */
+    bool replace;                /* an existing profile with other bytes */
 };
 
-struct profile_file { const char *name; const char *text; size_t size; unsigned mode; };
+struct profile_file {
+    const char *name;
+    const char *text;
+    size_t size;
+    unsigned mode;
+};
 
 /* Everything in here belongs to the result. */
 struct profile_result {
-    const char *name;                      /* "vllm-0.17.1-b200x2-nvfp4-tp2" */
-    const char *path;                      /* of the folder written; NULL after profile_make */
-    bool unchanged;                        /* it was there already, byte for byte */
+    const char *name; /* "vllm-0.17.1-b200x2-nvfp4-tp2" */
+    const char *path; /* of the folder written; NULL after profile_make */
+    bool unchanged;   /* it was there already, byte for byte */
     const struct profile_facts *facts;
     struct lint_report lint;
-    const char *const *notes;              /* what was decided differently from asked or usual, one sentence each */
+    const char *const *notes; /* what was decided differently from asked or usual, one sentence each */
     uint32_t n_notes;
-    json_t *json;                          /* profile.json */
+    json_t *json; /* profile.json */
     struct profile_file files[PROFILE_FILES_MAX];
     uint32_t n_files;
     struct profile_rows *rows;
     struct arena *arena;
 };
-void profile_result_close(struct profile_result *r);         /* fine on {0} */
+void profile_result_close(struct profile_result *r); /* fine on {0} */
 
 static inline void cleanup_profile_result(struct profile_result *r)
 {
@@ -67,9 +72,9 @@ MUST_CHECK bool profile_make(const struct model *m, const struct profile_request
 MUST_CHECK bool profile_build(const struct model *m, const struct profile_request *req, const char *out_dir,
                               const struct progress *pr, struct profile_result *result, struct error *err);
 
-/* For `ingot list gpus|engines`. Rows of the embedded tables, in their order; all memory is the arena's. */
-struct profile_listing { const char *name, *text; };
-MUST_CHECK bool profile_list_gpus(struct profile_listing **out, uint32_t *n, struct arena *arena, struct error *err);
-MUST_CHECK bool profile_list_engines(struct profile_listing **out, uint32_t *n, struct arena *arena, struct error *err);
+/* For `ingot list gpus|engines`: appends {"name": ..., "what": ...} for each row of the embedded tables, in their
+ * order. */
+MUST_CHECK bool profile_list_gpus(json_t *rows, struct error *err);
+MUST_CHECK bool profile_list_engines(json_t *rows, struct error *err);
 
 #endif

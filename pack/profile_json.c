@@ -67,7 +67,10 @@ static json_t *digest(const struct digest *d)
     return json_string(hex);
 }
 
-struct member { const char *key; json_t *value; };
+struct member {
+    const char *key;
+    json_t *value;
+};
 
 /* A new object of the members, up to one with a NULL key; every value is taken over, also on failure. */
 static bool object_of(const struct member *m, json_t **out, struct error *err)

@@ -14,19 +14,23 @@ const char *lint_severity_name(enum lint_severity s);
 struct lint_run;
 
 struct lint_rule {
-    const char *id;                        /* "SSM-01" */
-    enum lint_severity severity;           /* the highest the rule gives */
-    const char *engine;                    /* NULL: any */
-    const char *since, *before;            /* versions: from `since` on, earlier than `before`; NULL: open */
+    const char *id;              /* "SSM-01" */
+    enum lint_severity severity; /* the highest the rule gives */
+    const char *engine;          /* NULL: any */
+    const char *since, *before;  /* versions: from `since` on, earlier than `before`; NULL: open */
     const char *about, *evidence;
     void (*check)(const struct profile_facts *f, struct lint_run *run);
 };
-extern const struct lint_rule *const lint_rules[];          /* NULL-terminated */
+extern const struct lint_rule *const lint_rules[]; /* NULL-terminated */
 
-struct lint_finding { const struct lint_rule *rule; enum lint_severity severity; const char *text; };
+struct lint_finding {
+    const struct lint_rule *rule;
+    enum lint_severity severity;
+    const char *text;
+};
 
 struct lint_report {
-    struct lint_finding *findings;         /* in rule order */
+    struct lint_finding *findings; /* in rule order */
     uint32_t n, n_errors, n_warnings;
 };
 
@@ -39,8 +43,8 @@ bool version_moves(const char *version);
 
 /* For rules. LINT_RULE(check function, id, highest severity, about, evidence) holds for every engine and version; a
  * rule that does not is written out. */
-#define LINT_RULE(fn, rule_id, highest, what, seen) \
-    const struct lint_rule rule_##fn = { \
+#define LINT_RULE(fn, rule_id, highest, what, seen)                                                                    \
+    const struct lint_rule rule_##fn = {                                                                               \
         .id = rule_id, .severity = highest, .about = what, .evidence = seen, .check = fn}
 void lint_say(struct lint_run *run, enum lint_severity severity, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

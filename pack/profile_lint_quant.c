@@ -2,7 +2,10 @@
 #include "pack/profile_lint_rules.h"
 
 /* How many tensors a case met, and the first of them. */
-struct tally { uint32_t n; const struct model_tensor *first; };
+struct tally {
+    uint32_t n;
+    const struct model_tensor *first;
+};
 
 static void tally_add(struct tally *t, const struct model_tensor *tensor)
 {

@@ -41,8 +41,8 @@ static void ssm_04(const struct profile_facts *f, struct lint_run *run)
 {
     const char *said = f->inv->config.ssm_cache_dtype;
     if (!facts_have_mamba(f)) return;
-    if (!said)
-        lint_say(run, LINT_ERROR,
+    if (!said) /* an engine that falls back to float32 goes right anyway; others that meet the folder may not */
+        lint_say(run, strcmp(f->engine->ssm_fallback, "float32") == 0 ? LINT_WARNING : LINT_ERROR,
                  "config.json has no key 'mamba_ssm_cache_dtype': unless told, the engine keeps the state in %s",
                  f->engine->ssm_fallback);
     else if (strcmp(said, "float16") == 0)
@@ -91,8 +91,10 @@ static void tp_02(const struct profile_facts *f, struct lint_run *run)
 static void tp_03(const struct profile_facts *f, struct lint_run *run)
 {
     const struct model_config *c = &f->inv->config;
-    static const struct { enum model_dim dim; const char *what; } widths[] = {
-        {DIM_MLP, "MLP"}, {DIM_SHARED_MLP, "shared expert"}, {DIM_EXPERT_MLP, "expert"}};
+    static const struct {
+        enum model_dim dim;
+        const char *what;
+    } widths[] = {{DIM_MLP, "MLP"}, {DIM_SHARED_MLP, "shared expert"}, {DIM_EXPERT_MLP, "expert"}};
     if (facts_have_experts(f) && f->expert_parallel && c->moe.n_experts % f->tp != 0)
         lint_say(run, LINT_ERROR, "%u experts do not divide among %u GPUs", c->moe.n_experts, f->tp);
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
@@ -130,8 +132,9 @@ static void ctx_02(const struct profile_facts *f, struct lint_run *run)
         return;
     }
     double missing = GIB(t->state_bytes + t->kv_bytes) - GIB(t->budget_bytes);
-    if (missing < 0) missing = 0;   /* the formula fits, whole blocks do not */
-    lint_say(run, LINT_ERROR,
+    if (missing < 0) missing = 0; /* the formula fits, whole blocks do not */
+    lint_say(
+        run, LINT_ERROR,
         "%llu sequences of %llu tokens need %.2f GiB of caches, each %s has %.2f GiB left (%.2f GiB missing%s); what "
         "fits: %llu sequences of that length, or %llu tokens for each; %s",
         (unsigned long long)f->sequences, (unsigned long long)f->context, GIB(t->state_bytes + t->kv_bytes), f->gpu->id,
@@ -212,8 +215,7 @@ static void sec_01(const struct profile_facts *f, struct lint_run *run)
                  "config.json's auto_map names '%.128s', which is not in the folder, and this version has no class of "
                  "its own for model_type %s: it starts only with a newer transformers library",
                  f->missing_code, f->model_type);
-    else
-        lint_say(run, LINT_WARNING, "this version runs the Python that came with the checkpoint (trust-remote-code)");
+    else lint_say(run, LINT_WARNING, "this version runs the Python that came with the checkpoint (trust-remote-code)");
 }
 
 LINT_RULE(ssm_01, "SSM-01", LINT_ERROR, "the Mamba state is kept in float32", "TensorRT-LLM#14448");

@@ -1,8 +1,8 @@
 /* How much context and how many sequences: what was asked, or defaults cut down to what fits. */
 #include "pack/profile_parts.h"
 
-#define CONTEXT_STEP 1024u                 /* a reduced default is a multiple of it */
-#define TP_SEARCH_MAX 64u                  /* "how many would do" is not answered beyond */
+#define CONTEXT_STEP 1024u /* a reduced default is a multiple of it */
+#define TP_SEARCH_MAX 64u  /* "how many would do" is not answered beyond */
 
 static bool compute(struct profile_draft *d, struct error *err)
 {
@@ -27,7 +27,7 @@ static bool cut_down(struct profile_draft *d, struct error *err)
         if (c) f->context = c;
         if (!compute(d, err)) return false;
     }
-    if (!f->fit.fits) {   /* say what was asked for, not what was tried */
+    if (!f->fit.fits) { /* say what was asked for, not what was tried */
         f->sequences = asked_sequences;
         f->context = asked_context;
         return compute(d, err);
@@ -90,7 +90,8 @@ bool draft_memory(struct profile_draft *d, struct error *err)
                                           .kv_bits_x2 = facts_kv_fp8(f) ? 16 : 32,
                                           .ssm_bytes = 4,
                                           .conv_bytes = 2,
-                                          .block_tokens = block_tokens(f)};
+                                          .block_tokens = block_tokens(f),
+                                          .group_stretch_percent = f->engine->kv_group_stretch_percent};
     if (!compute(d, err)) return false;
     if (!f->fit.fits && !cut_down(d, err)) return false;
     return f->fit.fits || find_tp(d, err);

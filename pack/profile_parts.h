@@ -13,7 +13,7 @@ struct profile_draft {
     struct profile_facts facts;
     const char **notes;
     uint32_t n_notes;
-    struct digest template_digest;         /* of the chat template */
+    struct digest template_digest; /* of the chat template */
     bool has_template;
     struct arena *arena;
 };
@@ -34,7 +34,7 @@ struct profile_writer {
     const char *name;
     bool (*write)(const struct profile_facts *f, struct profile_result *out, struct error *err);
 };
-extern const struct profile_writer *const profile_writers[];       /* NULL-terminated; profile.c */
+extern const struct profile_writer *const profile_writers[]; /* NULL-terminated; profile.c */
 extern const struct profile_writer profile_writer_vllm;
 /* For writers: takes the text over into the result's arena. */
 MUST_CHECK bool profile_add_file(struct profile_result *out, const char *name, unsigned mode, struct text *t,

@@ -2,11 +2,22 @@
 
 #include "core/embed.h"
 
+#include <ctype.h>
+
 bool row_lists(const char *const *list, const char *word)
 {
     for (; *list; list++)
         if (strcmp(*list, word) == 0) return true;
     return false;
+}
+
+bool row_word_is_plain(const char *word)
+{
+    static const char *const taken[] = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", NULL};
+    if (!islower((unsigned char)*word) || row_lists(taken, word)) return false;
+    for (; *word; word++)
+        if (!islower((unsigned char)*word) && !isdigit((unsigned char)*word) && !strchr("_-", *word)) return false;
+    return true;
 }
 
 const struct gpu_row *gpu_row_find(const struct profile_rows *rows, const char *id)

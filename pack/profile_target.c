@@ -97,47 +97,42 @@ bool target_read(struct profile_draft *d, struct error *err)
 
 /* ---- `ingot list` ---- */
 
-static bool new_listing(struct profile_listing **out, uint32_t n, struct arena *arena, struct error *err)
+static bool add_row(json_t *rows, const char *name, const char *what, struct error *err)
 {
-    *out = arena_alloc(arena, n + 1, sizeof **out);
-    return *out ? true : error_memory(err, 0);
+    json_t *row = json_pack("{s:s,s:s}", "name", name, "what", what);
+    return row && json_array_append_new(rows, row) == 0 ? true : error_memory(err, 0);
 }
 
-bool profile_list_gpus(struct profile_listing **out, uint32_t *n, struct arena *arena, struct error *err)
+bool profile_list_gpus(json_t *rows, struct error *err)
 {
-    CLEANUP(profile_rows) struct profile_rows *rows = NULL;
-    *n = 0;
-    if (!profile_rows_open(&rows, err) || !new_listing(out, rows->n_gpus, arena, err)) return false;
-    for (uint32_t i = 0; i < rows->n_gpus; i++) {
-        const struct gpu_row *g = &rows->gpus[i];
-        struct profile_listing *l = &(*out)[(*n)++];
-        l->name = arena_text(arena, g->id);
-        if (g->memory_bytes)
-            l->text = arena_printf(arena, "%s, compute capability %u.%u, %.1f GiB%s, %u GB/s%s%s", g->name,
-                                   g->capability / 10, g->capability % 10, (double)g->memory_bytes / 1073741824.0,
-                                   g->unified ? " shared with the CPU" : "", g->bandwidth_gb_s, g->fp8 ? ", FP8" : "",
-                                   g->nvfp4 ? ", NVFP4" : "");
-        else
-            l->text = arena_printf(arena, "%s: %s", g->name, g->note ? g->note : "memory not known");
-        if (!l->name || !l->text) return error_memory(err, 0);
+    CLEANUP(profile_rows) struct profile_rows *tables = NULL;
+    if (!profile_rows_open(&tables, err)) return false;
+    for (uint32_t i = 0; i < tables->n_gpus; i++) {
+        const struct gpu_row *g = &tables->gpus[i];
+        char what[256];
+        snprintf(what, sizeof what, "%s, compute capability %u.%u, %.1f GiB%s, %u GB/s%s%s", g->name,
+                 g->capability / 10, g->capability % 10, (double)g->memory_bytes / 1073741824.0,
+                 g->unified ? " shared with the CPU" : "", g->bandwidth_gb_s, g->fp8 ? ", FP8" : "",
+                 g->nvfp4 ? ", NVFP4" : "");
+        if (!g->memory_bytes) snprintf(what, sizeof what, "%s: %s", g->name, g->note ? g->note : "memory not known");
+        if (!add_row(rows, g->id, what, err)) return false;
     }
     return true;
 }
 
-bool profile_list_engines(struct profile_listing **out, uint32_t *n, struct arena *arena, struct error *err)
+bool profile_list_engines(json_t *rows, struct error *err)
 {
-    CLEANUP(profile_rows) struct profile_rows *rows = NULL;
-    *n = 0;
-    if (!profile_rows_open(&rows, err) || !new_listing(out, rows->n_engines, arena, err)) return false;
-    for (uint32_t i = 0; i < rows->n_engines; i++) {
-        const struct engine_row *e = &rows->engines[i];
-        struct profile_listing *l = &(*out)[(*n)++];
-        char *text = arena_text(arena, e->writer ? "profiles are written for it" : "facts only: ");
-        for (uint32_t k = 0; text && e->known[k]; k++)
-            text = arena_printf(arena, "%s%s%s", text, k ? "; " : "", e->known[k]);
-        l->name = arena_printf(arena, "%s@%s", e->name, e->version);
-        l->text = text;
-        if (!l->name || !text) return error_memory(err, 0);
+    CLEANUP(profile_rows) struct profile_rows *tables = NULL;
+    if (!profile_rows_open(&tables, err)) return false;
+    for (uint32_t i = 0; i < tables->n_engines; i++) {
+        const struct engine_row *e = &tables->engines[i];
+        __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
+        CLEANUP(free) char *what = NULL;
+        char name[128];
+        text_add(&t, "%s", e->writer ? "profiles are written for it" : "facts only");
+        for (uint32_t k = 0; e->known[k]; k++) text_add(&t, "; %s", e->known[k]);
+        snprintf(name, sizeof name, "%s@%s", e->name, e->version);
+        if (!text_take(&t, &what, NULL, err) || !add_row(rows, name, what, err)) return false;
     }
     return true;
 }

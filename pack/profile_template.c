@@ -11,7 +11,7 @@ static bool load_template(const struct model *m, struct buffer *file, const char
     *out = NULL;
     if (folder_find(m->folder, "chat_template.jinja") != NAME_NONE) {
         if (!folder_load(m->folder, "chat_template.jinja", TEMPLATE_BYTES_MAX, file, err)) return false;
-        *out = (const char *)file->data;
+        *out = (const char *)file->data; /* terminated; what stands behind a NUL byte is not looked at, but hashed */
         return true;
     }
     const json_t *v = json_object_get(m->hf.tokenizer_config, "chat_template"), *one;
@@ -43,7 +43,7 @@ bool draft_parsers(struct profile_draft *d, struct error *err)
     if (!load_template(d->model, &file, &text, err)) return false;
     if (!text) return draft_note(d, err, "no reasoning or tool parser is set: the folder has no chat template");
     d->has_template = true;
-    if (!sha256_of(bytes_text(text), &d->template_digest, err)) return false;
+    if (!sha256_of(file.data ? buffer_view(&file) : bytes_text(text), &d->template_digest, err)) return false;
     for (uint32_t i = 0; i < f->engine->n_parsers; i++) {
         const struct parser_row *p = &f->engine->parsers[i];
         if (!justified(p, f->model_type, text)) continue;

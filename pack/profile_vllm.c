@@ -2,10 +2,12 @@
  * options makes the first two, so that they cannot differ. */
 #include "pack/profile_parts.h"
 
-#include <ctype.h>
-
-enum option_kind { OPTION_WORD, OPTION_NUMBER, OPTION_TRUE, OPTION_MAP };   /* MAP: JSON text */
-struct option { const char *key, *value; enum option_kind kind; };
+/* A word is plain in YAML (row_word_is_plain), a map is JSON text, which YAML reads too. */
+enum option_kind { OPTION_WORD, OPTION_NUMBER, OPTION_TRUE, OPTION_MAP };
+struct option {
+    const char *key, *value;
+    enum option_kind kind;
+};
 
 #define OPTIONS_MAX 32u
 #define ENV_MAX 16u
@@ -99,30 +101,6 @@ static bool put_all(struct options *o, const struct profile_facts *f, struct err
     return put_settings(o, f, err);
 }
 
-/* Plain when no YAML reader could take it for anything but this text. */
-static bool plain_word(const char *s)
-{
-    static const char *const taken[] = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", NULL};
-    if (!islower((unsigned char)*s) || row_lists(taken, s)) return false;
-    for (; *s; s++)
-        if (!islower((unsigned char)*s) && !isdigit((unsigned char)*s) && *s != '_' && *s != '-') return false;
-    return true;
-}
-
-static void yaml_value(struct text *t, const struct option *o)
-{
-    if (o->kind == OPTION_TRUE) text_add(t, "true");
-    else if (o->kind != OPTION_WORD || plain_word(o->value)) text_add(t, "%s", o->value);
-    else {
-        json_t *s = json_string(o->value);
-        char *quoted = s ? json_dumps(s, JSON_ENCODE_ANY) : NULL;
-        if (quoted) text_add(t, "%s", quoted);
-        else t->failed = true;
-        free(quoted);
-        json_decref(s);
-    }
-}
-
 /* In single quotes when the shell would see more than a word. */
 static void shell_word(struct text *t, const char *s)
 {
@@ -150,9 +128,8 @@ static bool write_yaml(const struct options *o, const struct profile_facts *f, s
     __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
     head(&t, f, "vllm serve MODEL --config vllm.yaml");
     for (uint32_t i = 0; i < o->n; i++) {
-        text_add(&t, "%s: ", o->options[i].key);
-        yaml_value(&t, &o->options[i]);
-        text_add(&t, "\n");
+        const struct option *x = &o->options[i];
+        text_add(&t, "%s: %s\n", x->key, x->kind == OPTION_TRUE ? "true" : x->value);
     }
     return profile_add_file(out, "vllm.yaml", 0644, &t, err);
 }

@@ -139,7 +139,7 @@ static bool calibration_json(const struct job *j, json_t **out, struct error *er
 }
 
 /* What the auditor rebuilds the plan from, and every digest. Nothing here depends on host, date, threads or paths. */
-static bool write_manifest(const struct job *j, json_t *digests, struct error *err)
+static bool write_manifest(const struct job *j, json_t *digests, json_t *left_out, struct error *err)
 {
     const struct plan *p = j->plan;
     CLEANUP(json)
@@ -151,16 +151,29 @@ static bool write_manifest(const struct job *j, json_t *digests, struct error *e
         return false;
     if (!calibration_json(j, &calibration, err) || !json_put(doc, "calibration", calibration, err)) return false;
     if (!plan_source_json(p, &source, err) || !json_put(doc, "source", source, err)) return false;
-    if (!json_put(doc, "files", json_incref(digests), err)) return false;
+    if (!json_put(doc, "files", json_incref(digests), err) || !json_put(doc, "left_out", json_incref(left_out), err))
+        return false;
     return tensors_json(j, &tensors, err) && json_put(doc, "tensors", tensors, err) &&
            save_json(j, "ingot.json", doc, NULL, err);
+}
+
+/* Weights that are not this checkpoint's (another format beside it, outputs in a folder below) would be the original in
+ * disguise, at full size: they stay behind, and the manifest says so. */
+static bool carry(const struct job *j, uint32_t member, json_t *digests, json_t *left_out, struct error *err)
+{
+    const char *name = folder_name(j->model->folder, member);
+    if (is_ours(j, name)) return true;
+    if (!checkpoint_is_weights(name)) return copy_file(j, member, digests, err);
+    progress_note(j->pr, "quantize", "'%s' holds weights that are not part of this checkpoint: not carried", name);
+    return json_array_append_new(left_out, json_string(name)) == 0 ? true : error_memory(err, 0);
 }
 
 bool job_write_files(struct job *j, struct error *err)
 {
     CLEANUP(json) json_t *digests = json_object();
-    if (!digests) return error_memory(err, 0);
+    CLEANUP(json) json_t *left_out = json_array();
+    if (!digests || !left_out) return error_memory(err, 0);
     for (uint32_t i = 0; i < folder_count(j->model->folder); i++)
-        if (!is_ours(j, folder_name(j->model->folder, i)) && !copy_file(j, i, digests, err)) return false;
-    return write_configs(j, digests, err) && write_manifest(j, digests, err);
+        if (!carry(j, i, digests, left_out, err)) return false;
+    return write_configs(j, digests, err) && write_manifest(j, digests, left_out, err);
 }

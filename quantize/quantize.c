@@ -25,7 +25,7 @@ static bool check_space(const struct job *j, const char *out_dir, struct error *
     const struct folder *f = j->model->folder;
     if (!dir_space(out_dir, &have, err)) return false;
     for (uint32_t i = 0; i < folder_count(f); i++)
-        if (!strstr(folder_name(f, i), ".safetensors")) need += folder_size(f, i);
+        if (!checkpoint_is_weights(folder_name(f, i))) need += folder_size(f, i);
     if (have >= need) return true;
     char a[32], b[32];
     text_bytes(a, need);

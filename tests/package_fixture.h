@@ -215,6 +215,19 @@ static inline void edit_and_sign(const struct fixture *f, const char *name, edit
     fixture_sign(f, name, "v1", f->key);
 }
 
+/* Failed lines, and the report as JSON text (the caller frees). */
+static inline uint32_t fixture_report(const struct fixture *f, const char *name, const char *tag, const struct key *key, char **text)
+{
+    CLEANUP(report) struct report *r = NULL;
+    CLEANUP(json) json_t *j = NULL;
+    struct package_options o = {.ref = fixture_ref(f, name, tag), .key = key};
+    CHECK_OK(report_open(&r, e_));
+    CHECK_OK(package_verify(&o, r, e_));
+    CHECK_OK(report_json(r, &j, e_));
+    CHECK_OK(json_canonical(j, text, NULL, e_));
+    return report_count(r, VERDICT_FAIL);
+}
+
 /* The verdict, and in `err` the first failed (or else undecided) check. */
 static inline enum verdict fixture_verify(const struct fixture *f, const char *name, const char *tag, const struct key *key,
                                           const struct digest *wanted, struct error *err)

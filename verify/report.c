@@ -124,7 +124,8 @@ bool report_result(const struct report *r, struct error *err)
     for (size_t i = 0; i < r->n; i++) {
         const struct check *c = &r->checks[i];
         if (c->verdict != v) continue;
-        error_class(err, c->check_class, "%s: %s", c->name, c->detail);
+        if (strcmp(c->name, c->check_class) == 0) error_class(err, c->check_class, "%s", c->detail);
+        else error_class(err, c->check_class, "%s: %s", c->name, c->detail);
         if (err && v == VERDICT_UNDECIDED) err->code = ERR_UNDECIDED;
         return false;
     }

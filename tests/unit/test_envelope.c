@@ -152,7 +152,12 @@ static void test_parse(void **state)
         {KEY, "", GOOD, "[]", ERR_FORMAT, "expected one signature, found 0"}, {KEY, "", GOOD, "{}", ERR_FORMAT, "expected an array"},
         {KEY, "", GOOD, "[{\"sig\":\"AAAA\"},{\"sig\":\"AAAA\"}]", ERR_FORMAT, "expected one signature, found 2"},
         {KEY, "", GOOD, "[{\"sig\":\"AAA\"}]", ERR_FORMAT, "base64"}, {KEY, "", GOOD, "[{\"sig\":\"AA\\nAA\"}]", ERR_FORMAT, "base64"},
-        {KEY, "", GOOD, "[{\"sig\":\"AAAA\",\"keyid\":\"me\"}]", ERR_FORMAT, "key id"}, {KEY, "", GOOD, "[{}]", ERR_FORMAT, "'sig' is missing"},
+        {KEY, "", GOOD, "[{\"sig\":\"AAAA\",\"keyid\":\"me\"}]", ERR_FORMAT, "key id"}, {KEY, "", GOOD, "[{\"sig\":\"AAAA\",\"cert\":\"\"}]", ERR_FORMAT, "unknown key 'cert'"}, {KEY, "", GOOD, "[1]", ERR_FORMAT, "expected an object"},
+        {KEY, "", GOOD, "[{\"sig\":\"AAAA\",\"keyid\":1}]", ERR_FORMAT, "expected a string"},
+        {"{\"publicKey\":{\"hint\":1}}", "", GOOD, SIG, ERR_FORMAT, "expected a string"},
+        {KEY, "", STATEMENT(V1, "[{\"digest\":{\"sha256\":\"" HEX "\"},\"uri\":\"x\"}]", TYPE), SIG, ERR_FORMAT, "unknown key 'uri'"},
+        {KEY, "", STATEMENT(V1, "[{\"name\":1,\"digest\":{\"sha256\":\"" HEX "\"}}]", TYPE), SIG, ERR_FORMAT, "expected a string"},
+        {KEY, "", GOOD, "[{}]", ERR_FORMAT, "'sig' is missing"},
         {KEY, "", "", SIG, ERR_FORMAT, "ends too early"}, {KEY, "", "{}", SIG, ERR_FORMAT, "'_type' is missing"},
         {KEY, "", STATEMENT("https://in-toto.io/Statement/v0.1", SUBJECT, TYPE), SIG, ERR_NONE, ""},
         {KEY, "", STATEMENT("https://in-toto.io/Statement/v0.2", SUBJECT, TYPE), SIG, ERR_FORMAT, "expected \"" V1 "\""},
@@ -183,6 +188,15 @@ static void test_parse(void **state)
         sprintf(changed, "%.*s%s%s", (int)(at - text), text, edits[i].to, at + strlen(edits[i].from));
         struct envelope e;
         CHECK_FAILS(envelope_parse(bytes_text(changed), "bundle", &e, e_), ERR_FORMAT, edits[i].why);
+    }
+    char type[1200], statement[1500];
+    memset(type, 'a', sizeof type);
+    for (size_t n = 1024; n <= 1025; n++) {
+        CLEANUP(envelope) struct envelope e;
+        snprintf(statement, sizeof statement, "{\"_type\":\"" V1 "\",\"subject\":" SUBJECT ",\"predicateType\":\"%.*s\"}", (int)n, type);
+        CLEANUP(free) char *text = bundle_of(KEY, "", statement, SIG);
+        if (n == 1024) CHECK_OK(envelope_parse(bytes_text(text), "bundle", &e, e_));
+        else CHECK_FAILS(envelope_parse(bytes_text(text), "bundle", &e, e_), ERR_FORMAT, "empty or too long");
     }
     struct envelope e;
     char *huge = calloc(1, ENVELOPE_BYTES_MAX + 1);

@@ -109,6 +109,69 @@ static void test_report(void **state)
     for (uint32_t i = 0; i < 3; i++) free(texts[i]);
 }
 
+static void expect_lines(const char *what, const char *name, const struct key *key, uint32_t n_failed, const char *part)
+{
+    CLEANUP(free) char *text = NULL;
+    uint32_t n = fixture_report(&fx, name, "v1", key, &text);
+    if (n != n_failed) fail_msg("%s: %u failed checks, expected %u: %s", what, n, n_failed, text);
+    if (!strstr(text, part)) fail_msg("%s: no '%s' in %s", what, part, text);
+}
+
+/* What a passing report says, beside passing. */
+static void test_passing_lines(void **state)
+{
+    (void)state;
+    struct digest id;
+    char hex[DIGEST_HEX_SIZE], line[160];
+    CHECK_OK(key_id(fx.pub, &id, e_));
+    digest_hex(&id, hex);
+    snprintf(line, sizeof line, "is signed by key %s (https://sigstore.dev/cosign/sign/v1)", hex);
+    expect_lines("key", "good", fx.pub, 0, line);
+    expect_lines("manifest", "good", fx.pub, 0, "bytes as named, 4 layers\",\"name\":\"manifest\"");
+    expect_lines("layout", "good", fx.pub, 0, "9 blobs, each referred to, and nothing else");
+    fresh("t");
+    fixture_sign(&fx, "t", "v1", fx.other);
+    expect_lines("foreign signature", "t", fx.pub, 0, "it counts for nothing");
+}
+
+static uint32_t questions, limit;
+
+static bool on_cancelled(void *ctx)
+{
+    (void)ctx;
+    return questions++ >= limit;
+}
+
+static void on_update(void *ctx, const char *stage, const char *item, uint64_t done, uint64_t total)
+{
+    uint64_t *last = ctx;
+    (void)item;
+    assert_string_equal(stage, "verify");
+    assert_true(done > *last && done <= total);
+    *last = done;
+}
+
+static void test_progress(void **state)
+{
+    (void)state;
+    CLEANUP(report) struct report *r = NULL;
+    uint64_t last = 0;
+    struct progress pr = {.update = on_update, .cancelled = on_cancelled, .ctx = &last};
+    struct package_options o = {.ref = fixture_ref(&fx, "good", "v1"), .key = fx.pub, .progress = &pr};
+    CHECK_OK(report_open(&r, e_));
+    questions = 0;
+    limit = UINT32_MAX;
+    CHECK_OK(package_verify(&o, r, e_));
+    assert_true(last > 4 * 4096 && questions == 4);
+    for (limit = 0; limit < 4; limit++) {
+        CLEANUP(report) struct report *stopped = NULL;
+        CHECK_OK(report_open(&stopped, e_));
+        questions = 0;
+        last = 0;
+        CHECK_FAILS(package_verify(&o, stopped, e_), ERR_CANCELLED, "");
+    }
+}
+
 /* ---- every byte counts ---------------------------------------------------------------------------------------------- */
 
 static uint32_t flip_file(const char *folder, const char *file, size_t stride, const uint8_t *masks, size_t n_masks)
@@ -297,6 +360,12 @@ static void layer_annotation(const struct fixture *f, const char *name, json_t *
     json_object_set_new(json_object_get(json_array_get(layers_of(m), 0), "annotations"), "x", json_string("y"));
 }
 
+static void layer_artifact_type(const struct fixture *f, const char *name, json_t *m)
+{
+    (void)f, (void)name;
+    json_object_set_new(json_array_get(layers_of(m), 0), "artifactType", json_string("a/b"));
+}
+
 static void layer_type(const struct fixture *f, const char *name, json_t *m)
 {
     (void)f, (void)name;
@@ -418,7 +487,7 @@ static void test_edited_and_signed(void **state)
         {"diff ids", wrong_diff_ids, "diff id is not"}, {"few diff ids", few_diff_ids, "0 diff ids"}, {"config type", other_config_type, "not an image config"},
         {"title", title_traversal, "its title is '../../etc/passwd'"}, {"no title", title_missing, "its title is ''"},
         {"file digest", file_digest_wrong, "its file is said to be"}, {"annotation", layer_annotation, "unknown key 'x'"},
-        {"layer type", layer_type, "expected media type"}, {"artifact", manifest_artifact, "an artifact, not an image"},
+        {"layer type", layer_type, "expected media type"}, {"layer artifact type", layer_artifact_type, "has an artifact type"}, {"artifact", manifest_artifact, "an artifact, not an image"},
         {"no layers", no_layers, "it has no layers"}, {"symbolic link", tar_symlink, "neither a directory nor a regular file"},
         {"device", tar_device, "neither a directory nor a regular file"}, {"outside", tar_outside, "outside models/"},
         {"file and folder", tar_file_and_folder, "is a file and a folder"}, {"garbage", tar_garbage, "ends too early"},
@@ -455,6 +524,12 @@ static void test_files(void **state)
         {"truncated blob", "truncate -s -1 %B/%1", CHECK_DIGEST, "expected 10240 bytes, found 10239"},
         {"grown blob", "echo >> %B/%1", CHECK_DIGEST, "found 10241"},
         {"swapped blobs", "mv %B/%0 x && mv %B/%1 %B/%0 && mv x %B/%1", CHECK_DIGEST, "layer 1 of 4"},
+        {"byte of the data", "printf x | dd of=%B/%1 bs=1 seek=5000 conv=notrunc status=none", CHECK_DIGEST, "layer 2 of 4 (models/model.safetensors): expected sha256:"},
+        {"byte of the header", "printf x | dd of=%B/%1 bs=1 seek=0 conv=notrunc status=none", CHECK_DIGEST, "expected sha256:"},
+        {"byte of the tail", "printf x | dd of=%B/%1 bs=1 seek=10239 conv=notrunc status=none", CHECK_DIGEST, "expected sha256:"},
+        {"byte of the config", "sed -i s/linux/linus/ $(grep -l rootfs %B/*)", CHECK_DIGEST, "digest: config: expected sha256:"},
+        {"byte of the manifest", "sed -i s/recipe/racipe/ $(grep -l ingot.recipe %B/*)", CHECK_DIGEST, "digest: manifest: expected sha256:"},
+        {"byte of the bundle", "sed -i 's/.sig.:../&x/;s/x././' $(grep -l dsseEnvelope %B/*)", CHECK_DIGEST, "expected sha256:"},
         {"missing blob", "rm %B/%1", CHECK_LAYOUT, "is missing"},
         {"extra blob", "printf x > %B/2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881", CHECK_LAYOUT, "nothing refers to"},
         {"extra name", "cp %B/%0 %B/copy", CHECK_LAYOUT, "is not named by a digest"},
@@ -480,6 +555,8 @@ static void test_files(void **state)
         {"twice the same key", "sed -i 's/\"schemaVersion\":2/\"schemaVersion\":2,\"schemaVersion\":2/' %L/index.json", CHECK_LAYOUT, "duplicate"},
         {"extra file", "touch %L/README.md", CHECK_LAYOUT, "README.md: does not belong"},
         {"extra folder", "mkdir %L/blobs/sha512", CHECK_LAYOUT, "sha512: does not belong"},
+        {"empty folder", "mkdir %L/empty", CHECK_LAYOUT, "empty: does not belong"},
+        {"many strays", "for i in $(seq 20); do touch %L/f$i; done", CHECK_LAYOUT, "does not belong"},
         {"full work folder", "mkdir %L/ingest && touch %L/ingest/x", CHECK_LAYOUT, "ingest: does not belong"},
     };
     CLEANUP(free) char *zero = layer_digest("good", 0), *one = layer_digest("good", 1);
@@ -499,6 +576,16 @@ static void test_files(void **state)
     fresh("t");
     run_command("mkdir %s/t/ingest", fx.root);   /* oras leaves one, empty */
     expect_pass("t", "v1", fx.pub, NULL);
+    /* How many lines, and what is left out of the list. */
+    fresh("t");
+    run_command("cd %s && for i in $(seq 20); do touch t/f$i; done", fx.root);
+    expect_lines("many strays", "t", fx.pub, 9, "20 files in all do not belong or are missing");
+    fresh("t");
+    run_command("cd %s/t/blobs/sha256 && sed -i s/linux/linus/ $(grep -l rootfs *)", fx.root);
+    expect_lines("only the config", "t", fx.pub, 1, "expected sha256:");
+    fresh("t");
+    run_command("cd %s/t/blobs/sha256 && printf x | dd of=%s bs=1 seek=5000 conv=notrunc status=none", fx.root, one);
+    expect_lines("a layer that is not the one named is not listed", "t", fx.pub, 1, "\"files\":[{\"bytes\":28,");
     fresh("t");
     char path[256];
     blob_path(&fx, "t", one, path);
@@ -535,6 +622,8 @@ static void test_foreign(void **state)
     expect_pass("t", "v1", fx.other_pub, &image);
 }
 
+static const char *config_text = "{}";
+
 /* Puts a bundle with this payload, signed by `key`, on the image of `name`, which loses its own signatures. */
 static void attach(const char *name, const struct key *key, const char *payload, size_t payload_bytes, const char *label,
                    void (*spoil)(json_t *bundle, json_t *manifest))
@@ -552,10 +641,11 @@ static void attach(const char *name, const struct key *key, const char *payload,
     CLEANUP(json) json_t *bundle = json_loads(bundle_text, 0, NULL), *manifest = json_loads(manifest_text, 0, NULL);
     if (spoil) spoil(bundle, manifest);
     put_json(&fx, name, json_array_get(json_object_get(manifest, "layers"), 0), bundle);
-    put_blob(&fx, name, json_object_get(manifest, "config"), "{}", 2);
+    put_blob(&fx, name, json_object_get(manifest, "config"), config_text, strlen(config_text));
     json_t *added = json_pack("{s:s}", "mediaType", OCI_MEDIA_MANIFEST);
     put_json(&fx, name, added, manifest);
     json_object_set_new(added, "artifactType", json_incref(json_object_get(manifest, "artifactType")));
+    if (!json_object_get(manifest, "artifactType")) json_object_del(added, "artifactType");
     json_array_append_new(json_object_get(index, "manifests"), added);
     save_index(&fx, name, index);
 }
@@ -616,6 +706,32 @@ static void other_label(json_t *bundle, json_t *manifest)
     json_object_set_new(json_object_get(manifest, "annotations"), REFERRER_ANNOTATION_PREDICATE, json_string("x"));
 }
 
+static void subject_type(json_t *bundle, json_t *manifest)
+{
+    (void)bundle;
+    json_object_set_new(json_object_get(manifest, "subject"), "mediaType", json_string("a/b"));
+}
+
+static void no_bundle_layer(json_t *bundle, json_t *manifest)
+{
+    (void)bundle;
+    json_array_clear(layers_of(manifest));
+    json_array_append_new(layers_of(manifest), json_pack("{s:s,s:s,s:i}", "mediaType", "a/b", "digest",
+                                                         "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "size", 2));
+}
+
+static void no_artifact_type(json_t *bundle, json_t *manifest)
+{
+    (void)bundle;
+    json_object_del(manifest, "artifactType");
+}
+
+static void config_type(json_t *bundle, json_t *manifest)
+{
+    (void)bundle;
+    json_object_set_new(json_object_get(manifest, "config"), "mediaType", json_string("a/b"));
+}
+
 static void two_layers(json_t *bundle, json_t *manifest)
 {
     (void)bundle;
@@ -626,6 +742,12 @@ static void hidden_type(json_t *bundle, json_t *manifest)
 {
     (void)bundle;
     json_object_set_new(manifest, "artifactType", json_string("application/x.y"));
+}
+
+static void unlabelled(json_t *bundle, json_t *manifest)
+{
+    (void)bundle;
+    json_object_del(manifest, "annotations");
 }
 
 static void by_certificate(json_t *bundle, json_t *manifest)
@@ -642,6 +764,8 @@ static void test_attached(void **state)
         {"key id", key_id_given, CHECK_SIGNATURE, "key id"}, {"foreign member", foreign_member, CHECK_SIGNATURE, "unknown key 'x'"},
         {"payload", payload_broken, CHECK_SIGNATURE, "base64"}, {"subject size", subject_size, CHECK_SIGNATURE, "another size"},
         {"label", other_label, CHECK_SIGNATURE, "is labelled \"x\""}, {"two layers", two_layers, CHECK_SIGNATURE, "expected one layer"},
+        {"subject type", subject_type, CHECK_SIGNATURE, "media type"}, {"other layer", no_bundle_layer, CHECK_SIGNATURE, "expected one layer, a bundle"},
+        {"no artifact type", no_artifact_type, CHECK_SIGNATURE, "expected artifact type"}, {"config", config_type, CHECK_SIGNATURE, "is not the empty one"},
         {"hidden type", hidden_type, CHECK_SIGNATURE, "expected artifact type"}, {"certificate", by_certificate, CHECK_NO_SIGNATURE, "1 other statements"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -649,8 +773,19 @@ static void test_attached(void **state)
         attach_statement("t", fx.key, &image, ENVELOPE_PREDICATE_SIGN, rows[i].spoil);
         expect_fail(rows[i].what, "t", "v1", fx.pub, NULL, rows[i].check, rows[i].part);
     }
+    static const char *const configs[] = {"[]", "{ }"};
+    for (size_t i = 0; i < 2; i++) {
+        fresh("t");
+        config_text = configs[i];
+        attach_statement("t", fx.key, &image, ENVELOPE_PREDICATE_SIGN, NULL);
+        config_text = "{}";
+        expect_fail("another config", "t", "v1", fx.pub, NULL, CHECK_SIGNATURE, "is not the empty one");
+    }
     fresh("t");   /* the helper itself makes a sound one */
     attach_statement("t", fx.key, &image, ENVELOPE_PREDICATE_SIGN, NULL);
+    expect_pass("t", "v1", fx.pub, NULL);
+    fresh("t");
+    attach_statement("t", fx.key, &image, ENVELOPE_PREDICATE_SIGN, unlabelled);
     expect_pass("t", "v1", fx.pub, NULL);
     fresh("t");
     attach_statement("t", fx.key, &image, "https://slsa.dev/provenance/v1", NULL);
@@ -711,13 +846,152 @@ static void test_moved_tag(void **state)
     expect_fail("moved to unsigned", "t", "v1", fx.pub, NULL, CHECK_NO_SIGNATURE, "is not signed");
 }
 
+/* ---- other entries of the index ---------------------------------------------------------------------------------------- */
+
+/* Adds a manifest to the index, as an entry without a tag. */
+static void add_entry(const char *name, json_t *manifest)
+{
+    json_t *index = index_of(&fx, name), *entry = json_pack("{s:s}", "mediaType", OCI_MEDIA_MANIFEST);
+    put_json(&fx, name, entry, manifest);
+    json_array_append_new(json_object_get(index, "manifests"), entry);
+    save_index(&fx, name, index);
+    json_decref(manifest);
+}
+
+static json_t *descriptor_of(const char *name, const char *media_type, const char *data)
+{
+    json_t *d = json_pack("{s:s}", "mediaType", media_type);
+    put_blob(&fx, name, d, data, strlen(data));
+    return d;
+}
+
+/* An artifact of another tool: config and one layer. */
+static json_t *artifact(const char *name, const char *type, json_t *subject)
+{
+    json_t *m = json_pack("{s:i,s:s,s:s,s:o,s:[o]}", "schemaVersion", 2, "mediaType", OCI_MEDIA_MANIFEST, "artifactType", type, "config",
+                          descriptor_of(name, "a/b", "{\"c\":1}"), "layers", descriptor_of(name, "application/jose+json", "a signature of another kind"));
+    if (subject) json_object_set_new(m, "subject", subject);
+    return m;
+}
+
+static json_t *subject_of(const char *name, size_t entry)
+{
+    CLEANUP(json) json_t *index = index_of(&fx, name);
+    json_t *d = json_array_get(json_object_get(index, "manifests"), entry);
+    return json_pack("{s:s,s:O,s:O}", "mediaType", OCI_MEDIA_MANIFEST, "digest", json_object_get(d, "digest"), "size", json_object_get(d, "size"));
+}
+
+static void test_other_entries(void **state)
+{
+    (void)state;
+    char path[256];
+    fresh("t");
+    add_entry("t", artifact("t", "application/x.y", subject_of("t", 0)));
+    expect_pass("t", "v1", fx.pub, NULL);
+    expect_lines("noted", "t", fx.pub, 0, "of type application/x.y; what it says is not checked");
+    /* Its parts are still held to their digests. */
+    run_command("cd %s/t/blobs/sha256 && sed -i 's/another kind/another mind/' $(grep -l 'another kind' *)", fx.root);
+    expect_fail("artifact's layer", "t", "v1", fx.pub, NULL, CHECK_DIGEST, "artifact: expected sha256:");
+    fresh("t");
+    add_entry("t", artifact("t", "application/x.y", subject_of("t", 0)));
+    run_command("cd %s/t/blobs/sha256 && rm $(grep -l '\"c\":1' *)", fx.root);
+    expect_fail("artifact's config", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "is missing");
+    /* Too large to be looked into, but it must be there in its size. */
+    fresh("t");
+    json_t *m = artifact("t", "application/x.y", subject_of("t", 0)), *layer = json_array_get(layers_of(m), 0);
+    remove_blob(&fx, "t", layer);
+    json_object_set_new(layer, "size", json_integer(17 << 20));
+    blob_path(&fx, "t", json_string_value(json_object_get(layer, "digest")), path);
+    add_entry("t", m);
+    run_command("truncate -s 17M %s", path);
+    expect_pass("t", "v1", fx.pub, NULL);
+    run_command("truncate -s 16M %s", path);
+    expect_fail("large part of another size", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "has another size");
+
+    fresh("t");
+    add_entry("t", artifact("t", "application/x.y", NULL));
+    expect_fail("neither tag nor subject", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "neither a tag nor a subject");
+    fresh("t");
+    add_entry("t", artifact("t", "application/x.y", subject_of("other", 0)));
+    expect_fail("attached to what is not there", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "not in this layout");
+    for (size_t i = 0; i < 2; i++) {   /* attached to the referrer (entry 1), described wrongly */
+        fresh("t");
+        json_t *subject = subject_of("t", 1);
+        json_object_set_new(subject, i ? "mediaType" : "size", i ? json_string("a/b") : json_integer(1));
+        add_entry("t", artifact("t", "application/x.y", subject));
+        expect_fail("subject described wrongly", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "not as described");
+    }
+}
+
+/* An image that says it is attached to something: a referrer under the image's tag, rightly signed. */
+static void add_subject(const struct fixture *f, const char *name, json_t *m)
+{
+    (void)f;
+    json_object_set_new(m, "subject", subject_of(name, 1));
+}
+
+static void test_image_with_subject(void **state)
+{
+    (void)state;
+    struct digest d;
+    fresh("t");
+    drop_signatures(&fx, "t");
+    add_entry("t", artifact("t", "application/x.y", subject_of("t", 0)));
+    edit_manifest(&fx, "t", add_subject);
+    CLEANUP(json) json_t *subject = subject_of("t", 0);
+    assert_true(oci_digest_parse(json_string_value(json_object_get(subject, "digest")), &d));
+    attach_statement("t", fx.key, &d, ENVELOPE_PREDICATE_SIGN, NULL);
+    expect_fail("image with a subject", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "an artifact, not an image");
+}
+
+/* Another image with its own layers beside the verified one. */
+static void test_other_image(void **state)
+{
+    (void)state;
+    char path[256];
+    CLEANUP(free) char *text = NULL;
+    run_command("cp -r %s %s/keep && printf '{\"model_type\":\"other\"}' > %s/config.json", fx.model, fx.root, fx.model);
+    fixture_pack(&fx, "second", "v2", "d");
+    run_command("rm -rf %s && mv %s/keep %s", fx.model, fx.root, fx.model);
+    for (int i = 0; i < 4; i++) {
+        fresh("t");
+        CLEANUP(json) json_t *from = index_of(&fx, "second");
+        json_t *index = index_of(&fx, "t");
+        CLEANUP(json) json_t *m = blob_json(&fx, "second", image_entry(from));
+        if (i == 3) {   /* the manifests disagree about a blob they share */
+            json_object_set_new(json_array_get(layers_of(m), 1), "size", json_integer(1));
+            put_json(&fx, "second", image_entry(from), m);
+        }
+        json_array_extend(json_object_get(index, "manifests"), json_object_get(from, "manifests"));
+        save_index(&fx, "t", index);
+        run_command("cd %s && cp -n second/blobs/sha256/* t/blobs/sha256/", fx.root);
+        if (i == 3) run_command("cd %s/t/blobs/sha256 && rm $(grep -l '\"ingot.recipe\":\"d\"' * | xargs grep -L '\"size\":1}')", fx.root);
+        blob_path(&fx, "t", json_string_value(json_object_get(json_array_get(layers_of(m), 0), "digest")), path);
+        if (i == 0) {
+            expect_pass("t", "v1", fx.pub, NULL);
+            expect_lines("noted", "t", fx.pub, 0, "1 more in this layout; their layers were not read");
+        }
+        if (i == 1) {
+            run_command("truncate -s -1 %s", path);
+            expect_fail("other image's blob truncated", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "has another size than the documents say");
+        }
+        if (i == 2) {
+            unlink(path);
+            expect_fail("other image's blob missing", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "is missing");
+        }
+        if (i == 3) expect_fail("two sizes of one blob", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "has another size than the documents say");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good), cmocka_unit_test(test_not_a_layout), cmocka_unit_test(test_report), cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_index_white_space), cmocka_unit_test(test_index_annotations), cmocka_unit_test(test_edited_without_key), cmocka_unit_test(test_edited_and_signed),
         cmocka_unit_test(test_files), cmocka_unit_test(test_removed), cmocka_unit_test(test_foreign), cmocka_unit_test(test_attached),
-        cmocka_unit_test(test_replayed), cmocka_unit_test(test_moved_tag),
+        cmocka_unit_test(test_replayed), cmocka_unit_test(test_moved_tag), cmocka_unit_test(test_passing_lines),
+        cmocka_unit_test(test_progress), cmocka_unit_test(test_other_entries), cmocka_unit_test(test_image_with_subject),
+        cmocka_unit_test(test_other_image),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -10,7 +10,11 @@
 #define TEMPLATE                                                                                                       \
     "{% if enable_thinking %}<think>{% else %}<think></think>{% endif %}<tool_call>\n<function=f>\n<parameter=p>\n"
 
-struct scene { char root[64], model_dir[96], out[96]; struct model m; struct profile_result r; };
+struct scene {
+    char root[64], model_dir[96], out[96];
+    struct model m;
+    struct profile_result r;
+};
 
 static void make_folders(struct scene *s)
 {
@@ -92,20 +96,19 @@ static void test_files(void **state)
     struct profile_request req = {.engine = "vllm@0.17.1", .gpu = "b200:2", .context = 131072, .sequences = 32};
     CHECK_OK(save(&s, &req, e_));
     assert_string_equal(s.r.name, "vllm-0.17.1-b200x2-nvfp4-tp2");
-    assert_string_equal(file_text(&s.r, "vllm.yaml"),
-                        "# vllm 0.17.1 on 2 b200. vllm serve MODEL --config vllm.yaml\n"
-                        "trust-remote-code: true\n"
-                        "tensor-parallel-size: 2\n"
-                        "enable-expert-parallel: true\n"
-                        "gpu-memory-utilization: 0.9\n"
-                        "max-model-len: 131072\n"
-                        "max-num-seqs: 32\n"
-                        "kv-cache-dtype: fp8\n"
-                        "mamba-ssm-cache-dtype: float32\n"
-                        "no-enable-prefix-caching: true\n"
-                        "reasoning-parser: nemotron_v3\n"
-                        "enable-auto-tool-choice: true\n"
-                        "tool-call-parser: qwen3_coder\n");
+    assert_string_equal(file_text(&s.r, "vllm.yaml"), "# vllm 0.17.1 on 2 b200. vllm serve MODEL --config vllm.yaml\n"
+                                                      "trust-remote-code: true\n"
+                                                      "tensor-parallel-size: 2\n"
+                                                      "enable-expert-parallel: true\n"
+                                                      "gpu-memory-utilization: 0.9\n"
+                                                      "max-model-len: 131072\n"
+                                                      "max-num-seqs: 32\n"
+                                                      "kv-cache-dtype: fp8\n"
+                                                      "mamba-ssm-cache-dtype: float32\n"
+                                                      "no-enable-prefix-caching: true\n"
+                                                      "reasoning-parser: nemotron_v3\n"
+                                                      "enable-auto-tool-choice: true\n"
+                                                      "tool-call-parser: qwen3_coder\n");
     assert_string_equal(file_text(&s.r, "env"),
                         "# vllm 0.17.1 on 2 b200. Environment of the server\nVLLM_USE_FLASHINFER_MOE_FP4=1\n");
     assert_string_equal(
@@ -135,8 +138,8 @@ static void test_files(void **state)
     assert_string_equal(json_string_value(json_object_get(json_object_get(j, "precision"), "quant_algo")),
                         "MIXED_PRECISION");
     assert_int_equal(number_at(j, "kv_cache", "scales"), 12);
-    assert_int_equal(number_at(j, "fit", "kv_token_bytes"), 2 * 128 * 6);            /* one of two heads per GPU */
-    assert_int_equal(number_at(j, "fit", "ssm_slot_bytes"), 46u << 19);              /* 46 MiB over two GPUs */
+    assert_int_equal(number_at(j, "fit", "kv_token_bytes"), 2 * 128 * 6); /* one of two heads per GPU */
+    assert_int_equal(number_at(j, "fit", "ssm_slot_bytes"), 46u << 19);   /* 46 MiB over two GPUs */
     has_finding(&s.r, "SEC-01", true);
     finish(&s);
 }
@@ -157,16 +160,37 @@ static void test_weights(void **state)
         if (one / 1e9 < rows[i].gb - 0.06 || one / 1e9 > rows[i].gb + 0.06)
             fail_msg("%.3f GB, published %.1f", one / 1e9, rows[i].gb);
         assert_true(one == (double)checkpoint_bytes(s.m.checkpoint));
-        assert_true(two > one / 2 && two < one * 0.505);   /* router and norms are on both */
+        assert_true(two > one / 2 && two < one * 0.505); /* router and norms are on both */
         finish(&s);
     }
+}
+
+/* The MTP head is on the GPU only when it is used. */
+static void test_draft_weights(void **state)
+{
+    (void)state;
+    struct scene s;
+    begin(&s, &tiny, AS_NVFP4, AS_FP8, true, "float32", "");
+    CHECK_OK(model_open(&s.m, s.model_dir, e_));
+    /* Two blocks: norms, attention, experts, router, latents; enorm, hnorm, eh_proj, final norm; all bf16 but the
+     * router's bias. */
+    uint64_t attention = 2 * (512 * 512) + 2 * (128 * 512), experts = 8 * 2 * (256 * 128), shared = 2 * (512 * 512),
+             rest = 8 * 512 + 2 * (128 * 512) + 512 * 1024 + 5 * 512;
+    assert_int_equal(fit_weights(s.m.inventory, 1, true) - fit_weights(s.m.inventory, 1, false),
+                     2 * (attention + experts + shared + rest) + 4 * 8);
+    finish(&s);
 }
 
 /* The figure of the capacity table, from files: NVFP4 on one RTX 5090, 64 sequences of 28 k; FP8 on one L40S, 16 k. */
 static void test_capacity(void **state)
 {
     (void)state;
-    static const struct { enum precision experts; const char *gpu, *name; double k; const char *others; } rows[] = {
+    static const struct {
+        enum precision experts;
+        const char *gpu, *name;
+        double k;
+        const char *others;
+    } rows[] = {
         /* KV heads are copied from two GPUs on: 64 * 262144 tokens take 24 GiB on each, and eight cards keep 24.0 */
         {AS_NVFP4, "rtx5090", "vllm-0.17.1-rtx5090x1-nvfp4-tp1", 28, "no number of these GPUs"},
         {AS_FP8, "l40s:1", "vllm-0.17.1-l40sx1-fp8-tp1", 16, "; 4 of these GPUs would hold it"}};
@@ -212,6 +236,10 @@ static void test_too_heavy(void **state)
         make(&s, &req, e_), ERR_UNSUPPORTED,
         "CTX-02: 58.8 GiB of weights and 2.0 GiB overhead are 32.6 GiB more than the 28.3 GiB that each rtx5090");
     CHECK_FAILS(make(&s, &req, e_), ERR_UNSUPPORTED, "4 of these GPUs would hold it");
+    /* What was not asked for may be small: two cards have 0.6 GiB left, enough for one sequence and not for 64 states.
+     */
+    struct profile_request small = {.engine = "vllm@0.17.1", .gpu = "orin-64", .utilisation = 0.62};
+    CHECK_FAILS(make(&s, &small, e_), ERR_UNSUPPORTED, "; 2 of these GPUs would hold it");
     req.gpu = "rtx5090:4";
     CHECK_OK(make(&s, &req, e_));
     assert_string_equal(s.r.name, "vllm-0.17.1-rtx5090x4-bf16-tp4");
@@ -225,7 +253,11 @@ static void test_targets(void **state)
     struct scene s;
     begin(&s, &tiny, AS_NVFP4, AS_FP8, true, "float32", "");
     CHECK_OK(model_open(&s.m, s.model_dir, e_));
-    static const struct { const char *engine, *gpu; enum error_code code; const char *why; } rows[] = {
+    static const struct {
+        const char *engine, *gpu;
+        enum error_code code;
+        const char *why;
+    } rows[] = {
         {"vllm", "b200", ERR_USAGE, "expected NAME@VERSION, as in vllm@0.17.1"},
         {"@0.17.1", "b200", ERR_USAGE, "expected NAME@VERSION"},
         {"vllm@", "b200", ERR_USAGE, "expected NAME@VERSION"},
@@ -233,7 +265,7 @@ static void test_targets(void **state)
         {NULL, "b200", ERR_USAGE, "expected NAME@VERSION"},
         {"tgi@2.0", "b200", ERR_UNSUPPORTED, "engine 'tgi' is not known"},
         {"vllm@9.9.9", "b200", ERR_UNSUPPORTED, "version '9.9.9' of vllm is not known"},
-        {"vllm@0.22.0", "b200", ERR_UNSUPPORTED, "of vllm 0.22.0 only single facts are known"},
+        {"vllm@0.28.0", "b200", ERR_UNSUPPORTED, "of vllm 0.28.0 only single facts are known"},
         {"vllm@latest", "b200", ERR_UNSUPPORTED, "VER-01: 'vllm@latest' is a tag that moves"},
         {"vllm@nightly", "b200", ERR_UNSUPPORTED, "VER-01"},
         {"vllm@0.17.1@sha256:12", "b200", ERR_USAGE, "64 lower-case hex digits"},
@@ -257,7 +289,7 @@ static void test_targets(void **state)
         struct profile_request req = {.engine = rows[i].engine, .gpu = rows[i].gpu};
         CHECK_FAILS(save(&s, &req, e_), rows[i].code, rows[i].why);
         assert_null(s.r.arena);
-        assert_int_not_equal(access(s.out, F_OK), 0);       /* nothing, not even the folder */
+        assert_int_not_equal(access(s.out, F_OK), 0); /* nothing, not even the folder */
     }
     struct profile_request req = {.engine = "vllm@0.17.1", .gpu = "b200", .utilisation = 1.5};
     CHECK_FAILS(make(&s, &req, e_), ERR_USAGE, "memory utilisation 1.5");
@@ -401,7 +433,10 @@ static void test_command(void **state)
 static void test_parsers(void **state)
 {
     (void)state;
-    static const struct { const char *jinja, *config; const char *reasoning, *tool; } rows[] = {
+    static const struct {
+        const char *jinja, *config;
+        const char *reasoning, *tool;
+    } rows[] = {
         {TEMPLATE, NULL, "nemotron_v3", "qwen3_coder"},
         {"{{ enable_thinking }} <think> </think> /no_think", NULL, NULL, NULL}, /* Nano v2's */
         {"<tool_call>{\"name\"", NULL, NULL, NULL},                             /* other calls */
@@ -460,7 +495,7 @@ static void test_variants(void **state)
     assert_string_equal(s.r.name, "vllm-0.17.1-a100-80x1-nvfp4-w4a16-tp1");
     assert_non_null(strstr(file_text(&s.r, "vllm.yaml"), "kv-cache-dtype: bfloat16\n"));
     has_note(&s.r, "declares an FP8 KV cache", true);
-    req.kv_dtype = "auto";   /* the engine would take the declared one */
+    req.kv_dtype = "auto"; /* the engine would take the declared one */
     CHECK_FAILS(make(&s, &req, e_), ERR_UNSUPPORTED, "Q-04: an FP8 KV cache on a100-80");
     finish(&s);
     /* Code that is named and not there. */
@@ -493,31 +528,58 @@ static void test_variants(void **state)
     finish(&s);
 }
 
+/* Another version is another row: what it takes, its share of the memory, its default for the state. */
+static void test_later_version(void **state)
+{
+    (void)state;
+    struct scene s;
+    begin(&s, &tiny, AS_W4A16, AS_BF16, false, NULL,
+          ",\"auto_map\":{\"AutoConfig\":\"configuration_nemotron_h.NemotronHConfig\"}");
+    CHECK_OK(model_open(&s.m, s.model_dir, e_));
+    struct profile_request req = {.engine = "vllm@0.22.0", .gpu = "h100:2"};
+    CHECK_OK(make(&s, &req, e_));
+    assert_string_equal(s.r.name, "vllm-0.22.0-h100-80x2-nvfp4-w4a16-tp2");
+    const char *yaml = file_text(&s.r, "vllm.yaml");
+    assert_non_null(strstr(yaml, "gpu-memory-utilization: 0.92\n"));
+    assert_non_null(strstr(yaml, "mamba-ssm-cache-dtype: float32\n"));
+    assert_null(strstr(yaml, "trust-remote-code"));
+    has_finding(&s.r, "SEC-01", false);
+    has_finding(&s.r, "SSM-04", true);
+    assert_int_equal(s.r.lint.n_errors, 0);
+    finish(&s);
+}
+
 static void test_lists(void **state)
 {
     (void)state;
-    struct arena *arena = arena_new();
-    struct profile_listing *l;
-    uint32_t n;
+    CLEANUP(json) json_t *gpus = json_array(), *engines = json_array();
+    size_t i;
+    json_t *row;
     bool met = false;
-    CHECK_OK(profile_list_gpus(&l, &n, arena, e_));
-    for (uint32_t i = 0; i < n; i++)
-        met |= strcmp(l[i].name, "b200") == 0 && strstr(l[i].text, "178.0 GiB") && strstr(l[i].text, "10.0");
-    assert_true(met && n >= 20);
-    CHECK_OK(profile_list_engines(&l, &n, arena, e_));
-    assert_string_equal(l[0].name, "vllm@0.17.1");
-    assert_string_equal(l[0].text, "profiles are written for it");
-    assert_non_null(strstr(l[1].text, "facts only: "));
-    arena_free(arena);
+    CHECK_OK(profile_list_gpus(gpus, e_));
+    json_array_foreach(gpus, i, row)
+    {
+        const char *what = json_string_value(json_object_get(row, "what"));
+        if (strcmp(json_string_value(json_object_get(row, "name")), "b200") == 0)
+            met = strstr(what, "178.0 GiB") && strstr(what, "compute capability 10.0") && strstr(what, "NVFP4");
+    }
+    assert_true(met && json_array_size(gpus) >= 20);
+    CHECK_OK(profile_list_engines(engines, e_));
+    row = json_array_get(engines, 0);
+    assert_string_equal(json_string_value(json_object_get(row, "name")), "vllm@0.17.1");
+    assert_string_equal(json_string_value(json_object_get(row, "what")), "profiles are written for it");
+    assert_non_null(
+        strstr(json_string_value(json_object_get(json_array_get(engines, 1), "what")), "Nano NVFP4 fails on RTX 5090"));
+    assert_non_null(strstr(json_string_value(json_object_get(json_array_get(engines, 2), "what")), "facts only; "));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),     cmocka_unit_test(test_weights), cmocka_unit_test(test_capacity),
-        cmocka_unit_test(test_too_heavy), cmocka_unit_test(test_targets), cmocka_unit_test(test_writing),
-        cmocka_unit_test(test_command),   cmocka_unit_test(test_parsers), cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_files),    cmocka_unit_test(test_weights),       cmocka_unit_test(test_draft_weights),
+        cmocka_unit_test(test_capacity), cmocka_unit_test(test_too_heavy),     cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_writing),  cmocka_unit_test(test_command),       cmocka_unit_test(test_parsers),
+        cmocka_unit_test(test_variants), cmocka_unit_test(test_later_version), cmocka_unit_test(test_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,10 @@
 /* Every rule: a profile that is clean by all of them, and for each rule at least one change that trips it. */
 #include "tests/checks.h"
 
+#include "core/file.h"
 #include "pack/profile_lint.h"
+
+#include <fcntl.h>
 
 /* A small hybrid with experts, quantized as the published Super is: experts NVFP4, Mamba and shared FP8, attention
  * plain with FP8 KV. */
@@ -136,7 +139,11 @@ static void refit(struct scene *s)
     CHECK_OK(fit_compute(&f->fit_model, &f->fit_request, &f->fit, e_));
 }
 
-#define CHANGE(name, ...) static void name(struct scene *s) { __VA_ARGS__; }
+#define CHANGE(name, ...)                                                                                              \
+    static void name(struct scene *s)                                                                                  \
+    {                                                                                                                  \
+        __VA_ARGS__;                                                                                                   \
+    }
 #define GPU(id) s->gpu = *gpu_row_find(s->rows, id)
 
 CHANGE(ssm_auto, s->facts.ssm_dtype = "auto"; s->inv.config.ssm_cache_dtype = NULL)
@@ -146,6 +153,8 @@ CHANGE(ssm_unsaid, s->facts.ssm_dtype = NULL)
 CHANGE(ssm_f16, s->facts.ssm_dtype = "float16")
 CHANGE(ssm_f16_few, s->facts.ssm_dtype = "float16"; s->facts.ssm_philox_rounds = 4)
 CHANGE(config_silent, s->inv.config.ssm_cache_dtype = NULL)
+CHANGE(config_silent_later, s->inv.config.ssm_cache_dtype = NULL;
+       s->engine = *engine_row_find(s->rows, "vllm", "0.22.0"))
 CHANGE(config_f16, s->inv.config.ssm_cache_dtype = "float16")
 CHANGE(config_bf16, s->inv.config.ssm_cache_dtype = "bfloat16")
 CHANGE(head_80, s->inv.config.ssm.head_dim = 80)
@@ -209,6 +218,7 @@ static const struct {
     {"SSM-02", ssm_auto, LINT_ERROR, "cannot round stochastically"},
     {"SSM-02", ssm_f16_few, LINT_ERROR, "fewer than 5"},
     {"SSM-04", config_silent, LINT_ERROR, "unless told, the engine keeps the state in float16"},
+    {"SSM-04", config_silent_later, LINT_WARNING, "unless told, the engine keeps the state in float32"},
     {"SSM-04", config_f16, LINT_WARNING, "good only with stochastic rounding; here it is float32"},
     {"SSM-04", config_bf16, LINT_ERROR, "expected float32"},
     {"SSM-05", head_80, LINT_WARNING, "mamba_head_dim is 80"},
@@ -225,7 +235,7 @@ static const struct {
     {"Q-05", cols_cut, LINT_ERROR, "528 columns are not a multiple of 16 for each of 2 GPUs"},
     {"Q-06", q_alone, LINT_ERROR,
      "layers.1.mixer.k_proj.weight' is not quantized as q_proj beside it, and engines multiply q, k and v as one "
-      "(and 1 more)"},
+     "(and 1 more)"},
     {"Q-06", v_alone, LINT_ERROR, "layers.1.mixer.v_proj.weight'"},
     {"Q-07", no_input_scale, LINT_ERROR, "experts.0.up_proj.weight' is NVFP4 and has no input_scale (and 1 more)"},
     {"Q-07", no_scale_2, LINT_ERROR, "has no weight_scale_2"},
@@ -250,7 +260,7 @@ static const struct {
     {"CTX-02", too_many, LINT_ERROR, "1000000 sequences of 8192 tokens need"},
     {"CTX-02", too_heavy, LINT_ERROR,
      "200.0 GiB of weights and 4.0 GiB overhead are 43.8 GiB more than the 160.2 GiB that each b200 "
-      "gives; 4 of these GPUs"},
+     "gives; 4 of these GPUs"},
     {"MTP-01", no_mtp_key, LINT_ERROR, "no num_nextn_predict_layers"},
     {"MTP-01", no_mtp_tensor, LINT_ERROR, "no mtp tensors"},
     {"MTP-02", odd_drafts, LINT_ERROR, "3 draft tokens are not a multiple of num_nextn_predict_layers 2"},
@@ -294,6 +304,7 @@ CHANGE(one_group, s->inv.config.ssm.n_groups = 1)
 CHANGE(context_full, s->facts.context = 262144; s->facts.sequences = 1)
 CHANGE(context_allowed, s->facts.context = 262145; s->facts.sequences = 1; s->facts.long_context = true)
 CHANGE(drafts_one, s->facts.drafts = 1)
+CHANGE(drafts_below, s->engine.mtp_layers_max = 4; s->facts.n_predict = 4)
 CHANGE(no_drafts, s->facts.drafts = 0; s->facts.n_predict = 0)
 CHANGE(undeclared, for (int i = 0; i < T_COUNT; i++) s->tensors[i].format = NULL; s->facts.declares_quant = false;
        s->facts.algo = NULL)
@@ -301,11 +312,16 @@ CHANGE(all_qkv, s->tensors[T_Q].format = s->tensors[T_K].format = s->tensors[T_V
        for (int i = T_Q; i <= T_V; i++) for (int p = 0; p <= PART_INPUT_SCALE; p++) s->tensors[i].parts[p] = 9)
 CHANGE(plain_kv, s->inv.kv_algo = NULL; s->facts.kv_dtype = "auto"; s->tensors[T_K].parts[PART_K_SCALE] = NAME_NONE)
 CHANGE(spark_most, GPU("gb10"); s->facts.nvfp4_path = "w4a16"; s->facts.utilisation_permille = 850)
-static const struct { const char *name; void (*change)(struct scene *); const char *only; } fine[] = {
-    {"f16_rounded", f16_rounded, ""}, {"head_128", head_128, ""},         {"auto_config", auto_config, ""},
-    {"one_group", one_group, ""},     {"context_full", context_full, ""}, {"context_allowed", context_allowed, ""},
-    {"drafts_one", drafts_one, ""},   {"no_drafts", no_drafts, ""},       {"undeclared", undeclared, ""},
-    {"all_qkv", all_qkv, ""},         {"plain_kv", plain_kv, ""},         {"spark_most", spark_most, "Q-02"},
+static const struct {
+    const char *name;
+    void (*change)(struct scene *);
+    const char *only;
+} fine[] = {
+    {"f16_rounded", f16_rounded, ""},   {"head_128", head_128, ""},         {"auto_config", auto_config, ""},
+    {"one_group", one_group, ""},       {"context_full", context_full, ""}, {"context_allowed", context_allowed, ""},
+    {"drafts_one", drafts_one, ""},     {"drafts_below", drafts_below, ""}, {"no_drafts", no_drafts, ""},
+    {"undeclared", undeclared, ""},     {"all_qkv", all_qkv, ""},           {"plain_kv", plain_kv, ""},
+    {"spark_most", spark_most, "Q-02"},
 };
 
 static void test_fine(void **state)
@@ -359,11 +375,14 @@ static void test_trips(void **state)
 static void test_every_rule(void **state)
 {
     (void)state;
+    CLEANUP_BUFFER struct buffer page = {0};
+    CHECK_OK(file_load(AT_FDCWD, "docs/profiles.md", 1 << 20, &page, e_));
     for (const struct lint_rule *const *rule = lint_rules; *rule; rule++) {
         bool met = false;
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) met |= strcmp(cases[i].id, (*rule)->id) == 0;
         if (!met) fail_msg("no case trips %s", (*rule)->id);
         assert_true((*rule)->about && (*rule)->evidence);
+        if (!strstr((const char *)page.data, (*rule)->id)) fail_msg("docs/profiles.md does not have %s", (*rule)->id);
     }
 }
 

@@ -11,7 +11,7 @@
 #include <fcntl.h>
 
 struct geometry {
-    const char *pattern, *mtp;         /* mtp NULL: no such head */
+    const char *pattern, *mtp; /* mtp NULL: no such head */
     uint64_t hidden, vocab, heads, kv_heads, head_dim, mamba_heads, mamba_dim, state, groups, taps, mlp, experts,
         expert_mlp, shared_mlp, latent;
     uint64_t max_position;
@@ -44,7 +44,7 @@ enum precision { AS_BF16, AS_NVFP4, AS_FP8, AS_W4A16 };
 
 struct maker {
     const struct geometry *g;
-    struct text header, layers, ignored;   /* JSON members so far */
+    struct text header, layers, ignored; /* JSON members so far */
     uint64_t offset;
     enum precision experts,
         linears; /* routed experts; Mamba, shared and MLP linears. Attention, latent and tables stay plain */
@@ -171,9 +171,9 @@ static inline void save_config(const struct maker *m, const char *folder, const 
         &t,
         "{\"architectures\":[\"NemotronHForCausalLM\"],\"model_type\":\"nemotron_h\",\"torch_dtype\":\"bfloat16\","
         "\"hybrid_override_pattern\":\"%s\",\"hidden_size\":%llu,\"vocab_size\":%llu,\"num_attention_heads\":%llu,"
-         "\"num_key_value_heads\":%llu,"
+        "\"num_key_value_heads\":%llu,"
         "\"head_dim\":%llu,\"mamba_num_heads\":%llu,\"mamba_head_dim\":%llu,\"ssm_state_size\":%llu,\"n_groups\":%llu,"
-         "\"conv_kernel\":%llu,"
+        "\"conv_kernel\":%llu,"
         "\"intermediate_size\":%llu,\"n_routed_experts\":%llu,\"num_experts_per_tok\":2,\"moe_intermediate_size\":%llu,"
         "\"moe_shared_expert_intermediate_size\":%llu,\"max_position_embeddings\":%llu",
         g->pattern, (unsigned long long)g->hidden, (unsigned long long)g->vocab, (unsigned long long)g->heads,
@@ -191,10 +191,10 @@ static inline void save_config(const struct maker *m, const char *folder, const 
                  uniform ? algos[m->experts] : "MIXED_PRECISION");
         if (m->kv_scales) text_add(&t, "\"kv_cache_scheme\":{\"type\":\"float\",\"num_bits\":8},");
         if (uniform)
-            text_add(
-                &t,
-                "\"group_size\":16,\"ignore\":[%s\"*.conv1d\",\"*.gate\",\"backbone.embeddings\",\"lm_head\",\"mtp*\"]}",
-                m->ignored.data);
+            text_add(&t,
+                     "\"group_size\":16,\"ignore\":[%s\"*.conv1d\",\"*.gate\",\"backbone.embeddings\",\"lm_head\","
+                     "\"mtp*\"]}",
+                     m->ignored.data);
         else text_add(&t, "\"ignore\":[\"mtp*\"],\"quantized_layers\":{%s}}", m->layers.data);
     }
     text_add(&t, "%s}\n", more);

@@ -1,5 +1,7 @@
 #include "tests/checks.h"
 
+#include "core/embed.h"
+#include "core/text.h"
 #include "pack/profile_rows.h"
 
 static void test_built_in(void **state)
@@ -55,7 +57,8 @@ static void test_built_in(void **state)
     assert_true(row_lists(e->quant_algos, "MIXED_PRECISION") && !row_lists(e->quant_algos, "W4A16_NVFP4"));
     assert_true(row_lists(e->flags, "mamba-ssm-cache-dtype") && !row_lists(e->flags, "mamba-backend"));
     assert_true(row_lists(e->reasoning_parsers, "nemotron_v3") && !row_lists(e->reasoning_parsers, "nano_v3"));
-    static const struct { const char *algo, *gpu, *path;
+    static const struct {
+        const char *algo, *gpu, *path;
     } paths[] = {{"NVFP4", "b200", "w4a4"},  {"NVFP4", "h100", "w4a16"},   {"NVFP4", "a100", "w4a16"},
                  {"NVFP4", "gb10", "w4a16"}, {"NVFP4", "rtx5090", "w4a4"}, {"FP8", "a100", NULL},
                  {"FP8", "l40s", "w8a8"},    {"FP8", "gb10", "w8a8"},      {"MXFP8", "b200", NULL}};
@@ -64,7 +67,12 @@ static void test_built_in(void **state)
         if (!paths[i].path) assert_null(c);
         else assert_string_equal(c->path, paths[i].path);
     }
-    assert_null(engine_row_find(rows, "vllm", "0.22.0")->writer);
+    assert_int_equal(e->kv_group_stretch_percent, 125);
+    assert_null(engine_row_find(rows, "vllm", "0.28.0")->writer);
+    const struct engine_row *later = engine_row_find(rows, "vllm", "0.22.0");
+    assert_true(later->utilisation_permille == 920 && later->kv_group_stretch_percent == 150 && later->ssm_rounding);
+    assert_true(row_lists(later->quant_algos, "W4A16_NVFP4") && !*later->remote_code);
+    assert_string_equal(later->ssm_fallback, "float32");
     assert_null(engine_row_find(rows, "vllm", "0.17"));
 }
 
@@ -74,7 +82,9 @@ static void test_built_in(void **state)
 static void test_refuses(void **state)
 {
     (void)state;
-    static const struct { const char *gpus, *engines, *why; } rows[] = {
+    static const struct {
+        const char *gpus, *engines, *why;
+    } rows[] = {
         {GRADES "  - {id: g, name: G, memory_gib: 8}\n", ENGINE(""), "no grade for key 'memory_gib'"},
         {GRADES "  - {id: g, name: G, memory_gib: 8, grade: {memory_gib: b}}\n", ENGINE(""),
          "not in the grades map: 'b'"},
@@ -105,6 +115,64 @@ static void test_refuses(void **state)
     }
 }
 
+/* The built-in engines with one text replaced by another. */
+static bool read_changed(const char *from, const char *to, struct error *err)
+{
+    const struct embedded_file *f = embedded_files;
+    while (strcmp(f->path, "profiles/engines.yaml") != 0) f++;
+    const char *text = (const char *)f->data, *at = strstr(text, from);
+    if (!at) fail_msg("the table has no '%s'", from);
+    struct text t = TEXT_INIT;
+    text_put(&t, text, (size_t)(at - text));
+    text_add(&t, "%s", to);
+    text_put(&t, at + strlen(from), f->size - (size_t)(at - text) - strlen(from));
+    CLEANUP(profile_rows) struct profile_rows *out = NULL;
+    bool ok = profile_rows_read(&out, bytes_text(GRADES "  []\n"), bytes_of(t.data, t.size), err);
+    text_free(&t);
+    return ok;
+}
+
+static void test_changed(void **state)
+{
+    (void)state;
+    CHECK_OK(read_changed("0.9,", "0.91,", e_));
+    static const struct {
+        const char *from, *to, *why;
+    } rows[] = {
+        {"moe-backend: marlin", "moe-back-end: marlin", "not a flag of this version: 'moe-back-end'"},
+        {"moe-backend: marlin", "moe-backend: \"no\"", "not a plain word: 'no'"},
+        {"moe-backend: marlin", "moe-backend: \"a b\"", "not a plain word: 'a b'"},
+        {"moe-backend: marlin", "moe-backend: 1", "expected a text for 'moe-backend'"},
+        {"VLLM_USE_FLASHINFER_MOE_FP4: \"1\"", "VLLM_USE_FLASHINFER_MOE_FP4: \"$1\"", "not a plain word: '$1'"},
+        {"reasoning: nemotron_v3", "reasoning: nano_v3", "not a parser of this version: 'nano_v3'"},
+        {"reasoning: nemotron_v3", "reasonings: nemotron_v3", "unknown key 'reasonings'"},
+        {"template_has: [enable_thinking, \"<think>\", \"</think>\"]", "template_has: []",
+         "any template would justify"},
+        {"kv_dtypes: {is: [auto,", "kv_dtypes: {is: [\"on\",", "not a plain word: 'on'"},
+        {"capability: \"7.5\", path", "capability: 7.5, path", "expected a string"},
+        {"mtp_layers_max: {is: 1,", "mtp_layers_max: {is: 0,", "from 1 to"},
+        {"quantized_tables: {is: false,", "quantized_tables: {is: 0,", "expected true or false"},
+        {"ssm_rounding: {is: false, from: \"no", "ssm_rounding: {is: false, form: \"no",
+         "expected {is: ..., from: ...}"},
+        {"by: Marlin, from: \"marlin_utils_fp4.py", "by: Marlin, form: \"marlin_utils_fp4.py", "unknown key 'form'"},
+        {"when: {experts: NVFP4, gpus", "when: {expert: NVFP4, gpus", "unknown key 'expert'"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        CHECK_FAILS(read_changed(rows[i].from, rows[i].to, e_), ERR_FORMAT, rows[i].why);
+}
+
+static void test_words(void **state)
+{
+    (void)state;
+    static const char *const plain[] = {"fp8", "float32", "qwen3_coder", "granite-20b-fc"}, *const other[] = {
+                                                                                                "",     "1",  "no",
+                                                                                                "true", "A",  "a b",
+                                                                                                "a:",   "-a", "~",
+                                                                                                "null"};
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) assert_true(row_word_is_plain(plain[i]));
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) assert_false(row_word_is_plain(other[i]));
+}
+
 static void test_versions(void **state)
 {
     (void)state;
@@ -120,6 +188,7 @@ static void test_versions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_built_in), cmocka_unit_test(test_refuses),
+                                       cmocka_unit_test(test_changed), cmocka_unit_test(test_words),
                                        cmocka_unit_test(test_versions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

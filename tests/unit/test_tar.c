@@ -175,7 +175,13 @@ static void test_refuses(void **state)
         {DIR, 500, "x", 1, "differs"}, {RECORDS, 0, "99999", 5, "broken pax record"}, {RECORDS, 0, "2560 foooooo=", 13, "other than path"},
         {RECORDS, 0, "13 size=1024\n2547 comment=", 26, "two sizes"}, {RECORDS, 0, "12 size=1x\n\n2548 comment=", 25, "not a number"},
         {RECORDS, 0, "12 path=evil\n", 13, "broken pax"}, {RECORDS, 0, "13 path=evil\n2547 comment=", 26, "differs"},
-        {RECORDS, 0, "2560 comment-", 13, "broken pax"}, {RECORDS, 0, "2560 path=aaa", 13, "too long"},
+        {RECORDS, 0, "x560", 4, "broken pax"}, {RECORDS, 0, "2560x", 5, "broken pax"}, {RECORDS, 0, "4 =\n", 4, "broken pax"},
+        {RECORDS, 0, "5 a=\n", 5, "other than path"}, {RECORDS, 0, "14 path=a\0b..\n", 14, "too long or broken"}, {RECORDS, 0, "8 path=\n", 8, "too long or broken"},
+        {RECORDS, 0, "15 size=123456x\n", 15, "broken pax"}, {RECORDS, 0, "15 size=12345/\n", 15, "not a number"},
+        {RECORDS, 0, "15 size=12345:\n", 15, "not a number"}, {RECORDS, 0, "31 size=9999999999999999999999\n", 31, "not a number"},
+        {RECORDS, 0, "13 sizes=1234\n", 14, "broken pax"}, {RECORDS, 0, "14 sizes=1234\n", 14, "other than path"},
+        {FILE_HEADER, 124, "0000000000/", 11, "not octal"}, {FILE_HEADER, 124, "00000000008", 11, "not octal"}, {PAX, 124, "00000040001", 11, "too many pax records"},
+        {PAX, 124, "00000037777", 11, "too many pax records"}, {RECORDS, 0, "2560 comment-", 13, "broken pax"}, {RECORDS, 0, "2560 path=aaa", 13, "too long"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct tar_layer layer;
@@ -234,6 +240,8 @@ static void test_second_reader_refuses(void **state)
     CHECK_OK(tar_layer_check(fd, "layer", &layer, e_));
     other = layer;
     strcpy(other.path, "models/config.jsom");
+    CHECK_FAILS(tar_layer_check(fd, "layer", &other, e_), ERR_FORMAT, "another name");
+    strcpy(other.path, "models/config.jso");
     CHECK_FAILS(tar_layer_check(fd, "layer", &other, e_), ERR_FORMAT, "another name");
     strcpy(other.path, "modelz/config.json");
     CHECK_FAILS(tar_layer_check(fd, "layer", &other, e_), ERR_FORMAT, "another directory");
