@@ -237,14 +237,16 @@ bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char 
     return p[ck->n_remarks++] ? true : error_memory(err, sizeof text);
 }
 
+/* What is sorted: small, so that a comparison of millions stays in the cache. */
+struct place { uint64_t offset, bytes; uint32_t tensor; };
+
 /* By offset; of those that begin at one place, the empty ones first; those in the order of the header. */
-static int by_offset(const void *a, const void *b, void *tensors)
+static int by_offset(const void *a, const void *b)
 {
-    uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
-    const struct tensor_info *all = tensors, *x = &all[i], *y = &all[k];
+    const struct place *x = a, *y = b;
     if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
     if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1;
-    return (i > k) - (i < k);
+    return (x->tensor > y->tensor) - (x->tensor < y->tensor);
 }
 
 /* Moves tensor order[i] to place i by following the cycles: a second array of tensors would double the memory. */
@@ -262,17 +264,24 @@ static void permute(struct tensor_info *t, uint32_t *order, uint32_t n)
     }
 }
 
+static bool in_order(const struct tensor_info *t, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++)
+        if (t[i - 1].offset > t[i].offset || (t[i - 1].offset == t[i].offset && t[i - 1].bytes > t[i].bytes)) return false;
+    return true;
+}
+
 bool checkpoint_sort(struct checkpoint *ck, uint32_t first, struct error *err)
 {
-    uint32_t n = ck->n_tensors - first, i = 1;
-    if (n == 0) return true;
+    uint32_t n = ck->n_tensors - first;
+    if (n == 0 || in_order(ck->tensors + first, n)) return true;        /* most writers lay them out in order */
     struct tensor_info *t = ck->tensors + first;
-    while (i < n && by_offset(&(uint32_t){i - 1}, &(uint32_t){i}, t) <= 0) i++;
-    if (i >= n) return true;                                    /* most writers lay them out in order */
+    CLEANUP(free) struct place *places = malloc(n * sizeof *places);
     CLEANUP(free) uint32_t *order = malloc(n * sizeof *order);
-    if (!order) return error_memory(err, n * sizeof *order);
-    for (i = 0; i < n; i++) order[i] = i;
-    qsort_r(order, n, sizeof *order, by_offset, t);
+    if (!places || !order) return error_memory(err, n * sizeof *places);
+    for (uint32_t i = 0; i < n; i++) places[i] = (struct place){t[i].offset, t[i].bytes, i};
+    qsort(places, n, sizeof *places, by_offset);
+    for (uint32_t i = 0; i < n; i++) order[i] = places[i].tensor;
     permute(t, order, n);
     return true;
 }

@@ -53,6 +53,7 @@ static void test_resolve(void **state)
         /* routed experts are asked for once */
         {NESTED("FP8", EX("'m.1.experts*'")), "m.1.experts.7.up", NULL}, {NESTED("FP8", EX("'m.1.experts'")), "m.1.experts.7.up", NULL},
         {NESTED("FP8", EX("'m.1.experts.0.up'")), "m.1.experts.7.up", NULL}, {NESTED("FP8", EX("'m.1.experts.*'")), "m.1.experts", NULL},
+        {NESTED("FP8", EX("'*.experts'")), "m.1.experts.7.up", NULL}, {NESTED("FP8", EX("'*.experts'")), "m.1.experts", NULL},
         {NESTED("FP8", EX("'m.1.shared_experts*'")), "m.1.experts.7.up", "fp8"},
         {NESTED("FP8", EX("'m.1.experts*'")), "m.11.experts.7.up", "fp8"},
         {NESTED("FP8", EX("'m.1.experts*'")), "m.1.shared_experts.up", "fp8"},
