@@ -32,7 +32,8 @@ static void print_help(const struct command *c)
 static int fail(const struct command *c, const struct error *err, bool json)
 {
     struct error ignored = ERROR_INIT;
-    if (json && !print_json(json_pack("{s:o}", "error", error_json(err)), &ignored)) fprintf(stderr, "ingot: %s\n", ignored.text);
+    if (json && !ferror(stdout) && !print_json(json_pack("{s:o}", "error", error_json(err)), &ignored))
+        fprintf(stderr, "ingot: %s\n", ignored.text);
     fprintf(stderr, "ingot%s%s: %s\n", c ? " " : "", c ? c->name : "", err->text);
     if (err->code == ERR_USAGE && c)
         fprintf(stderr, "usage: ingot %s [OPTIONS]%s%s   (--help says more)\n", c->name, *c->operands ? " " : "",
@@ -47,7 +48,8 @@ static bool run(const struct command *c, const void *args, char *const *operands
     struct console console;
     console_open(&console, common->quiet);
     struct progress progress = console_progress(&console);
-    struct command_env env = {.common = common, .progress = &progress, .isa = isa_detected(), .error_printed = error_printed};
+    struct command_env env = {
+        .common = common, .progress = &progress, .isa = isa_detected(), .error_printed = error_printed};
     bool ok = pool_open(&env.pool, (uint32_t)common->threads, err) && c->run(&env, args, operands, n_operands, err);
     console_close(&console);
     pool_close(env.pool);

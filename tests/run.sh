@@ -31,7 +31,7 @@ for t in tests/kernels/test_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "k
 for t in tests/fuzz/fuzz_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "fuzz/$n" "$B/tests/fuzz/$n" "tests/fuzz/corpus/${n#fuzz_}"; done
 PACK_TOOL=$B/tests/tools/pack_tool; export PACK_TOOL
 for t in tests/interop/check_*.sh; do [ -f "$t" ] && one "${t#tests/}" sh "$t"; done
-for t in tests/golden/*.sh tests/golden/*.py tests/cli/*.sh; do
+for t in tests/golden/*.sh tests/golden/*.py tests/cli/*.sh tests/cli/*.py; do
     [ -f "$t" ] || continue
     case $t in *.py) one "${t#tests/}" python3 "$t" ;; *) one "${t#tests/}" sh "$t" ;; esac
 done
