@@ -27,8 +27,8 @@ TOOLS    := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(sort $(wildcard test
 FAULT    := $(B)/tests/preload/fault.so
 BENCH    := $(patsubst bench/%.c,$(B)/bench/%,$(sort $(wildcard bench/*.c)))
 
-PACKAGES := jansson yaml-0.1 libcrypto libpcre2-8 libarchive
-APT      := gcc make pkg-config libjansson-dev libyaml-dev libssl-dev libpcre2-dev libarchive-dev zlib1g-dev libcmocka-dev python3
+PACKAGES := jansson yaml-0.1 libcrypto libpcre2-8 libutf8proc libarchive
+APT      := gcc make pkg-config libjansson-dev libyaml-dev libssl-dev libpcre2-dev libutf8proc-dev libarchive-dev zlib1g-dev libcmocka-dev python3
 
 # Evaluated once, at first use, so that `make deps` may install the packages first.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)

@@ -1,0 +1,23 @@
+/* Regular expressions as the reference's engine (Oniguruma) reads them, rewritten for PCRE2. Only what is known to mean
+ * the same there is let through: anything else is ERR_UNSUPPORTED.
+ *
+ * Literals, `.` `^` `$` (of lines), classes, \s \S \d \D \w \p{..} \P{..}, \r \n \t \f \xHH, groups (plain, (?:), (?i:)),
+ * look-around, (?>), alternation, quantifiers (greedy, lazy, possessive) with at most PATTERN_REPEAT_MAX repetitions. */
+#ifndef ENGINE_PRETOKENIZER_PATTERN_H
+#define ENGINE_PRETOKENIZER_PATTERN_H
+
+#include "core/bytes.h"
+#include "core/error.h"
+#include "core/text.h"
+
+#define PATTERN_BYTES_MAX 8192u
+#define PATTERN_REPEAT_MAX 1000u
+#define PATTERN_DEPTH_MAX 32u
+
+/* counted: everything that is repeated becomes a group, so that PCRE2 counts every repetition against its match limit;
+ * it does not count what a single repeated character or class runs over. */
+MUST_CHECK bool pattern_rewrite(const char *pattern, bool counted, struct text *out, struct error *err);
+/* A pattern that matches just this text. */
+void pattern_literal(struct bytes text, struct text *out);
+
+#endif

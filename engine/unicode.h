@@ -1,0 +1,34 @@
+/* What tokenizing must know of Unicode: UTF-8, a few properties, normal form C. The one door to utf8proc (Unicode 14
+ * or later; version 2.8 has the tables of 15.0). */
+#ifndef ENGINE_UNICODE_H
+#define ENGINE_UNICODE_H
+
+#include "core/bytes.h"
+#include "core/error.h"
+#include "core/text.h"
+
+/* Bytes of the character at p, or 0 when it is broken (overlong forms and surrogates are). n > 0. */
+size_t utf8_size(const uint8_t *p, size_t n);
+/* Bytes of the character that begins with this byte, in text known to be valid. */
+static inline size_t utf8_lead_size(uint8_t lead)
+{
+    return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+/* The character of `size` valid bytes. */
+uint32_t utf8_char(const uint8_t *p, size_t size);
+/* Offset of the first byte that begins no character; text.size when all is well. */
+size_t utf8_broken(struct bytes text);
+void utf8_put(struct text *out, uint32_t c);
+/* Appends the text; of broken sequences, each longest beginning of a character (or else one byte) becomes U+FFFD, as
+ * the Unicode standard recommends (3.9, "substitution of maximal subparts"). */
+void utf8_put_lossy(struct text *out, struct bytes text);
+
+/* The property White_Space. */
+bool unicode_is_space(uint32_t c);
+/* Letters, marks, decimal digits, connectors, joiners: UTS #18's \w. */
+bool unicode_is_word(uint32_t c);
+
+/* Appends the normal form C of valid UTF-8. Linear but for the sorting of combining marks. */
+MUST_CHECK bool unicode_nfc(struct bytes text, struct text *out, struct error *err);
+
+#endif

@@ -1,0 +1,38 @@
+"""Our token ids and texts against those of the reference library, for every string of the shared goldens."""
+import json, os, subprocess, sys
+
+SHARED = os.environ.get("INGOT_SHARED")
+TOOL = os.path.join(os.environ["INGOT_TOOLS"], "tokenizer_tool")
+
+
+def ask(folder, lines):
+    data = "".join(json.dumps(line) + "\n" for line in lines)
+    out = subprocess.run([TOOL, folder], input=data.encode(), stdout=subprocess.PIPE, check=True).stdout
+    answers = [json.loads(line) for line in out.split(b"\n") if line]
+    assert len(answers) == len(lines)
+    return answers
+
+
+def check(name, folder, strings, rows):
+    bad = 0
+    for i, (s, row, got) in enumerate(zip(strings, rows, ask(folder, [{"text": s} for s in strings]))):
+        if got != {"ids": row["ids"], "no_special": row["ids_no_special"]}:
+            bad += 1
+            print("FAIL %s: string %d %r: ids %s, expected %s" % (name, i, s, got, row))
+    plain = ask(folder, [{"ids": row["ids_no_special"]} for row in rows])
+    special = ask(folder, [{"ids": row["ids"]} for row in rows])
+    for i, (row, a, b) in enumerate(zip(rows, plain, special)):
+        if a.get("text") != row["decoded"] or b.get("skip") != row["decoded_skip_special"]:
+            bad += 1
+            print("FAIL %s: string %d: text %r and %r, expected %s" % (name, i, a, b, row))
+    if not bad:
+        print("ok %s: %d strings, ids and texts" % (name, len(strings)))
+
+
+if not SHARED:
+    print("skip the goldens of the tokenizers: no shared folder")
+    sys.exit(0)
+base = os.path.join(SHARED, "fixtures")
+golden = json.load(open(os.path.join(base, "tokenizers/golden.json")))
+for name, rows in sorted(golden["tokenizers"].items()):
+    check(name, os.path.join(base, "tokenizers", name), golden["strings"], rows)
