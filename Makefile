@@ -10,9 +10,9 @@ V       ?= 0
 WERROR  ?= 0
 
 FUZZING ?=
-CONFIG  := $(if $(FUZZING),fuzz,$(if $(SAN),san,release))
+CONFIG  := $(if $(FUZZING),fuzz,$(if $(SAN),san,$(if $(filter 1,$(WERROR)),strict,release)))
 B       := build/$(CONFIG)
-BIN     := $(if $(SAN),$(B)/ingot,build/ingot)
+BIN     := $(if $(filter release,$(CONFIG)),build/ingot,$(B)/ingot)
 
 SRC_DIRS := core formats models plan backends backends/cpu engine convert calibrate quantize pack verify
 LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS))))
@@ -53,10 +53,23 @@ isa_flags   = $(foreach s,avx2 avx512,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test check check-interop check-numeric check-cuda-host cuda-deps lint asan fuzz fuzz-run bench deps help clean install
+.PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-memory check-faults \
+        check-cuda-host cuda-deps lint fuzz fuzz-run bench deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
+
+# original/ is a copy, so that the folder has all that an auditor needs.
+demo: $(BIN)  ## builds, then makes a signed and verified package of examples/nano-hybrid in build/demo (1 min)
+	@$(BIN) build examples/nano-hybrid -o build/demo
+	@[ -d build/demo/original ] || { rm -rf build/demo/.original && cp -r examples/nano-hybrid/model build/demo/.original && mv build/demo/.original build/demo/original; }
+
+PREFIX ?= /usr/local
+install: $(BIN)  ## the program and its manual below PREFIX (DESTDIR counts)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/ingot
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 
 $(BIN): $(B)/cli/main.o $(CLI_OBJ) $(B)/libingot.a
 	$(call say,LD)
@@ -119,9 +132,28 @@ check-interop: $(BIN) $(TOOLS)  ## the checks by other programs, which are insta
 	@sh tests/interop/tools.sh
 	@INTEROP_REQUIRED=1 sh tests/run.sh $(BIN) $(B) interop/
 
-# Apart from the suite because it takes minutes; tests/numeric/ also holds what compares numeric/ with CUDA's own headers.
-check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every encoder, against a second implementation
+# What takes minutes is apart from the suite, each with its budget on 2 cores. `make check` runs all that need no other
+# program; tests/numeric/ also holds what compares numeric/ with CUDA's own headers.
+check: test check-strict check-asan check-numeric check-parity check-faults check-cuda-host  ## everything but check-memory and check-interop (12 min)
+
+check-strict:  ## every source compiled with warnings as errors (2 min)
+	@$(MAKE) --no-print-directory WERROR=1 all test-programs
+
+check-asan:  ## the suite under AddressSanitizer and UBSan (4 min)
+	@$(MAKE) --no-print-directory SAN=address,undefined test
+
+check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every encoder, against a second implementation (1 min)
 	@$<
+
+check-parity: $(BIN)  ## every recorded recipe against an independent program's parity figures (4 min; needs shared/ for half of it)
+	@PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) golden/parity
+
+check-faults: $(BIN) $(FAULT)  ## every single change to the file system killed and failed, instead of a choice (2 min)
+	@FAULT_STEPS=100000 sh tests/run.sh $(BIN) $(B) cli/faults
+
+# Needs 14 GiB of disk below build/.
+check-memory: $(BIN) $(BENCH)  ## peak memory, equal bytes and killed runs on a 4 GiB checkpoint (5 min)
+	@python3 tests/memory/check_memory.py $(BIN) $(B)/bench/make_checkpoint build/check-memory
 
 # NVIDIA's compiler and headers, from its own wheels, into .cuda/: for checks on machines without a GPU or a toolkit.
 CUDA_WHEELS := nvidia-cuda-nvcc==13.5.37 nvidia-cuda-crt==13.5.37 nvidia-nvvm==13.5.37 nvidia-cuda-cccl==13.3.5.0.6 \
@@ -134,8 +166,6 @@ cuda-deps: .cuda/.done  ## installs a CUDA compiler for check-cuda-host into .cu
 
 check-cuda-host:  ## numeric/ as CUDA code, and against CUDA's own conversions (needs make cuda-deps)
 	@sh tests/numeric/check_cuda_host.sh $(B)/cuda-host
-
-check: test check-numeric check-cuda-host  ## everything: the suite, the long number sweeps, agreement with CUDA
 
 # FUZZ_ONLY=fuzz_tar picks one. New finds go to build/fuzz/found/, crashes to the folder you stand in.
 FUZZ_RUNS ?= 100000

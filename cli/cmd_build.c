@@ -53,9 +53,11 @@ static bool summary(const struct build_job *j, struct error *err)
     print_text("size       %s -> %s\n", was, is);
     print_parity(&j->parity);
     print_text("package    %s\nimage      sha256:%s\nreport     %s\n", j->ref, image, j->report_path);
-    print_text("\nnext:\n  ingot verify %s --key %s\n  ingot generate %s --prompt 'sub new {' -n 40\n  ingot plan %s "
-               "--recipe %s --every\n",
-               j->ref, key, j->ref, j->release.source, j->recipe->name);
+    const char *me = j->env->program;
+    print_text("\nnext:\n");
+    print_text("  %s verify %s --key %s --against %s\n", me, j->ref, key, j->release.source);
+    print_text("  %s generate %s --prompt 'sub new {' -n 40\n", me, j->ref);
+    print_text("  %s plan %s --recipe %s\n", me, j->release.source, j->recipe->name);
     return true;
 }
 

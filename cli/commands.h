@@ -11,10 +11,11 @@
 /* What a command is given besides its arguments. */
 struct command_env {
     const struct common_args *common;
+    const char *program; /* as the user called it: for commands to try next */
     const struct progress *progress;
     struct pool *pool;
     uint64_t isa;
-    bool *error_printed;         /* set by a command whose JSON result holds its error already */
+    bool *error_printed; /* set by a command whose JSON result holds its error already */
 };
 
 struct command {

@@ -41,22 +41,25 @@ static int fail(const struct command *c, const struct error *err, bool json)
     return error_exit_status(err);
 }
 
-static bool run(const struct command *c, const void *args, char *const *operands, uint32_t n_operands,
-                bool *error_printed, struct error *err)
+static bool run(const struct command *c, const char *program, const void *args, char *const *operands,
+                uint32_t n_operands, bool *error_printed, struct error *err)
 {
     const struct common_args *common = args;
     struct console console;
     console_open(&console, common->quiet);
     struct progress progress = console_progress(&console);
-    struct command_env env = {
-        .common = common, .progress = &progress, .isa = isa_detected(), .error_printed = error_printed};
+    struct command_env env = {.common = common,
+                              .program = program,
+                              .progress = &progress,
+                              .isa = isa_detected(),
+                              .error_printed = error_printed};
     bool ok = pool_open(&env.pool, (uint32_t)common->threads, err) && c->run(&env, args, operands, n_operands, err);
     console_close(&console);
     pool_close(env.pool);
     return ok && print_end(err);
 }
 
-static int run_command(const struct command *c, int argc, char **argv)
+static int run_command(const struct command *c, const char *program, int argc, char **argv)
 {
     struct error err = ERROR_INIT;
     uint32_t n_operands;
@@ -85,7 +88,7 @@ static int run_command(const struct command *c, int argc, char **argv)
         return fail(c, &err, json);
     }
     bool error_printed = false;
-    if (run(c, args, operands, n_operands, &error_printed, &err)) return 0;
+    if (run(c, program, args, operands, n_operands, &error_printed, &err)) return 0;
     return fail(c, &err, json && !error_printed);
 }
 
@@ -113,7 +116,7 @@ int main(int argc, char **argv)
         return print_end(&err) ? 0 : fail(NULL, &err, false);
     }
     for (const struct command *const *c = commands; *c; c++)
-        if (strcmp((*c)->name, name) == 0) return run_command(*c, argc - 1, argv + 1);
+        if (strcmp((*c)->name, name) == 0) return run_command(*c, argv[0], argc - 1, argv + 1);
     error_set(&err, ERR_USAGE, "there is no command '%.64s' (ingot --help lists them)", name);
     return fail(NULL, &err, false);
 }

@@ -146,6 +146,5 @@ bool profile_build(const struct model *m, const struct profile_request *req, con
         profile_result_close(result);
         return false;
     }
-    for (uint32_t i = 0; i < result->n_notes; i++) progress_note(pr, "profile", "%s", result->notes[i]);
     return true;
 }
