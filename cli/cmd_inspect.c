@@ -114,7 +114,7 @@ static void print_table(const json_t *j)
     const char *kind;
     json_t *n;
     print_text("%lld layers:", (long long)json_integer_value(json_object_get(j, "layers")));
-    json_object_foreach(json_object_get(j, "layer_kinds"), kind, n)
+    json_object_foreach (json_object_get(j, "layer_kinds"), kind, n)
         print_text(" %lld %s", (long long)json_integer_value(n), kind);
     const char *kv = json_string_value(json_object_get(j, "kv_cache")),
                *ssm = json_string_value(json_object_get(j, "ssm_cache_dtype")),
@@ -130,8 +130,7 @@ static void print_table(const json_t *j)
     print_text("%-16s %-12s %8s %14s %12s\n", "role", "stored as", "tensors", "parameters", "bytes");
     size_t i;
     json_t *row;
-    json_array_foreach(json_object_get(j, "roles"), i, row)
-    {
+    json_array_foreach (json_object_get(j, "roles"), i, row) {
         char name[32];
         snprintf(name, sizeof name, "%s%s", json_is_true(json_object_get(row, "mtp")) ? "mtp " : "",
                  json_string_value(json_object_get(row, "role")));

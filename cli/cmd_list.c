@@ -124,30 +124,37 @@ static const struct listing listings[] = {
     {"kernels", "implementations per instruction set", fill_kernels},
 };
 
+static void print_rows(const json_t *rows)
+{
+    size_t k;
+    json_t *r;
+    json_array_foreach (rows, k, r) {
+        print_text("%-42s %s\n", json_string_value(json_object_get(r, "name")),
+                   json_string_value(json_object_get(r, "what")));
+    }
+}
+
+/* Without a word: people get the words, programs everything. */
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
                 struct error *err)
 {
     (void)args;
+    bool json = env->common->json, found = n_operands == 0;
+    CLEANUP(json) json_t *all = json_object();
+    if (!all) return error_memory(err, 0);
     for (size_t i = 0; i < sizeof listings / sizeof *listings; i++) {
         const struct listing *l = &listings[i];
-        if (n_operands == 0) {
-            print_text("%-14s %s\n", l->word, l->summary);
-            continue;
-        }
-        if (strcmp(l->word, operands[0]) != 0) continue;
+        if (n_operands == 0 && !json) print_text("%-14s %s\n", l->word, l->summary);
+        if (n_operands ? strcmp(l->word, operands[0]) != 0 : !json) continue;
+        found = true;
         CLEANUP(json) json_t *rows = json_array();
         if (!rows) return error_memory(err, 0);
         if (!l->fill(rows, err)) return false;
-        if (env->common->json) return print_json(json_pack("{s:O}", l->word, rows), err);
-        size_t k;
-        json_t *r;
-        json_array_foreach(rows, k, r) print_text("%-42s %s\n", json_string_value(json_object_get(r, "name")),
-                                                  json_string_value(json_object_get(r, "what")));
-        return true;
+        if (!json) print_rows(rows);
+        else if (!json_put(all, l->word, json_incref(rows), err)) return false;
     }
-    return n_operands == 0
-               ? true
-               : error_set(err, ERR_USAGE, "there is no list '%.64s' (`ingot list` names them)", operands[0]);
+    if (!found) return error_set(err, ERR_USAGE, "there is no list '%.64s' (`ingot list` names them)", operands[0]);
+    return json ? print_json(take_ptr(&all), err) : true;
 }
 
 const struct command command_list = {

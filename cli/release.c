@@ -65,8 +65,8 @@ static bool read_profiles(struct release *r, const char *what, struct error *err
     if (!json_get_array(r->json, "profiles", what, &list, err)) return false;
     if (json_array_size(list) > RELEASE_PROFILES_MAX)
         return error_set(err, ERR_FORMAT, "%s: more than %u profiles", what, RELEASE_PROFILES_MAX);
-    json_array_foreach(list, i, row) if (!read_profile(&r->profiles[r->n_profiles++], row, err)) return error_wrap(
-        err, "%s", what);
+    json_array_foreach (list, i, row)
+        if (!read_profile(&r->profiles[r->n_profiles++], row, err)) return error_wrap(err, "%s", what);
     return true;
 }
 

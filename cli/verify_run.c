@@ -117,8 +117,7 @@ bool verify_text(const struct report *r, char **out, struct error *err)
     struct text t = TEXT_INIT;
     size_t i;
     json_t *c;
-    json_array_foreach(json_object_get(j, "checks"), i, c)
-    {
+    json_array_foreach (json_object_get(j, "checks"), i, c) {
         text_add(&t, "%-9s %-12s %s: %s\n", json_string_value(json_object_get(c, "verdict")),
                  json_string_value(json_object_get(c, "check")), json_string_value(json_object_get(c, "name")),
                  json_string_value(json_object_get(c, "detail")));

@@ -241,8 +241,8 @@ static bool goes_by(const json_t *json, const char *name)
     if (own && strcmp(own, name) == 0) return true;
     size_t i;
     json_t *alias;
-    json_array_foreach(json_object_get(json, "aliases"), i,
-                       alias) if (strcmp(json_string_value(alias), name) == 0) return true;
+    json_array_foreach (json_object_get(json, "aliases"), i, alias)
+        if (strcmp(json_string_value(alias), name) == 0) return true;
     return false;
 }
 
@@ -301,8 +301,8 @@ bool recipe_list(struct recipe_listing **out, uint32_t *n, struct arena *arena, 
         char *aliases = arena_text(arena, "");
         size_t i;
         json_t *a;
-        json_array_foreach(json_object_get(j, "aliases"), i, a) if (aliases) aliases =
-            arena_printf(arena, "%s%s%s", aliases, i ? ", " : "", json_string_value(a));
+        json_array_foreach (json_object_get(j, "aliases"), i, a)
+            if (aliases) aliases = arena_printf(arena, "%s%s%s", aliases, i ? ", " : "", json_string_value(a));
         struct recipe_listing *row = &(*out)[(*n)++];
         *row = (struct recipe_listing){arena_text(arena, name ? name : "?"), aliases,
                                        arena_text(arena, summary ? summary : "")};

@@ -120,8 +120,9 @@ static bool check_tensors(const struct model *m, const json_t *manifest, struct 
     }
     const char *name;
     json_t *row;
-    json_object_foreach(json_object_get(manifest, "tensors"), name, row) if (checkpoint_find(ck, name) == NAME_NONE)
-        find(&names, "tensor '%.256s' of %s is not there", name, MANIFEST_NAME);
+    json_object_foreach (json_object_get(manifest, "tensors"), name, row)
+        if (checkpoint_find(ck, name) == NAME_NONE)
+            find(&names, "tensor '%.256s' of %s is not there", name, MANIFEST_NAME);
     report_findings(r, CHECK_LAYOUT, "tensor list", &names, n, "tensors, as listed");
     report_findings(r, CHECK_DIGEST, "tensor digests", &bytes, n, "tensors have the bytes that were written");
     return true;
@@ -166,8 +167,9 @@ static bool check_files(const struct model *m, const json_t *manifest, struct re
     }
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)files, name, value) if (folder_find(m->folder, name) == NAME_NONE)
-        find(&names, "file '%.256s' of %s is not there", name, MANIFEST_NAME);
+    json_object_foreach ((json_t *)files, name, value)
+        if (folder_find(m->folder, name) == NAME_NONE)
+            find(&names, "file '%.256s' of %s is not there", name, MANIFEST_NAME);
     report_findings(r, CHECK_LAYOUT, "file list", &names, n, "files beside the weights, as listed");
     report_findings(r, CHECK_DIGEST, "file digests", &bytes, n, "files have the bytes that were written");
     return true;
