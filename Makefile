@@ -9,7 +9,8 @@ SAN     ?=
 V       ?= 0
 WERROR  ?= 0
 
-CONFIG  := $(if $(SAN),san,release)
+FUZZING ?=
+CONFIG  := $(if $(FUZZING),fuzz,$(if $(SAN),san,release))
 B       := build/$(CONFIG)
 BIN     := $(if $(SAN),$(B)/ingot,build/ingot)
 
@@ -38,6 +39,8 @@ WARN += $(if $(filter 1,$(WERROR)),-Werror)
 HARD := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=3) -fstack-protector-strong -fPIE
 # -ffp-contract=off: the compiler must not fuse a*b+c behind our back; where a fused operation is meant, the code says fmaf.
 CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -g $(O) $(HARD) -ffp-contract=off -pthread -I. $(WARN) $(PKG_CFLAGS) $(CFLAGS)
+# For libFuzzer (clang): the library is instrumented, the entries get its main instead of replaying their corpus.
+CFLAGS_ALL += $(if $(FUZZING),-DFUZZING -fsanitize=fuzzer-no-link)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS = $(PKG_LIBS) -lm
 
@@ -49,7 +52,7 @@ isa_flags   = $(foreach s,avx2 avx512,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test check check-interop check-numeric check-cuda-host cuda-deps lint asan fuzz bench deps help clean install
+.PHONY: all demo test check check-interop check-numeric check-cuda-host cuda-deps lint asan fuzz fuzz-run bench deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -92,6 +95,8 @@ $(B)/tests/%: $(B)/tests/%.o $(CLI_OBJ) $(B)/libingot.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $$(pkg-config --libs cmocka)
 
+$(B)/tests/fuzz/%: LDFLAGS_ALL += $(if $(FUZZING),-fsanitize=fuzzer)
+
 $(B)/bench/%: $(B)/bench/%.o $(B)/libingot.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
@@ -111,7 +116,30 @@ check-interop: $(BIN) $(TOOLS)  ## the checks by other programs, which are insta
 check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every encoder, against a second implementation
 	@$<
 
+# NVIDIA's compiler and headers, from its own wheels, into .cuda/: for checks on machines without a GPU or a toolkit.
+CUDA_WHEELS := nvidia-cuda-nvcc==13.5.37 nvidia-cuda-crt==13.5.37 nvidia-nvvm==13.5.37 nvidia-cuda-cccl==13.3.5.0.6 \
+               nvidia-cuda-runtime==13.5.37
+cuda-deps: .cuda/.done  ## installs a CUDA compiler for check-cuda-host into .cuda/ (370 MB)
+
+.cuda/.done: Makefile
+	@echo '  installing: $(CUDA_WHEELS)'
+	@rm -rf .cuda && python3 -m venv .cuda && .cuda/bin/pip install -q --disable-pip-version-check $(CUDA_WHEELS) && touch $@
+
+check-cuda-host:  ## numeric/ as CUDA code, and against CUDA's own conversions (needs make cuda-deps)
+	@sh tests/numeric/check_cuda_host.sh $(B)/cuda-host
+
 check: test check-numeric check-cuda-host  ## everything: the suite, the long number sweeps, agreement with CUDA
+
+# FUZZ_ONLY=fuzz_tar picks one. New finds go to build/fuzz/found/, crashes to the folder you stand in.
+FUZZ_RUNS ?= 100000
+fuzz:  ## every fuzz entry under clang's libFuzzer, FUZZ_RUNS inputs each
+	@$(MAKE) --no-print-directory FUZZING=1 CC=clang SAN=address,undefined O=-O1 WARN=-Wall fuzz-run
+
+fuzz-run: $(FUZZ)
+	@for p in $(notdir $(filter %$(FUZZ_ONLY),$(FUZZ))); do \
+	   mkdir -p $(B)/found/$$p && echo "  FUZZ $$p" && \
+	   $(B)/tests/fuzz/$$p -runs=$(FUZZ_RUNS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -dict=tests/fuzz/words.dict \
+	     $(B)/found/$$p tests/fuzz/corpus/$${p#fuzz_} || exit 1; done
 
 lint:  ## include rules, headers alone, file shapes
 	@sh tests/lint/lint.sh

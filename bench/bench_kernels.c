@@ -1,5 +1,6 @@
-/* Speed of every CPU kernel, one thread, data in the cache: GB/s of source bytes (decoders: of result bytes), the best of several
- * runs, beside memcpy of the same amount. usage: bench_kernels [PART OF A KERNEL'S NAME]; INGOT_ISA caps what is run. */
+/* Speed of every CPU kernel, one thread, data in the cache: GB/s of source bytes (decoders: of result bytes), the best
+ * of several runs, beside memcpy of the same amount. usage: bench_kernels [PART OF A KERNEL'S NAME]; INGOT_ISA caps
+ * what is run. */
 #include "backends/cpu/kernel.h"
 #include "numeric/fp8.h"
 #include "numeric/nvfp4.h"
@@ -10,7 +11,7 @@
 #include <time.h>
 
 #define ROWS 16u
-#define COLS 4096u              /* 64 Ki elements: 128 KiB of bf16, with the results inside a 1 MiB second-level cache */
+#define COLS 4096u              /* 64 Ki elements: 128 KiB of bf16, with results inside a 1 MiB second-level cache */
 #define ELEMENTS (ROWS * COLS)
 
 static double now_s(void)
@@ -83,8 +84,9 @@ int main(int argc, char **argv)
     printf("%-32s %8.2f GB/s\n", "memcpy, 128 KiB", ELEMENTS * 2 / time_of(NULL, &copy) * 1e-9);
     for (const struct kernel *k = kernels; k->run; k++) {
         if ((k->isa & ~isa) != 0 || !strstr(k->name, part)) continue;
-        struct kernel_args a = {.n_rows = ROWS, .n_cols = COLS, .src = bf16, .dtype = DTYPE_BF16, .src_scale = scales, .block_amax = block_amax,
-                                .amax = g, .static_max = NVFP4_STATIC_MAX, .dst = packed, .dst_scale = scales, .dst_f32 = result};
+        struct kernel_args a = {.n_rows = ROWS, .n_cols = COLS, .src = bf16, .dtype = DTYPE_BF16, .src_scale = scales,
+                                .block_amax = block_amax, .amax = g, .static_max = NVFP4_STATIC_MAX,
+                                .dst = packed, .dst_scale = scales, .dst_f32 = result};
         bool fp8 = k->op == OP_ENCODE_FP8 || k->op == OP_DECODE_FP8 || k->op == OP_INPUT_FP8;
         a.scale = fp8 ? fp8_scale(g) : nvfp4_tensor_scale(g);
         if (reads_bytes(k->op)) a.src = bytes;
@@ -95,7 +97,8 @@ int main(int argc, char **argv)
             double s = time_of(k->run, &a);
             char name[64];
             snprintf(name, sizeof name, "%s%s", k->name, rounding ? " (modelopt-cpu)" : "");
-            printf("%-32s %8.2f GB/s %10.1f M elements/s\n", name, source_bytes * ELEMENTS / s * 1e-9, ELEMENTS / s * 1e-6);
+            printf("%-32s %8.2f GB/s %10.1f M elements/s\n", name, source_bytes * ELEMENTS / s * 1e-9,
+                   ELEMENTS / s * 1e-6);
         }
     }
     return 0;

@@ -9,8 +9,8 @@
 struct calibration {
     const struct plan *plan;
     const struct math_ops *math;
-    float *input, *output;             /* [n_items] largest magnitudes; NaN sticks */
-    uint64_t *rows;                    /* [n_items] input rows seen */
+    float *input, *output; /* [n_items] largest magnitudes; NaN sticks */
+    uint64_t *rows;        /* [n_items] input rows seen */
 };
 
 /* NaN once seen stays, so that it is found at the end of the block. */
@@ -37,7 +37,8 @@ static void on_input(void *ctx, const struct model_tensor *linear, const float *
     struct calibration *c = ctx;
     uint32_t i = item_of(c, linear);
     c->rows[i] += n_rows;
-    if (c->plan->items[i].observe_input) keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
+    if (c->plan->items[i].observe_input)
+        keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
 }
 
 static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride)
@@ -52,7 +53,8 @@ static bool check_finite(const struct calibration *c, struct error *err)
     for (uint32_t i = 0; i < c->plan->n_items; i++) {
         const char *which = !isfinite(c->input[i]) ? "input" : !isfinite(c->output[i]) ? "output" : NULL;
         if (which)
-            return error_set(err, ERR_FORMAT, "the %s of '%.256s' is not finite: the model cannot be calibrated on these data", which,
+            return error_set(err, ERR_FORMAT,
+                             "the %s of '%.256s' is not finite: the model cannot be calibrated on these data", which,
                              c->plan->items[i].tensor->module);
     }
     return true;
@@ -72,7 +74,11 @@ static bool run_blocks(struct calibration *c, struct stream *s, const struct pro
 
 /* ---- weights ---- */
 
-struct weight_ctx { const struct plan *plan; kernel_fn amax; float *result; };
+struct weight_ctx {
+    const struct plan *plan;
+    kernel_fn amax;
+    float *result;
+};
 
 static bool weight_item(void *ctx, uint64_t i, uint32_t worker, struct error *err)
 {
@@ -92,15 +98,18 @@ static bool weight_item(void *ctx, uint64_t i, uint32_t worker, struct error *er
         uint64_t n = u64_min(chunk, info->bytes - at);
         float part;
         if (!checkpoint_read(ck, t, at, raw, n, err)) return false;
-        w->amax(&(struct kernel_args){.n_rows = 1, .n_cols = n / elem, .src = raw, .dtype = info->dtype, .dst_f32 = &part});
+        w->amax(
+            &(struct kernel_args){.n_rows = 1, .n_cols = n / elem, .src = raw, .dtype = info->dtype, .dst_f32 = &part});
         keep_larger(&top, part);
     }
-    if (!isfinite(top)) return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite", info->name);
+    if (!isfinite(top))
+        return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite", info->name);
     w->result[i] = top;
     return true;
 }
 
-static bool weight_maxima(const struct plan *plan, const struct calibrate_options *opt, float *result, struct error *err)
+static bool weight_maxima(const struct plan *plan, const struct calibrate_options *opt, float *result,
+                          struct error *err)
 {
     struct weight_ctx w = {plan, kernel_for(OP_AMAX, opt->isa), result};
     return pool_try(opt->pool, plan->n_items, weight_item, &w, err);
@@ -118,12 +127,14 @@ static bool add_experts(const struct calibration *c, struct stats *s, struct err
         const struct model_tensor *t = p->items[i].tensor;
         if (t->place.role != ROLE_EXPERT_UP || t->place.mtp) continue;
         tokens[t->place.expert] = c->rows[i];
-        if ((uint32_t)t->place.expert + 1 == n_experts && !stats_add_experts(s, t->container, n_experts, tokens, err)) return false;
+        if ((uint32_t)t->place.expert + 1 == n_experts && !stats_add_experts(s, t->container, n_experts, tokens, err))
+            return false;
     }
     return true;
 }
 
-static bool collect(const struct calibration *c, const float *weights, const struct corpus *corpus, struct stats *s, struct error *err)
+static bool collect(const struct calibration *c, const float *weights, const struct corpus *corpus, struct stats *s,
+                    struct error *err)
 {
     const struct plan *p = c->plan;
     s->observe_digest = p->observe_digest;
@@ -140,8 +151,8 @@ static bool collect(const struct calibration *c, const float *weights, const str
     return add_experts(c, s, err) && stats_seal(s, err);
 }
 
-static bool observe(struct calibration *c, const struct corpus *corpus, const struct calibrate_options *opt, const struct progress *pr,
-                    struct error *err)
+static bool observe(struct calibration *c, const struct corpus *corpus, const struct calibrate_options *opt,
+                    const struct progress *pr, struct error *err)
 {
     CLEANUP(engine) struct engine *e = NULL;
     CLEANUP(stream) struct stream *s = NULL;
@@ -150,8 +161,8 @@ static bool observe(struct calibration *c, const struct corpus *corpus, const st
            stream_open(&s, e, corpus->texts, corpus->n_texts, opt->spill_dir, err) && run_blocks(c, s, pr, err);
 }
 
-bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const struct calibrate_options *opt, struct stats **out,
-                   const struct progress *pr, struct error *err)
+bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const struct calibrate_options *opt,
+                   struct stats **out, const struct progress *pr, struct error *err)
 {
     *out = NULL;
     struct calibration c = {.plan = plan, .math = math_for(opt->isa)};
@@ -160,14 +171,17 @@ bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const s
     CLEANUP(free) float *weights = NULL;
     CLEANUP(free) uint64_t *rows = NULL;
     CLEANUP(stats) struct stats *s = NULL;
-    if (!memory_zalloc(&input, plan->n_items, sizeof *input, err) || !memory_zalloc(&output, plan->n_items, sizeof *output, err) ||
-        !memory_zalloc(&weights, plan->n_items, sizeof *weights, err) || !memory_zalloc(&rows, plan->n_items, sizeof *rows, err) ||
-        !stats_new(&s, err))
+    if (!memory_zalloc(&input, plan->n_items, sizeof *input, err) ||
+        !memory_zalloc(&output, plan->n_items, sizeof *output, err) ||
+        !memory_zalloc(&weights, plan->n_items, sizeof *weights, err) ||
+        !memory_zalloc(&rows, plan->n_items, sizeof *rows, err) || !stats_new(&s, err))
         return false;
     c.input = input;
     c.output = output;
     c.rows = rows;
-    if (!weight_maxima(plan, opt, weights, err) || !observe(&c, corpus, opt, pr, err) || !collect(&c, weights, corpus, s, err)) return false;
+    if (!weight_maxima(plan, opt, weights, err) || !observe(&c, corpus, opt, pr, err) ||
+        !collect(&c, weights, corpus, s, err))
+        return false;
     *out = take_ptr(&s);
     return true;
 }

@@ -3,17 +3,25 @@
 #include "cli/data_args.h"
 #include "core/file.h"
 
-struct calibrate_args { struct common_args common; struct data_args data; const char *recipe, *output, *spill; };
+struct calibrate_args {
+    struct common_args common;
+    struct data_args data;
+    const char *recipe, *output, *spill;
+};
 
 static const struct option options[] = {
-    {"recipe", 'r', OPTION_TEXT, offsetof(struct calibrate_args, recipe), "NAME|FILE", "the recipe that says what to watch", 0, 0},
-    {"output", 'o', OPTION_TEXT, offsetof(struct calibrate_args, output), "FILE", "the statistics, a safetensors file", 0, 0},
+    {"recipe", 'r', OPTION_TEXT, offsetof(struct calibrate_args, recipe), "NAME|FILE",
+     "the recipe that says what to watch", 0, 0},
+    {"output", 'o', OPTION_TEXT, offsetof(struct calibrate_args, output), "FILE", "the statistics, a safetensors file",
+     0, 0},
     DATA_OPTIONS(struct calibrate_args),
-    {"spill-dir", 0, OPTION_TEXT, offsetof(struct calibrate_args, spill), "DIR", "where activations go that do not fit in memory", 0, 0},
+    {"spill-dir", 0, OPTION_TEXT, offsetof(struct calibrate_args, spill), "DIR",
+     "where activations go that do not fit in memory", 0, 0},
     COMMON_OPTIONS(struct calibrate_args),
 };
 
-static bool report(const struct command_env *env, const struct stats *s, const struct plan *plan, const char *output, struct error *err)
+static bool report(const struct command_env *env, const struct stats *s, const struct plan *plan, const char *output,
+                   struct error *err)
 {
     struct arena *arena = arena_new();
     const char **unseen;
@@ -24,17 +32,21 @@ static bool report(const struct command_env *env, const struct stats *s, const s
         digest_hex(&s->digest, hex);
         json_t *list = json_array();
         for (uint32_t i = 0; i < n_unseen; i++) json_array_append_new(list, json_string(unseen[i]));
-        ok = print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "output", output, "sha256", hex, "texts", (json_int_t)s->n_texts, "tokens",
-                                  (json_int_t)s->n_tokens, "points", (json_int_t)s->n_stats, "unseen_experts", list), err);
+        ok = print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "output", output, "sha256", hex, "texts",
+                                  (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens, "points",
+                                  (json_int_t)s->n_stats, "unseen_experts", list),
+                        err);
     } else if (ok) {
-        print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts, (unsigned long long)s->n_tokens, s->n_stats, output);
+        print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts,
+                   (unsigned long long)s->n_tokens, s->n_stats, output);
         for (uint32_t i = 0; i < n_unseen; i++) print_text("saw no token: %s\n", unseen[i]);
     }
     arena_free(arena);
     return ok;
 }
 
-static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands, struct error *err)
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
 {
     (void)n_operands;
     const struct calibrate_args *a = args;
@@ -47,15 +59,23 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     if (!data_given(&a->data)) return error_set(err, ERR_USAGE, "option --data (or --ids) is missing");
     struct calibrate_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = a->spill};
-    return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
-           data_load(&a->data, &m, &corpus, err) && calibrate_run(plan, &corpus, &o, &stats, env->progress, err) &&
-           dir_make_parents(a->output, err) && stats_save(stats, a->output, err) && report(env, stats, plan, a->output, err);
+    return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) &&
+           plan_build(&plan, m.inventory, recipe, err) && data_load(&a->data, &m, &corpus, err) &&
+           calibrate_run(plan, &corpus, &o, &stats, env->progress, err) && dir_make_parents(a->output, err) &&
+           stats_save(stats, a->output, err) && report(env, stats, plan, a->output, err);
 }
 
 const struct command command_calibrate = {
-    .name = "calibrate", .operands = "DIR", .summary = "runs texts through the model and keeps what the recipe must know",
-    .details = "The beginning-of-text token is put in front of every text when the model has one. The model is read block by block and\n"
+    .name = "calibrate",
+    .operands = "DIR",
+    .summary = "runs texts through the model and keeps what the recipe must know",
+    .details = "The beginning-of-text token is put in front of every text when the model has one. The model is read "
+               "block by block and\n"
                "never held whole.",
-    .options = options, .n_options = sizeof options / sizeof *options, .args_bytes = sizeof(struct calibrate_args),
-    .min_operands = 1, .max_operands = 1, .run = run,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct calibrate_args),
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
 };

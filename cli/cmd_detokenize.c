@@ -2,15 +2,21 @@
 #include "cli/id_list.h"
 #include "engine/tokenizer.h"
 
-struct detokenize_args { struct common_args common; const char *ids; bool no_special; };
+struct detokenize_args {
+    struct common_args common;
+    const char *ids;
+    bool no_special;
+};
 
 static const struct option options[] = {
     {"ids", 0, OPTION_TEXT, offsetof(struct detokenize_args, ids), "1,2,3", "token ids", 0, 0},
-    {"no-special", 0, OPTION_FLAG, offsetof(struct detokenize_args, no_special), NULL, "leave special tokens out", 0, 0},
+    {"no-special", 0, OPTION_FLAG, offsetof(struct detokenize_args, no_special), NULL, "leave special tokens out", 0,
+     0},
     COMMON_OPTIONS(struct detokenize_args),
 };
 
-static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands, struct error *err)
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
 {
     (void)n_operands;
     const struct detokenize_args *a = args;
@@ -29,7 +35,13 @@ static bool run(const struct command_env *env, const void *args, char *const *op
 }
 
 const struct command command_detokenize = {
-    .name = "detokenize", .operands = "DIR", .summary = "token ids to text",
-    .options = options, .n_options = sizeof options / sizeof *options, .args_bytes = sizeof(struct detokenize_args),
-    .min_operands = 1, .max_operands = 1, .run = run,
+    .name = "detokenize",
+    .operands = "DIR",
+    .summary = "token ids to text",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct detokenize_args),
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
 };

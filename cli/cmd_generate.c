@@ -6,25 +6,36 @@
 
 #define EOS_MAX 64u
 
-struct generate_args { struct common_args common; const char *prompt, *ids; uint64_t n; bool greedy, ignore_eos; };
+struct generate_args {
+    struct common_args common;
+    const char *prompt, *ids;
+    uint64_t n;
+    bool greedy, ignore_eos;
+};
 
 static const struct option options[] = {
     {"prompt", 'p', OPTION_TEXT, offsetof(struct generate_args, prompt), "TEXT", "the text to go on from", 0, 0},
-    {"ids", 0, OPTION_TEXT, offsetof(struct generate_args, ids), "1,2,3", "token ids to go on from, taken as they are", 0, 0},
+    {"ids", 0, OPTION_TEXT, offsetof(struct generate_args, ids), "1,2,3", "token ids to go on from, taken as they are",
+     0, 0},
     {"n", 'n', OPTION_NUMBER, offsetof(struct generate_args, n), "N", "new tokens at most (default 64)", 1, 1u << 24},
-    {"greedy", 0, OPTION_FLAG, offsetof(struct generate_args, greedy), NULL, "take the likeliest token (the only way so far, and the default)", 0, 0},
-    {"ignore-eos", 0, OPTION_FLAG, offsetof(struct generate_args, ignore_eos), NULL, "go on behind the end-of-text token", 0, 0},
+    {"greedy", 0, OPTION_FLAG, offsetof(struct generate_args, greedy), NULL,
+     "take the likeliest token (the only way so far, and the default)", 0, 0},
+    {"ignore-eos", 0, OPTION_FLAG, offsetof(struct generate_args, ignore_eos), NULL,
+     "go on behind the end-of-text token", 0, 0},
     COMMON_OPTIONS(struct generate_args),
 };
 
-static bool prompt_ids(const struct generate_args *a, const struct model *m, const struct tokenizer *t, uint32_t **ids, size_t *n, struct error *err)
+static bool prompt_ids(const struct generate_args *a, const struct model *m, const struct tokenizer *t, uint32_t **ids,
+                       size_t *n, struct error *err)
 {
     if (a->ids) return id_list_parse(a->ids, ids, n, err);
     CLEANUP(free) uint32_t *body = NULL;
     size_t n_body;
     uint32_t bos;
     bool has_bos;
-    if (!tokenizer_encode(t, bytes_text(a->prompt), true, &body, &n_body, err) || !hf_config_bos(&m->hf, &bos, &has_bos, err)) return false;
+    if (!tokenizer_encode(t, bytes_text(a->prompt), true, &body, &n_body, err) ||
+        !hf_config_bos(&m->hf, &bos, &has_bos, err))
+        return false;
     bool add = has_bos && (n_body == 0 || body[0] != bos);
     *ids = malloc((n_body + 1) * sizeof **ids);
     if (!*ids) return error_memory(err, n_body * sizeof **ids);
@@ -42,10 +53,13 @@ static uint32_t likeliest(const float *logits, uint64_t vocab)
     return (uint32_t)best;
 }
 
-struct output { uint32_t *ids; size_t n; };
+struct output {
+    uint32_t *ids;
+    size_t n;
+};
 
-static bool decode(const struct command_env *env, const struct generate_args *a, const struct model *m, const uint32_t *prompt, size_t n_prompt,
-                   struct output *out, struct error *err)
+static bool decode(const struct command_env *env, const struct generate_args *a, const struct model *m,
+                   const uint32_t *prompt, size_t n_prompt, struct output *out, struct error *err)
 {
     CLEANUP(engine) struct engine *e = NULL;
     CLEANUP(session) struct session *s = NULL;
@@ -54,8 +68,9 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
     uint32_t eos[EOS_MAX], n_eos;
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
     if (n_prompt > UINT32_MAX) return error_set(err, ERR_UNSUPPORTED, "the prompt is too long");
-    if (!hf_config_eos(&m->hf, eos, EOS_MAX, &n_eos, err) || !engine_open(&e, m->inventory, &eo, err) || !session_open(&s, e, err) ||
-        !memory_alloc(&logits, vocab, sizeof *logits, err) || !memory_alloc(&out->ids, most, sizeof *out->ids, err) ||
+    if (!hf_config_eos(&m->hf, eos, EOS_MAX, &n_eos, err) || !engine_open(&e, m->inventory, &eo, err) ||
+        !session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err) ||
+        !memory_alloc(&out->ids, most, sizeof *out->ids, err) ||
         !session_feed(s, prompt, (uint32_t)n_prompt, logits, err))
         return false;
     for (;;) {
@@ -70,7 +85,8 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
     }
 }
 
-static bool print_result(const struct command_env *env, const struct tokenizer *t, const struct output *out, struct error *err)
+static bool print_result(const struct command_env *env, const struct tokenizer *t, const struct output *out,
+                         struct error *err)
 {
     CLEANUP(free) char *text = NULL;
     size_t n = 0;
@@ -81,10 +97,12 @@ static bool print_result(const struct command_env *env, const struct tokenizer *
     }
     json_t *ids = json_array();
     for (size_t i = 0; i < out->n; i++) json_array_append_new(ids, json_integer(out->ids[i]));
-    return print_json(json_pack("{s:o,s:o}", "ids", ids, "text", text ? json_stringn_nocheck(text, n) : json_null()), err);
+    return print_json(json_pack("{s:o,s:o}", "ids", ids, "text", text ? json_stringn_nocheck(text, n) : json_null()),
+                      err);
 }
 
-static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands, struct error *err)
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
 {
     (void)n_operands;
     const struct generate_args *a = args;
@@ -97,14 +115,22 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!model_open(&m, operands[0], err)) return false;
     bool has_tokenizer = folder_find(m.folder, "tokenizer.json") != NAME_NONE;
     if ((has_tokenizer || a->prompt) && !tokenizer_open(&t, m.folder, err)) return false;
-    bool ok = prompt_ids(a, &m, t, &prompt, &n_prompt, err) && decode(env, a, &m, prompt, n_prompt, &out, err) && print_result(env, t, &out, err);
+    bool ok = prompt_ids(a, &m, t, &prompt, &n_prompt, err) && decode(env, a, &m, prompt, n_prompt, &out, err) &&
+              print_result(env, t, &out, err);
     free(out.ids);
     return ok;
 }
 
 const struct command command_generate = {
-    .name = "generate", .operands = "DIR", .summary = "goes on from a prompt, token by token",
-    .details = "The last line of --json is {\"ids\": [new ids], \"text\": ...}. The end-of-text token ends the text and is not part of it.",
-    .options = options, .n_options = sizeof options / sizeof *options, .args_bytes = sizeof(struct generate_args),
-    .min_operands = 1, .max_operands = 1, .run = run,
+    .name = "generate",
+    .operands = "DIR",
+    .summary = "goes on from a prompt, token by token",
+    .details = "The last line of --json is {\"ids\": [new ids], \"text\": ...}. The end-of-text token ends the text "
+               "and is not part of it.",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct generate_args),
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
 };

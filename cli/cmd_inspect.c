@@ -2,10 +2,14 @@
 #include "cli/inspect_values.h"
 #include "models/inventory.h"
 
-struct inspect_args { struct common_args common; bool strict; };
+struct inspect_args {
+    struct common_args common;
+    bool strict;
+};
 
 static const struct option options[] = {
-    {"strict", 0, OPTION_FLAG, offsetof(struct inspect_args, strict), NULL, "read every value and the tokenizer too", 0, 0},
+    {"strict", 0, OPTION_FLAG, offsetof(struct inspect_args, strict), NULL, "read every value and the tokenizer too", 0,
+     0},
     COMMON_OPTIONS(struct inspect_args),
 };
 
@@ -53,14 +57,17 @@ static json_t *roles_json(const struct model *m)
         uint64_t n = 0, elems = 0, bytes = 0;
         for (uint32_t k = i; k < inv->n_tensors; k++) {
             const struct model_tensor *b = &inv->tensors[k];
-            if (done[k] || b->place.role != a->place.role || b->place.mtp != a->place.mtp || strcmp(stored_as(m, a), stored_as(m, b)) != 0) continue;
+            if (done[k] || b->place.role != a->place.role || b->place.mtp != a->place.mtp ||
+                strcmp(stored_as(m, a), stored_as(m, b)) != 0)
+                continue;
             done[k] = true;
             n++;
             elems += b->n_elems;
             bytes += tensor_bytes(m, b);
         }
-        json_array_append_new(rows, json_pack("{s:s,s:b,s:s,s:I,s:I,s:I}", "role", role_info(a->place.role)->name, "mtp", a->place.mtp, "stored",
-                                              stored_as(m, a), "tensors", (json_int_t)n, "parameters", (json_int_t)elems, "bytes", (json_int_t)bytes));
+        json_array_append_new(rows, json_pack("{s:s,s:b,s:s,s:I,s:I,s:I}", "role", role_info(a->place.role)->name,
+                                              "mtp", a->place.mtp, "stored", stored_as(m, a), "tensors", (json_int_t)n,
+                                              "parameters", (json_int_t)elems, "bytes", (json_int_t)bytes));
     }
     return rows;
 }
@@ -76,14 +83,19 @@ static bool inspect_json(const struct model *m, json_t **out, struct error *err)
     }
     uint32_t n_files;
     checkpoint_files(m->checkpoint, &n_files);
-    const char *license = folder_find(m->folder, "LICENSE") != NAME_NONE ? "LICENSE" : folder_find(m->folder, "LICENSE.txt") != NAME_NONE ? "LICENSE.txt" : NULL;
-    bool template = folder_find(m->folder, "chat_template.jinja") != NAME_NONE || json_has(m->hf.tokenizer_config, "chat_template");
-    *out = json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:b,s:s?,s:s?,s:b,s:b,s:s?,s:o}",
-                     "schema", "ingot.inspect/1", "architecture", cfg->arch->name, "class", cfg->hf_name, "format", checkpoint_format_name(m->checkpoint),
-                     "parameters", (json_int_t)total, "active_parameters", (json_int_t)active, "bytes", (json_int_t)checkpoint_bytes(m->checkpoint),
-                     "tensors", (json_int_t)checkpoint_count(m->checkpoint), "files", (json_int_t)n_files, "layers", (json_int_t)cfg->n_blocks,
-                     "layer_kinds", layers_json(cfg), "context", (json_int_t)cfg->max_position, "vocabulary", (json_int_t)cfg->dims[DIM_VOCAB],
-                     "quantized", inv->is_quantized, "kv_cache", inv->kv_algo, "ssm_cache_dtype", cfg->ssm_cache_dtype, "mtp",
+    const char *license = folder_find(m->folder, "LICENSE") != NAME_NONE       ? "LICENSE"
+                          : folder_find(m->folder, "LICENSE.txt") != NAME_NONE ? "LICENSE.txt"
+                                                                               : NULL;
+    bool template =
+        folder_find(m->folder, "chat_template.jinja") != NAME_NONE || json_has(m->hf.tokenizer_config, "chat_template");
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:b,s:s?,s:s?,s:b,s:b,s:s?,s:o}", "schema",
+                     "ingot.inspect/1", "architecture", cfg->arch->name, "class", cfg->hf_name, "format",
+                     checkpoint_format_name(m->checkpoint), "parameters", (json_int_t)total, "active_parameters",
+                     (json_int_t)active, "bytes", (json_int_t)checkpoint_bytes(m->checkpoint), "tensors",
+                     (json_int_t)checkpoint_count(m->checkpoint), "files", (json_int_t)n_files, "layers",
+                     (json_int_t)cfg->n_blocks, "layer_kinds", layers_json(cfg), "context",
+                     (json_int_t)cfg->max_position, "vocabulary", (json_int_t)cfg->dims[DIM_VOCAB], "quantized",
+                     inv->is_quantized, "kv_cache", inv->kv_algo, "ssm_cache_dtype", cfg->ssm_cache_dtype, "mtp",
                      cfg->n_mtp_blocks > 0, "chat_template", template, "license", license, "roles", roles_json(m));
     return *out ? true : error_memory(err, 0);
 }
@@ -92,41 +104,54 @@ static void print_table(const json_t *j)
 {
     char bytes[32];
     text_bytes(bytes, (unsigned long long)json_integer_value(json_object_get(j, "bytes")));
-    print_text("%s (%s), %s: %lld parameters, %lld active, %s in %lld tensors, %lld files\n", json_string_value(json_object_get(j, "architecture")),
-               json_string_value(json_object_get(j, "class")), json_string_value(json_object_get(j, "format")),
-               (long long)json_integer_value(json_object_get(j, "parameters")), (long long)json_integer_value(json_object_get(j, "active_parameters")),
-               bytes, (long long)json_integer_value(json_object_get(j, "tensors")), (long long)json_integer_value(json_object_get(j, "files")));
+    print_text("%s (%s), %s: %lld parameters, %lld active, %s in %lld tensors, %lld files\n",
+               json_string_value(json_object_get(j, "architecture")), json_string_value(json_object_get(j, "class")),
+               json_string_value(json_object_get(j, "format")),
+               (long long)json_integer_value(json_object_get(j, "parameters")),
+               (long long)json_integer_value(json_object_get(j, "active_parameters")), bytes,
+               (long long)json_integer_value(json_object_get(j, "tensors")),
+               (long long)json_integer_value(json_object_get(j, "files")));
     const char *kind;
     json_t *n;
     print_text("%lld layers:", (long long)json_integer_value(json_object_get(j, "layers")));
-    json_object_foreach(json_object_get(j, "layer_kinds"), kind, n) print_text(" %lld %s", (long long)json_integer_value(n), kind);
-    const char *kv = json_string_value(json_object_get(j, "kv_cache")), *ssm = json_string_value(json_object_get(j, "ssm_cache_dtype")),
+    json_object_foreach(json_object_get(j, "layer_kinds"), kind, n)
+        print_text(" %lld %s", (long long)json_integer_value(n), kind);
+    const char *kv = json_string_value(json_object_get(j, "kv_cache")),
+               *ssm = json_string_value(json_object_get(j, "ssm_cache_dtype")),
                *license = json_string_value(json_object_get(j, "license"));
-    print_text("; context %lld; vocabulary %lld; MTP head: %s\n", (long long)json_integer_value(json_object_get(j, "context")),
-               (long long)json_integer_value(json_object_get(j, "vocabulary")), json_is_true(json_object_get(j, "mtp")) ? "yes" : "no");
+    print_text("; context %lld; vocabulary %lld; MTP head: %s\n",
+               (long long)json_integer_value(json_object_get(j, "context")),
+               (long long)json_integer_value(json_object_get(j, "vocabulary")),
+               json_is_true(json_object_get(j, "mtp")) ? "yes" : "no");
     print_text("quantized: %s; KV cache: %s; SSM state declared: %s; chat template: %s; licence file: %s\n\n",
-               json_is_true(json_object_get(j, "quantized")) ? "yes" : "no", kv ? kv : "as the model", ssm ? ssm : "not at all",
-               json_is_true(json_object_get(j, "chat_template")) ? "yes" : "no", license ? license : "none");
+               json_is_true(json_object_get(j, "quantized")) ? "yes" : "no", kv ? kv : "as the model",
+               ssm ? ssm : "not at all", json_is_true(json_object_get(j, "chat_template")) ? "yes" : "no",
+               license ? license : "none");
     print_text("%-16s %-12s %8s %14s %12s\n", "role", "stored as", "tensors", "parameters", "bytes");
     size_t i;
     json_t *row;
-    json_array_foreach(json_object_get(j, "roles"), i, row) {
+    json_array_foreach(json_object_get(j, "roles"), i, row)
+    {
         char name[32];
-        snprintf(name, sizeof name, "%s%s", json_is_true(json_object_get(row, "mtp")) ? "mtp " : "", json_string_value(json_object_get(row, "role")));
+        snprintf(name, sizeof name, "%s%s", json_is_true(json_object_get(row, "mtp")) ? "mtp " : "",
+                 json_string_value(json_object_get(row, "role")));
         text_bytes(bytes, (unsigned long long)json_integer_value(json_object_get(row, "bytes")));
         print_text("%-16s %-12s %8lld %14lld %12s\n", name, json_string_value(json_object_get(row, "stored")),
-                   (long long)json_integer_value(json_object_get(row, "tensors")), (long long)json_integer_value(json_object_get(row, "parameters")), bytes);
+                   (long long)json_integer_value(json_object_get(row, "tensors")),
+                   (long long)json_integer_value(json_object_get(row, "parameters")), bytes);
     }
 }
 
-static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands, struct error *err)
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
 {
     (void)n_operands;
     const struct inspect_args *a = args;
     __attribute__((cleanup(cleanup_model))) struct model m = {0};
     CLEANUP(json) json_t *j = NULL;
     if (!model_open(&m, operands[0], err) || !inspect_json(&m, &j, err)) return false;
-    if (a->strict && !inspect_values(&m, env->pool, env->isa, env->progress, err)) return error_wrap(err, "'%.256s'", operands[0]);
+    if (a->strict && !inspect_values(&m, env->pool, env->isa, env->progress, err))
+        return error_wrap(err, "'%.256s'", operands[0]);
     if (env->common->json) return print_json(take_ptr(&j), err);
     print_table(j);
     if (a->strict) print_text("\nevery value is finite, every scale positive, the tokenizer opens\n");
@@ -134,9 +159,16 @@ static bool run(const struct command_env *env, const void *args, char *const *op
 }
 
 const struct command command_inspect = {
-    .name = "inspect", .operands = "DIR", .summary = "what is in a checkpoint: tensors, roles, bytes, problems",
-    .details = "Reads headers and configuration and holds every tensor against what the architecture calls for. DIR may also be a package:\n"
+    .name = "inspect",
+    .operands = "DIR",
+    .summary = "what is in a checkpoint: tensors, roles, bytes, problems",
+    .details = "Reads headers and configuration and holds every tensor against what the architecture calls for. DIR "
+               "may also be a package:\n"
                "oci:DIR:TAG.",
-    .options = options, .n_options = sizeof options / sizeof *options, .args_bytes = sizeof(struct inspect_args),
-    .min_operands = 1, .max_operands = 1, .run = run,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct inspect_args),
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
 };

@@ -1,19 +1,26 @@
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
 #include "cli/commands.h"
+#include "formats/checkpoint.h"
 #include "pack/profile.h"
 #include "plan/recipe.h"
 
-struct list_args { struct common_args common; };
+struct list_args {
+    struct common_args common;
+};
 
 static const struct option options[] = {COMMON_OPTIONS(struct list_args)};
 
 /* Every listing is an array of objects of strings; people see the same as columns. */
-struct listing { const char *word, *summary; bool (*fill)(json_t *rows, struct error *err); };
+struct listing {
+    const char *word, *summary;
+    bool (*fill)(json_t *rows, struct error *err);
+};
 
 static bool row(json_t *rows, struct error *err, const char *name, const char *what)
 {
-    return json_array_append_new(rows, json_pack("{s:s,s:s}", "name", name, "what", what)) == 0 ? true : error_memory(err, 0);
+    return json_array_append_new(rows, json_pack("{s:s,s:s}", "name", name, "what", what)) == 0 ? true
+                                                                                                : error_memory(err, 0);
 }
 
 static bool fill_formats(json_t *rows, struct error *err)
@@ -34,8 +41,8 @@ static bool fill_types(json_t *rows, struct error *err)
 {
     for (const struct quant_format *const *f = quant_formats; *f; f++) {
         char what[96];
-        snprintf(what, sizeof what, "%s: %u-bit weights, %u-bit activations%s", (*f)->algo, (*f)->weight_bits, (*f)->input_bits,
-                 (*f)->block_cols > 1 ? ", blocks of 16" : "");
+        snprintf(what, sizeof what, "%s: %u-bit weights, %u-bit activations%s", (*f)->algo, (*f)->weight_bits,
+                 (*f)->input_bits, (*f)->block_cols > 1 ? ", blocks of 16" : "");
         if (!row(rows, err, (*f)->name, what)) return false;
     }
     return true;
@@ -49,7 +56,9 @@ static bool fill_recipes(json_t *rows, struct error *err)
     bool ok = arena ? recipe_list(&list, &n, arena, err) : error_memory(err, 0);
     for (uint32_t i = 0; ok && i < n; i++) {
         CLEANUP(free) char *what = NULL;
-        if (asprintf(&what, "%s%s%s%s", list[i].summary, *list[i].aliases ? " (also: " : "", list[i].aliases, *list[i].aliases ? ")" : "") < 0) what = NULL;
+        if (asprintf(&what, "%s%s%s%s", list[i].summary, *list[i].aliases ? " (also: " : "", list[i].aliases,
+                     *list[i].aliases ? ")" : "") < 0)
+            what = NULL;
         ok = what ? row(rows, err, list[i].name, what) : error_memory(err, 0);
     }
     arena_free(arena);
@@ -58,8 +67,11 @@ static bool fill_recipes(json_t *rows, struct error *err)
 
 static bool fill_roles(json_t *rows, struct error *err)
 {
-    static const char *const kinds[] = {[KIND_LINEAR] = "linear", [KIND_TABLE] = "table, only when named", [KIND_ROUTER] = "never quantized",
-                                        [KIND_SSM] = "state path, never quantized", [KIND_SMALL] = "never quantized"};
+    static const char *const kinds[] = {[KIND_LINEAR] = "linear",
+                                        [KIND_TABLE] = "table, only when named",
+                                        [KIND_ROUTER] = "never quantized",
+                                        [KIND_SSM] = "state path, never quantized",
+                                        [KIND_SMALL] = "never quantized"};
     for (int r = 0; r < ROLE_COUNT; r++) {
         const struct role_info *info = role_info((enum tensor_role)r);
         char what[96];
@@ -82,7 +94,8 @@ static bool fill_kernels(json_t *rows, struct error *err)
     for (const struct kernel *k = kernels; k->run; k++) {
         bool usable = (k->isa & have) == k->isa;
         char what[96];
-        snprintf(what, sizeof what, "%s; %s%s", op_name(k->op), usable ? (kernel_for(k->op, have) == k->run ? "in use" : "available") : "not available: needs ",
+        snprintf(what, sizeof what, "%s; %s%s", op_name(k->op),
+                 usable ? (kernel_for(k->op, have) == k->run ? "in use" : "available") : "not available: needs ",
                  usable ? "" : isa_name(k->isa));
         if (!row(rows, err, k->name, what)) return false;
     }
@@ -90,7 +103,11 @@ static bool fill_kernels(json_t *rows, struct error *err)
         bool usable = ((*m)->isa & have) == (*m)->isa;
         char name[32];
         snprintf(name, sizeof name, "math_%s", (*m)->name);
-        if (!row(rows, err, name, !usable ? "forward pass; not available here" : math_for(have) == *m ? "forward pass; in use" : "forward pass; available")) return false;
+        if (!row(rows, err, name,
+                 !usable                ? "forward pass; not available here"
+                 : math_for(have) == *m ? "forward pass; in use"
+                                        : "forward pass; available"))
+            return false;
     }
     return true;
 }
@@ -107,7 +124,8 @@ static const struct listing listings[] = {
     {"kernels", "implementations per instruction set", fill_kernels},
 };
 
-static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands, struct error *err)
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
 {
     (void)args;
     for (size_t i = 0; i < sizeof listings / sizeof *listings; i++) {
@@ -123,15 +141,23 @@ static bool run(const struct command_env *env, const void *args, char *const *op
         if (env->common->json) return print_json(json_pack("{s:O}", l->word, rows), err);
         size_t k;
         json_t *r;
-        json_array_foreach(rows, k, r)
-            print_text("%-42s %s\n", json_string_value(json_object_get(r, "name")), json_string_value(json_object_get(r, "what")));
+        json_array_foreach(rows, k, r) print_text("%-42s %s\n", json_string_value(json_object_get(r, "name")),
+                                                  json_string_value(json_object_get(r, "what")));
         return true;
     }
-    return n_operands == 0 ? true : error_set(err, ERR_USAGE, "there is no list '%.64s' (`ingot list` names them)", operands[0]);
+    return n_operands == 0
+               ? true
+               : error_set(err, ERR_USAGE, "there is no list '%.64s' (`ingot list` names them)", operands[0]);
 }
 
 const struct command command_list = {
-    .name = "list", .operands = "[WHAT]", .summary = "formats, architectures, types, recipes, roles, engines, gpus, backends, kernels",
-    .options = options, .n_options = sizeof options / sizeof *options, .args_bytes = sizeof(struct list_args),
-    .min_operands = 0, .max_operands = 1, .run = run,
+    .name = "list",
+    .operands = "[WHAT]",
+    .summary = "formats, architectures, types, recipes, roles, engines, gpus, backends, kernels",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct list_args),
+    .min_operands = 0,
+    .max_operands = 1,
+    .run = run,
 };

@@ -12,25 +12,33 @@ struct logits_args {
 
 static const struct option options[] = {
     {"ids", 0, OPTION_TEXT, offsetof(struct logits_args, ids), "FILE", "token ids: a JSON list of lists", 0, 0},
-    {"output", 'o', OPTION_TEXT, offsetof(struct logits_args, output), "FILE", "a safetensors file: 0.logits, 1.logits, ... F32 [tokens, vocabulary]", 0, 0},
-    {"hidden", 0, OPTION_FLAG, offsetof(struct logits_args, hidden), NULL, "also N.hidden.L, what enters layer L, and N.hidden.final_norm", 0, 0},
-    {"states", 0, OPTION_FLAG, offsetof(struct logits_args, states), NULL, "also N.recurrent_state.L and N.conv_state.L behind the last token", 0, 0},
-    {"router", 0, OPTION_FLAG, offsetof(struct logits_args, router), NULL, "also N.router.L.experts and N.router.L.weights", 0, 0},
-    {"spill-dir", 0, OPTION_TEXT, offsetof(struct logits_args, spill), "DIR", "where activations go that do not fit in memory", 0, 0},
+    {"output", 'o', OPTION_TEXT, offsetof(struct logits_args, output), "FILE",
+     "a safetensors file: 0.logits, 1.logits, ... F32 [tokens, vocabulary]", 0, 0},
+    {"hidden", 0, OPTION_FLAG, offsetof(struct logits_args, hidden), NULL,
+     "also N.hidden.L, what enters layer L, and N.hidden.final_norm", 0, 0},
+    {"states", 0, OPTION_FLAG, offsetof(struct logits_args, states), NULL,
+     "also N.recurrent_state.L and N.conv_state.L behind the last token", 0, 0},
+    {"router", 0, OPTION_FLAG, offsetof(struct logits_args, router), NULL,
+     "also N.router.L.experts and N.router.L.weights", 0, 0},
+    {"spill-dir", 0, OPTION_TEXT, offsetof(struct logits_args, spill), "DIR",
+     "where activations go that do not fit in memory", 0, 0},
     COMMON_OPTIONS(struct logits_args),
 };
 
-static bool run_blocks(struct logits_file *f, struct stream *s, const struct model_config *cfg, const struct progress *pr, struct error *err)
+static bool run_blocks(struct logits_file *f, struct stream *s, const struct model_config *cfg,
+                       const struct progress *pr, struct error *err)
 {
     struct observer ob = logits_file_observer(f);
     for (uint32_t b = 0; b < cfg->n_blocks; b++) {
         progress_update(pr, "logits", block_kind_name(cfg->blocks[b].kind), b, cfg->n_blocks);
-        if (!logits_file_hidden(f, s, b, err) || !stream_block(s, b, &ob, pr, err) || !logits_file_failed(f, err)) return false;
+        if (!logits_file_hidden(f, s, b, err) || !stream_block(s, b, &ob, pr, err) || !logits_file_failed(f, err))
+            return false;
     }
     return logits_file_logits(f, s, err);
 }
 
-static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands, struct error *err)
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
 {
     (void)n_operands;
     const struct logits_args *a = args;
@@ -44,9 +52,9 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
     struct logits_what what = {a->hidden, a->states, a->router};
     struct logits_file *f = NULL;
-    if (!model_open(&m, operands[0], err) || !corpus_load_ids(&corpus, a->ids, &co, err) || !engine_open(&e, m.inventory, &eo, err) ||
-        !stream_open(&s, e, corpus.texts, corpus.n_texts, a->spill, err) || !dir_make_parents(a->output, err) ||
-        !logits_file_open(&f, a->output, &m.inventory->config, &corpus, what, err))
+    if (!model_open(&m, operands[0], err) || !corpus_load_ids(&corpus, a->ids, &co, err) ||
+        !engine_open(&e, m.inventory, &eo, err) || !stream_open(&s, e, corpus.texts, corpus.n_texts, a->spill, err) ||
+        !dir_make_parents(a->output, err) || !logits_file_open(&f, a->output, &m.inventory->config, &corpus, what, err))
         return false;
     if (!run_blocks(f, s, &m.inventory->config, env->progress, err)) {
         logits_file_abort(f);
@@ -54,15 +62,24 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     }
     if (!logits_file_commit(f, err)) return false;
     if (env->common->json)
-        return print_json(json_pack("{s:s,s:I,s:I}", "output", a->output, "texts", (json_int_t)corpus.n_texts, "tokens", (json_int_t)corpus.n_tokens), err);
+        return print_json(json_pack("{s:s,s:I,s:I}", "output", a->output, "texts", (json_int_t)corpus.n_texts, "tokens",
+                                    (json_int_t)corpus.n_tokens),
+                          err);
     print_text("%u texts, %llu tokens -> %s\n", corpus.n_texts, (unsigned long long)corpus.n_tokens, a->output);
     return true;
 }
 
 const struct command command_logits = {
-    .name = "logits", .operands = "DIR", .summary = "runs token ids through a model and writes all logits",
-    .details = "fp32 compute. Quantized checkpoints are evaluated as an engine would: weights from their own bytes, activations and\n"
+    .name = "logits",
+    .operands = "DIR",
+    .summary = "runs token ids through a model and writes all logits",
+    .details = "fp32 compute. Quantized checkpoints are evaluated as an engine would: weights from their own bytes, "
+               "activations and\n"
                "caches quantized as they declare.",
-    .options = options, .n_options = sizeof options / sizeof *options, .args_bytes = sizeof(struct logits_args),
-    .min_operands = 1, .max_operands = 1, .run = run,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct logits_args),
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
 };

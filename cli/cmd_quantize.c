@@ -12,47 +12,55 @@ struct quantize_args {
 };
 
 static const struct option options[] = {
-    {"recipe", 'r', OPTION_TEXT, offsetof(struct quantize_args, recipe), "NAME|FILE", "what to quantize, and how (`ingot list recipes`)", 0, 0},
+    {"recipe", 'r', OPTION_TEXT, offsetof(struct quantize_args, recipe), "NAME|FILE",
+     "what to quantize, and how (`ingot list recipes`)", 0, 0},
     {"output", 'o', OPTION_TEXT, offsetof(struct quantize_args, output), "DIR", "the quantized checkpoint", 0, 0},
-    {"stats", 's', OPTION_TEXT, offsetof(struct quantize_args, stats), "FILE", "statistics of an earlier `ingot calibrate`", 0, 0},
+    {"stats", 's', OPTION_TEXT, offsetof(struct quantize_args, stats), "FILE",
+     "statistics of an earlier `ingot calibrate`", 0, 0},
     DATA_OPTIONS(struct quantize_args),
-    {"spill-dir", 0, OPTION_TEXT, offsetof(struct quantize_args, spill), "DIR", "where activations go that do not fit in memory", 0, 0},
-    {"shard-size", 0, OPTION_NUMBER, offsetof(struct quantize_args, shard_bytes), "BYTES", "tensor bytes per file at most (default 5G)", 1,
-     UINT64_MAX / 2},
+    {"spill-dir", 0, OPTION_TEXT, offsetof(struct quantize_args, spill), "DIR",
+     "where activations go that do not fit in memory", 0, 0},
+    {"shard-size", 0, OPTION_NUMBER, offsetof(struct quantize_args, shard_bytes), "BYTES",
+     "tensor bytes per file at most (default 5G)", 1, UINT64_MAX / 2},
     {"force", 0, OPTION_FLAG, offsetof(struct quantize_args, force), NULL, "replace an output that exists", 0, 0},
     COMMON_OPTIONS(struct quantize_args),
 };
 
-static bool get_stats(const struct command_env *env, const struct quantize_args *a, const struct model *m, const struct plan *plan,
-                      struct stats **out, struct error *err)
+static bool get_stats(const struct command_env *env, const struct quantize_args *a, const struct model *m,
+                      const struct plan *plan, struct stats **out, struct error *err)
 {
     if (a->stats && data_given(&a->data)) return error_set(err, ERR_USAGE, "--stats and --data exclude each other");
     if (a->stats) return stats_load(out, a->stats, err) && stats_fit(*out, plan, err);
     if (!plan->needs_data) return true;
     if (!data_given(&a->data))
-        return error_set(err, ERR_USAGE, "recipe '%s' needs calibration: give --data, --ids or --stats", plan->recipe->name);
+        return error_set(err, ERR_USAGE, "recipe '%s' needs calibration: give --data, --ids or --stats",
+                         plan->recipe->name);
     __attribute__((cleanup(cleanup_corpus))) struct corpus corpus = {0};
     struct calibrate_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = a->spill};
     return data_load(&a->data, m, &corpus, err) && calibrate_run(plan, &corpus, &o, out, env->progress, err);
 }
 
-static bool report(const struct command_env *env, const struct plan *plan, const struct quantize_result *r, const char *output, struct error *err)
+static bool report(const struct command_env *env, const struct plan *plan, const struct quantize_result *r,
+                   const char *output, struct error *err)
 {
     char hex[DIGEST_HEX_SIZE], was[32], is[32];
     digest_hex(&plan->digest, hex);
     if (env->common->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b}", "output", output, "plan_sha256", hex, "quantized",
-                                    (json_int_t)r->n_quantized, "copied", (json_int_t)r->n_copied, "zero_tensors", (json_int_t)r->n_zero,
-                                    "source_bytes", (json_int_t)plan->read_bytes, "bytes", (json_int_t)plan->write_bytes, "effective_bits",
-                                    plan_effective_bits(plan), "resumed", r->resumed), err);
+        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b}", "output", output, "plan_sha256", hex,
+                                    "quantized", (json_int_t)r->n_quantized, "copied", (json_int_t)r->n_copied,
+                                    "zero_tensors", (json_int_t)r->n_zero, "source_bytes", (json_int_t)plan->read_bytes,
+                                    "bytes", (json_int_t)plan->write_bytes, "effective_bits", plan_effective_bits(plan),
+                                    "resumed", r->resumed),
+                          err);
     text_bytes(was, plan->read_bytes);
     text_bytes(is, plan->write_bytes);
-    print_text("%s -> %s (%.3f bits per weight), %u tensors quantized%s -> %s\n", was, is, plan_effective_bits(plan), r->n_quantized,
-               r->resumed ? ", resumed" : "", output);
+    print_text("%s -> %s (%.3f bits per weight), %u tensors quantized%s -> %s\n", was, is, plan_effective_bits(plan),
+               r->n_quantized, r->resumed ? ", resumed" : "", output);
     return true;
 }
 
-static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands, struct error *err)
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
 {
     (void)n_operands;
     const struct quantize_args *a = args;
@@ -62,18 +70,28 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(stats) struct stats *stats = NULL;
     if (!a->recipe) return error_set(err, ERR_USAGE, "option --recipe is missing");
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
-    struct quantize_options o = {.pool = env->pool, .isa = env->isa, .replace = a->force,
+    struct quantize_options o = {.pool = env->pool,
+                                 .isa = env->isa,
+                                 .replace = a->force,
                                  .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct quantize_result r;
-    return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
-           get_stats(env, a, &m, plan, &stats, err) && quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
+    return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) &&
+           plan_build(&plan, m.inventory, recipe, err) && get_stats(env, a, &m, plan, &stats, err) &&
+           quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
            report(env, plan, &r, a->output, err);
 }
 
 const struct command command_quantize = {
-    .name = "quantize", .operands = "DIR", .summary = "writes the quantized checkpoint",
-    .details = "Calibrates first when the recipe needs it and no statistics are given. A run that was killed or interrupted goes on where\n"
+    .name = "quantize",
+    .operands = "DIR",
+    .summary = "writes the quantized checkpoint",
+    .details = "Calibrates first when the recipe needs it and no statistics are given. A run that was killed or "
+               "interrupted goes on where\n"
                "it stopped when the same command is given again, and ends in the same bytes.",
-    .options = options, .n_options = sizeof options / sizeof *options, .args_bytes = sizeof(struct quantize_args),
-    .min_operands = 1, .max_operands = 1, .run = run,
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct quantize_args),
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
 };

@@ -6,12 +6,17 @@
 
 #define TEXTS_BYTES_MAX ((size_t)4 << 30)
 
-struct tokenize_args { struct common_args common; const char *text, *file; bool no_special; };
+struct tokenize_args {
+    struct common_args common;
+    const char *text, *file;
+    bool no_special;
+};
 
 static const struct option options[] = {
     {"text", 0, OPTION_TEXT, offsetof(struct tokenize_args, text), "TEXT", "one text", 0, 0},
     {"file", 'f', OPTION_TEXT, offsetof(struct tokenize_args, file), "FILE", "JSON lines with \"text\"", 0, 0},
-    {"no-special", 0, OPTION_FLAG, offsetof(struct tokenize_args, no_special), NULL, "leave out the tokens that the post-processor adds", 0, 0},
+    {"no-special", 0, OPTION_FLAG, offsetof(struct tokenize_args, no_special), NULL,
+     "leave out the tokens that the post-processor adds", 0, 0},
     COMMON_OPTIONS(struct tokenize_args),
 };
 
@@ -50,7 +55,8 @@ static bool each_line(const struct tokenizer *t, const struct tokenize_args *a, 
     return true;
 }
 
-static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands, struct error *err)
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
 {
     (void)env, (void)n_operands;
     const struct tokenize_args *a = args;
@@ -62,7 +68,13 @@ static bool run(const struct command_env *env, const void *args, char *const *op
 }
 
 const struct command command_tokenize = {
-    .name = "tokenize", .operands = "DIR", .summary = "text to token ids, as the model's tokenizer makes them",
-    .options = options, .n_options = sizeof options / sizeof *options, .args_bytes = sizeof(struct tokenize_args),
-    .min_operands = 1, .max_operands = 1, .run = run,
+    .name = "tokenize",
+    .operands = "DIR",
+    .summary = "text to token ids, as the model's tokenizer makes them",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct tokenize_args),
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
 };

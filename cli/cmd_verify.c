@@ -3,36 +3,52 @@
 #include "cli/verify_run.h"
 #include "core/file.h"
 
-struct verify_args { struct common_args common; const char *key, *against, *policy, *data, *digest, *report, *spill; };
+struct verify_args {
+    struct common_args common;
+    const char *key, *against, *policy, *data, *digest, *report, *spill;
+};
 
 static const struct option options[] = {
-    {"key", 'k', OPTION_TEXT, offsetof(struct verify_args, key), "FILE", "public key (PEM) that must have signed the image", 0, 0},
-    {"against", 'a', OPTION_TEXT, offsetof(struct verify_args, against), "DIR", "the original checkpoint: rebuild the plan, compare sources, run parity", 0, 0},
-    {"policy", 0, OPTION_TEXT, offsetof(struct verify_args, policy), "FILE", "texts and limits of the parity run (default: built in)", 0, 0},
-    {"data", 'd', OPTION_TEXT, offsetof(struct verify_args, data), "FILE", "texts for the parity run, instead of the policy's", 0, 0},
-    {"digest", 0, OPTION_TEXT, offsetof(struct verify_args, digest), "sha256:HEX", "the image digest that the tag must name", 0, 0},
+    {"key", 'k', OPTION_TEXT, offsetof(struct verify_args, key), "FILE",
+     "public key (PEM) that must have signed the image", 0, 0},
+    {"against", 'a', OPTION_TEXT, offsetof(struct verify_args, against), "DIR",
+     "the original checkpoint: rebuild the plan, compare sources, run parity", 0, 0},
+    {"policy", 0, OPTION_TEXT, offsetof(struct verify_args, policy), "FILE",
+     "texts and limits of the parity run (default: built in)", 0, 0},
+    {"data", 'd', OPTION_TEXT, offsetof(struct verify_args, data), "FILE",
+     "texts for the parity run, instead of the policy's", 0, 0},
+    {"digest", 0, OPTION_TEXT, offsetof(struct verify_args, digest), "sha256:HEX",
+     "the image digest that the tag must name", 0, 0},
     {"report", 0, OPTION_TEXT, offsetof(struct verify_args, report), "FILE", "write the report as JSON too", 0, 0},
-    {"spill-dir", 0, OPTION_TEXT, offsetof(struct verify_args, spill), "DIR", "where activations go that do not fit in memory", 0, 0},
+    {"spill-dir", 0, OPTION_TEXT, offsetof(struct verify_args, spill), "DIR",
+     "where activations go that do not fit in memory", 0, 0},
     COMMON_OPTIONS(struct verify_args),
 };
 
+/* The error, when there is one, is part of the JSON: one document says everything. */
 static bool print_report(const struct command_env *env, const struct report *r, const char *path, struct error *err)
 {
     CLEANUP(json) json_t *j = NULL;
     CLEANUP(free) char *text = NULL;
+    struct error verdict = ERROR_INIT;
     if (!report_json(r, &j, err)) return false;
+    if (!report_result(r, &verdict) && !json_put(j, "error", error_json(&verdict), err)) return false;
     if (path) {
         CLEANUP(free) char *pretty = NULL;
         size_t n;
-        if (!json_pretty(j, &pretty, &n, err) || !dir_make_parents(path, err) || !file_save(path, bytes_of(pretty, n), 0666, err)) return false;
+        if (!json_pretty(j, &pretty, &n, err) || !dir_make_parents(path, err) ||
+            !file_save(path, bytes_of(pretty, n), 0666, err))
+            return false;
     }
+    *env->error_printed = true;
     if (env->common->json) return print_json(take_ptr(&j), err);
     if (!verify_text(r, &text, err)) return false;
     print_text("%s", text);
     return true;
 }
 
-static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands, struct error *err)
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
 {
     (void)n_operands;
     const struct verify_args *a = args;
@@ -40,7 +56,12 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(report) struct report *r = NULL;
     struct parity parity = {0};
     if (!package_ref(operands[0], &ref, err) || !report_open(&r, err)) return false;
-    struct verify_request q = {.ref = ref, .key = a->key, .against = a->against, .policy = a->policy, .data = a->data, .digest = a->digest,
+    struct verify_request q = {.ref = ref,
+                               .key = a->key,
+                               .against = a->against,
+                               .policy = a->policy,
+                               .data = a->data,
+                               .digest = a->digest,
                                .spill_dir = a->spill};
     bool ok = verify_run(env, &q, r, &parity, err) && print_report(env, r, a->report, err);
     parity_free(&parity);
@@ -48,9 +69,17 @@ static bool run(const struct command_env *env, const void *args, char *const *op
 }
 
 const struct command command_verify = {
-    .name = "verify", .operands = "PACKAGE", .summary = "checks signature, digests, structure, and parity with the original",
-    .details = "Exit status 0: everything asked for was checked and holds. 1: something does not. 9: something asked for could not be\n"
-               "checked. Without --key the signature is undecided; without --against nothing is said about the original.",
-    .options = options, .n_options = sizeof options / sizeof *options, .args_bytes = sizeof(struct verify_args),
-    .min_operands = 1, .max_operands = 1, .run = run,
+    .name = "verify",
+    .operands = "PACKAGE",
+    .summary = "checks signature, digests, structure, and parity with the original",
+    .details =
+        "Exit status 0: everything asked for was checked and holds. 1: something does not. 9: something asked for "
+        "could not be\n"
+        "checked. Without --key the signature is undecided; without --against nothing is said about the original.",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct verify_args),
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
 };

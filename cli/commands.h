@@ -1,5 +1,5 @@
-/* The list of commands. A command is one file cli/cmd_<name>.c and one line in commands[] (cli/commands.c); help, manual
- * synopsis and completion come from its table. */
+/* The list of commands. A command is one file cli/cmd_<name>.c and one line in commands[] (cli/commands.c); help,
+ * manual synopsis and completion come from its table. */
 #ifndef CLI_COMMANDS_H
 #define CLI_COMMANDS_H
 
@@ -14,24 +14,28 @@ struct command_env {
     const struct progress *progress;
     struct pool *pool;
     uint64_t isa;
+    bool *error_printed;         /* set by a command whose JSON result holds its error already */
 };
 
 struct command {
     const char *name;
-    const char *operands;        /* for the synopsis: "DIR" */
-    const char *summary;         /* one line */
-    const char *details;         /* more lines for --help, or NULL */
+    const char *operands; /* for the synopsis: "DIR" */
+    const char *summary;  /* one line */
+    const char *details;  /* more lines for --help, or NULL */
     const struct option *options;
     uint32_t n_options;
-    size_t args_bytes;           /* its arguments begin with struct common_args */
+    size_t args_bytes; /* its arguments begin with struct common_args */
     uint32_t min_operands, max_operands;
-    bool (*run)(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands, struct error *err);
+    bool (*run)(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err);
 };
-extern const struct command *const commands[];       /* NULL-terminated */
+extern const struct command *const commands[]; /* NULL-terminated */
 
 /* Standard output, for results. print_json writes one line and releases `value` (NULL: out of memory). */
 void print_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
 MUST_CHECK bool print_json(json_t *value, struct error *err);
+/* What --json says of an error: {"status": ..., "code": ..., "message": ..., "check": ...}; new reference or NULL. */
+json_t *error_json(const struct error *err);
 /* Flushes standard output; a closed pipe or a full disk behind it is an error like any other. */
 MUST_CHECK bool print_end(struct error *err);
 

@@ -29,7 +29,7 @@ void console_catch_signals(void)
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGHUP, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);   /* a file size limit is an error of write, not a death */
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, not a death */
 }
 
 static bool cancelled(void *ctx)
@@ -67,8 +67,8 @@ static void draw(struct console *c, const char *item, uint64_t done, uint64_t to
     int width = (int)sizeof bar - 1, filled = total ? (int)((double)done / (double)total * width) : 0;
     char name[64] = "";
     if (item) error_printable(name, sizeof name, item, strlen(item));
-    fprintf(stderr, "\r\033[K%-10s [%.*s%*s] %3.0f %%  %s", c->stage, filled, bar, width - filled, "", total ? 100.0 * (double)done / (double)total : 0,
-            name);
+    fprintf(stderr, "\r\033[K%-10s [%.*s%*s] %3.0f %%  %s", c->stage, filled, bar, width - filled, "",
+            total ? 100.0 * (double)done / (double)total : 0, name);
     fflush(stderr);
     c->line_open = true;
 }

@@ -6,6 +6,6 @@
 
 #include <stdint.h>
 
-MUST_CHECK bool id_list_parse(const char *text, uint32_t **ids, size_t *n, struct error *err);   /* caller frees */
+MUST_CHECK bool id_list_parse(const char *text, uint32_t **ids, size_t *n, struct error *err); /* caller frees */
 
 #endif

@@ -7,23 +7,30 @@
 #include <math.h>
 
 #define PIECE_BYTES ((uint64_t)4 << 20)
-#define E4M3_NAN 0x7fu   /* both signs */
+#define E4M3_NAN 0x7fu /* both signs */
 
-struct value_ctx { const struct checkpoint *ck; kernel_fn amax; };
+struct value_ctx {
+    const struct checkpoint *ck;
+    kernel_fn amax;
+};
 
-static bool check_piece(const struct value_ctx *c, const struct tensor_info *t, const uint8_t *piece, size_t n, uint64_t at, struct error *err)
+static bool check_piece(const struct value_ctx *c, const struct tensor_info *t, const uint8_t *piece, size_t n,
+                        uint64_t at, struct error *err)
 {
     bool bad = false;
     if (dtype_is_plain_float(t->dtype)) {
         float top;
-        c->amax(&(struct kernel_args){.n_rows = 1, .n_cols = n / dtype_bytes(t->dtype), .src = piece, .dtype = t->dtype, .dst_f32 = &top});
+        c->amax(&(struct kernel_args){
+            .n_rows = 1, .n_cols = n / dtype_bytes(t->dtype), .src = piece, .dtype = t->dtype, .dst_f32 = &top});
         bad = !isfinite(top);
     } else if (t->dtype == DTYPE_F8_E4M3) {
         for (size_t i = 0; i < n && !bad; i++) bad = (piece[i] & 0x7f) == E4M3_NAN;
     }
     if (!bad) return true;
-    return error_set(err, ERR_FORMAT, "file '%.128s': tensor '%.256s' holds a value that is not finite (bytes %llu to %llu)",
-                     folder_name(checkpoint_folder(c->ck), t->member), t->name, (unsigned long long)at, (unsigned long long)(at + n - 1));
+    return error_set(err, ERR_FORMAT,
+                     "file '%.128s': tensor '%.256s' holds a value that is not finite (bytes %llu to %llu)",
+                     folder_name(checkpoint_folder(c->ck), t->member), t->name, (unsigned long long)at,
+                     (unsigned long long)(at + n - 1));
 }
 
 static bool value_item(void *ctx, uint64_t i, uint32_t worker, struct error *err)
@@ -35,7 +42,8 @@ static bool value_item(void *ctx, uint64_t i, uint32_t worker, struct error *err
     if (!memory_alloc(&piece, u64_min(PIECE_BYTES, t->bytes), 1, err)) return false;
     for (uint64_t at = 0; at < t->bytes; at += PIECE_BYTES) {
         size_t n = (size_t)u64_min(PIECE_BYTES, t->bytes - at);
-        if (!checkpoint_read(c->ck, (uint32_t)i, at, piece, n, err) || !check_piece(c, t, piece, n, at, err)) return false;
+        if (!checkpoint_read(c->ck, (uint32_t)i, at, piece, n, err) || !check_piece(c, t, piece, n, at, err))
+            return false;
     }
     return true;
 }
@@ -48,14 +56,16 @@ static bool check_scalars(const struct model *m, struct error *err)
             float v;
             if (t->parts[part] == NAME_NONE || checkpoint_tensor(m->checkpoint, t->parts[part])->n_dims != 0) continue;
             if (!checkpoint_read(m->checkpoint, t->parts[part], 0, &v, sizeof v, err)) return false;
-            if (!(v > 0)) return error_set(err, ERR_FORMAT, "tensor '%.256s.%s' is %g; a scale is positive", t->module,
-                                           tensor_part_suffix((enum tensor_part)part), (double)v);
+            if (!(v > 0))
+                return error_set(err, ERR_FORMAT, "tensor '%.256s.%s' is %g; a scale is positive", t->module,
+                                 tensor_part_suffix((enum tensor_part)part), (double)v);
         }
     }
     return true;
 }
 
-bool inspect_values(const struct model *m, struct pool *pool, uint64_t isa, const struct progress *pr, struct error *err)
+bool inspect_values(const struct model *m, struct pool *pool, uint64_t isa, const struct progress *pr,
+                    struct error *err)
 {
     struct value_ctx c = {m->checkpoint, kernel_for(OP_AMAX, isa)};
     progress_update(pr, "inspect", "values", 0, 1);

@@ -14,12 +14,13 @@ struct logits_file {
     struct tensor_file *file;
     struct tensor_spec *specs;
     uint32_t n_specs, capacity;
-    struct name_index names;           /* of specs */
-    struct error failure;              /* of an observer call */
+    struct name_index names; /* of specs */
+    struct error failure;    /* of an observer call */
     struct arena *arena;
 };
 
-static bool add(struct logits_file *f, enum dtype dtype, uint32_t n_dims, const uint64_t *dims, char *name, struct error *err)
+static bool add(struct logits_file *f, enum dtype dtype, uint32_t n_dims, const uint64_t *dims, char *name,
+                struct error *err)
 {
     if (f->n_specs == f->capacity) {
         uint32_t capacity = f->capacity ? 2 * f->capacity : 64;
@@ -42,10 +43,14 @@ static bool add_layer(struct logits_file *f, uint32_t text, const struct block_c
     struct arena *a = f->arena;
     uint64_t n = f->corpus->texts[text].n, k = c->moe.top_k;
     const struct ssm_config *s = &c->ssm;
-    if (f->what.hidden && !add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_HIDDEN]), arena_printf(a, "%u.hidden.%u", text, b->layer), err)) return false;
+    if (f->what.hidden &&
+        !add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_HIDDEN]), arena_printf(a, "%u.hidden.%u", text, b->layer), err))
+        return false;
     if (f->what.states && b->kind == BLOCK_MAMBA2 &&
-        (!add(f, DTYPE_F32, 3, DIMS(s->n_heads, s->head_dim, s->state_size), arena_printf(a, "%u.recurrent_state.%u", text, b->layer), err) ||
-         !add(f, DTYPE_F32, 2, DIMS(c->dims[DIM_SSM_CONV], s->conv_taps), arena_printf(a, "%u.conv_state.%u", text, b->layer), err)))
+        (!add(f, DTYPE_F32, 3, DIMS(s->n_heads, s->head_dim, s->state_size),
+              arena_printf(a, "%u.recurrent_state.%u", text, b->layer), err) ||
+         !add(f, DTYPE_F32, 2, DIMS(c->dims[DIM_SSM_CONV], s->conv_taps),
+              arena_printf(a, "%u.conv_state.%u", text, b->layer), err)))
         return false;
     return !f->what.router || b->kind != BLOCK_MOE ||
            (add(f, DTYPE_I32, 2, DIMS(n, k), arena_printf(a, "%u.router.%u.experts", text, b->layer), err) &&
@@ -56,10 +61,12 @@ static bool add_text(struct logits_file *f, uint32_t text, struct error *err)
 {
     const struct model_config *c = f->cfg;
     uint64_t n = f->corpus->texts[text].n;
-    if (!add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_VOCAB]), arena_printf(f->arena, "%u.logits", text), err)) return false;
+    if (!add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_VOCAB]), arena_printf(f->arena, "%u.logits", text), err))
+        return false;
     for (uint32_t b = 0; b < c->n_blocks; b++)
         if (!add_layer(f, text, &c->blocks[b], err)) return false;
-    return !f->what.hidden || add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_HIDDEN]), arena_printf(f->arena, "%u.hidden.final_norm", text), err);
+    return !f->what.hidden || add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_HIDDEN]),
+                                  arena_printf(f->arena, "%u.hidden.final_norm", text), err);
 }
 
 static void release(struct logits_file *f)
@@ -83,8 +90,8 @@ static bool build(struct logits_file *f, const char *path, struct error *err)
            tensor_file_open(&f->file, path, f->specs, f->n_specs, NULL, err);
 }
 
-bool logits_file_open(struct logits_file **out, const char *path, const struct model_config *cfg, const struct corpus *corpus,
-                      struct logits_what what, struct error *err)
+bool logits_file_open(struct logits_file **out, const char *path, const struct model_config *cfg,
+                      const struct corpus *corpus, struct logits_what what, struct error *err)
 {
     struct logits_file *f = calloc(1, sizeof *f);
     *out = NULL;
@@ -98,9 +105,11 @@ bool logits_file_open(struct logits_file **out, const char *path, const struct m
     return true;
 }
 
-static bool put(struct logits_file *f, uint64_t offset, const void *data, size_t n, struct error *err, const char *fmt, ...) PRINTF_LIKE(6, 7);
+static bool put(struct logits_file *f, uint64_t offset, const void *data, size_t n, struct error *err, const char *fmt,
+                ...) PRINTF_LIKE(6, 7);
 
-static bool put(struct logits_file *f, uint64_t offset, const void *data, size_t n, struct error *err, const char *fmt, ...)
+static bool put(struct logits_file *f, uint64_t offset, const void *data, size_t n, struct error *err, const char *fmt,
+                ...)
 {
     char name[96];
     va_list ap;
@@ -112,12 +121,14 @@ static bool put(struct logits_file *f, uint64_t offset, const void *data, size_t
     return error_set(err, ERR_INTERNAL, "there is no tensor '%s' in the output", name);
 }
 
-static void on_route(void *ctx, uint32_t layer, uint32_t text, uint32_t first, uint32_t n_tokens, const uint32_t *experts, const float *weights)
+static void on_route(void *ctx, uint32_t layer, uint32_t text, uint32_t first, uint32_t n_tokens,
+                     const uint32_t *experts, const float *weights)
 {
     struct logits_file *f = ctx;
     uint64_t at = (uint64_t)first * f->cfg->moe.top_k * 4;
     size_t n = (size_t)n_tokens * f->cfg->moe.top_k * 4;
-    if (f->failure.code != ERR_NONE || !put(f, at, experts, n, &f->failure, "%u.router.%u.experts", text, layer)) return;
+    if (f->failure.code != ERR_NONE || !put(f, at, experts, n, &f->failure, "%u.router.%u.experts", text, layer))
+        return;
     if (!put(f, at, weights, n, &f->failure, "%u.router.%u.weights", text, layer)) return;
 }
 
@@ -143,7 +154,8 @@ static void on_state(void *ctx, uint32_t layer, uint32_t text, const float *ssm,
 
 struct observer logits_file_observer(struct logits_file *f)
 {
-    return (struct observer){.ctx = f, .route = f->what.router ? on_route : NULL, .state = f->what.states ? on_state : NULL};
+    return (struct observer){
+        .ctx = f, .route = f->what.router ? on_route : NULL, .state = f->what.states ? on_state : NULL};
 }
 
 bool logits_file_failed(const struct logits_file *f, struct error *err)
@@ -163,7 +175,8 @@ bool logits_file_hidden(struct logits_file *f, struct stream *s, uint32_t b, str
         for (uint32_t k = 0; k < f->corpus->texts[t].n; k += ROWS) {
             uint64_t n = u64_min(ROWS, f->corpus->texts[t].n - k);
             if (!stream_read(s, stream_first_row(s, t) + k, n, rows, err) ||
-                !put(f, k * hidden * sizeof *rows, rows, n * hidden * sizeof *rows, err, "%u.hidden.%u", t, f->cfg->blocks[b].layer))
+                !put(f, k * hidden * sizeof *rows, rows, n * hidden * sizeof *rows, err, "%u.hidden.%u", t,
+                     f->cfg->blocks[b].layer))
                 return false;
         }
     return true;
@@ -174,14 +187,18 @@ bool logits_file_logits(struct logits_file *f, struct stream *s, struct error *e
     uint64_t hidden = f->cfg->dims[DIM_HIDDEN], vocab = f->cfg->dims[DIM_VOCAB];
     CLEANUP(free) float *normed = NULL;
     CLEANUP(free) float *logits = NULL;
-    if (!memory_alloc(&normed, ROWS * hidden, sizeof *normed, err) || !memory_alloc(&logits, ROWS * vocab, sizeof *logits, err)) return false;
+    if (!memory_alloc(&normed, ROWS * hidden, sizeof *normed, err) ||
+        !memory_alloc(&logits, ROWS * vocab, sizeof *logits, err))
+        return false;
     for (uint32_t t = 0; t < f->corpus->n_texts; t++)
         for (uint32_t k = 0; k < f->corpus->texts[t].n; k += ROWS) {
             uint64_t n = u64_min(ROWS, f->corpus->texts[t].n - k);
             if (!stream_logits(s, stream_first_row(s, t) + k, n, normed, logits, err) ||
                 !put(f, k * vocab * sizeof *logits, logits, n * vocab * sizeof *logits, err, "%u.logits", t))
                 return false;
-            if (f->what.hidden && !put(f, k * hidden * sizeof *normed, normed, n * hidden * sizeof *normed, err, "%u.hidden.final_norm", t)) return false;
+            if (f->what.hidden && !put(f, k * hidden * sizeof *normed, normed, n * hidden * sizeof *normed, err,
+                                       "%u.hidden.final_norm", t))
+                return false;
         }
     return true;
 }

@@ -1,41 +1,18 @@
-/* Finds the command, parses its options, gives it threads and progress, and turns its error into one sentence and an exit
- * status. Commands themselves are in cmd_<name>.c. */
+/* Finds the command, parses its options, gives it threads and progress, and turns its error into one sentence and an
+ * exit status. Commands themselves are in cmd_<name>.c. */
 #include "backends/cpu/kernel.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "core/version.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-void print_text(const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    vprintf(fmt, ap);
-    va_end(ap);
-}
-
-bool print_json(json_t *value, struct error *err)
-{
-    CLEANUP(json) json_t *owned = value;
-    CLEANUP(free) char *text = value ? json_dumps(value, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
-    if (!text) return error_memory(err, 0);
-    puts(text);
-    return print_end(err);
-}
-
-bool print_end(struct error *err)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout)) return true;
-    return error_set_errno(err, "cannot write to standard output");
-}
-
 static void print_usage(void)
 {
-    print_text("ingot %s: turns an upstream LLM checkpoint into a quantized, signed, verified package\n\n", INGOT_VERSION);
+    print_text("ingot %s: turns an upstream LLM checkpoint into a quantized, signed, verified package\n\n",
+               INGOT_VERSION);
     print_text("usage: ingot COMMAND [OPTIONS] ...\n\n");
     for (const struct command *const *c = commands; *c; c++) print_text("  %-12s %s\n", (*c)->name, (*c)->summary);
     print_text("\n`ingot COMMAND --help` says more; `man ingot` too.\n");
@@ -52,29 +29,25 @@ static void print_help(const struct command *c)
     text_free(&t);
 }
 
-static json_t *error_json(const struct error *err)
-{
-    json_t *e = json_pack("{s:i,s:s,s:s}", "status", error_exit_status(err), "code", error_code_name(err->code), "message", err->text);
-    if (e && err->check) json_object_set_new(e, "check", json_string(err->check));
-    return json_pack("{s:o}", "error", e);
-}
-
 static int fail(const struct command *c, const struct error *err, bool json)
 {
     struct error ignored = ERROR_INIT;
-    if (json && !print_json(error_json(err), &ignored)) fprintf(stderr, "ingot: %s\n", ignored.text);
+    if (json && !print_json(json_pack("{s:o}", "error", error_json(err)), &ignored)) fprintf(stderr, "ingot: %s\n", ignored.text);
     fprintf(stderr, "ingot%s%s: %s\n", c ? " " : "", c ? c->name : "", err->text);
-    if (err->code == ERR_USAGE && c) fprintf(stderr, "usage: ingot %s [OPTIONS]%s%s   (--help says more)\n", c->name, *c->operands ? " " : "", c->operands);
+    if (err->code == ERR_USAGE && c)
+        fprintf(stderr, "usage: ingot %s [OPTIONS]%s%s   (--help says more)\n", c->name, *c->operands ? " " : "",
+                c->operands);
     return error_exit_status(err);
 }
 
-static bool run(const struct command *c, const void *args, char *const *operands, uint32_t n_operands, struct error *err)
+static bool run(const struct command *c, const void *args, char *const *operands, uint32_t n_operands,
+                bool *error_printed, struct error *err)
 {
     const struct common_args *common = args;
     struct console console;
     console_open(&console, common->quiet);
     struct progress progress = console_progress(&console);
-    struct command_env env = {.common = common, .progress = &progress, .isa = isa_detected()};
+    struct command_env env = {.common = common, .progress = &progress, .isa = isa_detected(), .error_printed = error_printed};
     bool ok = pool_open(&env.pool, (uint32_t)common->threads, err) && c->run(&env, args, operands, n_operands, err);
     console_close(&console);
     pool_close(env.pool);
@@ -92,19 +65,26 @@ static int run_command(const struct command *c, int argc, char **argv)
         return fail(c, &err, false);
     }
     bool json = false;
-    for (int i = 1; i < argc; i++) json |= strcmp(argv[i], "--json") == 0;   /* also for errors of the command line itself */
-    if (!options_parse(c->options, c->n_options, argc, argv, args, operands, &n_operands, &err)) return fail(c, &err, json);
+    for (int i = 1; i < argc; i++)
+        json |= strcmp(argv[i], "--json") == 0; /* also for errors of the command line itself */
+    if (!options_parse(c->options, c->n_options, argc, argv, args, operands, &n_operands, &err))
+        return fail(c, &err, json);
     if (((struct common_args *)args)->help) {
         print_help(c);
         return print_end(&err) ? 0 : fail(c, &err, json);
     }
     if (n_operands < c->min_operands || n_operands > c->max_operands) {
         if (c->min_operands == c->max_operands)
-            error_set(&err, ERR_USAGE, "%u operand%s expected, %u found", c->min_operands, c->min_operands == 1 ? "" : "s", n_operands);
-        else error_set(&err, ERR_USAGE, "%u to %u operands expected, %u found", c->min_operands, c->max_operands, n_operands);
+            error_set(&err, ERR_USAGE, "%u operand%s expected, %u found", c->min_operands,
+                      c->min_operands == 1 ? "" : "s", n_operands);
+        else
+            error_set(&err, ERR_USAGE, "%u to %u operands expected, %u found", c->min_operands, c->max_operands,
+                      n_operands);
         return fail(c, &err, json);
     }
-    return run(c, args, operands, n_operands, &err) ? 0 : fail(c, &err, json);
+    bool error_printed = false;
+    if (run(c, args, operands, n_operands, &error_printed, &err)) return 0;
+    return fail(c, &err, json && !error_printed);
 }
 
 /* Sharded checkpoints have hundreds of files; the soft limit of descriptors is often 1024. */

@@ -25,8 +25,11 @@ static bool parse_number(const struct option *o, const char *text, uint64_t *out
     char *end = (char *)(uintptr_t)text;
     unsigned long long v = 0;
     errno = 0;
-    if (*text >= '0' && *text <= '9') v = strtoull(text, &end, 10);   /* strtoull alone would take a sign */
-    static const struct { char letter; uint64_t factor; } units[] = {{'k', 1000}, {'M', 1000000}, {'G', 1000000000}};
+    if (*text >= '0' && *text <= '9') v = strtoull(text, &end, 10); /* strtoull alone would take a sign */
+    static const struct {
+        char letter;
+        uint64_t factor;
+    } units[] = {{'k', 1000}, {'M', 1000000}, {'G', 1000000000}};
     uint64_t value = v;
     bool ok = end != text && errno == 0;
     for (size_t i = 0; ok && i < 3; i++)
@@ -39,8 +42,8 @@ static bool parse_number(const struct option *o, const char *text, uint64_t *out
         *out = value;
         return true;
     }
-    return error_set(err, ERR_USAGE, "option --%s: expected a number from %llu to %llu, found '%.64s'", o->name, (unsigned long long)o->min,
-                     (unsigned long long)o->max, text);
+    return error_set(err, ERR_USAGE, "option --%s: expected a number from %llu to %llu, found '%.64s'", o->name,
+                     (unsigned long long)o->min, (unsigned long long)o->max, text);
 }
 
 static bool set_value(const struct option *o, const char *value, void *args, struct error *err)
@@ -52,8 +55,8 @@ static bool set_value(const struct option *o, const char *value, void *args, str
     return true;
 }
 
-bool options_parse(const struct option *options, uint32_t n_options, int argc, char **argv, void *args, char **operands, uint32_t *n_operands,
-                   struct error *err)
+bool options_parse(const struct option *options, uint32_t n_options, int argc, char **argv, void *args, char **operands,
+                   uint32_t *n_operands, struct error *err)
 {
     *n_operands = 0;
     bool only_operands = false;
@@ -69,10 +72,12 @@ bool options_parse(const struct option *options, uint32_t n_options, int argc, c
         }
         bool is_long = a[1] == '-';
         size_t name_size = is_long ? strcspn(a + 2, "=") : 1;
-        const struct option *o = is_long ? find_long(options, n_options, a + 2, name_size) : find_letter(options, n_options, a[1]);
+        const struct option *o =
+            is_long ? find_long(options, n_options, a + 2, name_size) : find_letter(options, n_options, a[1]);
         if (!o) return error_set(err, ERR_USAGE, "unknown option '%.64s'", a);
         const char *inline_value = is_long ? (a[2 + name_size] == '=' ? a + 3 + name_size : NULL) : a[2] ? a + 2 : NULL;
-        if (o->kind == OPTION_FLAG && inline_value) return error_set(err, ERR_USAGE, "option --%s takes no value", o->name);
+        if (o->kind == OPTION_FLAG && inline_value)
+            return error_set(err, ERR_USAGE, "option --%s takes no value", o->name);
         const char *value = inline_value;
         if (o->kind != OPTION_FLAG && !value) value = i + 1 < argc ? argv[++i] : NULL;
         if (o->kind != OPTION_FLAG && !value) return error_set(err, ERR_USAGE, "option --%s needs a value", o->name);

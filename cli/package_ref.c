@@ -22,7 +22,8 @@ static bool only_tag(const char *dir, const char **tag, struct oci_index *index,
     *tag = NULL;
     for (uint32_t i = 0; i < index->n_manifests; i++) {
         const char *t = oci_annotation(index->manifests[i].annotations, OCI_ANNOTATION_REF);
-        if (t && *tag) return error_set(err, ERR_USAGE, "'%.256s' holds several images; say which: oci:%.256s:TAG", dir, dir);
+        if (t && *tag)
+            return error_set(err, ERR_USAGE, "'%.256s' holds several images; say which: oci:%.256s:TAG", dir, dir);
         if (t) *tag = t;
     }
     return *tag ? true : error_set(err, ERR_FORMAT, "'%.256s' holds no tagged image", dir);
@@ -40,7 +41,7 @@ bool package_ref(const char *operand, char **out, struct error *err)
         return true;
     }
     __attribute__((cleanup(cleanup_oci_index))) struct oci_index index = {0};
-    const char *tag;
+    const char *tag = NULL;
     if (!only_tag(operand, &tag, &index, err)) return false;
     return asprintf(out, OCI_REF_PREFIX "%s:%s", operand, tag) >= 0 ? true : error_memory(err, strlen(operand));
 }

@@ -8,7 +8,8 @@
 
 #include <math.h>
 
-static bool load_texts(const struct verify_request *q, const struct policy *policy, const struct model *m, struct corpus *out, struct error *err)
+static bool load_texts(const struct verify_request *q, const struct policy *policy, const struct model *m,
+                       struct corpus *out, struct error *err)
 {
     struct corpus_options o = {.max_tokens = policy->max_tokens};
     const char *path = q->data ? q->data : policy->data;
@@ -19,23 +20,26 @@ static bool load_texts(const struct verify_request *q, const struct policy *poli
 
 static void add_parity(struct report *r, const struct policy *p, const struct parity *x)
 {
-    report_add_figure(r, CHECK_PARITY, "KL divergence", x->kl.mean, p->kl_mean_at_most, true, "%.6f +- %.6f nats per token, 99 %% below %.4f",
-                      x->kl.mean, x->kl.half_width, x->kl_p99);
-    report_add_figure(r, CHECK_PARITY, "top-1 agreement", x->top1.mean, p->top1_at_least, false, "%.3f %% +- %.3f %% of %llu tokens",
-                      100 * x->top1.mean, 100 * x->top1.half_width, (unsigned long long)x->n_tokens);
+    report_add_figure(r, CHECK_PARITY, "KL divergence", x->kl.mean, p->kl_mean_at_most, true,
+                      "%.6f +- %.6f nats per token, 99 %% below %.4f", x->kl.mean, x->kl.half_width, x->kl_p99);
+    report_add_figure(r, CHECK_PARITY, "top-1 agreement", x->top1.mean, p->top1_at_least, false,
+                      "%.3f %% +- %.3f %% of %llu tokens", 100 * x->top1.mean, 100 * x->top1.half_width,
+                      (unsigned long long)x->n_tokens);
     double ratio = x->ppl_quantized / x->ppl_original;
     if (!isnan(ratio))
-        report_add_figure(r, CHECK_PARITY, "perplexity", ratio, p->perplexity_ratio_at_most, true, "%.4f, the original's is %.4f",
-                          x->ppl_quantized, x->ppl_original);
+        report_add_figure(r, CHECK_PARITY, "perplexity", ratio, p->perplexity_ratio_at_most, true,
+                          "%.4f, the original's is %.4f", x->ppl_quantized, x->ppl_original);
     uint32_t worst = 0;
     for (uint32_t i = 1; i < x->n_layers; i++)
         if (x->layer_sqnr_db[i] < x->layer_sqnr_db[worst]) worst = i;
     report_add_figure(r, CHECK_PARITY, "layers", x->layer_sqnr_db[worst], p->layer_sqnr_at_least_db, false,
-                      "lowest signal to noise %.2f dB, behind layer %u; logits %.2f dB", x->layer_sqnr_db[worst], worst, x->logit_sqnr_db);
+                      "lowest signal to noise %.2f dB, behind layer %u; logits %.2f dB", x->layer_sqnr_db[worst], worst,
+                      x->logit_sqnr_db);
 }
 
-static bool run_parity(const struct command_env *env, const struct verify_request *q, const struct policy *policy, const struct model *m,
-                       const struct model *original, struct report *r, struct parity *parity, struct error *err)
+static bool run_parity(const struct command_env *env, const struct verify_request *q, const struct policy *policy,
+                       const struct model *m, const struct model *original, struct report *r, struct parity *parity,
+                       struct error *err)
 {
     __attribute__((cleanup(cleanup_corpus))) struct corpus corpus = {0};
     struct parity_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = q->spill_dir};
@@ -63,7 +67,8 @@ static bool open_packed_model(const char *ref, struct model *m, struct report *r
     return false;
 }
 
-static bool check_model(const struct command_env *env, const struct verify_request *q, struct report *r, struct parity *parity, struct error *err)
+static bool check_model(const struct command_env *env, const struct verify_request *q, struct report *r,
+                        struct parity *parity, struct error *err)
 {
     __attribute__((cleanup(cleanup_policy))) struct policy policy = {0};
     __attribute__((cleanup(cleanup_model))) struct model m = {0};
@@ -87,16 +92,19 @@ static bool load_inputs(const struct verify_request *q, struct key **key, struct
 {
     if (q->key && !key_load_public(q->key, key, err)) return false;
     if (q->digest && !oci_digest_parse(q->digest, wanted))
-        return error_set(err, ERR_USAGE, "option --digest: expected sha256: and 64 hex digits, found '%.80s'", q->digest);
+        return error_set(err, ERR_USAGE, "option --digest: expected sha256: and 64 hex digits, found '%.80s'",
+                         q->digest);
     return true;
 }
 
-bool verify_run(const struct command_env *env, const struct verify_request *q, struct report *r, struct parity *parity, struct error *err)
+bool verify_run(const struct command_env *env, const struct verify_request *q, struct report *r, struct parity *parity,
+                struct error *err)
 {
     struct key *key = NULL;
     struct digest wanted;
     bool ok = crypto_self_test(err) && load_inputs(q, &key, &wanted, err);
-    struct package_options o = {.ref = q->ref, .key = key, .wanted = q->digest ? &wanted : NULL, .pool = env->pool, .progress = env->progress};
+    struct package_options o = {
+        .ref = q->ref, .key = key, .wanted = q->digest ? &wanted : NULL, .pool = env->pool, .progress = env->progress};
     ok = ok && package_verify(&o, r, err);
     key_close(key);
     return ok && check_model(env, q, r, parity, err);
@@ -109,11 +117,14 @@ bool verify_text(const struct report *r, char **out, struct error *err)
     struct text t = TEXT_INIT;
     size_t i;
     json_t *c;
-    json_array_foreach(json_object_get(j, "checks"), i, c) {
-        text_add(&t, "%-9s %-12s %s: %s\n", json_string_value(json_object_get(c, "verdict")), json_string_value(json_object_get(c, "check")),
-                 json_string_value(json_object_get(c, "name")), json_string_value(json_object_get(c, "detail")));
+    json_array_foreach(json_object_get(j, "checks"), i, c)
+    {
+        text_add(&t, "%-9s %-12s %s: %s\n", json_string_value(json_object_get(c, "verdict")),
+                 json_string_value(json_object_get(c, "check")), json_string_value(json_object_get(c, "name")),
+                 json_string_value(json_object_get(c, "detail")));
     }
-    text_add(&t, "\nverdict: %s (%u passed, %u failed, %u undecided)\n", json_string_value(json_object_get(j, "verdict")),
-             report_count(r, VERDICT_PASS), report_count(r, VERDICT_FAIL), report_count(r, VERDICT_UNDECIDED));
+    text_add(&t, "\nverdict: %s (%u passed, %u failed, %u undecided)\n",
+             json_string_value(json_object_get(j, "verdict")), report_count(r, VERDICT_PASS),
+             report_count(r, VERDICT_FAIL), report_count(r, VERDICT_UNDECIDED));
     return text_take(&t, out, NULL, err);
 }

@@ -8,17 +8,19 @@
 #include "verify/report.h"
 
 struct verify_request {
-    const char *ref;             /* "oci:DIR:TAG" */
-    const char *key;             /* public key file, or NULL: the signature stays undecided */
-    const char *against;         /* the original's folder, or NULL */
-    const char *policy;          /* file, or NULL: built in */
-    const char *data;            /* texts, instead of the policy's; or NULL */
-    const char *digest;          /* wanted image digest "sha256:...", or NULL */
-    const char *spill_dir;       /* or NULL */
+    const char *ref;       /* "oci:DIR:TAG" */
+    const char *key;       /* public key file, or NULL: the signature stays undecided */
+    const char *against;   /* the original's folder, or NULL */
+    const char *policy;    /* file, or NULL: built in */
+    const char *data;      /* texts, instead of the policy's; or NULL */
+    const char *digest;    /* wanted image digest "sha256:...", or NULL */
+    const char *spill_dir; /* or NULL */
 };
 
-/* Fills the report; `parity` when it was run (n_tokens > 0). False only when checking itself failed: what was found is in the report. */
-MUST_CHECK bool verify_run(const struct command_env *env, const struct verify_request *q, struct report *r, struct parity *parity, struct error *err);
+/* Fills the report; `parity` when it was run (n_tokens > 0). False only when checking itself failed: what was found is
+ * in the report. */
+MUST_CHECK bool verify_run(const struct command_env *env, const struct verify_request *q, struct report *r,
+                           struct parity *parity, struct error *err);
 /* The report as a text for people. */
 MUST_CHECK bool verify_text(const struct report *r, char **out, struct error *err);
 

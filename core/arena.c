@@ -15,7 +15,9 @@ struct block {
     _Alignas(ARENA_ALIGN) unsigned char data[];
 };
 
-struct arena { struct block *blocks; };
+struct arena {
+    struct block *blocks;
+};
 
 struct arena *arena_new(void)
 {

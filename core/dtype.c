@@ -31,7 +31,8 @@ uint32_t dtype_bytes(enum dtype t)
 bool dtype_parse(const char *name, size_t n, enum dtype *out)
 {
     for (int t = 0; t < DTYPE_COUNT; t++) {
-        if (strlen(dtypes[t].name) != n || memcmp(dtypes[t].name, name, n) != 0) continue;
+        const char *known = dtypes[t].name;
+        if (n == 0 || known[0] != name[0] || strlen(known) != n || memcmp(known, name, n) != 0) continue;
         *out = (enum dtype)t;
         return true;
     }

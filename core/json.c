@@ -48,6 +48,7 @@ static bool check_and_rewrite(struct bytes text, enum json_dialect dialect, cons
             return error_set(err, ERR_FORMAT, "%s: holds more values than fit into %llu bytes of memory", what,
                              (unsigned long long)JSON_MEMORY_MAX);
         if (t != JSON_TOKEN_NONFINITE) continue;
+        if (s.depth == 0) return error_set(err, ERR_FORMAT, "%s: a bare non-finite number is not a document", what);
         text_put(rewritten, text.data + copied, s.start - copied);
         text_add(rewritten, "{\"__float__\":\"%.*s\"}", (int)s.token.size, (const char *)s.token.data);
         copied = s.at;
@@ -153,9 +154,9 @@ bool json_number(const json_t *value, double *out)
     }
     const char *word = json_string_value(json_object_get(value, "__float__"));
     if (!word || json_object_size(value) != 1) return false;
-    if (strcmp(word, "Infinity") == 0) *out = INFINITY;
-    else if (strcmp(word, "-Infinity") == 0) *out = -INFINITY;
-    else if (strcmp(word, "NaN") == 0) *out = NAN;
+    if (strcmp(word, "Infinity") == 0) *out = (double)INFINITY;
+    else if (strcmp(word, "-Infinity") == 0) *out = -(double)INFINITY;
+    else if (strcmp(word, "NaN") == 0) *out = (double)NAN;
     else return false;
     return true;
 }

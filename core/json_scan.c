@@ -280,6 +280,7 @@ bool json_token_is(struct bytes raw, const char *name)
 {
     size_t n = strlen(name), at = 0;
     if (raw.size < n) return false;               /* an escape is longer than what it stands for */
+    if (!memchr(raw.data, '\\', raw.size)) return raw.size == n && memcmp(raw.data, name, n) == 0;
     for (size_t i = 0; i < raw.size;) {
         size_t step = raw.data[i] == '\\' ? escape_size(raw.data + i, raw.size - i) : 1;
         char piece[5];

@@ -14,8 +14,8 @@ bool memory_alloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err)
     *out = NULL;
     uint64_t bytes;
     if (!u64_mul(n, size, &bytes) || !u64_align(bytes ? bytes : 1, MEMORY_ALIGN, &bytes) || bytes > SIZE_MAX)
-        return error_set(err, ERR_MEMORY, "out of memory (%llu items of %llu bytes asked for)",
-                         (unsigned long long)n, (unsigned long long)size);
+        return error_set(err, ERR_MEMORY, "out of memory (%llu items of %llu bytes asked for)", (unsigned long long)n,
+                         (unsigned long long)size);
     *out = aligned_alloc(MEMORY_ALIGN, (size_t)bytes);
     return *out ? true : error_memory(err, (size_t)bytes);
 }

@@ -7,9 +7,10 @@
 
 #include <stdint.h>
 
-#define MEMORY_ALIGN 64u   /* a cache line, and one AVX-512 register */
+#define MEMORY_ALIGN 64u /* a cache line, and one AVX-512 register */
 
-/* n * size bytes aligned to MEMORY_ALIGN, uninitialised; *out is NULL-safe to free. n or size 0 gives one valid byte. */
+/* n * size bytes aligned to MEMORY_ALIGN, uninitialised; *out is NULL-safe to free. n or size 0 gives one valid byte.
+ */
 MUST_CHECK bool memory_alloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err);
 /* The same, zeroed. */
 MUST_CHECK bool memory_zalloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err);

@@ -15,12 +15,12 @@ struct worker {
 };
 
 struct pool {
-    uint32_t n_threads;          /* the caller included */
+    uint32_t n_threads; /* the caller included */
     uint32_t n_started;
-    struct worker *workers;      /* n_threads - 1 of them */
+    struct worker *workers; /* n_threads - 1 of them */
     pthread_mutex_t lock;
     pthread_cond_t begin, end;
-    uint64_t generation;         /* counts parallel-fors; workers wait for it to move */
+    uint64_t generation; /* counts parallel-fors; workers wait for it to move */
     uint32_t n_busy;
     bool closing;
     pool_fn fn;
@@ -139,7 +139,7 @@ struct try_ctx {
     pool_try_fn fn;
     void *ctx;
     pthread_mutex_t lock;
-    _Atomic uint64_t failed_item;   /* UINT64_MAX: none */
+    _Atomic uint64_t failed_item; /* UINT64_MAX: none */
     struct error first;
 };
 

@@ -17,10 +17,10 @@ typedef bool (*pool_try_fn)(void *ctx, uint64_t item, uint32_t worker, struct er
 
 /* n_threads 0: one per CPU this process may run on. The calling thread is one of them. */
 MUST_CHECK bool pool_open(struct pool **out, uint32_t n_threads, struct error *err);
-void pool_close(struct pool *p);                 /* NULL is fine */
-uint32_t pool_threads(const struct pool *p);     /* at least 1; NULL counts as 1 */
+void pool_close(struct pool *p);             /* NULL is fine */
+uint32_t pool_threads(const struct pool *p); /* at least 1; NULL counts as 1 */
 
-void pool_for(struct pool *p, uint64_t n_items, pool_fn fn, void *ctx);   /* p NULL: runs here */
+void pool_for(struct pool *p, uint64_t n_items, pool_fn fn, void *ctx); /* p NULL: runs here */
 /* Stops taking items after a failure; the error is that of the lowest failing item, whatever the thread count. */
 MUST_CHECK bool pool_try(struct pool *p, uint64_t n_items, pool_try_fn fn, void *ctx, struct error *err);
 

@@ -19,6 +19,6 @@ struct progress {
 /* All accept NULL and reporters with missing members. */
 void progress_update(const struct progress *pr, const char *stage, const char *item, uint64_t done, uint64_t total);
 void progress_note(const struct progress *pr, const char *stage, const char *fmt, ...) PRINTF_LIKE(3, 4);
-MUST_CHECK bool progress_go_on(const struct progress *pr, struct error *err);   /* false: ERR_CANCELLED is set */
+MUST_CHECK bool progress_go_on(const struct progress *pr, struct error *err); /* false: ERR_CANCELLED is set */
 
 #endif

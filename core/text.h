@@ -7,13 +7,21 @@
 
 #include <stddef.h>
 
-struct text { char *data; size_t size, capacity; bool failed; };
+struct text {
+    char *data;
+    size_t size, capacity;
+    bool failed;
+};
 
-#define TEXT_INIT {.data = NULL}
+#define TEXT_INIT                                                                                                      \
+    {                                                                                                                  \
+        .data = NULL                                                                                                   \
+    }
 
 void text_add(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void text_put(struct text *t, const void *data, size_t n);
-MUST_CHECK bool text_take(struct text *t, char **out, size_t *out_size, struct error *err);   /* *out: caller frees; terminated */
+MUST_CHECK bool text_take(struct text *t, char **out, size_t *out_size,
+                          struct error *err); /* *out: caller frees; terminated */
 void text_free(struct text *t);
 
 static inline void cleanup_text(struct text *t)

@@ -53,7 +53,7 @@ static bool keep_line(struct reader *r, const json_t *node, size_t line)
 static json_t *typed_number(const char *s)
 {
     static const struct { const char *word; double value; } words[] = {
-        {".inf", INFINITY}, {"+.inf", INFINITY}, {"-.inf", -INFINITY}, {".nan", NAN}};
+        {".inf", (double)INFINITY}, {"+.inf", (double)INFINITY}, {"-.inf", -(double)INFINITY}, {".nan", (double)NAN}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(s, words[i].word) == 0)
             return json_pack("{s:s}", "__float__", isnan(words[i].value) ? "NaN" : words[i].value > 0 ? "Infinity" : "-Infinity");

@@ -6,11 +6,11 @@
 
 #include <math.h>
 
-#define QUERY_BLOCK 64u                /* queries per item: their scores fit in cache */
+#define QUERY_BLOCK 64u /* queries per item: their scores fit in cache */
 
 struct attention {
     struct linear q, k, v, o;
-    float k_scale, v_scale;            /* of the FP8 cache; 0: the cache is not quantized */
+    float k_scale, v_scale; /* of the FP8 cache; 0: the cache is not quantized */
 };
 
 static void attention_close(void *kind)
@@ -23,7 +23,8 @@ static void attention_close(void *kind)
     free(a);
 }
 
-static bool cache_scale(const struct engine *e, const struct linear *l, enum tensor_part part, float *out, struct error *err)
+static bool cache_scale(const struct engine *e, const struct linear *l, enum tensor_part part, float *out,
+                        struct error *err)
 {
     if (l->tensor->parts[part] == NAME_NONE || !e->quantize_inputs) return true;
     return weights_scalar(e, l->tensor, part, out, err);
@@ -35,15 +36,19 @@ static bool attention_open(void **kind, const struct engine *e, const struct blo
     if (!a) return error_memory(err, sizeof *a);
     *kind = a;
     bool bias = e->inv->config.attention_bias;
-    return linear_open_role(&a->q, e, ROLE_ATTN_Q, b, bias, err) && linear_open_role(&a->k, e, ROLE_ATTN_K, b, bias, err) &&
-           linear_open_role(&a->v, e, ROLE_ATTN_V, b, bias, err) && linear_open_role(&a->o, e, ROLE_ATTN_O, b, bias, err) &&
-           cache_scale(e, &a->k, PART_K_SCALE, &a->k_scale, err) && cache_scale(e, &a->v, PART_V_SCALE, &a->v_scale, err);
+    return linear_open_role(&a->q, e, ROLE_ATTN_Q, b, bias, err) &&
+           linear_open_role(&a->k, e, ROLE_ATTN_K, b, bias, err) &&
+           linear_open_role(&a->v, e, ROLE_ATTN_V, b, bias, err) &&
+           linear_open_role(&a->o, e, ROLE_ATTN_O, b, bias, err) &&
+           cache_scale(e, &a->k, PART_K_SCALE, &a->k_scale, err) &&
+           cache_scale(e, &a->v, PART_V_SCALE, &a->v_scale, err);
 }
 
 static bool attention_keep(void *kind, const struct engine *e, struct error *err)
 {
     struct attention *a = kind;
-    return linear_keep(&a->q, e, err) && linear_keep(&a->k, e, err) && linear_keep(&a->v, e, err) && linear_keep(&a->o, e, err);
+    return linear_keep(&a->q, e, err) && linear_keep(&a->k, e, err) && linear_keep(&a->v, e, err) &&
+           linear_keep(&a->o, e, err);
 }
 
 static bool grow_cache(struct block_state *s, uint64_t n_new, uint64_t width, struct error *err)
@@ -52,7 +57,8 @@ static bool grow_cache(struct block_state *s, uint64_t n_new, uint64_t width, st
     if (need <= s->capacity) return true;
     uint64_t capacity = s->capacity ? s->capacity : 256;
     while (capacity < need) capacity *= 2;
-    if (capacity > UINT32_MAX) return error_set(err, ERR_UNSUPPORTED, "a text of %llu tokens is too long", (unsigned long long)need);
+    if (capacity > UINT32_MAX)
+        return error_set(err, ERR_UNSUPPORTED, "a text of %llu tokens is too long", (unsigned long long)need);
     for (int i = 0; i < 2; i++) {
         float **p = i ? &s->v : &s->k, *bigger;
         if (!memory_alloc(&bigger, capacity * width, sizeof *bigger, err)) return false;
@@ -67,15 +73,16 @@ static bool grow_cache(struct block_state *s, uint64_t n_new, uint64_t width, st
 static void round_cache(const struct engine *e, float *x, uint64_t n, float scale)
 {
     if (scale > 0)
-        e->input_fp8(&(struct kernel_args){.n_rows = 1, .n_cols = n, .src = x, .dtype = DTYPE_F32, .scale = scale, .dst_f32 = x});
+        e->input_fp8(&(struct kernel_args){
+            .n_rows = 1, .n_cols = n, .src = x, .dtype = DTYPE_F32, .scale = scale, .dst_f32 = x});
 }
 
 struct attention_call {
     const struct block_call *call;
     uint64_t q_width, kv_width;
-    const float *q;                    /* [rows, q_width] */
-    float *out;                        /* [rows, q_width] */
-    uint32_t *item_segment, *item_query;   /* [n_blocks] */
+    const float *q;                      /* [rows, q_width] */
+    float *out;                          /* [rows, q_width] */
+    uint32_t *item_segment, *item_query; /* [n_blocks] */
     uint32_t n_blocks;
 };
 
@@ -90,9 +97,10 @@ static void softmax_row(const struct math_ops *math, float *row, uint64_t n_keys
     for (uint64_t i = n_keys; i < n_all; i++) row[i] = 0;
 }
 
-/* Queries [first, first + m) of a segment for one head. Products run over panels of 32 keys, then of 32 value columns; a hidden key has
- * weight 0 and adds exactly nothing, so that the cut into blocks does not show in the bits. */
-static bool attend(const struct attention_call *c, const struct segment *s, uint32_t first, uint32_t m, uint32_t head, struct error *err)
+/* Queries [first, first + m) of a segment for one head. Products run over panels of 32 keys, then of 32 value columns;
+ * a hidden key has weight 0 and adds exactly nothing, so that the cut into blocks does not show in the bits. */
+static bool attend(const struct attention_call *c, const struct segment *s, uint32_t first, uint32_t m, uint32_t head,
+                   struct error *err)
 {
     const struct engine *e = c->call->engine;
     const struct attention_config *cfg = &e->inv->config.attention;
@@ -101,7 +109,9 @@ static bool attend(const struct attention_call *c, const struct segment *s, uint
     CLEANUP(free) float *scores = NULL;
     CLEANUP(free) float *panel = NULL;
     uint64_t panel_rows = n_keys > dim ? n_keys : dim;
-    if (!memory_alloc(&scores, m * n_keys, sizeof(float), err) || !memory_alloc(&panel, panel_rows * GEMM_PANEL, sizeof(float), err)) return false;
+    if (!memory_alloc(&scores, m * n_keys, sizeof(float), err) ||
+        !memory_alloc(&panel, panel_rows * GEMM_PANEL, sizeof(float), err))
+        return false;
     const float *q = c->q + (s->row + first) * c->q_width + head * dim;
     for (uint64_t k = 0; k < n_keys; k += GEMM_PANEL) {
         uint32_t n = (uint32_t)u64_min(GEMM_PANEL, n_keys - k);
@@ -134,7 +144,8 @@ static bool attend_item(void *ctx, uint64_t item, uint32_t worker, struct error 
     return attend(c, s, first, m, (uint32_t)(item % n_heads), err);
 }
 
-static bool append_cache(const struct attention_call *c, const struct attention *a, float *k, float *v, struct error *err)
+static bool append_cache(const struct attention_call *c, const struct attention *a, float *k, float *v,
+                         struct error *err)
 {
     const struct block_call *call = c->call;
     const struct observer *ob = call->observer;
@@ -159,7 +170,9 @@ static bool list_blocks(struct attention_call *c, struct error *err)
 {
     uint64_t n = 0;
     for (uint32_t i = 0; i < c->call->n_segments; i++) n += u64_div_up(c->call->segments[i].n, QUERY_BLOCK);
-    if (!memory_alloc(&c->item_segment, n, sizeof(uint32_t), err) || !memory_alloc(&c->item_query, n, sizeof(uint32_t), err)) return false;
+    if (!memory_alloc(&c->item_segment, n, sizeof(uint32_t), err) ||
+        !memory_alloc(&c->item_query, n, sizeof(uint32_t), err))
+        return false;
     for (uint32_t i = 0; i < c->call->n_segments; i++)
         for (uint32_t q = 0; q < c->call->segments[i].n; q += QUERY_BLOCK) {
             c->item_segment[c->n_blocks] = i;
@@ -178,16 +191,19 @@ static bool attention_run(const struct block_call *call, struct error *err)
     CLEANUP(free) float *v = NULL;
     CLEANUP(free) float *out = NULL;
     uint64_t n = call->n_rows, hidden = a->q.cols;
-    if (!memory_alloc(&q, n * c.q_width, sizeof(float), err) || !memory_alloc(&out, n * c.q_width, sizeof(float), err) ||
+    if (!memory_alloc(&q, n * c.q_width, sizeof(float), err) ||
+        !memory_alloc(&out, n * c.q_width, sizeof(float), err) ||
         !memory_alloc(&k, n * c.kv_width, sizeof(float), err) || !memory_alloc(&v, n * c.kv_width, sizeof(float), err))
         return false;
     if (!linear_run(&a->q, e, call->x, hidden, n, q, c.q_width, call->observer, err) ||
         !linear_run(&a->k, e, call->x, hidden, n, k, c.kv_width, call->observer, err) ||
-        !linear_run(&a->v, e, call->x, hidden, n, v, c.kv_width, call->observer, err) || !append_cache(&c, a, k, v, err))
+        !linear_run(&a->v, e, call->x, hidden, n, v, c.kv_width, call->observer, err) ||
+        !append_cache(&c, a, k, v, err))
         return false;
     c.q = q;
     c.out = out;
-    bool ok = list_blocks(&c, err) && pool_try(e->pool, (uint64_t)c.n_blocks * e->inv->config.attention.n_heads, attend_item, &c, err);
+    bool ok = list_blocks(&c, err) &&
+              pool_try(e->pool, (uint64_t)c.n_blocks * e->inv->config.attention.n_heads, attend_item, &c, err);
     free(c.item_segment);
     free(c.item_query);
     return ok && linear_run(&a->o, e, out, c.q_width, n, call->y, hidden, call->observer, err);

@@ -4,13 +4,16 @@
 
 #include <math.h>
 
-static const struct block_kind_ops *const block_kinds[BLOCK_KIND_COUNT] = {
-    [BLOCK_MAMBA2] = &block_mamba2, [BLOCK_ATTENTION] = &block_attention, [BLOCK_MLP] = &block_mlp, [BLOCK_MOE] = &block_moe};
+static const struct block_kind_ops *const block_kinds[BLOCK_KIND_COUNT] = {[BLOCK_MAMBA2] = &block_mamba2,
+                                                                           [BLOCK_ATTENTION] = &block_attention,
+                                                                           [BLOCK_MLP] = &block_mlp,
+                                                                           [BLOCK_MOE] = &block_moe};
 
 bool block_open(struct block *b, const struct engine *e, const struct block_config *config, struct error *err)
 {
     *b = (struct block){.config = config, .ops = block_kinds[config->kind]};
-    if (weights_load_role(e, ROLE_BLOCK_NORM, config, &b->norm, err) && b->ops->open(&b->kind, e, config, err)) return true;
+    if (weights_load_role(e, ROLE_BLOCK_NORM, config, &b->norm, err) && b->ops->open(&b->kind, e, config, err))
+        return true;
     error_wrap(err, "layer %u", config->layer);
     block_close(b);
     return false;
@@ -32,7 +35,12 @@ void block_state_close(struct block_state *s)
     *s = (struct block_state){0};
 }
 
-struct norm_ctx { const struct math_ops *math; const float *x, *weight; float *out, eps; uint64_t cols; };
+struct norm_ctx {
+    const struct math_ops *math;
+    const float *x, *weight;
+    float *out, eps;
+    uint64_t cols;
+};
 
 static void norm_item(void *ctx, uint64_t row, uint32_t worker)
 {
@@ -45,19 +53,22 @@ static void norm_item(void *ctx, uint64_t row, uint32_t worker)
     c->math->multiply(out, out, c->weight, c->cols);
 }
 
-void rows_norm(const struct engine *e, const float *x, uint64_t n_rows, uint64_t cols, const float *weight, float eps, float *out)
+void rows_norm(const struct engine *e, const float *x, uint64_t n_rows, uint64_t cols, const float *weight, float eps,
+               float *out)
 {
     struct norm_ctx c = {e->math, x, weight, out, eps, cols};
     pool_for(e->pool, n_rows, norm_item, &c);
 }
 
-bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows, const struct segment *segments, uint32_t n_segments,
-               const struct observer *ob, struct error *err)
+bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows, const struct segment *segments,
+               uint32_t n_segments, const struct observer *ob, struct error *err)
 {
     uint64_t hidden = e->inv->config.dims[DIM_HIDDEN];
     CLEANUP(free) float *normed = NULL;
     CLEANUP(free) float *y = NULL;
-    if (!memory_alloc(&normed, n_rows * hidden, sizeof *normed, err) || !memory_alloc(&y, n_rows * hidden, sizeof *y, err)) return false;
+    if (!memory_alloc(&normed, n_rows * hidden, sizeof *normed, err) ||
+        !memory_alloc(&y, n_rows * hidden, sizeof *y, err))
+        return false;
     rows_norm(e, x, n_rows, hidden, b->norm, (float)e->inv->config.norm_eps, normed);
     struct block_call c = {e, b, normed, y, n_rows, segments, n_segments, ob};
     if (!b->ops->run(&c, err)) return error_wrap(err, "layer %u", b->config->layer);

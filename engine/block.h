@@ -1,5 +1,5 @@
-/* Inside of the engine: linears, blocks and their state. A block kind is one file with a struct block_kind_ops and a line in
- * block_kinds[] (engine/block.c). */
+/* Inside of the engine: linears, blocks and their state. A block kind is one file with a struct block_kind_ops and a
+ * line in block_kinds[] (engine/block.c). */
 #ifndef ENGINE_BLOCK_H
 #define ENGINE_BLOCK_H
 
@@ -13,92 +13,99 @@ struct engine {
     const struct math_ops *math;
     kernel_fn widen, decode_nvfp4, decode_fp8, input_nvfp4, input_fp8;
     bool quantize_inputs;
-    float *final_norm;                 /* [hidden] */
+    uint64_t residual_bytes;
+    float *final_norm; /* [hidden] */
 };
 
 /* ---- linears: y = x W^T + bias ---- */
 
 struct linear {
     const struct model_tensor *tensor;
-    uint64_t rows, cols;               /* outputs, inputs */
-    float *bias;                       /* [rows], owned, or NULL */
-    float weight_scale, input_scale;   /* of the format; input_scale 0: inputs are not quantized */
-    float *packed;                     /* the whole matrix in panels, owned, or NULL: packed from the file at each use */
+    uint64_t rows, cols;             /* outputs, inputs */
+    float *bias;                     /* [rows], owned, or NULL */
+    float weight_scale, input_scale; /* of the format; input_scale 0: inputs are not quantized */
+    float *packed;                   /* the whole matrix in panels, owned, or NULL: packed from the file at each use */
 };
 
 /* `bias_name` may be NULL. */
-MUST_CHECK bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t, const char *bias_name, struct error *err);
+MUST_CHECK bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t,
+                            const char *bias_name, struct error *err);
 void linear_close(struct linear *l);
-MUST_CHECK bool linear_keep(struct linear *l, const struct engine *e, struct error *err);        /* fills `packed` */
+MUST_CHECK bool linear_keep(struct linear *l, const struct engine *e, struct error *err); /* fills `packed` */
 /* x: [m, cols] with row stride ldx; y: [m, rows] with row stride ldy. The parallel form uses the engine's pool. */
-MUST_CHECK bool linear_run(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m, float *y, uint64_t ldy,
-                           const struct observer *ob, struct error *err);
+MUST_CHECK bool linear_run(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m,
+                           float *y, uint64_t ldy, const struct observer *ob, struct error *err);
 /* The same on the calling thread alone, for callers that are items of a parallel-for. */
-MUST_CHECK bool linear_run_here(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m, float *y, uint64_t ldy,
-                                const struct observer *ob, struct error *err);
+MUST_CHECK bool linear_run_here(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx,
+                                uint64_t m, float *y, uint64_t ldy, const struct observer *ob, struct error *err);
 
 /* A plain tensor as fp32; caller frees. */
 MUST_CHECK bool weights_load(const struct engine *e, const struct model_tensor *t, float **out, struct error *err);
 /* The tensor of that role in this block; ERR_INTERNAL when the inventory lacks it. */
-MUST_CHECK bool weights_load_role(const struct engine *e, enum tensor_role role, const struct block_config *b, float **out, struct error *err);
-MUST_CHECK bool linear_open_role(struct linear *l, const struct engine *e, enum tensor_role role, const struct block_config *b, bool has_bias,
-                                 struct error *err);
+MUST_CHECK bool weights_load_role(const struct engine *e, enum tensor_role role, const struct block_config *b,
+                                  float **out, struct error *err);
+MUST_CHECK bool linear_open_role(struct linear *l, const struct engine *e, enum tensor_role role,
+                                 const struct block_config *b, bool has_bias, struct error *err);
 /* One scale of a quantized linear; must be positive and finite. */
-MUST_CHECK bool weights_scalar(const struct engine *e, const struct model_tensor *t, enum tensor_part part, float *out, struct error *err);
+MUST_CHECK bool weights_scalar(const struct engine *e, const struct model_tensor *t, enum tensor_part part, float *out,
+                               struct error *err);
 
 /* ---- blocks ---- */
 
 /* What one text carries through one block; a kind uses what it needs. */
 struct block_state {
-    float *ssm;                        /* [heads, head_dim, state_size] */
-    float *conv;                       /* [conv_taps, channels]: the last inputs, oldest first */
-    float *k, *v;                      /* [capacity, kv heads * head_dim] */
-    uint32_t n_past, capacity;         /* tokens in k and v */
+    float *ssm;                /* [heads, head_dim, state_size] */
+    float *conv;               /* [conv_taps, channels]: the last inputs, oldest first */
+    float *k, *v;              /* [capacity, kv heads * head_dim] */
+    uint32_t n_past, capacity; /* tokens in k and v */
 };
 void block_state_close(struct block_state *s);
 
 /* A run of one text's tokens inside the rows of a call. */
 struct segment {
-    uint64_t row;                      /* of the call */
+    uint64_t row; /* of the call */
     uint32_t n;
-    uint32_t text, first;              /* tokens first .. first + n of that text */
-    bool last;                         /* the text ends here */
+    uint32_t text, first; /* tokens first .. first + n of that text */
+    bool last;            /* the text ends here */
     struct block_state *state;
 };
 
 struct block {
     const struct block_config *config;
     const struct block_kind_ops *ops;
-    float *norm;                       /* [hidden] */
-    void *kind;                        /* the kind's own weights */
+    float *norm; /* [hidden] */
+    void *kind;  /* the kind's own weights */
 };
 
 struct block_call {
     const struct engine *engine;
     const struct block *block;
-    const float *x;                    /* [n_rows, hidden], normed */
-    float *y;                          /* [n_rows, hidden], result: what is added to the residual stream */
+    const float *x; /* [n_rows, hidden], normed */
+    float *y;       /* [n_rows, hidden], result: what is added to the residual stream */
     uint64_t n_rows;
     const struct segment *segments;
     uint32_t n_segments;
-    const struct observer *observer;   /* or NULL */
+    const struct observer *observer; /* or NULL */
 };
 
 struct block_kind_ops {
     bool (*open)(void **kind, const struct engine *e, const struct block_config *b, struct error *err);
     void (*close)(void *kind);
-    bool (*keep)(void *kind, const struct engine *e, struct error *err);      /* keeps packed weights in memory */
+    bool (*keep)(void *kind, const struct engine *e, struct error *err); /* keeps packed weights in memory */
     bool (*run)(const struct block_call *c, struct error *err);
 };
 extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe;
 
-MUST_CHECK bool block_open(struct block *b, const struct engine *e, const struct block_config *config, struct error *err);
+MUST_CHECK bool block_open(struct block *b, const struct engine *e, const struct block_config *config,
+                           struct error *err);
 void block_close(struct block *b);
 /* x <- x + mixer(norm(x)) on rows [n_rows, hidden]. */
-MUST_CHECK bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows, const struct segment *segments,
-                          uint32_t n_segments, const struct observer *ob, struct error *err);
+MUST_CHECK bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows,
+                          const struct segment *segments, uint32_t n_segments, const struct observer *ob,
+                          struct error *err);
 /* out = x / sqrt(mean(x^2) + eps) * weight, per row of `cols`; parallel. */
-void rows_norm(const struct engine *e, const float *x, uint64_t n_rows, uint64_t cols, const float *weight, float eps, float *out);
+void rows_norm(const struct engine *e, const float *x, uint64_t n_rows, uint64_t cols, const float *weight, float eps,
+               float *out);
 /* Embedding rows of ids, and the head. */
 MUST_CHECK bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err);
 MUST_CHECK bool engine_head_open(const struct engine *e, struct linear *head, struct error *err);

@@ -6,11 +6,10 @@
 
 #include <fcntl.h>
 
-
 struct loader {
     struct corpus *corpus;
     const struct corpus_options *opt;
-    const struct tokenizer *tokenizer;   /* NULL: ids only */
+    const struct tokenizer *tokenizer; /* NULL: ids only */
     bool has_bos;
     uint32_t bos, capacity;
     const char *file;
@@ -126,7 +125,8 @@ static bool read_lists(struct loader *l, struct bytes data, struct error *err)
 {
     CLEANUP(json) json_t *doc = NULL;
     if (!json_parse(data, JSON_DIALECT_STRICT, l->file, &doc, err)) return false;
-    if (!json_is_array(doc)) return error_set(err, ERR_FORMAT, "'%.256s': expected a list of lists of token ids", l->file);
+    if (!json_is_array(doc))
+        return error_set(err, ERR_FORMAT, "'%.256s': expected a list of lists of token ids", l->file);
     for (size_t i = 0; i < json_array_size(doc) && !full(l); i++)
         if (!add_list(l, json_array_get(doc, i), err)) return error_wrap(err, "'%.256s': text %zu", l->file, i + 1);
     return true;
@@ -162,7 +162,7 @@ static bool finish(struct loader *l, struct error *err)
     if (c->n_texts == 0) return error_set(err, ERR_FORMAT, "'%.256s' holds no texts", l->file);
     if (!sha256_open(&h, err)) return false;
     for (uint32_t i = 0; i < c->n_texts; i++) {
-        sha256_add(h, &c->texts[i].n, sizeof c->texts[i].n);   /* this program runs on little-endian machines only */
+        sha256_add(h, &c->texts[i].n, sizeof c->texts[i].n); /* this program runs on little-endian machines only */
         sha256_add(h, c->texts[i].ids, c->texts[i].n * sizeof *c->texts[i].ids);
     }
     return sha256_close(h, &c->digest, err);
@@ -179,7 +179,9 @@ typedef bool (*read_fn)(struct loader *l, struct bytes data, struct error *err);
 static bool load(struct loader *l, read_fn read, struct error *err)
 {
     CLEANUP_BUFFER struct buffer data = {0};
-    if (file_load(AT_FDCWD, l->file, CORPUS_BYTES_MAX, &data, err) && read(l, buffer_view(&data), err) && finish(l, err)) return true;
+    if (file_load(AT_FDCWD, l->file, CORPUS_BYTES_MAX, &data, err) && read(l, buffer_view(&data), err) &&
+        finish(l, err))
+        return true;
     corpus_close(l->corpus);
     return false;
 }
@@ -191,7 +193,8 @@ static bool open_tokenizer(struct loader *l, const struct model *m, struct token
     return hf_config_bos(&m->hf, &l->bos, &l->has_bos, err);
 }
 
-bool corpus_load(struct corpus *out, const char *path, const struct model *model, const struct corpus_options *opt, struct error *err)
+bool corpus_load(struct corpus *out, const char *path, const struct model *model, const struct corpus_options *opt,
+                 struct error *err)
 {
     *out = (struct corpus){0};
     CLEANUP(tokenizer) struct tokenizer *t = NULL;
@@ -200,8 +203,8 @@ bool corpus_load(struct corpus *out, const char *path, const struct model *model
     return open_tokenizer(&l, model, &t, err) && load(&l, ends_with(path, ".jsonl") ? read_lines : read_plain, err);
 }
 
-bool corpus_from_texts(struct corpus *out, const char *const *texts, const struct model *model, const struct corpus_options *opt,
-                       struct error *err)
+bool corpus_from_texts(struct corpus *out, const char *const *texts, const struct model *model,
+                       const struct corpus_options *opt, struct error *err)
 {
     *out = (struct corpus){0};
     CLEANUP(tokenizer) struct tokenizer *t = NULL;

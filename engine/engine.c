@@ -8,9 +8,15 @@ bool engine_open(struct engine **out, const struct inventory *inv, const struct 
     struct engine *e = calloc(1, sizeof *e);
     if (!e) return error_memory(err, sizeof *e);
     *e = (struct engine){
-        .inv = inv, .pool = opt->pool, .math = math_for(opt->isa), .quantize_inputs = opt->quantize_inputs,
-        .widen = kernel_for(OP_WIDEN, opt->isa), .decode_nvfp4 = kernel_for(OP_DECODE_NVFP4, opt->isa),
-        .decode_fp8 = kernel_for(OP_DECODE_FP8, opt->isa), .input_nvfp4 = kernel_for(OP_INPUT_NVFP4, opt->isa),
+        .inv = inv,
+        .pool = opt->pool,
+        .math = math_for(opt->isa),
+        .quantize_inputs = opt->quantize_inputs,
+        .residual_bytes = opt->residual_bytes ? opt->residual_bytes : memory_available() / 4,
+        .widen = kernel_for(OP_WIDEN, opt->isa),
+        .decode_nvfp4 = kernel_for(OP_DECODE_NVFP4, opt->isa),
+        .decode_fp8 = kernel_for(OP_DECODE_FP8, opt->isa),
+        .input_nvfp4 = kernel_for(OP_INPUT_NVFP4, opt->isa),
         .input_fp8 = kernel_for(OP_INPUT_FP8, opt->isa),
     };
     if (!weights_load_role(e, ROLE_FINAL_NORM, NULL, &e->final_norm, err)) {
@@ -36,7 +42,7 @@ const struct model_config *engine_config(const struct engine *e)
 bool engine_head_open(const struct engine *e, struct linear *head, struct error *err)
 {
     const struct model_tensor *t = inventory_find(e->inv, ROLE_LM_HEAD, -1, -1, false);
-    if (!t) t = inventory_find(e->inv, ROLE_EMBED, -1, -1, false);   /* tied */
+    if (!t) t = inventory_find(e->inv, ROLE_EMBED, -1, -1, false); /* tied */
     return t ? linear_open(head, e, t, NULL, err) : error_set(err, ERR_INTERNAL, "the inventory has no head");
 }
 
@@ -48,12 +54,14 @@ bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float
     const struct checkpoint *ck = e->inv->checkpoint;
     const struct tensor_info *info = checkpoint_tensor(ck, t->parts[PART_WEIGHT]);
     uint64_t hidden = t->dims[1], row_bytes = hidden * dtype_bytes(info->dtype);
-    if (t->format) return error_set(err, ERR_UNSUPPORTED, "tensor '%.256s': quantized embeddings are not supported yet", t->name);
+    if (t->format)
+        return error_set(err, ERR_UNSUPPORTED, "tensor '%.256s': quantized embeddings are not supported yet", t->name);
     CLEANUP(free) void *row = NULL;
     if (!memory_alloc(&row, row_bytes, 1, err)) return false;
     for (uint64_t i = 0; i < n; i++) {
         if (!checkpoint_read(ck, t->parts[PART_WEIGHT], ids[i] * row_bytes, row, row_bytes, err)) return false;
-        e->widen(&(struct kernel_args){.n_rows = 1, .n_cols = hidden, .src = row, .dtype = info->dtype, .dst_f32 = out + i * hidden});
+        e->widen(&(struct kernel_args){
+            .n_rows = 1, .n_cols = hidden, .src = row, .dtype = info->dtype, .dst_f32 = out + i * hidden});
     }
     return true;
 }

@@ -1,10 +1,10 @@
 /* The forward pass, for calibration and parity: fp32 throughout, weights widened from what the files hold (quantized
  * ones decoded from their bytes, never from a source), activations of quantized linears quantized as an engine would.
  *
- * Three ways to run, one arithmetic: `stream` takes a batch of texts through one block at a time, so that a model larger
- * than memory works (weights are read once per block and dropped); `session` keeps every block and its state and decodes
- * token by token. All give the same bits: sums have one order (backends/cpu/math.h), whatever the batch, the pieces it is
- * cut into, the threads, the CPU. */
+ * Three ways to run, one arithmetic: `stream` takes a batch of texts through one block at a time, so that a model
+ * larger than memory works (weights are read once per block and dropped); `session` keeps every block and its state and
+ * decodes token by token. All give the same bits: sums have one order (backends/cpu/math.h), whatever the batch, the
+ * pieces it is cut into, the threads, the CPU. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
@@ -15,55 +15,66 @@
 struct engine;
 
 struct engine_options {
-    struct pool *pool;           /* borrowed; NULL: one thread */
-    uint64_t isa;                /* backends/cpu/kernel.h; isa_detected() */
-    bool quantize_inputs;        /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
+    struct pool *pool;       /* borrowed; NULL: one thread */
+    uint64_t isa;            /* backends/cpu/kernel.h; isa_detected() */
+    bool quantize_inputs;    /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
+    uint64_t residual_bytes; /* a stream's activations beyond this go to its spill file; 0: a quarter of the memory */
 };
 
-MUST_CHECK bool engine_open(struct engine **out, const struct inventory *inv, const struct engine_options *opt, struct error *err);
-void engine_close(struct engine *e);                                   /* NULL is fine */
+MUST_CHECK bool engine_open(struct engine **out, const struct inventory *inv, const struct engine_options *opt,
+                            struct error *err);
+void engine_close(struct engine *e); /* NULL is fine */
 CLEANUP_DEFINE(engine, struct engine, engine_close)
 const struct model_config *engine_config(const struct engine *e);
 
-/* What a run may watch. Any member may be NULL. Calls about one tensor or one text never overlap, but calls about different experts
- * may come from different threads. Rows: n_rows of `tensor`'s columns (or outputs), row stride in floats. */
+/* What a run may watch. Any member may be NULL. Calls about one tensor or one text never overlap, but calls about
+ * different experts may come from different threads. Rows: n_rows of `tensor`'s columns (or outputs), row stride in
+ * floats. */
 struct observer {
     void *ctx;
     void (*input)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride);
     /* K and V as they go into the cache, before any cache quantization; `linear` is attn_k or attn_v. */
     void (*kv)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride);
-    /* Chosen experts (ascending) and their final weights: [n_tokens, top_k]; tokens first .. first + n_tokens of a text. */
-    void (*route)(void *ctx, uint32_t layer, uint32_t text, uint32_t first, uint32_t n_tokens, const uint32_t *experts, const float *weights);
-    /* After the last token of a text: SSM state [heads, head_dim, state_size]; the last conv_taps inputs of the convolution,
-     * oldest first, [conv_taps, channels]. */
+    /* Chosen experts (ascending) and their final weights: [n_tokens, top_k]; tokens first .. first + n_tokens of a
+     * text. */
+    void (*route)(void *ctx, uint32_t layer, uint32_t text, uint32_t first, uint32_t n_tokens, const uint32_t *experts,
+                  const float *weights);
+    /* After the last token of a text: SSM state [heads, head_dim, state_size]; the last conv_taps inputs of the
+     * convolution, oldest first, [conv_taps, channels]. */
     void (*state)(void *ctx, uint32_t layer, uint32_t text, const float *ssm, const float *conv);
 };
 
 /* ---- a batch of texts, block by block ---- */
 
-struct text_ids { const uint32_t *ids; uint32_t n; };
+struct text_ids {
+    const uint32_t *ids;
+    uint32_t n;
+};
 
 struct stream;
-/* Embeds all tokens. Fails on an id outside the vocabulary (ERR_FORMAT naming text and position), an empty text, or none. `spill_dir`:
- * where the residual stream goes when it is larger than a quarter of the memory; NULL: it must fit. */
-MUST_CHECK bool stream_open(struct stream **out, struct engine *e, const struct text_ids *texts, uint32_t n_texts, const char *spill_dir,
-                            struct error *err);
-void stream_close(struct stream *s);                                   /* NULL is fine */
+/* Embeds all tokens. Fails on an id outside the vocabulary (ERR_FORMAT naming text and position), an empty text, or
+ * none. `spill_dir`: where the residual stream goes when it is larger than a quarter of the memory; NULL: it must fit.
+ */
+MUST_CHECK bool stream_open(struct stream **out, struct engine *e, const struct text_ids *texts, uint32_t n_texts,
+                            const char *spill_dir, struct error *err);
+void stream_close(struct stream *s); /* NULL is fine */
 CLEANUP_DEFINE(stream, struct stream, stream_close)
-uint64_t stream_rows(const struct stream *s);                          /* tokens of all texts */
+uint64_t stream_rows(const struct stream *s); /* tokens of all texts */
 uint64_t stream_first_row(const struct stream *s, uint32_t text);
 /* Runs block b (0 .. n_blocks - 1, in order) over every text. */
-MUST_CHECK bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr, struct error *err);
+MUST_CHECK bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr,
+                             struct error *err);
 /* The residual stream as it is now: rows [first, first + n) into out [n, hidden]. */
 MUST_CHECK bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err);
 /* Final norm and head of rows [first, first + n): `normed` [n, hidden] may be NULL; logits [n, vocab]. */
-MUST_CHECK bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, float *logits, struct error *err);
+MUST_CHECK bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, float *logits,
+                              struct error *err);
 
 /* ---- token by token ---- */
 
 struct session;
 MUST_CHECK bool session_open(struct session **out, struct engine *e, struct error *err);
-void session_close(struct session *s);                                 /* NULL is fine */
+void session_close(struct session *s); /* NULL is fine */
 CLEANUP_DEFINE(session, struct session, session_close)
 /* Feeds tokens and gives the logits [vocab] behind the last one. */
 MUST_CHECK bool session_feed(struct session *s, const uint32_t *ids, uint32_t n, float *logits, struct error *err);

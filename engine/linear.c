@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#define ROWS_PER_ITEM 256u          /* input rows per parallel item: enough to hide packing, small enough to share */
+#define ROWS_PER_ITEM 256u /* input rows per parallel item: enough to hide packing, small enough to share */
 
 bool weights_load(const struct engine *e, const struct model_tensor *t, float **out, struct error *err)
 {
@@ -14,10 +14,12 @@ bool weights_load(const struct engine *e, const struct model_tensor *t, float **
     const struct tensor_info *info = checkpoint_tensor(ck, t->parts[PART_WEIGHT]);
     CLEANUP(free) void *raw = NULL;
     float *values;
-    if (!memory_alloc(&raw, info->bytes, 1, err) || !checkpoint_read(ck, t->parts[PART_WEIGHT], 0, raw, info->bytes, err) ||
+    if (!memory_alloc(&raw, info->bytes, 1, err) ||
+        !checkpoint_read(ck, t->parts[PART_WEIGHT], 0, raw, info->bytes, err) ||
         !memory_alloc(&values, t->n_elems, sizeof *values, err))
         return false;
-    e->widen(&(struct kernel_args){.n_rows = 1, .n_cols = t->n_elems, .src = raw, .dtype = info->dtype, .dst_f32 = values});
+    e->widen(
+        &(struct kernel_args){.n_rows = 1, .n_cols = t->n_elems, .src = raw, .dtype = info->dtype, .dst_f32 = values});
     /* NaN and infinity spread through the whole pass: stop where they are. */
     if (!isfinite(e->math->amax(values, t->n_elems))) {
         free(values);
@@ -27,28 +29,34 @@ bool weights_load(const struct engine *e, const struct model_tensor *t, float **
     return true;
 }
 
-static const struct model_tensor *tensor_of(const struct engine *e, enum tensor_role role, const struct block_config *b, struct error *err)
+static const struct model_tensor *tensor_of(const struct engine *e, enum tensor_role role, const struct block_config *b,
+                                            struct error *err)
 {
     const struct model_tensor *t = inventory_find(e->inv, role, b ? (int32_t)b->layer : -1, -1, b && b->mtp);
-    if (!t) error_set(err, ERR_INTERNAL, "the inventory has no %s in layer %d", role_info(role)->name, b ? (int)b->layer : -1);
+    if (!t)
+        error_set(err, ERR_INTERNAL, "the inventory has no %s in layer %d", role_info(role)->name,
+                  b ? (int)b->layer : -1);
     return t;
 }
 
-bool weights_load_role(const struct engine *e, enum tensor_role role, const struct block_config *b, float **out, struct error *err)
+bool weights_load_role(const struct engine *e, enum tensor_role role, const struct block_config *b, float **out,
+                       struct error *err)
 {
     const struct model_tensor *t = tensor_of(e, role, b, err);
     return t && weights_load(e, t, out, err);
 }
 
-bool weights_scalar(const struct engine *e, const struct model_tensor *t, enum tensor_part part, float *out, struct error *err)
+bool weights_scalar(const struct engine *e, const struct model_tensor *t, enum tensor_part part, float *out,
+                    struct error *err)
 {
     if (!checkpoint_read(e->inv->checkpoint, t->parts[part], 0, out, sizeof *out, err)) return false;
     if (*out > 0 && isfinite(*out)) return true;
-    return error_set(err, ERR_FORMAT, "tensor '%.256s.%s' is %g; a scale is positive and finite", t->module, tensor_part_suffix(part),
-                     (double)*out);
+    return error_set(err, ERR_FORMAT, "tensor '%.256s.%s' is %g; a scale is positive and finite", t->module,
+                     tensor_part_suffix(part), (double)*out);
 }
 
-bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t, const char *bias_name, struct error *err)
+bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t, const char *bias_name,
+                 struct error *err)
 {
     *l = (struct linear){.tensor = t, .rows = t->dims[0], .cols = t->dims[1]};
     const struct quant_format *f = t->format;
@@ -65,8 +73,8 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
     return weights_load(e, bias, &l->bias, err);
 }
 
-bool linear_open_role(struct linear *l, const struct engine *e, enum tensor_role role, const struct block_config *b, bool has_bias,
-                      struct error *err)
+bool linear_open_role(struct linear *l, const struct engine *e, enum tensor_role role, const struct block_config *b,
+                      bool has_bias, struct error *err)
 {
     const struct model_tensor *t = tensor_of(e, role, b, err);
     if (!t) return false;
@@ -84,7 +92,10 @@ void linear_close(struct linear *l)
 
 /* ---- panels ---- */
 
-struct scratch { uint8_t *raw, *scales; float *rows, *panel; };
+struct scratch {
+    uint8_t *raw, *scales;
+    float *rows, *panel;
+};
 
 static void scratch_free(struct scratch *s)
 {
@@ -103,17 +114,23 @@ static bool scratch_alloc(struct scratch *s, const struct linear *l, struct erro
 }
 
 /* Reads the bytes of weight rows [first, first + n) from one part of a linear. */
-static bool read_rows(const struct linear *l, const struct engine *e, enum tensor_part part, uint64_t first, uint64_t n, void *dst,
-                      struct error *err)
+static bool read_rows(const struct linear *l, const struct engine *e, enum tensor_part part, uint64_t first, uint64_t n,
+                      void *dst, struct error *err)
 {
     const struct tensor_info *info = checkpoint_tensor(e->inv->checkpoint, l->tensor->parts[part]);
     uint64_t row_bytes = info->dims[1] * dtype_bytes(info->dtype);
     return checkpoint_read(e->inv->checkpoint, l->tensor->parts[part], first * row_bytes, dst, n * row_bytes, err);
 }
 
-static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, struct scratch *s, struct error *err)
+static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, struct scratch *s,
+                        struct error *err)
 {
-    struct kernel_args a = {.n_rows = n, .n_cols = l->cols, .src = s->raw, .scale = l->weight_scale, .dst_f32 = s->rows, .src_scale = s->scales};
+    struct kernel_args a = {.n_rows = n,
+                            .n_cols = l->cols,
+                            .src = s->raw,
+                            .scale = l->weight_scale,
+                            .dst_f32 = s->rows,
+                            .src_scale = s->scales};
     if (!read_rows(l, e, PART_WEIGHT, first, n, s->raw, err)) return false;
     const struct quant_format *f = l->tensor->format;
     if (!f) {
@@ -126,11 +143,12 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
         e->decode_fp8(&a);
     }
     if (isfinite(e->math->amax(s->rows, n * l->cols))) return true;
-    return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite (rows %llu to %llu)", l->tensor->name,
-                     (unsigned long long)first, (unsigned long long)(first + n - 1));
+    return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite (rows %llu to %llu)",
+                     l->tensor->name, (unsigned long long)first, (unsigned long long)(first + n - 1));
 }
 
-static bool make_panel(const struct linear *l, const struct engine *e, uint64_t p, struct scratch *s, float *panel, struct error *err)
+static bool make_panel(const struct linear *l, const struct engine *e, uint64_t p, struct scratch *s, float *panel,
+                       struct error *err)
 {
     uint64_t first = p * GEMM_PANEL, n = u64_min(GEMM_PANEL, l->rows - first);
     if (!decode_rows(l, e, first, n, s, err)) return false;
@@ -138,14 +156,18 @@ static bool make_panel(const struct linear *l, const struct engine *e, uint64_t 
     return true;
 }
 
-struct keep_ctx { struct linear *l; const struct engine *e; };
+struct keep_ctx {
+    struct linear *l;
+    const struct engine *e;
+};
 
 static bool keep_item(void *ctx, uint64_t p, uint32_t worker, struct error *err)
 {
     (void)worker;
     struct keep_ctx *k = ctx;
     struct scratch s;
-    bool ok = scratch_alloc(&s, k->l, err) && make_panel(k->l, k->e, p, &s, k->l->packed + p * GEMM_PANEL * k->l->cols, err);
+    bool ok =
+        scratch_alloc(&s, k->l, err) && make_panel(k->l, k->e, p, &s, k->l->packed + p * GEMM_PANEL * k->l->cols, err);
     scratch_free(&s);
     return ok;
 }
@@ -154,13 +176,14 @@ bool linear_keep(struct linear *l, const struct engine *e, struct error *err)
 {
     uint64_t n_panels = u64_div_up(l->rows, GEMM_PANEL);
     struct keep_ctx k = {l, e};
-    return memory_alloc(&l->packed, n_panels * GEMM_PANEL * l->cols, sizeof(float), err) && pool_try(e->pool, n_panels, keep_item, &k, err);
+    return memory_alloc(&l->packed, n_panels * GEMM_PANEL * l->cols, sizeof(float), err) &&
+           pool_try(e->pool, n_panels, keep_item, &k, err);
 }
 
 /* ---- running ---- */
 
-static void multiply_panel(const struct linear *l, const struct engine *e, const float *panel, uint64_t p, const float *x, uint64_t ldx,
-                           uint64_t m, float *y, uint64_t ldy)
+static void multiply_panel(const struct linear *l, const struct engine *e, const float *panel, uint64_t p,
+                           const float *x, uint64_t ldx, uint64_t m, float *y, uint64_t ldy)
 {
     uint64_t first = p * GEMM_PANEL;
     uint32_t n = (uint32_t)u64_min(GEMM_PANEL, l->rows - first);
@@ -182,8 +205,10 @@ static void run_kept_item(void *ctx, uint64_t item, uint32_t worker)
 {
     (void)worker;
     const struct run_ctx *r = ctx;
-    uint64_t p = item / r->n_row_items, row = item % r->n_row_items * ROWS_PER_ITEM, m = u64_min(ROWS_PER_ITEM, r->m - row);
-    multiply_panel(r->l, r->e, r->l->packed + p * GEMM_PANEL * r->l->cols, p, r->x + row * r->ldx, r->ldx, m, r->y + row * r->ldy, r->ldy);
+    uint64_t p = item / r->n_row_items, row = item % r->n_row_items * ROWS_PER_ITEM,
+             m = u64_min(ROWS_PER_ITEM, r->m - row);
+    multiply_panel(r->l, r->e, r->l->packed + p * GEMM_PANEL * r->l->cols, p, r->x + row * r->ldx, r->ldx, m,
+                   r->y + row * r->ldy, r->ldy);
 }
 
 /* Panels from the file: an item decodes one and takes all rows through it. */
@@ -204,19 +229,29 @@ static bool run_file_item(void *ctx, uint64_t p, uint32_t worker, struct error *
     return ok;
 }
 
-struct input_ctx { kernel_fn run; const float *x; uint64_t ldx, cols; float scale; float *out; };
+struct input_ctx {
+    kernel_fn run;
+    const float *x;
+    uint64_t ldx, cols;
+    float scale;
+    float *out;
+};
 
 static void input_item(void *ctx, uint64_t row, uint32_t worker)
 {
     (void)worker;
     const struct input_ctx *c = ctx;
-    c->run(&(struct kernel_args){.n_rows = 1, .n_cols = c->cols, .src = c->x + row * c->ldx, .dtype = DTYPE_F32, .scale = c->scale,
+    c->run(&(struct kernel_args){.n_rows = 1,
+                                 .n_cols = c->cols,
+                                 .src = c->x + row * c->ldx,
+                                 .dtype = DTYPE_F32,
+                                 .scale = c->scale,
                                  .dst_f32 = c->out + row * c->cols});
 }
 
 /* What the linear computes with: x itself, or its quantized copy in *copy. */
-static bool prepare_input(const struct linear *l, const struct engine *e, struct pool *pool, const float **x, uint64_t *ldx, uint64_t m,
-                          float **copy, struct error *err)
+static bool prepare_input(const struct linear *l, const struct engine *e, struct pool *pool, const float **x,
+                          uint64_t *ldx, uint64_t m, float **copy, struct error *err)
 {
     *copy = NULL;
     if (!(l->input_scale > 0) || m == 0) return true;
@@ -229,8 +264,8 @@ static bool prepare_input(const struct linear *l, const struct engine *e, struct
     return true;
 }
 
-static bool run(const struct linear *l, const struct engine *e, struct pool *pool, const float *x, uint64_t ldx, uint64_t m, float *y,
-                uint64_t ldy, const struct observer *ob, struct error *err)
+static bool run(const struct linear *l, const struct engine *e, struct pool *pool, const float *x, uint64_t ldx,
+                uint64_t m, float *y, uint64_t ldy, const struct observer *ob, struct error *err)
 {
     if (m == 0) return true;
     if (ob && ob->input) ob->input(ob->ctx, l->tensor, x, m, ldx);
@@ -245,14 +280,14 @@ static bool run(const struct linear *l, const struct engine *e, struct pool *poo
     return pool_try(pool, n_panels, run_file_item, &r, err);
 }
 
-bool linear_run(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m, float *y, uint64_t ldy,
-                const struct observer *ob, struct error *err)
+bool linear_run(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m, float *y,
+                uint64_t ldy, const struct observer *ob, struct error *err)
 {
     return run(l, e, e->pool, x, ldx, m, y, ldy, ob, err);
 }
 
-bool linear_run_here(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m, float *y, uint64_t ldy,
-                     const struct observer *ob, struct error *err)
+bool linear_run_here(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m, float *y,
+                     uint64_t ldy, const struct observer *ob, struct error *err)
 {
     return run(l, e, NULL, x, ldx, m, y, ldy, ob, err);
 }

@@ -9,17 +9,20 @@
 
 struct mamba2 {
     struct linear in, out;
-    float *conv, *conv_bias;           /* [channels, taps], [channels] or NULL */
-    float *a, *d, *dt_bias, *norm;     /* [heads] each (a = -exp(A_log)); [inner] */
+    float *conv, *conv_bias;       /* [channels, taps], [channels] or NULL */
+    float *a, *d, *dt_bias, *norm; /* [heads] each (a = -exp(A_log)); [inner] */
 };
 
 /* Sizes of one layer's rows. */
-struct shape { uint64_t inner, channels, proj, group_state; };
+struct shape {
+    uint64_t inner, channels, proj, group_state;
+};
 
 static struct shape shape_of(const struct engine *e)
 {
     const struct model_config *c = &e->inv->config;
-    return (struct shape){c->dims[DIM_SSM_INNER], c->dims[DIM_SSM_CONV], c->dims[DIM_SSM_PROJ], (uint64_t)c->ssm.n_groups * c->ssm.state_size};
+    return (struct shape){c->dims[DIM_SSM_INNER], c->dims[DIM_SSM_CONV], c->dims[DIM_SSM_PROJ],
+                          (uint64_t)c->ssm.n_groups * c->ssm.state_size};
 }
 
 static void mamba2_close(void *kind)
@@ -43,10 +46,12 @@ static bool mamba2_open(void **kind, const struct engine *e, const struct block_
     *kind = m;
     const struct model_config *cfg = &e->inv->config;
     if (!linear_open_role(&m->in, e, ROLE_SSM_IN, b, cfg->ssm_proj_bias, err) ||
-        !linear_open_role(&m->out, e, ROLE_SSM_OUT, b, cfg->ssm_proj_bias, err) || !weights_load_role(e, ROLE_SSM_CONV, b, &m->conv, err) ||
+        !linear_open_role(&m->out, e, ROLE_SSM_OUT, b, cfg->ssm_proj_bias, err) ||
+        !weights_load_role(e, ROLE_SSM_CONV, b, &m->conv, err) ||
         (cfg->ssm_conv_bias && !weights_load_role(e, ROLE_SSM_CONV_BIAS, b, &m->conv_bias, err)) ||
         !weights_load_role(e, ROLE_SSM_A_LOG, b, &m->a, err) || !weights_load_role(e, ROLE_SSM_D, b, &m->d, err) ||
-        !weights_load_role(e, ROLE_SSM_DT_BIAS, b, &m->dt_bias, err) || !weights_load_role(e, ROLE_SSM_NORM, b, &m->norm, err))
+        !weights_load_role(e, ROLE_SSM_DT_BIAS, b, &m->dt_bias, err) ||
+        !weights_load_role(e, ROLE_SSM_NORM, b, &m->norm, err))
         return false;
     e->math->exp(m->a, m->a, cfg->ssm.n_heads);
     e->math->scale(m->a, m->a, -1.0f, cfg->ssm.n_heads);
@@ -71,10 +76,10 @@ struct mamba2_call {
     const struct block_call *call;
     const struct mamba2 *m;
     struct shape shape;
-    float *proj;                       /* [rows, proj]: z | xBC | dt */
-    float *window;                     /* [rows + segments * (taps - 1), channels]: what each convolution sees */
-    float *xbc;                        /* [rows, channels], convolved */
-    float *y;                          /* [rows, inner] */
+    float *proj;   /* [rows, proj]: z | xBC | dt */
+    float *window; /* [rows + segments * (taps - 1), channels]: what each convolution sees */
+    float *xbc;    /* [rows, channels], convolved */
+    float *y;      /* [rows, inner] */
 };
 
 static uint64_t window_row(const struct mamba2_call *c, uint32_t segment)
@@ -93,12 +98,16 @@ static void conv_item(void *ctx, uint64_t item, uint32_t worker)
     float *in = c->window + window_row(c, (uint32_t)item) * channels;
     memcpy(in, s->state->conv + channels, (taps - 1) * channels * sizeof *in);
     for (uint32_t t = 0; t < s->n; t++)
-        memcpy(in + (taps - 1 + t) * channels, c->proj + (s->row + t) * c->shape.proj + c->shape.inner, channels * sizeof *in);
-    e->math->conv_silu(c->xbc + s->row * channels, channels, in, channels, c->m->conv, c->m->conv_bias, (uint32_t)taps, channels, s->n);
+        memcpy(in + (taps - 1 + t) * channels, c->proj + (s->row + t) * c->shape.proj + c->shape.inner,
+               channels * sizeof *in);
+    e->math->conv_silu(c->xbc + s->row * channels, channels, in, channels, c->m->conv, c->m->conv_bias, (uint32_t)taps,
+                       channels, s->n);
     /* The window holds taps - 1 + n rows; the state keeps the last taps of [oldest state row | window]. */
-    if (s->n >= 1 && s->n < taps) memmove(s->state->conv, s->state->conv + s->n * channels, (taps - s->n) * channels * sizeof *in);
+    if (s->n >= 1 && s->n < taps)
+        memmove(s->state->conv, s->state->conv + s->n * channels, (taps - s->n) * channels * sizeof *in);
     uint64_t fresh = s->n < taps ? s->n : taps;
-    memcpy(s->state->conv + (taps - fresh) * channels, in + (taps - 1 + s->n - fresh) * channels, fresh * channels * sizeof *in);
+    memcpy(s->state->conv + (taps - fresh) * channels, in + (taps - 1 + s->n - fresh) * channels,
+           fresh * channels * sizeof *in);
 }
 
 static void dt_item(void *ctx, uint64_t row, uint32_t worker)
@@ -124,13 +133,19 @@ static void scan_item(void *ctx, uint64_t item, uint32_t worker)
     uint64_t head = item % cfg->n_heads, group = head / (cfg->n_heads / cfg->n_groups);
     const float *xbc = c->xbc + s->row * c->shape.channels;
     struct ssm_step step = {
-        .head_dim = cfg->head_dim, .state_size = cfg->state_size, .n_tokens = s->n,
+        .head_dim = cfg->head_dim,
+        .state_size = cfg->state_size,
+        .n_tokens = s->n,
         .x = xbc + head * cfg->head_dim,
         .b = xbc + c->shape.inner + group * cfg->state_size,
         .c = xbc + c->shape.inner + c->shape.group_state + group * cfg->state_size,
         .dt = c->proj + s->row * c->shape.proj + c->shape.inner + c->shape.channels + head,
-        .x_stride = c->shape.channels, .bc_stride = c->shape.channels, .dt_stride = c->shape.proj, .y_stride = c->shape.inner,
-        .a = c->m->a[head], .d = c->m->d[head],
+        .x_stride = c->shape.channels,
+        .bc_stride = c->shape.channels,
+        .dt_stride = c->shape.proj,
+        .y_stride = c->shape.inner,
+        .a = c->m->a[head],
+        .d = c->m->d[head],
         .state = s->state->ssm + head * cfg->head_dim * cfg->state_size,
         .y = c->y + s->row * c->shape.inner + head * cfg->head_dim,
     };
@@ -186,7 +201,8 @@ static bool mamba2_run(const struct block_call *call, struct error *err)
     c.y = y;
     for (uint32_t i = 0; i < call->n_segments; i++)
         if (!state_ready(call->segments[i].state, e, err)) return false;
-    if (!linear_run(&m->in, e, call->x, m->in.cols, call->n_rows, proj, c.shape.proj, call->observer, err)) return false;
+    if (!linear_run(&m->in, e, call->x, m->in.cols, call->n_rows, proj, c.shape.proj, call->observer, err))
+        return false;
     pool_for(e->pool, call->n_segments, conv_item, &c);
     pool_for(e->pool, call->n_rows, dt_item, &c);
     pool_for(e->pool, (uint64_t)call->n_segments * cfg->n_heads, scan_item, &c);

@@ -3,7 +3,9 @@
 
 #include "core/memory.h"
 
-struct mlp { struct linear up, down; };
+struct mlp {
+    struct linear up, down;
+};
 
 static void mlp_close(void *kind)
 {
@@ -19,7 +21,8 @@ static bool mlp_open(void **kind, const struct engine *e, const struct block_con
     if (!m) return error_memory(err, sizeof *m);
     *kind = m;
     bool bias = e->inv->config.mlp_bias;
-    return linear_open_role(&m->up, e, ROLE_MLP_UP, b, bias, err) && linear_open_role(&m->down, e, ROLE_MLP_DOWN, b, bias, err);
+    return linear_open_role(&m->up, e, ROLE_MLP_UP, b, bias, err) &&
+           linear_open_role(&m->down, e, ROLE_MLP_DOWN, b, bias, err);
 }
 
 static bool mlp_keep(void *kind, const struct engine *e, struct error *err)
@@ -34,7 +37,8 @@ static bool mlp_run(const struct block_call *c, struct error *err)
     const struct engine *e = c->engine;
     uint64_t inner = m->up.rows, hidden = m->up.cols;
     CLEANUP(free) float *h = NULL;
-    if (!memory_alloc(&h, c->n_rows * inner, sizeof *h, err) || !linear_run(&m->up, e, c->x, hidden, c->n_rows, h, inner, c->observer, err))
+    if (!memory_alloc(&h, c->n_rows * inner, sizeof *h, err) ||
+        !linear_run(&m->up, e, c->x, hidden, c->n_rows, h, inner, c->observer, err))
         return false;
     e->math->relu2(h, h, c->n_rows * inner);
     return linear_run(&m->down, e, h, inner, c->n_rows, c->y, hidden, c->observer, err);

@@ -5,12 +5,14 @@
 
 #include "core/memory.h"
 
-struct expert { struct linear up, down; };
+struct expert {
+    struct linear up, down;
+};
 
 struct moe {
     struct linear router, latent_in, latent_out;
-    float *router_bias;                /* [experts] */
-    struct expert *experts;            /* [n_experts] */
+    float *router_bias;     /* [experts] */
+    struct expert *experts; /* [n_experts] */
     struct expert shared;
     uint32_t n_experts;
 };
@@ -34,10 +36,12 @@ static void moe_close(void *kind)
     free(m);
 }
 
-static bool open_expert(struct expert *x, const struct engine *e, const struct block_config *b, uint32_t number, struct error *err)
+static bool open_expert(struct expert *x, const struct engine *e, const struct block_config *b, uint32_t number,
+                        struct error *err)
 {
     const struct model_tensor *up = inventory_find(e->inv, ROLE_EXPERT_UP, (int32_t)b->layer, (int32_t)number, b->mtp),
-                              *down = inventory_find(e->inv, ROLE_EXPERT_DOWN, (int32_t)b->layer, (int32_t)number, b->mtp);
+                              *down =
+                                  inventory_find(e->inv, ROLE_EXPERT_DOWN, (int32_t)b->layer, (int32_t)number, b->mtp);
     if (!up || !down) return error_set(err, ERR_INTERNAL, "the inventory lacks expert %u", number);
     return linear_open(&x->up, e, up, NULL, err) && linear_open(&x->down, e, down, NULL, err);
 }
@@ -51,7 +55,8 @@ static bool moe_open(void **kind, const struct engine *e, const struct block_con
     m->n_experts = cfg->n_experts;
     m->experts = calloc(m->n_experts, sizeof *m->experts);
     if (!m->experts) return error_memory(err, m->n_experts * sizeof *m->experts);
-    if (!linear_open_role(&m->router, e, ROLE_ROUTER, b, false, err) || !weights_load_role(e, ROLE_ROUTER_BIAS, b, &m->router_bias, err))
+    if (!linear_open_role(&m->router, e, ROLE_ROUTER, b, false, err) ||
+        !weights_load_role(e, ROLE_ROUTER_BIAS, b, &m->router_bias, err))
         return false;
     if (cfg->has_latent && (!linear_open_role(&m->latent_in, e, ROLE_LATENT_IN, b, false, err) ||
                             !linear_open_role(&m->latent_out, e, ROLE_LATENT_OUT, b, false, err)))
@@ -68,8 +73,10 @@ static bool moe_keep(void *kind, const struct engine *e, struct error *err)
 {
     struct moe *m = kind;
     if (!linear_keep(&m->router, e, err)) return false;
-    if (m->latent_in.tensor && (!linear_keep(&m->latent_in, e, err) || !linear_keep(&m->latent_out, e, err))) return false;
-    if (m->shared.up.tensor && (!linear_keep(&m->shared.up, e, err) || !linear_keep(&m->shared.down, e, err))) return false;
+    if (m->latent_in.tensor && (!linear_keep(&m->latent_in, e, err) || !linear_keep(&m->latent_out, e, err)))
+        return false;
+    if (m->shared.up.tensor && (!linear_keep(&m->shared.up, e, err) || !linear_keep(&m->shared.down, e, err)))
+        return false;
     for (uint32_t i = 0; i < m->n_experts; i++)
         if (!linear_keep(&m->experts[i].up, e, err) || !linear_keep(&m->experts[i].down, e, err)) return false;
     return true;
@@ -78,11 +85,11 @@ static bool moe_keep(void *kind, const struct engine *e, struct error *err)
 /* ---- routing ---- */
 
 struct routing {
-    uint32_t *experts;                 /* [rows, top_k], ascending per row */
-    float *weights;                    /* [rows, top_k] */
-    uint64_t *first;                   /* [n_experts + 1]: where an expert's rows begin in `rows` */
-    uint32_t *rows;                    /* [rows * top_k]: row numbers, ascending per expert */
-    float *row_weights;                /* [rows * top_k]: the weight of each entry of `rows` */
+    uint32_t *experts;  /* [rows, top_k], ascending per row */
+    float *weights;     /* [rows, top_k] */
+    uint64_t *first;    /* [n_experts + 1]: where an expert's rows begin in `rows` */
+    uint32_t *rows;     /* [rows * top_k]: row numbers, ascending per expert */
+    float *row_weights; /* [rows * top_k]: the weight of each entry of `rows` */
 };
 
 static void routing_free(struct routing *r)
@@ -94,7 +101,13 @@ static void routing_free(struct routing *r)
     free(r->row_weights);
 }
 
-struct route_ctx { const struct moe_config *cfg; const struct engine *e; const float *bias; float *scores; struct routing *r; };
+struct route_ctx {
+    const struct moe_config *cfg;
+    const struct engine *e;
+    const float *bias;
+    float *scores;
+    struct routing *r;
+};
 
 static void route_item(void *ctx, uint64_t row, uint32_t worker)
 {
@@ -127,11 +140,15 @@ static bool route(const struct block_call *call, const struct moe *m, struct rou
     const struct moe_config *cfg = &e->inv->config.moe;
     uint64_t n = call->n_rows, slots = n * cfg->top_k;
     CLEANUP(free) float *scores = NULL;
-    if (!memory_alloc(&scores, n * 2 * cfg->n_experts, sizeof(float), err) || !memory_alloc(&r->experts, slots, sizeof(uint32_t), err) ||
-        !memory_alloc(&r->weights, slots, sizeof(float), err) || !memory_zalloc(&r->first, cfg->n_experts + 1, sizeof(uint64_t), err) ||
-        !memory_alloc(&r->rows, slots, sizeof(uint32_t), err) || !memory_alloc(&r->row_weights, slots, sizeof(float), err))
+    if (!memory_alloc(&scores, n * 2 * cfg->n_experts, sizeof(float), err) ||
+        !memory_alloc(&r->experts, slots, sizeof(uint32_t), err) ||
+        !memory_alloc(&r->weights, slots, sizeof(float), err) ||
+        !memory_zalloc(&r->first, cfg->n_experts + 1, sizeof(uint64_t), err) ||
+        !memory_alloc(&r->rows, slots, sizeof(uint32_t), err) ||
+        !memory_alloc(&r->row_weights, slots, sizeof(float), err))
         return false;
-    if (!linear_run(&m->router, e, call->x, m->router.cols, n, scores, 2 * (uint64_t)cfg->n_experts, NULL, err)) return false;
+    if (!linear_run(&m->router, e, call->x, m->router.cols, n, scores, 2 * (uint64_t)cfg->n_experts, NULL, err))
+        return false;
     struct route_ctx c = {cfg, e, m->router_bias, scores, r};
     pool_for(e->pool, n, route_item, &c);
     const struct observer *ob = call->observer;
@@ -150,11 +167,11 @@ struct expert_ctx {
     const struct block_call *call;
     const struct moe *m;
     const struct routing *r;
-    const float *u;                    /* [rows, width]: what the experts see */
+    const float *u; /* [rows, width]: what the experts see */
     uint64_t width;
-    uint32_t first_expert;             /* of this batch */
+    uint32_t first_expert; /* of this batch */
     uint64_t first_slot;
-    float *out;                        /* [slots of this batch, width] */
+    float *out; /* [slots of this batch, width] */
 };
 
 static bool expert_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
@@ -168,17 +185,20 @@ static bool expert_item(void *ctx, uint64_t item, uint32_t worker, struct error 
     if (n == 0) return true;
     CLEANUP(free) float *in = NULL;
     CLEANUP(free) float *h = NULL;
-    if (!memory_alloc(&in, n * c->width, sizeof(float), err) || !memory_alloc(&h, n * inner, sizeof(float), err)) return false;
-    for (uint64_t i = 0; i < n; i++) memcpy(in + i * c->width, c->u + c->r->rows[first + i] * c->width, c->width * sizeof(float));
+    if (!memory_alloc(&in, n * c->width, sizeof(float), err) || !memory_alloc(&h, n * inner, sizeof(float), err))
+        return false;
+    for (uint64_t i = 0; i < n; i++)
+        memcpy(in + i * c->width, c->u + c->r->rows[first + i] * c->width, c->width * sizeof(float));
     if (!linear_run_here(&x->up, e, in, c->width, n, h, inner, c->call->observer, err)) return false;
     e->math->relu2(h, h, n * inner);
-    return linear_run_here(&x->down, e, h, inner, n, c->out + (first - c->first_slot) * c->width, c->width, c->call->observer, err);
+    return linear_run_here(&x->down, e, h, inner, n, c->out + (first - c->first_slot) * c->width, c->width,
+                           c->call->observer, err);
 }
 
-/* Experts in batches, so that their outputs need room for about two slots per row; then added in order of expert number, which fixes the
- * order of every row's sum. */
-static bool run_experts(const struct block_call *call, const struct moe *m, const struct routing *r, const float *u, uint64_t width, float *sum,
-                        struct error *err)
+/* Experts in batches, so that their outputs need room for about two slots per row; then added in order of expert
+ * number, which fixes the order of every row's sum. */
+static bool run_experts(const struct block_call *call, const struct moe *m, const struct routing *r, const float *u,
+                        uint64_t width, float *sum, struct error *err)
 {
     const struct engine *e = call->engine;
     memset(sum, 0, call->n_rows * width * sizeof *sum);

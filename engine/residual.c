@@ -8,19 +8,21 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-bool residual_open(struct residual *r, uint64_t n_rows, uint64_t cols, const char *spill_dir, struct error *err)
+bool residual_open(struct residual *r, uint64_t n_rows, uint64_t cols, const char *spill_dir, uint64_t memory_bytes,
+                   struct error *err)
 {
     *r = (struct residual){.n_rows = n_rows, .cols = cols, .fd = -1};
     uint64_t bytes;
     if (!u64_mul(n_rows, cols, &bytes) || !u64_mul(bytes, sizeof(float), &bytes))
         return error_set(err, ERR_MEMORY, "the batch's residual stream does not fit in 64 bits");
-    if (!spill_dir || bytes <= memory_available() / 4) return memory_alloc(&r->memory, n_rows * cols, sizeof(float), err);
+    if (!spill_dir || bytes <= memory_bytes) return memory_alloc(&r->memory, n_rows * cols, sizeof(float), err);
     r->fd = open(spill_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (r->fd < 0) return error_set_errno(err, "cannot make a spill file in '%.512s'", spill_dir);
     int rc = posix_fallocate(r->fd, 0, (off_t)bytes);
     if (rc == 0) return true;
     errno = rc;
-    return error_set_errno(err, "cannot reserve %llu bytes for the residual stream in '%.512s'", (unsigned long long)bytes, spill_dir);
+    return error_set_errno(err, "cannot reserve %llu bytes for the residual stream in '%.512s'",
+                           (unsigned long long)bytes, spill_dir);
 }
 
 void residual_close(struct residual *r)

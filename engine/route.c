@@ -13,7 +13,7 @@ static void keep_best_groups(const struct moe_config *m, float *choice)
         for (uint32_t g = 0; g < m->n_groups; g++) {
             const float *c = choice + g * per_group;
             if (isinf(c[0]) && c[0] < 0) continue;
-            float best = -INFINITY, second = -INFINITY;   /* a group is scored by the sum of its best two */
+            float best = -INFINITY, second = -INFINITY; /* a group is scored by the sum of its best two */
             for (uint32_t i = 0; i < per_group; i++) {
                 if (c[i] > best) {
                     second = best;
@@ -41,7 +41,8 @@ static void sort_ascending(uint32_t *v, uint32_t n)
         }
 }
 
-void route_token(const struct moe_config *m, const float *scores, const float *bias, float *scratch, uint32_t *experts, float *weights)
+void route_token(const struct moe_config *m, const float *scores, const float *bias, float *scratch, uint32_t *experts,
+                 float *weights)
 {
     for (uint32_t e = 0; e < m->n_experts; e++) scratch[e] = scores[e] + bias[e];
     if (m->n_groups > 1) keep_best_groups(m, scratch);

@@ -80,9 +80,11 @@ bool session_feed(struct session *s, const uint32_t *ids, uint32_t n, float *log
     if (n == 0) return error_set(err, ERR_FORMAT, "the prompt is empty");
     for (uint32_t i = 0; i < n; i++)
         if (ids[i] >= vocab)
-            return error_set(err, ERR_FORMAT, "token %u: id %u is outside the vocabulary of %llu", i + 1, ids[i], (unsigned long long)vocab);
+            return error_set(err, ERR_FORMAT, "token %u: id %u is outside the vocabulary of %llu", i + 1, ids[i],
+                             (unsigned long long)vocab);
     CLEANUP(free) float *x = NULL;
-    if (!memory_alloc(&x, (n < FEED_ROWS ? n : FEED_ROWS) * e->inv->config.dims[DIM_HIDDEN], sizeof *x, err)) return false;
+    if (!memory_alloc(&x, (n < FEED_ROWS ? n : FEED_ROWS) * e->inv->config.dims[DIM_HIDDEN], sizeof *x, err))
+        return false;
     for (uint32_t i = 0; i < n; i += FEED_ROWS) {
         uint32_t m = n - i < FEED_ROWS ? n - i : FEED_ROWS;
         if (!feed(s, ids + i, m, x, i + m == n ? logits : NULL, err)) return false;

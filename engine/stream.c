@@ -11,7 +11,7 @@ struct stream {
     struct engine *engine;
     const struct text_ids *texts;
     uint32_t n_texts;
-    uint64_t *first_row;               /* [n_texts + 1] */
+    uint64_t *first_row; /* [n_texts + 1] */
     struct residual rows;
     struct linear head;
 };
@@ -24,8 +24,8 @@ static bool check_texts(const struct engine *e, const struct text_ids *texts, ui
         if (texts[i].n == 0) return error_set(err, ERR_FORMAT, "text %u is empty", i + 1);
         for (uint32_t k = 0; k < texts[i].n; k++)
             if (texts[i].ids[k] >= vocab)
-                return error_set(err, ERR_FORMAT, "text %u, token %u: id %u is outside the vocabulary of %llu", i + 1, k + 1, texts[i].ids[k],
-                                 (unsigned long long)vocab);
+                return error_set(err, ERR_FORMAT, "text %u, token %u: id %u is outside the vocabulary of %llu", i + 1,
+                                 k + 1, texts[i].ids[k], (unsigned long long)vocab);
     }
     return true;
 }
@@ -38,7 +38,8 @@ static bool embed_all(struct stream *s, struct error *err)
     for (uint32_t i = 0; i < s->n_texts; i++)
         for (uint32_t k = 0; k < s->texts[i].n; k += CALL_ROWS) {
             uint32_t n = s->texts[i].n - k < CALL_ROWS ? s->texts[i].n - k : CALL_ROWS;
-            if (!engine_embed(s->engine, s->texts[i].ids + k, n, rows, err) || !residual_write(&s->rows, s->first_row[i] + k, n, rows, err))
+            if (!engine_embed(s->engine, s->texts[i].ids + k, n, rows, err) ||
+                !residual_write(&s->rows, s->first_row[i] + k, n, rows, err))
                 return false;
         }
     return true;
@@ -49,12 +50,13 @@ static bool build(struct stream *s, const char *spill_dir, struct error *err)
     if (!memory_alloc(&s->first_row, (uint64_t)s->n_texts + 1, sizeof *s->first_row, err)) return false;
     s->first_row[0] = 0;
     for (uint32_t i = 0; i < s->n_texts; i++) s->first_row[i + 1] = s->first_row[i] + s->texts[i].n;
-    return residual_open(&s->rows, s->first_row[s->n_texts], s->engine->inv->config.dims[DIM_HIDDEN], spill_dir, err) &&
+    return residual_open(&s->rows, s->first_row[s->n_texts], s->engine->inv->config.dims[DIM_HIDDEN], spill_dir,
+                         s->engine->residual_bytes, err) &&
            engine_head_open(s->engine, &s->head, err) && embed_all(s, err);
 }
 
-bool stream_open(struct stream **out, struct engine *e, const struct text_ids *texts, uint32_t n_texts, const char *spill_dir,
-                 struct error *err)
+bool stream_open(struct stream **out, struct engine *e, const struct text_ids *texts, uint32_t n_texts,
+                 const char *spill_dir, struct error *err)
 {
     *out = NULL;
     if (!check_texts(e, texts, n_texts, err)) return false;
@@ -89,16 +91,21 @@ uint64_t stream_first_row(const struct stream *s, uint32_t text)
 }
 
 /* The texts, or parts of them, that stand in rows [first, first + n). A text appears once. */
-static uint32_t cut_segments(const struct stream *s, uint64_t first, uint64_t n, uint32_t *next_text, struct block_state *states,
-                             struct segment *out)
+static uint32_t cut_segments(const struct stream *s, uint64_t first, uint64_t n, uint32_t *next_text,
+                             struct block_state *states, struct segment *out)
 {
     uint32_t count = 0;
     while (*next_text < s->n_texts && s->first_row[*next_text] < first + n) {
         uint32_t i = *next_text;
-        uint64_t begin = s->first_row[i] > first ? s->first_row[i] : first, end = u64_min(s->first_row[i + 1], first + n);
-        out[count++] = (struct segment){.row = begin - first, .n = (uint32_t)(end - begin), .text = i,
-                                        .first = (uint32_t)(begin - s->first_row[i]), .last = end == s->first_row[i + 1], .state = &states[i]};
-        if (end < s->first_row[i + 1]) break;   /* the rest of it is the next call's first segment */
+        uint64_t begin = s->first_row[i] > first ? s->first_row[i] : first,
+                 end = u64_min(s->first_row[i + 1], first + n);
+        out[count++] = (struct segment){.row = begin - first,
+                                        .n = (uint32_t)(end - begin),
+                                        .text = i,
+                                        .first = (uint32_t)(begin - s->first_row[i]),
+                                        .last = end == s->first_row[i + 1],
+                                        .state = &states[i]};
+        if (end < s->first_row[i + 1]) break; /* the rest of it is the next call's first segment */
         (*next_text)++;
     }
     return count;
@@ -110,14 +117,16 @@ static bool run_calls(struct stream *s, const struct block *b, struct block_stat
     uint64_t hidden = s->rows.cols, total = s->rows.n_rows;
     CLEANUP(free) float *x = NULL;
     CLEANUP(free) struct segment *segments = NULL;
-    if (!memory_alloc(&x, u64_min(CALL_ROWS, total) * hidden, sizeof *x, err) || !memory_alloc(&segments, CALL_ROWS, sizeof *segments, err))
+    if (!memory_alloc(&x, u64_min(CALL_ROWS, total) * hidden, sizeof *x, err) ||
+        !memory_alloc(&segments, CALL_ROWS, sizeof *segments, err))
         return false;
     uint32_t next_text = 0;
     for (uint64_t first = 0; first < total; first += CALL_ROWS) {
         uint64_t n = u64_min(CALL_ROWS, total - first);
         uint32_t n_segments = cut_segments(s, first, n, &next_text, states, segments);
         if (!progress_go_on(pr, err) || !residual_read(&s->rows, first, n, x, err) ||
-            !block_run(b, s->engine, x, n, segments, n_segments, ob, err) || !residual_write(&s->rows, first, n, x, err))
+            !block_run(b, s->engine, x, n, segments, n_segments, ob, err) ||
+            !residual_write(&s->rows, first, n, x, err))
             return false;
         for (uint32_t i = 0; i < n_segments; i++)
             if (segments[i].last) block_state_close(segments[i].state);

@@ -50,17 +50,33 @@ static bool ends_with(const char *text, const char *end)
     return n >= k && strcmp(text + n - k, end) == 0;
 }
 
+static bool row_matches(size_t r, const char *name)
+{
+    const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
+    const char *begin = not_read[r].begin ? not_read[r].begin : "";
+    return strncmp(base, begin, strlen(begin)) == 0 && ends_with(base, not_read[r].end);
+}
+
+bool checkpoint_is_weights(const char *name)
+{
+    if (ends_with(name, ".safetensors")) return true;
+    for (size_t r = 0; r < sizeof not_read / sizeof *not_read; r++)
+        if (row_matches(r, name)) return true;
+    return false;
+}
+
 static bool no_format(const struct folder *f, struct error *err)
 {
     for (size_t r = 0; r < sizeof not_read / sizeof *not_read; r++)
         for (uint32_t i = 0; i < folder_count(f); i++) {
-            const char *name = folder_name(f, i), *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
-            const char *begin = not_read[r].begin ? not_read[r].begin : "";
-            if (strncmp(base, begin, strlen(begin)) == 0 && ends_with(base, not_read[r].end))
-                return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors are",
+            const char *name = folder_name(f, i);
+            if (row_matches(r, name))
+                return error_set(err, ERR_UNSUPPORTED,
+                                 "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors are",
                                  folder_path(f), name, not_read[r].what);
         }
-    return error_set(err, ERR_FORMAT, "folder '%.256s' holds no checkpoint: there is no *.safetensors file in it", folder_path(f));
+    return error_set(err, ERR_FORMAT, "folder '%.256s' holds no checkpoint: there is no *.safetensors file in it",
+                     folder_path(f));
 }
 
 static bool open_all(struct checkpoint *ck, struct error *err)
@@ -142,15 +158,17 @@ bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, v
 {
     const struct tensor_info *t = &ck->tensors[i];
     if (offset > t->bytes || n > t->bytes - offset)
-        return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu", t->name, n,
-                         (unsigned long long)offset, (unsigned long long)t->bytes);
-    return folder_read(ck->folder, t->member, t->offset + offset, dst, n, err) || error_wrap(err, "tensor '%.256s'", t->name);
+        return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu",
+                         t->name, n, (unsigned long long)offset, (unsigned long long)t->bytes);
+    return folder_read(ck->folder, t->member, t->offset + offset, dst, n, err) ||
+           error_wrap(err, "tensor '%.256s'", t->name);
 }
 
 bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct error *err)
 {
     if (ck->n_tensors == TENSORS_MAX)
-        return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds more than %u tensors", folder_path(ck->folder), TENSORS_MAX);
+        return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds more than %u tensors", folder_path(ck->folder),
+                         TENSORS_MAX);
     if (ck->n_tensors == ck->capacity) {
         uint32_t capacity = ck->capacity ? 2 * ck->capacity : 256;
         struct tensor_info *p = realloc(ck->tensors, capacity * sizeof *p);
@@ -161,7 +179,8 @@ bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct e
     struct tensor_info copy = *t;
     if (!tensor_size(t->name, t->dtype, t->n_dims, t->dims, &copy.n_elems, &copy.bytes, err)) return false;
     if (!u64_add(ck->bytes, copy.bytes, &ck->bytes))
-        return error_set(err, ERR_FORMAT, "folder '%.256s': the tensors have more bytes than 64 bits can count", folder_path(ck->folder));
+        return error_set(err, ERR_FORMAT, "folder '%.256s': the tensors have more bytes than 64 bits can count",
+                         folder_path(ck->folder));
     copy.name = arena_text(ck->texts, t->name);
     if (!copy.name) return error_memory(err, strlen(t->name));
     ck->tensors[ck->n_tensors++] = copy;
@@ -218,14 +237,16 @@ bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char 
     return p[ck->n_remarks++] ? true : error_memory(err, sizeof text);
 }
 
+/* What is sorted: small, so that a comparison of millions stays in the cache. */
+struct place { uint64_t offset, bytes; uint32_t tensor; };
+
 /* By offset; of those that begin at one place, the empty ones first; those in the order of the header. */
-static int by_offset(const void *a, const void *b, void *tensors)
+static int by_offset(const void *a, const void *b)
 {
-    uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
-    const struct tensor_info *all = tensors, *x = &all[i], *y = &all[k];
+    const struct place *x = a, *y = b;
     if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
     if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1;
-    return (i > k) - (i < k);
+    return (x->tensor > y->tensor) - (x->tensor < y->tensor);
 }
 
 /* Moves tensor order[i] to place i by following the cycles: a second array of tensors would double the memory. */
@@ -243,16 +264,24 @@ static void permute(struct tensor_info *t, uint32_t *order, uint32_t n)
     }
 }
 
+static bool in_order(const struct tensor_info *t, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++)
+        if (t[i - 1].offset > t[i].offset || (t[i - 1].offset == t[i].offset && t[i - 1].bytes > t[i].bytes)) return false;
+    return true;
+}
+
 bool checkpoint_sort(struct checkpoint *ck, uint32_t first, struct error *err)
 {
+    uint32_t n = ck->n_tensors - first;
+    if (n == 0 || in_order(ck->tensors + first, n)) return true;        /* most writers lay them out in order */
     struct tensor_info *t = ck->tensors + first;
-    uint32_t n = ck->n_tensors - first, i = 1;
-    while (i < n && by_offset(&(uint32_t){i - 1}, &(uint32_t){i}, t) <= 0) i++;
-    if (i >= n) return true;                                    /* most writers lay them out in order */
+    CLEANUP(free) struct place *places = malloc(n * sizeof *places);
     CLEANUP(free) uint32_t *order = malloc(n * sizeof *order);
-    if (!order) return error_memory(err, n * sizeof *order);
-    for (i = 0; i < n; i++) order[i] = i;
-    qsort_r(order, n, sizeof *order, by_offset, t);
+    if (!places || !order) return error_memory(err, n * sizeof *places);
+    for (uint32_t i = 0; i < n; i++) places[i] = (struct place){t[i].offset, t[i].bytes, i};
+    qsort(places, n, sizeof *places, by_offset);
+    for (uint32_t i = 0; i < n; i++) order[i] = places[i].tensor;
     permute(t, order, n);
     return true;
 }
@@ -270,6 +299,7 @@ bool checkpoint_index(struct checkpoint *ck, struct error *err)
     if (twice[0] == NAME_NONE) return true;
     const struct tensor_info *a = &ck->tensors[twice[0]], *b = &ck->tensors[twice[1]];
     const char *file = folder_name(ck->folder, a->member), *other = folder_name(ck->folder, b->member);
-    if (a->member == b->member) return error_set(err, ERR_FORMAT, "'%.256s': tensor '%.256s' is there twice", file, a->name);
+    if (a->member == b->member)
+        return error_set(err, ERR_FORMAT, "'%.256s': tensor '%.256s' is there twice", file, a->name);
     return error_set(err, ERR_FORMAT, "tensor '%.256s' is in '%.256s' and in '%.256s'", a->name, file, other);
 }

@@ -48,6 +48,9 @@ const struct checkpoint_file *checkpoint_files(const struct checkpoint *ck, uint
 /* A value that the files carry beside their tensors (safetensors' __metadata__), or NULL; of several files the first that has it. */
 const char *checkpoint_metadata(const struct checkpoint *ck, const char *key);
 
+/* True for a file name that holds weights in any format we know of, also those we do not read. */
+bool checkpoint_is_weights(const char *name);
+
 /* One per file format. */
 struct checkpoint_format {
     const char *name;

@@ -1,4 +1,4 @@
-/* What every kind of folder shares: the sorted list of members, and descriptors that are opened at first use and kept. */
+/* What every kind of folder shares: the sorted list of members, and descriptors opened at first use and kept. */
 #include "formats/folder.h"
 
 #include "core/arena.h"
@@ -36,7 +36,8 @@ bool folder_add(struct folder *f, const char *name, const char *path, uint64_t o
 {
     uint64_t end;
     if (!path_is_safe(name) || !path_is_safe(path))
-        return error_set(err, ERR_FORMAT, "folder '%.256s': the file name '%.256s' is not a plain relative path", f->path, name);
+        return error_set(err, ERR_FORMAT, "folder '%.256s': the file name '%.256s' is not a plain relative path",
+                         f->path, name);
     if (!u64_add(offset, size, &end) || end > INT64_MAX)
         return error_set(err, ERR_FORMAT, "folder '%.256s': file '%.256s' ends beyond any file", f->path, name);
     if (f->n_members == FOLDER_MEMBERS_MAX)
@@ -99,7 +100,8 @@ static bool fill(struct folder *f, const char *path, struct error *err)
     if (f->n_members) qsort(f->members, f->n_members, sizeof *f->members, by_name);
     for (uint32_t i = 1; i < f->n_members; i++)
         if (strcmp(f->members[i - 1].name, f->members[i].name) == 0)
-            return error_set(err, ERR_FORMAT, "folder '%.256s': file '%.256s' is there twice", path, f->members[i].name);
+            return error_set(err, ERR_FORMAT, "folder '%.256s': file '%.256s' is there twice", path,
+                             f->members[i].name);
     return number_files(f, err);
 }
 
@@ -171,15 +173,17 @@ bool folder_place(const struct folder *f, uint32_t member, int *fd, uint64_t *of
     const struct member *m = &f->members[member];
     struct open_files *o = f->open;
     pthread_mutex_lock(&o->lock);
-    bool ok = o->files[m->file].fd >= 0 || file_open(f->dirfd, m->path, &o->files[m->file].fd, &o->files[m->file].size, err);
+    int *kept = &o->files[m->file].fd;
+    bool ok = *kept >= 0 || file_open(f->dirfd, m->path, kept, &o->files[m->file].size, err);
     uint64_t size = o->files[m->file].size;
-    *fd = o->files[m->file].fd;
+    *fd = *kept;
     pthread_mutex_unlock(&o->lock);
     if (!ok) return false;
     *offset = m->offset;
     /* The list was made earlier: what it says about sizes is what everybody has planned with. */
     if (m->offset + m->size > size || (m->name == m->path && m->size != size))
-        return error_set(err, ERR_FORMAT, "'%.256s' has %llu bytes, %llu were there when the folder was listed: it is being changed",
+        return error_set(err, ERR_FORMAT,
+                         "'%.256s' has %llu bytes, %llu were there when the folder was listed: it is being changed",
                          m->path, (unsigned long long)size, (unsigned long long)(m->offset + m->size));
     return true;
 }
@@ -190,8 +194,8 @@ bool folder_read(const struct folder *f, uint32_t member, uint64_t offset, void 
     int fd;
     uint64_t base;
     if (offset > m->size || n > m->size - offset)
-        return error_set(err, ERR_FORMAT, "'%.256s': %zu bytes at byte %llu were asked for, the file has %llu", m->name, n,
-                         (unsigned long long)offset, (unsigned long long)m->size);
+        return error_set(err, ERR_FORMAT, "'%.256s': %zu bytes at byte %llu were asked for, the file has %llu", m->name,
+                         n, (unsigned long long)offset, (unsigned long long)m->size);
     return folder_place(f, member, &fd, &base, err) && file_read_at(fd, m->name, base + offset, dst, n, err);
 }
 
@@ -210,7 +214,8 @@ bool folder_load(const struct folder *f, const char *name, size_t max, struct bu
     if (member == NAME_NONE) return absent(f, name, err);
     uint64_t size = f->members[member].size;
     if (size > max)
-        return error_set(err, ERR_FORMAT, "'%.256s' has %llu bytes, at most %zu are read", name, (unsigned long long)size, max);
+        return error_set(err, ERR_FORMAT, "'%.256s' has %llu bytes, at most %zu are read", name,
+                         (unsigned long long)size, max);
     CLEANUP_BUFFER struct buffer b = {.data = malloc((size_t)size + 1), .size = (size_t)size};
     if (!b.data) return error_memory(err, (size_t)size + 1);
     if (!folder_read(f, member, 0, b.data, b.size, err)) return false;

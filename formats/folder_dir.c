@@ -30,7 +30,8 @@ static bool visit(struct walk *w, int parent, const char *name, const char *path
     if (S_ISDIR(st.st_mode)) {
         if (level == FOLDER_DEPTH_MAX) return true;
         int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        return fd >= 0 ? walk_below(w, fd, path, level + 1) : error_set_errno(w->err, "cannot open folder '%.256s'", path);
+        return fd >= 0 ? walk_below(w, fd, path, level + 1)
+               : error_set_errno(w->err, "cannot open folder '%.256s'", path);
     }
     /* A link counts when it leads to a regular file; one that leads nowhere is a file that is not there. */
     if (S_ISLNK(st.st_mode) && fstatat(parent, name, &st, 0) != 0) return true;
@@ -51,11 +52,13 @@ static bool walk(struct walk *w, int fd, const char *prefix, uint32_t level)
         if (e->d_name[0] == '.') continue;
         CLEANUP(free) char *path = NULL;
         if (++w->n_entries > FOLDER_MEMBERS_MAX)
-            ok = error_set(w->err, ERR_FORMAT, "folder '%.256s' holds more than %u files", folder_path(w->f), FOLDER_MEMBERS_MAX);
+            ok = error_set(w->err, ERR_FORMAT, "folder '%.256s' holds more than %u files", folder_path(w->f),
+                           FOLDER_MEMBERS_MAX);
         else if (*prefix) ok = path_join(&path, prefix, e->d_name, w->err);
         ok = ok && visit(w, fd, e->d_name, path ? path : e->d_name, level);
     }
-    if (ok && errno != 0) ok = error_set_errno(w->err, "cannot list folder '%.256s'", *prefix ? prefix : folder_path(w->f));
+    if (ok && errno != 0)
+        ok = error_set_errno(w->err, "cannot list folder '%.256s'", *prefix ? prefix : folder_path(w->f));
     closedir(d);
     return ok;
 }

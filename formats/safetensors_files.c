@@ -1,14 +1,14 @@
-/* Which files of a folder are the checkpoint. With an index: those it names. Without: `model.safetensors`, or the only
- * file there is. What could be read in two ways, or only in part, is an error: a model that silently lacks a shard loads
- * elsewhere with invented weights. */
+/* Which files of a folder are the checkpoint. With an index: those it names. Without: `model.safetensors`, or the
+ * only file there is. What could be read in two ways, or only in part, is an error: a model that silently lacks a shard
+ * loads elsewhere with invented weights. */
 #include "formats/safetensors.h"
 
 #include "core/json_scan.h"
 
 #define SUFFIX ".safetensors"
 
-/* Of the folder itself, not of one below it, where other things lie (adapters, golden outputs). Mistral's own layout and
- * adapters carry the suffix too, beside the files that are meant or alone. */
+/* Of the folder itself, not of one below it, where other things lie (adapters, golden outputs). Mistral's own layout
+ * and adapters carry the suffix too, beside the files that are meant or alone. */
 static bool is_candidate(const char *name)
 {
     size_t n = strlen(name), k = strlen(SUFFIX);
@@ -51,9 +51,11 @@ static bool check_left_out(struct checkpoint *ck, const bool *wanted, struct err
         const char *name = folder_name(f, i);
         if (wanted[i] || !is_candidate(name)) continue;
         if (begins_like_model(name))
-            return error_set(err, ERR_FORMAT, "'%.256s' is there, but " SAFETENSORS_INDEX_NAME " does not name it", name);
-        if (!checkpoint_add_remark(ck, err, "'%.256s' is not in " SAFETENSORS_INDEX_NAME " and not part of the checkpoint", name))
-            return false;
+            return error_set(err, ERR_FORMAT, "'%.256s' is there, but " SAFETENSORS_INDEX_NAME " does not name it",
+                             name);
+        if (!checkpoint_add_remark(ck, err,
+                                   "'%.256s' is not in " SAFETENSORS_INDEX_NAME " and not part of the checkpoint",
+                                   name)) return false;
     }
     return true;
 }
@@ -63,7 +65,8 @@ static bool incomplete(const struct folder *f, uint32_t n_shards, const char *ex
 {
     uint64_t k = 0, of = 0;
     is_shard(example, &k, &of);
-    return error_set(err, ERR_FORMAT, "folder '%.256s': " SAFETENSORS_INDEX_NAME " is missing (%u of %llu shards are there, such as"
+    return error_set(err, ERR_FORMAT,
+                     "folder '%.256s': " SAFETENSORS_INDEX_NAME " is missing (%u of %llu shards are there, such as"
                      " '%.128s')", folder_path(f), n_shards, (unsigned long long)of, example);
 }
 
@@ -81,9 +84,11 @@ static bool choose_without_index(struct checkpoint *ck, bool *wanted, struct err
         shard = i;
     }
     if (single != NAME_NONE && n_shards)
-        return error_set(err, ERR_FORMAT, "folder '%.256s': 'model" SUFFIX "' and '%.256s' are both there, and no " SAFETENSORS_INDEX_NAME
+        return error_set(err, ERR_FORMAT,
+                         "folder '%.256s': 'model" SUFFIX "' and '%.256s' are both there, and no " SAFETENSORS_INDEX_NAME
                          " says which counts", folder_path(f), folder_name(f, shard));
-    if (n_shards > 1 || (n_shards == 1 && (k != 1 || of != 1))) return incomplete(f, n_shards, folder_name(f, shard), err);
+    if (n_shards > 1 || (n_shards == 1 && (k != 1 || of != 1)))
+        return incomplete(f, n_shards, folder_name(f, shard), err);
     if (single == NAME_NONE && n != 1)
         return error_set(err, ERR_FORMAT, "folder '%.256s': %u files end in " SUFFIX ", none is 'model" SUFFIX "', and "
                          SAFETENSORS_INDEX_NAME " is missing", folder_path(f), n);

@@ -41,12 +41,14 @@ static bool find_member(struct index_reader *r)
     if (r->member != NAME_NONE && strcmp(r->file, r->last_file) == 0) return true;
     strcpy(r->last_file, r->file);
     if (!path_is_safe(r->file))
-        return error_set(r->err, ERR_FORMAT, SAFETENSORS_INDEX_NAME ": tensor '%.256s': '%.256s' is not a file name inside the folder",
+        return error_set(r->err, ERR_FORMAT,
+                         SAFETENSORS_INDEX_NAME ": tensor '%.256s': '%.256s' is not a file name inside the folder",
                          r->name, r->file);
     r->member = folder_find(r->folder, r->file);
     if (r->member != NAME_NONE) return true;
-    return error_set(r->err, ERR_FORMAT, SAFETENSORS_INDEX_NAME ": tensor '%.256s': file '%.256s' does not exist in the folder",
-                     r->name, r->file);
+    return error_set(r->err, ERR_FORMAT,
+                     SAFETENSORS_INDEX_NAME ": tensor '%.256s': file '%.256s' does not exist in the folder", r->name,
+                     r->file);
 }
 
 static bool read_map(struct index_reader *r, entry_fn entry)
@@ -66,6 +68,11 @@ static bool read_map(struct index_reader *r, entry_fn entry)
     return t == JSON_TOKEN_OBJECT_END ? true : bad(r, "expected the next entry");
 }
 
+static bool skip_value(struct index_reader *r)
+{
+    return json_scan_skip(&r->scan) ? true : bad(r, "expected a value");
+}
+
 /* Integers, and floats that stand for one: some writers sum in floating point. */
 static bool read_total(struct index_reader *r)
 {
@@ -73,11 +80,13 @@ static bool read_total(struct index_reader *r)
     if (r->has_total) return bad(r, "total_size is there twice");
     enum json_token t = json_scan_next(&r->scan);
     if (t == JSON_TOKEN_NULL) return true;
-    if (t != JSON_TOKEN_NUMBER || r->scan.token.size >= sizeof text) return bad(r, "total_size must be a number of bytes");
+    if (t != JSON_TOKEN_NUMBER || r->scan.token.size >= sizeof text)
+        return bad(r, "total_size must be a number of bytes");
     memcpy(text, r->scan.token.data, r->scan.token.size);
     text[r->scan.token.size] = '\0';
     r->total = strtod(text, &end);
-    if (!(r->total >= 0) || !isfinite(r->total) || floor(r->total) != r->total) return bad(r, "total_size must be a number of bytes");
+    if (!(r->total >= 0) || !isfinite(r->total) || floor(r->total) != r->total)
+        return bad(r, "total_size must be a number of bytes");
     r->has_total = true;
     return true;
 }
@@ -88,8 +97,8 @@ static bool read_metadata(struct index_reader *r)
     if (t == JSON_TOKEN_NULL) return true;
     if (t != JSON_TOKEN_OBJECT) return bad(r, "metadata must be an object");
     while ((t = json_scan_next(&r->scan)) == JSON_TOKEN_KEY) {
-        bool ok = json_token_is(r->scan.token, "total_size") ? read_total(r) : json_scan_skip(&r->scan) || bad(r, "expected a value");
-        if (!ok) return false;
+        bool is_total = json_token_is(r->scan.token, "total_size");
+        if (is_total ? !read_total(r) : !skip_value(r)) return false;
     }
     return t == JSON_TOKEN_OBJECT_END ? true : bad(r, "expected the next entry");
 }
@@ -108,11 +117,12 @@ static bool read_index(struct index_reader *r, entry_fn entry)
     enum json_token t;
     while ((t = json_scan_next(&r->scan)) == JSON_TOKEN_KEY) {
         struct bytes key = r->scan.token;
-        bool ok = json_token_is(key, "weight_map") ? read_map(r, entry) : json_token_is(key, "metadata") ? read_metadata(r) :
-                  json_scan_skip(&r->scan) || bad(r, "expected a value");
+        bool ok = json_token_is(key, "weight_map") ? read_map(r, entry)
+                  : json_token_is(key, "metadata") ? read_metadata(r) : skip_value(r);
         if (!ok) return false;
     }
-    if (t != JSON_TOKEN_OBJECT_END || json_scan_next(&r->scan) != JSON_TOKEN_END) return bad(r, "expected the end of the object");
+    if (t != JSON_TOKEN_OBJECT_END || json_scan_next(&r->scan) != JSON_TOKEN_END)
+        return bad(r, "expected the end of the object");
     return r->has_map ? true : error_set(r->err, ERR_FORMAT, SAFETENSORS_INDEX_NAME ": weight_map is missing");
 }
 
@@ -144,12 +154,15 @@ static bool check_entry(struct index_reader *r)
 {
     uint32_t i = checkpoint_find(r->ck, r->name);
     if (i == NAME_NONE)
-        return error_set(r->err, ERR_FORMAT, SAFETENSORS_INDEX_NAME ": tensor '%.256s' is not in '%.256s'", r->name, r->file);
+        return error_set(r->err, ERR_FORMAT, SAFETENSORS_INDEX_NAME ": tensor '%.256s' is not in '%.256s'", r->name,
+                         r->file);
     uint32_t found = checkpoint_tensor(r->ck, i)->member;
     if (found != r->member)
-        return error_set(r->err, ERR_FORMAT, SAFETENSORS_INDEX_NAME ": tensor '%.256s' should be in '%.256s', it is in '%.256s'", r->name,
+        return error_set(r->err, ERR_FORMAT,
+                         SAFETENSORS_INDEX_NAME ": tensor '%.256s' should be in '%.256s', it is in '%.256s'", r->name,
                          r->file, folder_name(r->folder, found));
-    if (r->seen[i]) return error_set(r->err, ERR_FORMAT, SAFETENSORS_INDEX_NAME ": tensor '%.256s' is there twice", r->name);
+    if (r->seen[i])
+        return error_set(r->err, ERR_FORMAT, SAFETENSORS_INDEX_NAME ": tensor '%.256s' is there twice", r->name);
     r->seen[i] = true;
     return true;
 }
@@ -160,7 +173,8 @@ static bool check_total(struct index_reader *r)
 {
     uint64_t sum = checkpoint_bytes(r->ck);
     if (!r->has_total || r->total == (double)sum) return true;
-    return checkpoint_add_remark(r->ck, r->err, SAFETENSORS_INDEX_NAME ": metadata.total_size is %.0f, the tensors have %llu bytes",
+    return checkpoint_add_remark(r->ck, r->err,
+                                 SAFETENSORS_INDEX_NAME ": metadata.total_size is %.0f, the tensors have %llu bytes",
                                  r->total, (unsigned long long)sum);
 }
 
@@ -178,7 +192,8 @@ static bool check_complete(struct index_reader *r)
 bool safetensors_index_check(struct checkpoint *ck, struct error *err)
 {
     uint32_t n = checkpoint_count(ck);
-    struct index_reader r = {.folder = checkpoint_folder(ck), .ck = ck, .seen = calloc(n ? n : 1, sizeof(bool)), .err = err};
+    struct index_reader r = {.folder = checkpoint_folder(ck), .ck = ck, .seen = calloc(n ? n : 1, sizeof(bool)),
+                             .err = err};
     bool ok = r.seen ? read_index(&r, check_entry) : error_memory(err, n);
     ok = ok && check_complete(&r) && check_total(&r);
     release(&r);

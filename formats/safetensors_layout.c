@@ -4,7 +4,7 @@
 #include "core/json.h"
 #include "core/text.h"
 
-/* The data begins on a page (4 KiB, the smallest of any machine we run on), so that it can be mapped and read directly. */
+/* The data begins on a page (4 KiB, the smallest of any machine we run on), so that it can be mapped. */
 #define DATA_ALIGN 4096u
 
 void shard_layout_free(struct shard_layout *l)
@@ -74,21 +74,25 @@ bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, co
     }
     if (t->failed) return error_memory(err, t->size);
     if (t->size - 8 > SAFETENSORS_HEADER_MAX)
-        return error_set(err, ERR_UNSUPPORTED, "a shard with %u tensors would need a header of %zu bytes, at most %u are allowed;"
+        return error_set(err, ERR_UNSUPPORTED,
+                         "a shard with %u tensors would need a header of %zu bytes, at most %u are allowed;"
                          " use smaller shards", n, t->size - 8, SAFETENSORS_HEADER_MAX);
     store_le64((uint8_t *)t->data, t->size - 8);
     return true;
 }
 
 /* Sizes, and which shard each tensor goes to. */
-static bool assign_shards(struct shard_layout *l, const struct tensor_spec *specs, uint64_t shard_bytes, struct error *err)
+static bool assign_shards(struct shard_layout *l, const struct tensor_spec *specs, uint64_t shard_bytes,
+                          struct error *err)
 {
     uint64_t n_elems, used = 0, total = 0;
     for (uint32_t i = 0; i < l->n_tensors; i++) {
-        if (!tensor_size(specs[i].name, specs[i].dtype, specs[i].n_dims, specs[i].dims, &n_elems, &l->bytes[i], err)) return false;
+        if (!tensor_size(specs[i].name, specs[i].dtype, specs[i].n_dims, specs[i].dims, &n_elems, &l->bytes[i], err))
+            return false;
         /* Half of the 64 bits: file offsets are signed. */
         if (!u64_add(total, l->bytes[i], &total) || total > INT64_MAX / 2)
-            return error_set(err, ERR_FORMAT, "tensor '%.256s': the tensors together are too large for any file", specs[i].name);
+            return error_set(err, ERR_FORMAT, "tensor '%.256s': the tensors together are too large for any file",
+                             specs[i].name);
         bool empty = i == l->first[l->n_shards - 1];
         if (!empty && (used > shard_bytes || l->bytes[i] > shard_bytes - used)) {
             l->first[l->n_shards++] = i;
@@ -101,7 +105,8 @@ static bool assign_shards(struct shard_layout *l, const struct tensor_spec *spec
     return true;
 }
 
-static bool place_shard(struct shard_layout *l, const struct tensor_spec *specs, uint32_t shard, uint32_t *order, struct error *err)
+static bool place_shard(struct shard_layout *l, const struct tensor_spec *specs, uint32_t shard, uint32_t *order,
+                        struct error *err)
 {
     uint32_t n = l->first[shard + 1] - l->first[shard];
     uint64_t at = 0;
@@ -117,7 +122,8 @@ static bool place_shard(struct shard_layout *l, const struct tensor_spec *specs,
     return true;
 }
 
-static bool make(struct shard_layout *l, const struct tensor_spec *specs, uint32_t n, uint64_t shard_bytes, struct error *err)
+static bool make(struct shard_layout *l, const struct tensor_spec *specs, uint32_t n, uint64_t shard_bytes,
+                 struct error *err)
 {
     size_t room = (size_t)n + 2;
     l->n_tensors = n;
@@ -148,10 +154,12 @@ static bool names_unique(const struct tensor_spec *specs, uint32_t n, struct err
     return true;
 }
 
-bool shard_layout_make(struct shard_layout *out, const struct tensor_spec *specs, uint32_t n, uint64_t shard_bytes, struct error *err)
+bool shard_layout_make(struct shard_layout *out, const struct tensor_spec *specs, uint32_t n, uint64_t shard_bytes,
+                       struct error *err)
 {
     *out = (struct shard_layout){0};
-    if (n > TENSORS_MAX) return error_set(err, ERR_UNSUPPORTED, "%u output tensors, at most %u are possible", n, TENSORS_MAX);
+    if (n > TENSORS_MAX)
+        return error_set(err, ERR_UNSUPPORTED, "%u output tensors, at most %u are possible", n, TENSORS_MAX);
     if (names_unique(specs, n, err) && make(out, specs, n, shard_bytes, err)) return true;
     shard_layout_free(out);
     return false;

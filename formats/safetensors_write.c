@@ -33,10 +33,12 @@ static bool begin(struct shard_writer *w, struct error *err)
     safetensors_order(l, w->shard, order);
     __attribute__((cleanup(cleanup_text))) struct text header = TEXT_INIT;
     if (!safetensors_make_header(&header, w->specs, l, order, n, NULL, err)) return false;
-    return file_out_reserve(&w->file, l->shard_bytes[w->shard], err) && file_out_write_at(&w->file, 0, header.data, header.size, err);
+    return file_out_reserve(&w->file, l->shard_bytes[w->shard], err) &&
+           file_out_write_at(&w->file, 0, header.data, header.size, err);
 }
 
-bool shard_writer_open(struct shard_writer **out, const char *folder, const struct tensor_spec *specs, const struct shard_layout *l,
+bool shard_writer_open(struct shard_writer **out, const char *folder, const struct tensor_spec *specs,
+                       const struct shard_layout *l,
                        uint32_t shard, struct error *err)
 {
     *out = NULL;
@@ -51,13 +53,15 @@ bool shard_writer_open(struct shard_writer **out, const char *folder, const stru
     return true;
 }
 
-bool shard_writer_write(struct shard_writer *w, uint32_t tensor, uint64_t offset, const void *data, size_t n, struct error *err)
+bool shard_writer_write(struct shard_writer *w, uint32_t tensor, uint64_t offset, const void *data, size_t n,
+                        struct error *err)
 {
     const struct shard_layout *l = w->layout;
     if (tensor >= l->n_tensors || l->shard[tensor] != w->shard)
         return error_set(err, ERR_INTERNAL, "tensor %u does not belong to shard %u", tensor, w->shard + 1);
     if (offset > l->bytes[tensor] || n > l->bytes[tensor] - offset)
-        return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes written at byte %llu, it has %llu", w->specs[tensor].name, n,
+        return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes written at byte %llu, it has %llu",
+                         w->specs[tensor].name, n,
                          (unsigned long long)offset, (unsigned long long)l->bytes[tensor]);
     if (!file_out_write_at(&w->file, l->header_bytes[w->shard] + l->offset[tensor] + offset, data, n, err))
         return error_wrap(err, "tensor '%.256s'", w->specs[tensor].name);
@@ -71,8 +75,8 @@ static bool check_whole(const struct shard_writer *w, struct error *err)
     for (uint32_t i = l->first[w->shard]; i < l->first[w->shard + 1]; i++) {
         uint64_t written = atomic_load(&w->written[i - l->first[w->shard]]);
         if (written != l->bytes[i])
-            return error_set(err, ERR_INTERNAL, "tensor '%.256s': %llu bytes were written, it has %llu", w->specs[i].name,
-                             (unsigned long long)written, (unsigned long long)l->bytes[i]);
+            return error_set(err, ERR_INTERNAL, "tensor '%.256s': %llu bytes were written, it has %llu",
+                             w->specs[i].name, (unsigned long long)written, (unsigned long long)l->bytes[i]);
     }
     return true;
 }
@@ -93,7 +97,8 @@ void shard_writer_abort(struct shard_writer *w)
 }
 
 /* Two spaces, sorted, a newline at the end: as huggingface_hub writes it. */
-bool shard_index_write(const char *folder, const struct tensor_spec *specs, const struct shard_layout *l, struct error *err)
+bool shard_index_write(const char *folder, const struct tensor_spec *specs, const struct shard_layout *l,
+                       struct error *err)
 {
     if (l->n_shards == 1) return true;
     CLEANUP(free) const char **names = malloc((l->n_tensors ? l->n_tensors : 1) * sizeof *names);
@@ -119,5 +124,6 @@ bool shard_index_write(const char *folder, const struct tensor_spec *specs, cons
     text_add(&t, "\n  }\n}\n");
     if (ok && t.failed) ok = error_memory(err, t.size);
     CLEANUP(free) char *path = NULL;
-    return ok && path_join(&path, folder, SAFETENSORS_INDEX_NAME, err) && file_save(path, bytes_of(t.data, t.size), 0666, err);
+    return ok && path_join(&path, folder, SAFETENSORS_INDEX_NAME, err) &&
+           file_save(path, bytes_of(t.data, t.size), 0666, err);
 }

@@ -13,10 +13,23 @@ const char *block_kind_name(enum block_kind kind)
 }
 
 static const char *const dim_names[] = {
-    [DIM_ONE] = "1", [DIM_HIDDEN] = "hidden", [DIM_TWO_HIDDEN] = "two_hidden", [DIM_VOCAB] = "vocab", [DIM_ATTN_Q] = "attn_q",
-    [DIM_ATTN_KV] = "attn_kv", [DIM_MLP] = "mlp", [DIM_EXPERTS] = "experts", [DIM_EXPERT_IN] = "expert_in",
-    [DIM_EXPERT_MLP] = "expert_mlp", [DIM_SHARED_MLP] = "shared_mlp", [DIM_LATENT] = "latent", [DIM_SSM_PROJ] = "ssm_proj",
-    [DIM_SSM_INNER] = "ssm_inner", [DIM_SSM_CONV] = "ssm_conv", [DIM_SSM_HEADS] = "ssm_heads", [DIM_CONV_TAPS] = "conv_taps",
+    [DIM_ONE] = "1",
+    [DIM_HIDDEN] = "hidden",
+    [DIM_TWO_HIDDEN] = "two_hidden",
+    [DIM_VOCAB] = "vocab",
+    [DIM_ATTN_Q] = "attn_q",
+    [DIM_ATTN_KV] = "attn_kv",
+    [DIM_MLP] = "mlp",
+    [DIM_EXPERTS] = "experts",
+    [DIM_EXPERT_IN] = "expert_in",
+    [DIM_EXPERT_MLP] = "expert_mlp",
+    [DIM_SHARED_MLP] = "shared_mlp",
+    [DIM_LATENT] = "latent",
+    [DIM_SSM_PROJ] = "ssm_proj",
+    [DIM_SSM_INNER] = "ssm_inner",
+    [DIM_SSM_CONV] = "ssm_conv",
+    [DIM_SSM_HEADS] = "ssm_heads",
+    [DIM_CONV_TAPS] = "conv_taps",
 };
 _Static_assert(sizeof dim_names / sizeof *dim_names == DIM_COUNT, "every dimension has a name");
 
@@ -43,10 +56,12 @@ bool model_config_read(struct model_config *cfg, const struct hf_config *hf, str
 {
     const json_t *json = hf->config;
     const json_t *names = json_object_get(json, "architectures");
-    const char *name = json_string_value(json_array_get(names, 0)), *type = json_string_value(json_object_get(json, "model_type"));
+    const char *name = json_string_value(json_array_get(names, 0)),
+               *type = json_string_value(json_object_get(json, "model_type"));
     if (names && (!json_is_array(names) || json_array_size(names) != 1 || !name))
         return error_set(err, ERR_FORMAT, "config.json: key 'architectures': expected a list of one name");
-    if (!name && !type) return error_set(err, ERR_FORMAT, "config.json: neither 'architectures' nor 'model_type' is there");
+    if (!name && !type)
+        return error_set(err, ERR_FORMAT, "config.json: neither 'architectures' nor 'model_type' is there");
     for (const struct model_arch *const *a = model_archs; *a; a++) {
         if (name ? !listed((*a)->hf_names, name) : !listed((*a)->model_types, type)) continue;
         *cfg = (struct model_config){.arch = *a, .hf_name = arena_text(arena, name ? name : (*a)->hf_names[0])};
@@ -54,19 +69,21 @@ bool model_config_read(struct model_config *cfg, const struct hf_config *hf, str
         cfg->dims[DIM_ONE] = 1;
         return (*a)->read_config(cfg, json, arena, err) || error_wrap(err, "config.json");
     }
-    return error_set(err, ERR_UNSUPPORTED, "config.json: architecture '%s' is not one this program knows (`ingot list architectures`)",
+    return error_set(err, ERR_UNSUPPORTED,
+                     "config.json: architecture '%s' is not one this program knows (`ingot list architectures`)",
                      name ? name : type);
 }
 
-bool config_count(const json_t *json, const char *const *names, uint64_t max, uint64_t fallback, uint64_t *out, struct error *err)
+bool config_count(const json_t *json, const char *const *names, uint64_t max, uint64_t fallback, uint64_t *out,
+                  struct error *err)
 {
     for (const char *const *n = names; *n; n++) {
         if (!json_has(json, *n)) continue;
         json_t *v = json_object_get(json, *n);
         json_int_t i = json_integer_value(v);
         if (!json_is_integer(v) || i < 1 || (uint64_t)i > max)
-            return error_set(err, ERR_FORMAT, "key '%s': expected an integer from 1 to %llu, found %s", *n, (unsigned long long)max,
-                             json_brief(v));
+            return error_set(err, ERR_FORMAT, "key '%s': expected an integer from 1 to %llu, found %s", *n,
+                             (unsigned long long)max, json_brief(v));
         *out = (uint64_t)i;
         return true;
     }

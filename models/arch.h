@@ -1,7 +1,8 @@
 /* What tensors are for. A family is data: how to read its configuration, and rules that say which tensor is expected
  * where, with which shape. No arithmetic on weights here.
  *
- * Roles are the only vocabulary that recipes and the engine use; nobody guesses a purpose from a substring of a name. */
+ * Roles are the only vocabulary that recipes and the engine use; nobody guesses a purpose from a substring of a name.
+ */
 #ifndef MODELS_ARCH_H
 #define MODELS_ARCH_H
 
@@ -14,29 +15,54 @@
 
 /* A new role is one line here and one in role_table[] (models/role.c). */
 enum tensor_role {
-    ROLE_EMBED, ROLE_FINAL_NORM, ROLE_LM_HEAD, ROLE_BLOCK_NORM,
-    ROLE_ATTN_Q, ROLE_ATTN_K, ROLE_ATTN_V, ROLE_ATTN_O, ROLE_ATTN_BIAS,
-    ROLE_MLP_UP, ROLE_MLP_DOWN, ROLE_MLP_BIAS,
-    ROLE_ROUTER, ROLE_ROUTER_BIAS, ROLE_EXPERT_UP, ROLE_EXPERT_DOWN, ROLE_SHARED_UP, ROLE_SHARED_DOWN,
-    ROLE_LATENT_IN, ROLE_LATENT_OUT,
-    ROLE_SSM_IN, ROLE_SSM_OUT, ROLE_SSM_PROJ_BIAS, ROLE_SSM_CONV, ROLE_SSM_CONV_BIAS, ROLE_SSM_A_LOG, ROLE_SSM_D, ROLE_SSM_DT_BIAS,
+    ROLE_EMBED,
+    ROLE_FINAL_NORM,
+    ROLE_LM_HEAD,
+    ROLE_BLOCK_NORM,
+    ROLE_ATTN_Q,
+    ROLE_ATTN_K,
+    ROLE_ATTN_V,
+    ROLE_ATTN_O,
+    ROLE_ATTN_BIAS,
+    ROLE_MLP_UP,
+    ROLE_MLP_DOWN,
+    ROLE_MLP_BIAS,
+    ROLE_ROUTER,
+    ROLE_ROUTER_BIAS,
+    ROLE_EXPERT_UP,
+    ROLE_EXPERT_DOWN,
+    ROLE_SHARED_UP,
+    ROLE_SHARED_DOWN,
+    ROLE_LATENT_IN,
+    ROLE_LATENT_OUT,
+    ROLE_SSM_IN,
+    ROLE_SSM_OUT,
+    ROLE_SSM_PROJ_BIAS,
+    ROLE_SSM_CONV,
+    ROLE_SSM_CONV_BIAS,
+    ROLE_SSM_A_LOG,
+    ROLE_SSM_D,
+    ROLE_SSM_DT_BIAS,
     ROLE_SSM_NORM,
-    ROLE_MTP_EMBED_NORM, ROLE_MTP_HIDDEN_NORM, ROLE_MTP_PROJ, ROLE_MTP_FINAL_NORM,
+    ROLE_MTP_EMBED_NORM,
+    ROLE_MTP_HIDDEN_NORM,
+    ROLE_MTP_PROJ,
+    ROLE_MTP_FINAL_NORM,
     ROLE_COUNT
 };
 
 /* How a role may be treated. */
 enum role_kind {
-    KIND_LINEAR,       /* y = x W^T; may be quantized */
-    KIND_TABLE,        /* embeddings and the output head: linear in form, quantized only by recipes that name them */
-    KIND_ROUTER,       /* decides, in fp32: never quantized */
-    KIND_SSM,          /* the state path of a recurrent layer: never quantized, fp32 from end to end */
-    KIND_SMALL         /* norms, biases: never quantized */
+    KIND_LINEAR, /* y = x W^T; may be quantized */
+    KIND_TABLE,  /* embeddings and the output head: linear in form, quantized only by recipes that name them */
+    KIND_ROUTER, /* decides, in fp32: never quantized */
+    KIND_SSM,    /* the state path of a recurrent layer: never quantized, fp32 from end to end */
+    KIND_SMALL   /* norms, biases: never quantized */
 };
 
 struct role_info {
-    const char *name;          /* "expert_up" */
-    const char *role_class;    /* several roles under one name for recipes: "routed_experts"; or the same as name */
+    const char *name;       /* "expert_up" */
+    const char *role_class; /* several roles under one name for recipes: "routed_experts"; or the same as name */
     enum role_kind kind;
 };
 const struct role_info *role_info(enum tensor_role role);
@@ -53,40 +79,62 @@ const char *block_kind_name(enum block_kind kind);
 
 /* Sizes that shapes are made of; resolved from names in rules ("ssm_proj,hidden"). A family fills those it uses. */
 enum model_dim {
-    DIM_ONE, DIM_HIDDEN, DIM_TWO_HIDDEN, DIM_VOCAB, DIM_ATTN_Q, DIM_ATTN_KV, DIM_MLP, DIM_EXPERTS, DIM_EXPERT_IN, DIM_EXPERT_MLP,
-    DIM_SHARED_MLP, DIM_LATENT, DIM_SSM_PROJ, DIM_SSM_INNER, DIM_SSM_CONV, DIM_SSM_HEADS, DIM_CONV_TAPS, DIM_COUNT
+    DIM_ONE,
+    DIM_HIDDEN,
+    DIM_TWO_HIDDEN,
+    DIM_VOCAB,
+    DIM_ATTN_Q,
+    DIM_ATTN_KV,
+    DIM_MLP,
+    DIM_EXPERTS,
+    DIM_EXPERT_IN,
+    DIM_EXPERT_MLP,
+    DIM_SHARED_MLP,
+    DIM_LATENT,
+    DIM_SSM_PROJ,
+    DIM_SSM_INNER,
+    DIM_SSM_CONV,
+    DIM_SSM_HEADS,
+    DIM_CONV_TAPS,
+    DIM_COUNT
 };
 
-struct attention_config { uint32_t n_heads, n_kv_heads, head_dim; };
+struct attention_config {
+    uint32_t n_heads, n_kv_heads, head_dim;
+};
 struct ssm_config {
     uint32_t n_heads, head_dim, state_size, n_groups, conv_taps;
-    double dt_min, dt_max;           /* time_step_limit: dt is clamped to it after softplus */
+    double dt_min, dt_max; /* time_step_limit: dt is clamped to it after softplus */
 };
 struct moe_config {
     uint32_t n_experts, top_k, n_groups, top_k_groups;
-    bool normalize;                  /* divide the chosen weights by their sum */
-    double scale;                    /* routed_scaling_factor */
+    bool normalize; /* divide the chosen weights by their sum */
+    double scale;   /* routed_scaling_factor */
     bool has_latent, has_shared;
 };
 
 /* One residual step: x <- x + mixer(norm(x)). */
-struct block_config { enum block_kind kind; uint32_t layer; bool mtp; };
+struct block_config {
+    enum block_kind kind;
+    uint32_t layer;
+    bool mtp;
+};
 
 struct model_arch;
 
 struct model_config {
     const struct model_arch *arch;
-    const char *hf_name;             /* the value of "architectures" that was met */
+    const char *hf_name; /* the value of "architectures" that was met */
     uint64_t dims[DIM_COUNT];
     double norm_eps;
-    uint64_t max_position;           /* 0: not said */
-    bool tied_head;                  /* lm_head may be absent: then the embedding serves */
+    uint64_t max_position; /* 0: not said */
+    bool tied_head;        /* lm_head may be absent: then the embedding serves */
     bool attention_bias, mlp_bias, ssm_proj_bias, ssm_conv_bias;
     struct attention_config attention;
     struct ssm_config ssm;
     struct moe_config moe;
-    const char *ssm_cache_dtype;     /* mamba_ssm_cache_dtype as config.json has it, or NULL */
-    struct block_config *blocks;     /* the trunk, in order */
+    const char *ssm_cache_dtype; /* mamba_ssm_cache_dtype as config.json has it, or NULL */
+    struct block_config *blocks; /* the trunk, in order */
     uint32_t n_blocks;
     struct block_config *mtp_blocks; /* the multi-token-prediction head; carried, not part of the trunk */
     uint32_t n_mtp_blocks;
@@ -95,37 +143,40 @@ struct model_config {
 /* Where a rule applies. */
 enum rule_scope { SCOPE_MODEL, SCOPE_BLOCK, SCOPE_EXPERT };
 
-/* One expected tensor per place. `pattern`: {B} is the block's prefix ("backbone.layers.3"), {E} the expert's number. */
+/* One expected tensor per place. `pattern`: {B} is the block's prefix ("backbone.layers.3"), {E} the expert's number.
+ */
 struct role_rule {
     const char *pattern;
     enum tensor_role role;
     enum rule_scope scope;
-    uint32_t kinds;                  /* SCOPE_BLOCK, SCOPE_EXPERT: bit mask of 1 << block_kind; 0: every block */
-    const char *dims;                /* names of enum model_dim, outermost first */
-    bool (*when)(const struct model_config *cfg, const struct block_config *block);   /* NULL: always */
+    uint32_t kinds;   /* SCOPE_BLOCK, SCOPE_EXPERT: bit mask of 1 << block_kind; 0: every block */
+    const char *dims; /* names of enum model_dim, outermost first */
+    bool (*when)(const struct model_config *cfg, const struct block_config *block); /* NULL: always */
 };
 
 /* One per family: models/<family>.c and a line in model_archs[]. */
 struct model_arch {
-    const char *name;                /* "nemotron_h" */
-    const char *const *hf_names;     /* values of "architectures" it answers to, NULL-terminated */
-    const char *const *model_types;  /* values of "model_type", for configurations without architectures */
+    const char *name;               /* "nemotron_h" */
+    const char *const *hf_names;    /* values of "architectures" it answers to, NULL-terminated */
+    const char *const *model_types; /* values of "model_type", for configurations without architectures */
     bool (*read_config)(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err);
-    const char *block_prefix, *mtp_prefix;    /* "backbone.layers.%u", "mtp.layers.%u" */
-    const char *mtp_root;            /* "mtp": what quantization configs exclude whole; NULL when the family has no such head */
+    const char *block_prefix, *mtp_prefix; /* "backbone.layers.%u", "mtp.layers.%u" */
+    const char *mtp_root; /* "mtp": what quantization configs exclude whole; NULL when the family has no such head */
     const struct role_rule *rules;
     uint32_t n_rules;
 };
-extern const struct model_arch *const model_archs[];     /* NULL-terminated; models/arch.c */
+extern const struct model_arch *const model_archs[]; /* NULL-terminated; models/arch.c */
 
 /* Reads config.json by the family that it names; ERR_UNSUPPORTED names the architecture when there is none for it.
  * Everything in cfg lives in the arena. */
-MUST_CHECK bool model_config_read(struct model_config *cfg, const struct hf_config *hf, struct arena *arena, struct error *err);
+MUST_CHECK bool model_config_read(struct model_config *cfg, const struct hf_config *hf, struct arena *arena,
+                                  struct error *err);
 /* The dims of a rule as numbers. Returns how many. */
 uint32_t model_dims(const struct model_config *cfg, const char *names, uint64_t *out, uint32_t max);
 
-/* For families: a required or optional count in [1, max] under any of the NULL-terminated names; `fallback` when absent, or an
- * error when fallback is 0. */
-MUST_CHECK bool config_count(const json_t *json, const char *const *names, uint64_t max, uint64_t fallback, uint64_t *out, struct error *err);
+/* For families: a required or optional count in [1, max] under any of the NULL-terminated names; `fallback` when
+ * absent, or an error when fallback is 0. */
+MUST_CHECK bool config_count(const json_t *json, const char *const *names, uint64_t max, uint64_t fallback,
+                             uint64_t *out, struct error *err);
 
 #endif

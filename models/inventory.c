@@ -1,12 +1,12 @@
 #include "models/inventory.h"
 
-#include "core/text.h"
+#include "models/expected.h"
 
 struct builder {
     struct inventory *inv;
     const struct checkpoint *ck;
     uint32_t capacity;
-    bool *claimed;            /* [checkpoint_count] */
+    bool *claimed; /* [checkpoint_count] */
     struct error *err;
 };
 
@@ -20,28 +20,6 @@ static bool grow(struct builder *b)
     inv->tensors = p;
     b->capacity = capacity;
     return true;
-}
-
-/* The rule's pattern with {B} and {E} filled in. */
-static char *rule_name(const struct builder *b, const struct role_rule *r, const struct block_config *block, int32_t expert)
-{
-    __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
-    const struct model_arch *arch = b->inv->config.arch;
-    for (const char *p = r->pattern; *p;) {
-        if (strncmp(p, "{B}", 3) == 0) {
-            const char *prefix = block->mtp ? arch->mtp_prefix : arch->block_prefix;
-            size_t n = strcspn(prefix, "%");
-            text_put(&t, prefix, n);
-            text_add(&t, "%u%s", block->layer, prefix + n + 2);
-            p += 3;
-        } else if (strncmp(p, "{E}", 3) == 0) {
-            text_add(&t, "%d", expert);
-            p += 3;
-        } else {
-            text_put(&t, p++, 1);
-        }
-    }
-    return t.failed ? NULL : arena_copy(b->inv->arena, t.data, t.size);
 }
 
 static void shape_text(char out[96], uint32_t n_dims, const uint64_t *dims)
@@ -68,7 +46,8 @@ static bool check_shape(struct builder *b, const struct tensor_info *t, uint32_t
     char want[96], got[96];
     shape_text(want, n_dims, dims);
     shape_text(got, t->n_dims, t->dims);
-    return error_set(b->err, ERR_FORMAT, "file '%.128s': tensor '%.256s': expected shape %s (from config.json), found %s",
+    return error_set(b->err, ERR_FORMAT,
+                     "file '%.128s': tensor '%.256s': expected shape %s (from config.json), found %s",
                      folder_name(checkpoint_folder(b->ck), t->member), t->name, want, got);
 }
 
@@ -120,17 +99,18 @@ static bool check_quantized(struct builder *b, struct model_tensor *mt)
         char parts[128] = "";
         for (int part = PART_WEIGHT + 1; part <= PART_INPUT_SCALE; part++)
             if (has_part(mt, (enum tensor_part)part))
-                snprintf(parts + strlen(parts), sizeof parts - strlen(parts), " %s", tensor_part_suffix((enum tensor_part)part));
-        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': no quantization type is stored as %s with%s", w->name, dtype_name(w->dtype),
-                         *parts ? parts : " no scales");
+                snprintf(parts + strlen(parts), sizeof parts - strlen(parts), " %s",
+                         tensor_part_suffix((enum tensor_part)part));
+        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': no quantization type is stored as %s with%s", w->name,
+                         dtype_name(w->dtype), *parts ? parts : " no scales");
     }
     for (uint32_t i = 0; i < mt->format->n_parts; i++) {
         const struct quant_part *p = &mt->format->parts[i];
         uint32_t n_dims;
         uint64_t dims[2];
         if (mt->dims[1] % mt->format->block_cols != 0)
-            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': %llu columns are not a multiple of %s's block of %u", w->name,
-                             (unsigned long long)mt->dims[1], mt->format->name, mt->format->block_cols);
+            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': %llu columns are not a multiple of %s's block of %u",
+                             w->name, (unsigned long long)mt->dims[1], mt->format->name, mt->format->block_cols);
         quant_part_shape(p, mt->dims[0], mt->dims[1], &n_dims, dims);
         if (!check_shape(b, checkpoint_tensor(b->ck, mt->parts[p->part]), n_dims, dims)) return false;
     }
@@ -149,91 +129,62 @@ static bool check_tensor(struct builder *b, struct model_tensor *mt)
         b->inv->is_quantized = true;
         const struct tensor_info *s = checkpoint_tensor(b->ck, mt->parts[part]);
         if (s->dtype != DTYPE_F32 || s->n_dims != 0)
-            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected one F32 number, found %s", s->name, dtype_name(s->dtype));
+            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected one F32 number, found %s", s->name,
+                             dtype_name(s->dtype));
     }
     bool plain = dtype_is_plain_float(w->dtype);
-    for (int part = PART_WEIGHT_SCALE; part <= PART_INPUT_SCALE; part++) plain = plain && !has_part(mt, (enum tensor_part)part);
+    for (int part = PART_WEIGHT_SCALE; part <= PART_INPUT_SCALE; part++)
+        plain = plain && !has_part(mt, (enum tensor_part)part);
     if (!plain && may_be_quantized) return check_quantized(b, mt);
     if (!plain)
-        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected F32, BF16 or F16, found %s", w->name, dtype_name(w->dtype));
+        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected F32, BF16 or F16, found %s", w->name,
+                         dtype_name(w->dtype));
     return check_shape(b, w, mt->n_dims, mt->dims);
 }
 
-static bool missing(struct builder *b, const struct block_config *block, const char *name, const uint64_t *dims, uint32_t n_dims)
+static bool missing(struct builder *b, const struct expected_tensor *t)
 {
     char shape[96], why[96] = "";
-    shape_text(shape, n_dims, dims);
-    if (block)
-        snprintf(why, sizeof why, ": config.json makes %slayer %u a %s layer", block->mtp ? "mtp " : "", block->layer,
-                 block_kind_name(block->kind));
-    return error_set(b->err, ERR_FORMAT, "tensor '%.256s' %s is missing%s", name, shape, why);
+    shape_text(shape, t->n_dims, t->dims);
+    if (t->block)
+        snprintf(why, sizeof why, ": config.json makes %slayer %u of kind %s", t->block->mtp ? "mtp " : "",
+                 t->block->layer, block_kind_name(t->block->kind));
+    return error_set(b->err, ERR_FORMAT, "tensor '%.256s' %s is missing%s", t->name, shape, why);
 }
 
-static bool add(struct builder *b, const struct role_rule *r, const struct block_config *block, int32_t expert)
+/* The module is the name without ".weight"; an expert's container ends in ".experts". */
+static bool name_module(struct builder *b, struct model_tensor *mt)
 {
+    size_t n = strlen(mt->name);
+    mt->module = mt->name;
+    if (n > 7 && strcmp(mt->name + n - 7, ".weight") == 0) mt->module = arena_copy(b->inv->arena, mt->name, n - 7);
+    const char *experts = mt->place.expert >= 0 ? strstr(mt->name, ".experts.") : NULL;
+    if (experts)
+        mt->container = arena_copy(b->inv->arena, mt->name, (size_t)(experts - mt->name) + sizeof ".experts" - 1);
+    return mt->module && (!experts || mt->container) ? true : error_memory(b->err, n);
+}
+
+static bool add(void *ctx, const struct expected_tensor *t, struct error *err)
+{
+    struct builder *b = ctx;
     struct inventory *inv = b->inv;
+    uint64_t bytes;
+    uint32_t i = checkpoint_find(b->ck, t->name);
+    if (i == NAME_NONE) return t->rule->role == ROLE_LM_HEAD && inv->config.tied_head ? true : missing(b, t);
     if (!grow(b)) return false;
     struct model_tensor *mt = &inv->tensors[inv->n_tensors];
-    *mt = (struct model_tensor){.place = {r->role, block ? (int32_t)block->layer : -1, expert, block && block->mtp}};
+    *mt = (struct model_tensor){
+        .name = t->name,
+        .place = {t->rule->role, t->block ? (int32_t)t->block->layer : -1, t->expert, t->block && t->block->mtp},
+        .n_dims = t->n_dims};
+    memcpy(mt->dims, t->dims, sizeof mt->dims);
     for (int part = 0; part < PART_COUNT; part++) mt->parts[part] = NAME_NONE;
-    char *name = rule_name(b, r, block, expert);
-    if (!name) return error_memory(b->err, 0);
-    mt->name = mt->module = name;
-    mt->n_dims = model_dims(&inv->config, r->dims, mt->dims, TENSOR_DIMS_MAX);
-    uint64_t bytes;
-    if (!tensor_size(name, DTYPE_F32, mt->n_dims, mt->dims, &mt->n_elems, &bytes, b->err)) return false;
-    uint32_t i = checkpoint_find(b->ck, name);
-    if (i == NAME_NONE) {
-        if (r->role == ROLE_LM_HEAD && inv->config.tied_head) return true;
-        return missing(b, block, name, mt->dims, mt->n_dims);
-    }
     b->claimed[i] = true;
     mt->parts[PART_WEIGHT] = i;
-    size_t n = strlen(name);
-    if (n > 7 && strcmp(name + n - 7, ".weight") == 0) mt->module = arena_copy(inv->arena, name, n - 7);
-    if (expert >= 0) {
-        const char *experts = strstr(name, ".experts.");
-        if (experts) mt->container = arena_copy(inv->arena, name, (size_t)(experts - name) + sizeof ".experts" - 1);
-    }
-    if (!mt->module || (expert >= 0 && !mt->container)) return error_memory(b->err, n);
-    if (!check_tensor(b, mt)) return false;
+    if (!name_module(b, mt) || !tensor_size(t->name, DTYPE_F32, t->n_dims, t->dims, &mt->n_elems, &bytes, err) ||
+        !check_tensor(b, mt))
+        return false;
     inv->n_tensors++;
-    return true;
-}
-
-static bool add_block(struct builder *b, const struct block_config *block)
-{
-    const struct model_config *cfg = &b->inv->config;
-    for (uint32_t i = 0; i < cfg->arch->n_rules; i++) {
-        const struct role_rule *r = &cfg->arch->rules[i];
-        if (r->scope == SCOPE_MODEL || (r->kinds && !(r->kinds & 1u << block->kind)) || (r->when && !r->when(cfg, block))) continue;
-        if (r->scope == SCOPE_BLOCK) {
-            if (!add(b, r, block, -1)) return false;
-            continue;
-        }
-        for (uint32_t e = 0; e < cfg->moe.n_experts; e++)
-            if (!add(b, r, block, (int32_t)e)) return false;
-    }
-    return true;
-}
-
-/* Model-wide rules stand before the block rules (embedding) or behind them (final norm, head): the list's order is the model's. */
-static bool add_all(struct builder *b)
-{
-    const struct model_config *cfg = &b->inv->config;
-    bool blocks_done = false;
-    for (uint32_t i = 0; i < cfg->arch->n_rules; i++) {
-        const struct role_rule *r = &cfg->arch->rules[i];
-        if (r->scope == SCOPE_MODEL) {
-            if ((!r->when || r->when(cfg, NULL)) && !add(b, r, NULL, -1)) return false;
-        } else if (!blocks_done) {
-            for (uint32_t k = 0; k < cfg->n_blocks; k++)
-                if (!add_block(b, &cfg->blocks[k])) return false;
-            blocks_done = true;
-        }
-    }
-    for (uint32_t k = 0; k < cfg->n_mtp_blocks; k++)
-        if (!add_block(b, &cfg->mtp_blocks[k])) return false;
     return true;
 }
 
@@ -259,8 +210,10 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
     if (!rules) {
         for (uint32_t i = 0; inv->is_quantized && i < inv->n_tensors; i++)
             if (inv->tensors[i].format)
-                return error_set(err, ERR_FORMAT, "tensor '%.256s' is quantized (%s), but neither config.json nor hf_quant_config.json says so",
-                                 inv->tensors[i].name, inv->tensors[i].format->algo);
+                return error_set(
+                    err, ERR_FORMAT,
+                    "tensor '%.256s' is quantized (%s), but neither config.json nor hf_quant_config.json says so",
+                    inv->tensors[i].name, inv->tensors[i].format->algo);
         return true;
     }
     const char *kv = quant_rules_kv_algo(rules);
@@ -270,7 +223,8 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
         if (!model_tensor_is_module(t)) continue;
         const struct quant_format *said = quant_rules_resolve(rules, t->module);
         if (said == t->format) continue;
-        return error_set(err, ERR_FORMAT, "module '%.256s': the quantization config says %s, the tensors are stored as %s", t->module,
+        return error_set(err, ERR_FORMAT,
+                         "module '%.256s': the quantization config says %s, the tensors are stored as %s", t->module,
                          said ? said->algo : "not quantized", t->format ? t->format->algo : "plain numbers");
     }
     return true;
@@ -289,7 +243,7 @@ static int by_place(const void *a, const void *b, void *inv_arg)
     const struct inventory *inv = inv_arg;
     uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
     int c = compare_place(&inv->tensors[i].place, &inv->tensors[k].place);
-    return c ? c : i < k ? -1 : i > k;   /* several of one role (biases): in rule order */
+    return c ? c : i < k ? -1 : i > k; /* several of one role (biases): in rule order */
 }
 
 static bool sort_places(struct inventory *inv, struct error *err)
@@ -301,7 +255,8 @@ static bool sort_places(struct inventory *inv, struct error *err)
     return true;
 }
 
-const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer, int32_t expert, bool mtp)
+const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer,
+                                          int32_t expert, bool mtp)
 {
     struct tensor_place place = {role, layer, expert, mtp};
     uint32_t lo = 0, hi = inv->n_tensors;
@@ -335,8 +290,8 @@ bool model_tensor_is_module(const struct model_tensor *t)
     return kind == KIND_LINEAR || kind == KIND_TABLE || t->place.role == ROLE_ROUTER || t->place.role == ROLE_SSM_CONV;
 }
 
-static bool build(struct inventory *inv, const struct checkpoint *ck, const struct hf_config *hf, const struct quant_rules *rules,
-                  struct error *err)
+static bool build(struct inventory *inv, const struct checkpoint *ck, const struct hf_config *hf,
+                  const struct quant_rules *rules, struct error *err)
 {
     inv->checkpoint = ck;
     inv->arena = arena_new();
@@ -347,11 +302,12 @@ static bool build(struct inventory *inv, const struct checkpoint *ck, const stru
         !sha256_of(buffer_view(&hf->config_text), &inv->config_digest, err))
         return false;
     struct builder b = {.inv = inv, .ck = ck, .claimed = claimed, .err = err};
-    return add_all(&b) && nothing_unknown(&b) && check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
+    return model_expect(&inv->config, inv->arena, add, &b, err) && nothing_unknown(&b) &&
+           check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
 }
 
-bool inventory_open(struct inventory **out, const struct checkpoint *ck, const struct hf_config *hf, const struct quant_rules *rules,
-                    struct error *err)
+bool inventory_open(struct inventory **out, const struct checkpoint *ck, const struct hf_config *hf,
+                    const struct quant_rules *rules, struct error *err)
 {
     struct inventory *inv = calloc(1, sizeof *inv);
     *out = NULL;

@@ -1,8 +1,9 @@
 /* A checkpoint held against its family's rules: which tensor is what. Built once, read by everything after.
  *
- * Complete by construction: every tensor the configuration calls for is there once, with the right shape and a type that
- * makes sense; every tensor that is there is called for. Anything else is an error with the tensor's name, never a
- * silent copy or a silent loss. Quantized checkpoints (ModelOpt's layout) are understood too: the scales belong to their linear. */
+ * Complete by construction: every tensor the configuration calls for is there once, with the right shape and a type
+ * that makes sense; every tensor that is there is called for. Anything else is an error with the tensor's name, never a
+ * silent copy or a silent loss. Quantized checkpoints (ModelOpt's layout) are understood too: the scales belong to
+ * their linear. */
 #ifndef MODELS_INVENTORY_H
 #define MODELS_INVENTORY_H
 
@@ -10,15 +11,20 @@
 #include "formats/quant_config.h"
 #include "models/arch.h"
 
-struct tensor_place { enum tensor_role role; int32_t layer; int32_t expert; bool mtp; };   /* layer, expert -1: none */
+struct tensor_place {
+    enum tensor_role role;
+    int32_t layer;
+    int32_t expert;
+    bool mtp;
+}; /* layer, expert -1: none */
 
 /* One tensor of the model: a linear's weight with what belongs to it, or a plain tensor alone. */
 struct model_tensor {
-    const char *name;                  /* "backbone.layers.0.mixer.in_proj.weight" */
-    const char *module;                /* the same without ".weight"; the name itself for other tensors */
-    const char *container;             /* "backbone.layers.1.mixer.experts", for experts; else NULL */
+    const char *name;      /* "backbone.layers.0.mixer.in_proj.weight" */
+    const char *module;    /* the same without ".weight"; the name itself for other tensors */
+    const char *container; /* "backbone.layers.1.mixer.experts", for experts; else NULL */
     struct tensor_place place;
-    uint32_t parts[PART_COUNT];        /* checkpoint index of each part, NAME_NONE when absent; PART_WEIGHT is always there */
+    uint32_t parts[PART_COUNT]; /* checkpoint index of each part, NAME_NONE when absent; PART_WEIGHT is always there */
     const struct quant_format *format; /* how the weight is stored; NULL: as plain numbers */
     uint32_t n_dims;                   /* logical shape: what the rules say, not what packing makes of it */
     uint64_t dims[TENSOR_DIMS_MAX];
@@ -28,26 +34,27 @@ struct model_tensor {
 struct inventory {
     const struct checkpoint *checkpoint;
     struct model_config config;
-    struct model_tensor *tensors;      /* model order: embedding, layer 0 (norm, mixer, experts by number), ..., head, mtp */
+    struct model_tensor *tensors; /* model order: embedding, layer 0 (norm, mixer, experts by number), ..., head, mtp */
     uint32_t n_tensors;
-    uint32_t *by_place;                /* private: tensor numbers sorted by place */
-    struct name_index names;           /* private */
-    struct digest config_digest;       /* SHA-256 of config.json as it stands */
-    const char *kv_algo;               /* what the quantization config says of the KV cache, or NULL */
-    bool is_quantized;                 /* any tensor has a format, or a scale of the KV cache */
+    uint32_t *by_place;          /* private: tensor numbers sorted by place */
+    struct name_index names;     /* private */
+    struct digest config_digest; /* SHA-256 of config.json as it stands */
+    const char *kv_algo;         /* what the quantization config says of the KV cache, or NULL */
+    bool is_quantized;           /* any tensor has a format, or a scale of the KV cache */
     struct arena *arena;
 };
 
-/* Borrows ck. `hf` is read now and not kept. `rules` may be NULL (no quantization config): then no tensor may be quantized; with
- * rules, what they say of every linear must be what is stored. */
+/* Borrows ck. `hf` is read now and not kept. `rules` may be NULL (no quantization config): then no tensor may be
+ * quantized; with rules, what they say of every linear must be what is stored. */
 MUST_CHECK bool inventory_open(struct inventory **out, const struct checkpoint *ck, const struct hf_config *hf,
                                const struct quant_rules *rules, struct error *err);
-void inventory_close(struct inventory *inv);                     /* NULL is fine */
+void inventory_close(struct inventory *inv); /* NULL is fine */
 CLEANUP_DEFINE(inventory, struct inventory, inventory_close)
 
 /* NULL when there is none, which is an answer only for optional tensors (an untied head). For a role that stands more
  * than once in a block (biases) the first in rule order; ask for those by name. */
-const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer, int32_t expert, bool mtp);
+const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer,
+                                          int32_t expert, bool mtp);
 const struct model_tensor *inventory_find_name(const struct inventory *inv, const char *name);
 /* True for tensors that a quantization config must speak of: linears, tables, routers, convolutions. */
 bool model_tensor_is_module(const struct model_tensor *t);

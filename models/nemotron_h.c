@@ -20,12 +20,19 @@ static bool block_from_char(char c, enum block_kind *out)
     }
 }
 
-/* Three spellings are in use: the pattern's letters, the names of the published Ultra, those that newer transformers saves. */
+/* Three spellings are in use: the pattern's letters, the names of the published Ultra, those that newer transformers
+ * saves. */
 static bool block_from_word(const char *word, enum block_kind *out)
 {
-    static const struct { const char *word; enum block_kind kind; } words[] = {
-        {"mamba", BLOCK_MAMBA2}, {"linear_attention", BLOCK_MAMBA2}, {"attention", BLOCK_ATTENTION},
-        {"full_attention", BLOCK_ATTENTION}, {"mlp", BLOCK_MLP}, {"moe", BLOCK_MOE}};
+    static const struct {
+        const char *word;
+        enum block_kind kind;
+    } words[] = {{"mamba", BLOCK_MAMBA2},
+                 {"linear_attention", BLOCK_MAMBA2},
+                 {"attention", BLOCK_ATTENTION},
+                 {"full_attention", BLOCK_ATTENTION},
+                 {"mlp", BLOCK_MLP},
+                 {"moe", BLOCK_MOE}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(words[i].word, word) != 0) continue;
         *out = words[i].kind;
@@ -34,17 +41,21 @@ static bool block_from_word(const char *word, enum block_kind *out)
     return word[0] && !word[1] && block_from_char(word[0], out);
 }
 
-static bool pattern_from_text(const char *key, const char *text, struct block_config *blocks, uint32_t *n, struct error *err)
+static bool pattern_from_text(const char *key, const char *text, struct block_config *blocks, uint32_t *n,
+                              struct error *err)
 {
     for (*n = 0; text[*n]; (*n)++) {
-        if (*n == MODEL_LAYERS_MAX) return error_set(err, ERR_FORMAT, "key '%s': more than %u layers", key, MODEL_LAYERS_MAX);
+        if (*n == MODEL_LAYERS_MAX)
+            return error_set(err, ERR_FORMAT, "key '%s': more than %u layers", key, MODEL_LAYERS_MAX);
         if (!block_from_char(text[*n], &blocks[*n].kind))
-            return error_set(err, ERR_FORMAT, "key '%s': layer %u: expected one of M * - E, found '%c'", key, *n, text[*n]);
+            return error_set(err, ERR_FORMAT, "key '%s': layer %u: expected one of M * - E, found '%c'", key, *n,
+                             text[*n]);
     }
     return true;
 }
 
-static bool pattern_from_list(const char *key, const json_t *list, struct block_config *blocks, uint32_t *n, struct error *err)
+static bool pattern_from_list(const char *key, const json_t *list, struct block_config *blocks, uint32_t *n,
+                              struct error *err)
 {
     *n = 0;
     if (json_array_size(list) > MODEL_LAYERS_MAX)
@@ -52,15 +63,15 @@ static bool pattern_from_list(const char *key, const json_t *list, struct block_
     for (size_t i = 0; i < json_array_size(list); i++, (*n)++) {
         const char *word = json_string_value(json_array_get(list, i));
         if (!word || !block_from_word(word, &blocks[i].kind))
-            return error_set(err, ERR_FORMAT, "key '%s': layer %zu: expected mamba, attention, mlp or moe, found %s", key, i,
-                             json_brief(json_array_get(list, i)));
+            return error_set(err, ERR_FORMAT, "key '%s': layer %zu: expected mamba, attention, mlp or moe, found %s",
+                             key, i, json_brief(json_array_get(list, i)));
     }
     return true;
 }
 
 /* Any of the keys; when several are there they must say the same. */
-static bool read_pattern(const json_t *json, const char *const *keys, struct arena *arena, struct block_config **out, uint32_t *n_out,
-                         struct error *err)
+static bool read_pattern(const json_t *json, const char *const *keys, struct arena *arena, struct block_config **out,
+                         uint32_t *n_out, struct error *err)
 {
     struct block_config *blocks = arena_alloc(arena, 2 * MODEL_LAYERS_MAX, sizeof *blocks), *next = blocks;
     if (!blocks) return error_memory(err, 0);
@@ -70,14 +81,16 @@ static bool read_pattern(const json_t *json, const char *const *keys, struct are
         const json_t *v = json_object_get(json, *keys);
         if (!v || json_is_null(v)) continue;
         uint32_t n = 0;
-        bool ok = json_is_string(v) ? pattern_from_text(*keys, json_string_value(v), next, &n, err)
+        bool ok = json_is_string(v)  ? pattern_from_text(*keys, json_string_value(v), next, &n, err)
                   : json_is_array(v) ? pattern_from_list(*keys, v, next, &n, err)
-                  : error_set(err, ERR_FORMAT, "key '%s': expected a pattern or a list, found %s", *keys, json_brief(v));
+                                     : error_set(err, ERR_FORMAT, "key '%s': expected a pattern or a list, found %s",
+                                                 *keys, json_brief(v));
         if (!ok) return false;
         if (first_key) {
             bool same = n == *n_out;
             for (uint32_t i = 0; same && i < n; i++) same = blocks[i].kind == next[i].kind;
-            if (!same) return error_set(err, ERR_FORMAT, "keys '%s' and '%s' describe different layers", first_key, *keys);
+            if (!same)
+                return error_set(err, ERR_FORMAT, "keys '%s' and '%s' describe different layers", first_key, *keys);
             continue;
         }
         first_key = *keys;
@@ -100,17 +113,21 @@ static bool has_kind(const struct model_config *cfg, enum block_kind kind)
 
 static bool read_layers(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err)
 {
-    if (!read_pattern(json, NAMES("hybrid_override_pattern", "layers_block_type", "layer_types"), arena, &cfg->blocks, &cfg->n_blocks, err))
+    if (!read_pattern(json, NAMES("hybrid_override_pattern", "layers_block_type", "layer_types"), arena, &cfg->blocks,
+                      &cfg->n_blocks, err))
         return false;
-    if (cfg->n_blocks == 0) return error_set(err, ERR_FORMAT, "key 'hybrid_override_pattern' is missing (or 'layers_block_type')");
+    if (cfg->n_blocks == 0)
+        return error_set(err, ERR_FORMAT, "key 'hybrid_override_pattern' is missing (or 'layers_block_type')");
     uint64_t n_mtp = 0;
     if (!json_opt_u64(json, "num_nextn_predict_layers", "config", 0, 64, &n_mtp, err)) return false;
     if (n_mtp == 0) return true;
     /* One physical module serves every step; its layers are numbered from 0. */
-    if (!read_pattern(json, NAMES("mtp_hybrid_override_pattern", "mtp_layers_block_type"), arena, &cfg->mtp_blocks, &cfg->n_mtp_blocks, err))
+    if (!read_pattern(json, NAMES("mtp_hybrid_override_pattern", "mtp_layers_block_type"), arena, &cfg->mtp_blocks,
+                      &cfg->n_mtp_blocks, err))
         return false;
     if (cfg->n_mtp_blocks == 0)
-        return error_set(err, ERR_FORMAT, "key 'mtp_hybrid_override_pattern' is missing, but num_nextn_predict_layers is %llu",
+        return error_set(err, ERR_FORMAT,
+                         "key 'mtp_hybrid_override_pattern' is missing, but num_nextn_predict_layers is %llu",
                          (unsigned long long)n_mtp);
     for (uint32_t i = 0; i < cfg->n_mtp_blocks; i++) cfg->mtp_blocks[i].mtp = true;
     return true;
@@ -122,7 +139,8 @@ static bool read_attention(struct model_config *cfg, const json_t *json, struct 
     uint64_t heads, kv, dim;
     if (!config_count(json, NAMES("num_attention_heads"), MODEL_DIM_MAX, 0, &heads, err) ||
         !config_count(json, NAMES("num_key_value_heads"), heads, heads, &kv, err) ||
-        !config_count(json, NAMES("head_dim", "attention_head_dim"), MODEL_DIM_MAX, cfg->dims[DIM_HIDDEN] / heads, &dim, err) ||
+        !config_count(json, NAMES("head_dim", "attention_head_dim"), MODEL_DIM_MAX, cfg->dims[DIM_HIDDEN] / heads, &dim,
+                      err) ||
         !json_opt_bool(json, "attention_bias", "config", &cfg->attention_bias, err))
         return false;
     if (heads % kv != 0)
@@ -141,8 +159,8 @@ static bool read_time_step_limit(struct ssm_config *s, const json_t *json, struc
     const char *key = json_has(json, "time_step_limit") ? "time_step_limit" : "mamba_dt_limit";
     const json_t *v = json_object_get(json, key);
     if (!v || json_is_null(v)) return true;
-    if (json_array_size(v) == 2 && json_number(json_array_get(v, 0), &s->dt_min) && json_number(json_array_get(v, 1), &s->dt_max) &&
-        s->dt_min >= 0 && s->dt_max > s->dt_min && isfinite(s->dt_min))
+    if (json_array_size(v) == 2 && json_number(json_array_get(v, 0), &s->dt_min) &&
+        json_number(json_array_get(v, 1), &s->dt_max) && s->dt_min >= 0 && s->dt_max > s->dt_min && isfinite(s->dt_min))
         return true;
     return error_set(err, ERR_FORMAT, "key '%s': expected two numbers 0 <= low < high, found %s", key, json_brief(v));
 }
@@ -155,9 +173,10 @@ static bool read_ssm(struct model_config *cfg, const json_t *json, struct error 
         !config_count(json, NAMES("mamba_head_dim"), MODEL_DIM_MAX, 0, &dim, err) ||
         !config_count(json, NAMES("ssm_state_size"), MODEL_DIM_MAX, 0, &state, err) ||
         !config_count(json, NAMES("n_groups", "mamba_n_groups"), heads, 0, &groups, err) ||
-        !config_count(json, NAMES("conv_kernel", "mamba_d_conv"), 64, 0, &taps, err) || !read_time_step_limit(s, json, err))
+        !config_count(json, NAMES("conv_kernel", "mamba_d_conv"), 64, 0, &taps, err) ||
+        !read_time_step_limit(s, json, err))
         return false;
-    cfg->ssm_conv_bias = true;   /* class default */
+    cfg->ssm_conv_bias = true; /* class default */
     if (!json_opt_bool(json, "mamba_conv_bias", "config", &cfg->ssm_conv_bias, err) ||
         !json_opt_bool(json, "use_conv_bias", "config", &cfg->ssm_conv_bias, err) ||
         !json_opt_bool(json, "mamba_proj_bias", "config", &cfg->ssm_proj_bias, err) ||
@@ -165,15 +184,15 @@ static bool read_ssm(struct model_config *cfg, const json_t *json, struct error 
         !json_opt_string(json, "mamba_ssm_cache_dtype", "config", &cfg->ssm_cache_dtype, err))
         return false;
     if (heads % groups != 0)
-        return error_set(err, ERR_FORMAT, "mamba_num_heads %llu is not a multiple of n_groups %llu", (unsigned long long)heads,
-                         (unsigned long long)groups);
+        return error_set(err, ERR_FORMAT, "mamba_num_heads %llu is not a multiple of n_groups %llu",
+                         (unsigned long long)heads, (unsigned long long)groups);
     s->n_heads = (uint32_t)heads;
     s->head_dim = (uint32_t)dim;
     s->state_size = (uint32_t)state;
     s->n_groups = (uint32_t)groups;
     s->conv_taps = (uint32_t)taps;
     cfg->dims[DIM_SSM_HEADS] = heads;
-    cfg->dims[DIM_SSM_INNER] = heads * dim;   /* never expand * hidden */
+    cfg->dims[DIM_SSM_INNER] = heads * dim; /* never expand * hidden */
     cfg->dims[DIM_SSM_CONV] = heads * dim + 2 * groups * state;
     cfg->dims[DIM_SSM_PROJ] = 2 * heads * dim + 2 * groups * state + heads;
     cfg->dims[DIM_CONV_TAPS] = taps;
@@ -196,14 +215,18 @@ static bool read_moe(struct model_config *cfg, const json_t *json, struct error 
         !json_opt_bool(json, "norm_topk_prob", "config", &m->normalize, err) ||
         !json_opt_number(json, "routed_scaling_factor", "config", &m->scale, err))
         return false;
-    if (n_shared > 1) return error_set(err, ERR_UNSUPPORTED, "n_shared_experts %llu: only 0 and 1 are known", (unsigned long long)n_shared);
-    if (n_shared && !config_count(json, NAMES("moe_shared_expert_intermediate_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_SHARED_MLP], err))
+    if (n_shared > 1)
+        return error_set(err, ERR_UNSUPPORTED, "n_shared_experts %llu: only 0 and 1 are known",
+                         (unsigned long long)n_shared);
+    if (n_shared && !config_count(json, NAMES("moe_shared_expert_intermediate_size"), MODEL_DIM_MAX, 0,
+                                  &cfg->dims[DIM_SHARED_MLP], err))
         return false;
     if (experts % groups != 0)
-        return error_set(err, ERR_FORMAT, "n_routed_experts %llu is not a multiple of n_group %llu", (unsigned long long)experts,
-                         (unsigned long long)groups);
+        return error_set(err, ERR_FORMAT, "n_routed_experts %llu is not a multiple of n_group %llu",
+                         (unsigned long long)experts, (unsigned long long)groups);
     if (groups > 1 && experts / groups < 2)
-        return error_set(err, ERR_FORMAT, "n_group %llu leaves fewer than two experts per group; a group is scored by its best two",
+        return error_set(err, ERR_FORMAT,
+                         "n_group %llu leaves fewer than two experts per group; a group is scored by its best two",
                          (unsigned long long)groups);
     if (top_k > experts / groups * top_groups)
         return error_set(err, ERR_FORMAT, "num_experts_per_tok %llu is more than the %llu experts of topk_group groups",
@@ -225,16 +248,19 @@ static bool expect_word(const json_t *json, const char *key, const char *word, s
 {
     const char *v = word;
     if (!json_opt_string(json, key, "config", &v, err)) return false;
-    return strcmp(v, word) == 0 ? true : error_set(err, ERR_UNSUPPORTED, "key '%s': '%s' is not known, only '%s'", key, v, word);
+    return strcmp(v, word) == 0
+               ? true
+               : error_set(err, ERR_UNSUPPORTED, "key '%s': '%s' is not known, only '%s'", key, v, word);
 }
 
 static bool read_config(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err)
 {
     if (!config_count(json, NAMES("hidden_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_HIDDEN], err) ||
-        !config_count(json, NAMES("vocab_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_VOCAB], err) || !read_layers(cfg, json, arena, err))
+        !config_count(json, NAMES("vocab_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_VOCAB], err) ||
+        !read_layers(cfg, json, arena, err))
         return false;
     cfg->dims[DIM_TWO_HIDDEN] = 2 * cfg->dims[DIM_HIDDEN];
-    cfg->norm_eps = 1e-5;   /* class default */
+    cfg->norm_eps = 1e-5; /* class default */
     if (!json_opt_number(json, "rms_norm_eps", "config", &cfg->norm_eps, err) ||
         !json_opt_number(json, "norm_eps", "config", &cfg->norm_eps, err) ||
         !json_opt_number(json, "layer_norm_epsilon", "config", &cfg->norm_eps, err) ||
@@ -245,19 +271,23 @@ static bool read_config(struct model_config *cfg, const json_t *json, struct are
     if (!(cfg->norm_eps >= 0 && cfg->norm_eps < 1))
         return error_set(err, ERR_FORMAT, "layer_norm_epsilon %g is not a small positive number", cfg->norm_eps);
     if (has_kind(cfg, BLOCK_ATTENTION) && !read_attention(cfg, json, err)) return false;
-    if (has_kind(cfg, BLOCK_MAMBA2) && (!read_ssm(cfg, json, err) || !expect_word(json, "mamba_hidden_act", "silu", err))) return false;
+    if (has_kind(cfg, BLOCK_MAMBA2) &&
+        (!read_ssm(cfg, json, err) || !expect_word(json, "mamba_hidden_act", "silu", err)))
+        return false;
     if (has_kind(cfg, BLOCK_MOE) && !read_moe(cfg, json, err)) return false;
-    if (has_kind(cfg, BLOCK_MLP) && !config_count(json, NAMES("intermediate_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_MLP], err)) return false;
+    if (has_kind(cfg, BLOCK_MLP) &&
+        !config_count(json, NAMES("intermediate_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_MLP], err))
+        return false;
     return expect_word(json, "mlp_hidden_act", "relu2", err);
 }
 
 /* ---- which tensors there are ---- */
 
-#define WHEN(name, expression)                                                                  \
-    static bool name(const struct model_config *cfg, const struct block_config *block)          \
-    {                                                                                           \
-        (void)cfg, (void)block;                                                                 \
-        return expression;                                                                      \
+#define WHEN(name, expression)                                                                                         \
+    static bool name(const struct model_config *cfg, const struct block_config *block)                                 \
+    {                                                                                                                  \
+        (void)cfg, (void)block;                                                                                        \
+        return expression;                                                                                             \
     }
 WHEN(attention_bias, cfg->attention_bias)
 WHEN(mlp_bias, cfg->mlp_bias)

@@ -10,9 +10,9 @@
 #define E4M3_NAN 0x7Fu
 #define E4M3_ONE 0x38u
 
-/* Nearest, ties to even; |x| <= 2^-10 is zero with the sign of x; everything from 448 up, infinity too, is 448 with the sign
- * of x (the same as clamping to [-448, 448] in fp32 first); NaN is 0x7F. Producers differ on overflow: PyTorch's CPU cast
- * and CUDA's satfinite do as we do, CUDA's nosat and older PyTorch give NaN. */
+/* Nearest, ties to even; |x| <= 2^-10 is zero with the sign of x; everything from 448 up, infinity too, is 448 with the
+ * sign of x (the same as clamping to [-448, 448] in fp32 first); NaN is 0x7F. Producers differ on overflow: PyTorch's
+ * CPU cast and CUDA's satfinite do as we do, CUDA's nosat and older PyTorch give NaN. */
 NUM_FN uint8_t e4m3_encode(float x)
 {
     uint32_t sign = f32_bits(x) >> 24 & 0x80u, a = f32_magnitude_bits(x);

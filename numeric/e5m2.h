@@ -1,5 +1,5 @@
-/* E5M2: 1-5-2 bits, bias 15, infinities 0x7C and 0xFC, NaN above them, largest 57344 (0x7B), smallest denormal 2^-16. It is
- * the upper byte of binary16. Source: OCP 8-bit Floating Point Specification 1.0, table 1. */
+/* E5M2: 1-5-2 bits, bias 15, infinities 0x7C and 0xFC, NaN above them, largest 57344 (0x7B), smallest denormal 2^-16.
+ * It is the upper byte of binary16. Source: OCP 8-bit Floating Point Specification 1.0, table 1. */
 #ifndef NUMERIC_E5M2_H
 #define NUMERIC_E5M2_H
 
@@ -8,8 +8,8 @@
 #define E5M2_MAX 57344.0f
 #define E5M2_NAN 0x7Fu
 
-/* Nearest, ties to even; |x| <= 2^-17 is zero with the sign of x; everything from 57344 up, infinity too, is 57344 with the
- * sign of x (CUDA's satfinite); NaN is 0x7F. The infinity codes are never written. */
+/* Nearest, ties to even; |x| <= 2^-17 is zero with the sign of x; everything from 57344 up, infinity too, is 57344 with
+ * the sign of x (CUDA's satfinite); NaN is 0x7F. The infinity codes are never written. */
 NUM_FN uint8_t e5m2_encode(float x)
 {
     uint32_t sign = f32_bits(x) >> 24 & 0x80u, a = f32_magnitude_bits(x);

@@ -1,9 +1,9 @@
-/* E8M0, the block scale of the MX formats: one exponent byte, value 2^(code - 127), 255 is NaN. No zero, no sign.
- * Code 0 is 2^-127, a denormal in fp32. Source: OCP Microscaling Formats 1.0, section 5.4.1.
+/* E8M0, the block scale of the MX formats: one exponent byte, value 2^(code - 127), 255 is NaN. No zero, no sign. Code
+ * 0 is 2^-127, a denormal in fp32. Source: OCP Microscaling Formats 1.0, section 5.4.1.
  *
- * Encoders look at |x|. They saturate: what would exceed 2^127, infinity too, is 254; zero and what lies below 2^-127 is 0;
- * NaN is 255. Which of the three a format wants is the format's matter: MXFP8 and ModelOpt's MXFP4 round up (the block
- * maximum is then never clipped), the OCP text and ggml round down. */
+ * Encoders look at |x|. They saturate: what would exceed 2^127, infinity too, is 254; zero and what lies below 2^-127
+ * is 0; NaN is 255. Which of the three a format wants is the format's matter: MXFP8 and ModelOpt's MXFP4 round up (the
+ * block maximum is then never clipped), the OCP text and ggml round down. */
 #ifndef NUMERIC_E8M0_H
 #define NUMERIC_E8M0_H
 
@@ -36,7 +36,8 @@ NUM_FN uint8_t e8m0_encode_nearest(float x)
 {
     uint32_t a = f32_magnitude_bits(x);
     if (a > F32_INFINITY_BITS) return E8M0_NAN;
-    if (a < 0x00800000u) return a >= 0x00600000u ? 1u : 0u;      /* between 2^-127 and 2^-126 the middle is 1.5 * 2^-127 */
+    /* between 2^-127 and 2^-126 the middle is 1.5 * 2^-127 */
+    if (a < 0x00800000u) return a >= 0x00600000u ? 1u : 0u;
     uint32_t code = (a + 0x00400000u) >> 23;
     return (uint8_t)(code > E8M0_MAX ? E8M0_MAX : code);
 }

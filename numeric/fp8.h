@@ -1,9 +1,9 @@
 /* FP8 per tensor: value = e4m3 * weight_scale, weight_scale = g / 448 with g the largest magnitude of the tensor.
  *
  * Three roundings of the weight bytes (enum fp8_rounding), because published checkpoints are not rounded once: ModelOpt
- * divides a bf16 weight by a 0-dim fp32 tensor and PyTorch keeps bf16 as the type of the quotient. For an fp32 source all
- * three are the same. Every step is one fp32 operation; a quotient beyond 448, infinity too, becomes 448; a NaN becomes 0x7F
- * (callers refuse NaN before). */
+ * divides a bf16 weight by a 0-dim fp32 tensor and PyTorch keeps bf16 as the type of the quotient. For an fp32 source
+ * all three are the same. Every step is one fp32 operation; a quotient beyond 448, infinity too, becomes 448; a NaN
+ * becomes 0x7F (callers refuse NaN before). */
 #ifndef NUMERIC_FP8_H
 #define NUMERIC_FP8_H
 
@@ -11,8 +11,9 @@
 #include "numeric/half.h"
 #include "numeric/op.h"
 
-/* weight_scale or input_scale for a largest magnitude: amax / 448, one rounding. Never zero: an amax that would give zero
- * (0, or an fp32 value up to 448 * 2^-150 = 3.1e-43) counts as 1.0, and all its values then encode to zero. NaN and infinity pass through. */
+/* weight_scale or input_scale for a largest magnitude: amax / 448, one rounding. Never zero: an amax that would give
+ * zero (0, or an fp32 value up to 448 * 2^-150 = 3.1e-43) counts as 1.0, and all its values then encode to zero. NaN
+ * and infinity pass through. */
 NUM_FN float fp8_scale(float amax)
 {
     float s = amax / E4M3_MAX;
@@ -34,8 +35,8 @@ NUM_FN uint8_t fp8_encode_bf16(uint16_t w, float scale, enum fp8_rounding roundi
     return e4m3_encode(q);
 }
 
-/* The same with binary16. A scale below 2^-25 is zero after FP8_MODELOPT_CUDA's rounding: quotients are then infinite, the
- * bytes +-448 or NaN, as that producer's would be. */
+/* The same with binary16. A scale below 2^-25 is zero after FP8_MODELOPT_CUDA's rounding: quotients are then infinite,
+ * the bytes +-448 or NaN, as that producer's would be. */
 NUM_FN uint8_t fp8_encode_f16(uint16_t w, float scale, enum fp8_rounding rounding)
 {
     if (rounding == FP8_MODELOPT_CUDA) scale = f16_decode(f16_encode(scale));

@@ -1,8 +1,8 @@
 /* bfloat16 (1-8-7) and IEEE binary16 (1-5-10), the storage types of weights before quantization.
  *
  * Decoding is exact. Encoding rounds to nearest, ties to even; what rounds beyond the largest finite value becomes an
- * infinity, infinities stay, -0 stays, NaN becomes 0x7FFF. Source: IEEE 754-2019; the NaN is that of the cvt.rn.bf16.f32
- * and cvt.rn.f16.f32 instructions. */
+ * infinity, infinities stay, -0 stays, NaN becomes 0x7FFF. Source: IEEE 754-2019; the NaN is that of the
+ * cvt.rn.bf16.f32 and cvt.rn.f16.f32 instructions. */
 #ifndef NUMERIC_HALF_H
 #define NUMERIC_HALF_H
 

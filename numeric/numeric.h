@@ -1,22 +1,23 @@
 /* What every header of this folder stands on: how its functions are declared, and the bits of a float.
  *
- * numeric/ is the specification of every number that ingot writes (docs/numerics.md says it in words). Its functions are
- * plain fp32 arithmetic in the common subset of C11, C++17 and CUDA: the scalar CPU kernels, the CUDA kernels and the tests
- * compile the same text, so a test on a machine without a GPU covers the arithmetic that a GPU will execute.
+ * numeric/ is the specification of every number that ingot writes (docs/numerics.md says it in words). Its functions
+ * are plain fp32 arithmetic in the common subset of C11, C++17 and CUDA: the scalar CPU kernels, the CUDA kernels and
+ * the tests compile the same text, so a test on a machine without a GPU covers the arithmetic that a GPU will execute.
  *
- * All of it assumes IEEE 754 binary32 with one rounding per operation: round to nearest, ties to even; no contraction of
- * a*b+c (-ffp-contract=off, -fmad=false); correctly rounded division; denormals neither flushed nor read as zero; no
- * library functions. The checks below refuse what a compiler lets us see of the opposite.
+ * All of it assumes IEEE 754 binary32 with one rounding per operation: round to nearest, ties to even; no contraction
+ * of a*b+c (-ffp-contract=off, -fmad=false); correctly rounded division; denormals neither flushed nor read as zero; no
+ * library functions. The checks below refuse what a compiler lets us see of the opposite; nvcc shows nothing of its
+ * --use_fast_math, so for CUDA the PTX is read instead (make check-cuda-host).
  *
- * One rule for NaN: a conversion to a smaller type gives that type's one NaN (the pattern NVIDIA's conversions give, all
- * bits set but the sign), whatever sign and payload came in. Callers refuse NaN before anything is written. */
+ * One rule for NaN: a conversion to a smaller type gives that type's one NaN (the pattern NVIDIA's conversions give,
+ * all bits set but the sign), whatever sign and payload came in. Callers refuse NaN before anything is written. */
 #ifndef NUMERIC_NUMERIC_H
 #define NUMERIC_NUMERIC_H
 
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__FAST_MATH__) || defined(__USE_FAST_MATH__)
+#ifdef __FAST_MATH__
 #error "fast-math changes quantized bytes: compile without it"
 #endif
 #if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0

@@ -1,17 +1,18 @@
-/* NVFP4: blocks of 16 consecutive elements of a row; value = e2m1 * (e4m3 block scale * fp32 tensor scale s2), the product
- * of the two scales first, each product rounded once.
+/* NVFP4: blocks of 16 consecutive elements of a row; value = e2m1 * (e4m3 block scale * fp32 tensor scale s2), the
+ * product of the two scales first, each product rounded once.
  *
  * Two orders of arithmetic make the block scales, and they disagree on about one block in a thousand, so both exist:
  *   dynamic  s2 = g / 2688, from each block's own maximum        (ModelOpt's max calibration)
- *   static   s2 = g / (6*m), from a maximum that somebody chose  (sweep, GPTQ, four-over-six; m = 448, or 256 for 4/6)
- * with g the largest magnitude of the tensor or of the group that must share s2. Each line of code here is one fp32 operation
- * and their order matters: a / (6*s2) is not (a*448) / g, dividing by e is not multiplying by 1/e.
+ *   static   s2 = g / (6*m), from a maximum that somebody chose  (sweep, GPTQ; m = 448; four-over-six: m = 256)
+ * with g the largest magnitude of the tensor or of the group that must share s2. Each line of code here is one fp32
+ * operation and their order matters: a / (6*s2) is not (a*448) / g, dividing by e is not multiplying by 1/e.
  *
- * Zero tensors: a g for which s2 would be zero (0, or an fp32 value up to 1.9e-42) counts as 1.0, so that no scale that a reader
- * inverts is zero; ModelOpt writes 0/0 there. NaN and infinities in weights are refused by callers before; should one
- * come here, the scale byte is still a number and the nibble is 7 (or 15 for -infinity).
+ * Zero tensors: a g for which s2 would be zero (0, or an fp32 value up to 1.9e-42) counts as 1.0, so that no scale that
+ * a reader inverts is zero; ModelOpt writes 0/0 there. NaN and infinities in weights are refused by callers before;
+ * should one come here, the scale byte is still a number and the nibble is 7 (or 15 for -infinity).
  *
- * Source of the arithmetic: ModelOpt 0.47.0, checked byte for byte against its exports (tests/unit/test_numeric_nvfp4.c). */
+ * Source of the arithmetic: ModelOpt 0.47.0, checked byte for byte against its exports
+ * (tests/unit/test_numeric_nvfp4.c). */
 #ifndef NUMERIC_NVFP4_H
 #define NUMERIC_NVFP4_H
 
@@ -37,16 +38,16 @@ NUM_FN float nvfp4_static_tensor_scale(float g, float m)
     return s2 == 0.0f ? 1.0f / (6.0f * m) : s2;
 }
 
-/* From a quotient to the scale byte: 0 counts as 1.0, the rest is kept between the smallest and the largest positive E4M3, so
- * that the byte is never 0 and never NaN. NaN (a block with a NaN, a zero s2) gives 448. */
+/* From a quotient to the scale byte: 0 counts as 1.0, the rest is kept between the smallest and the largest positive
+ * E4M3, so that the byte is never 0 and never NaN. NaN (a block with a NaN, a zero s2) gives 448. */
 NUM_FN float nvfp4_scale_clamp(float p)
 {
     p = p < E4M3_MAX ? p : E4M3_MAX;
     return p > E4M3_MIN ? p : E4M3_MIN;
 }
 
-/* Scale byte of the dynamic order; block_amax is the largest magnitude of the block, s2 is positive. A zero block gets 0x38
- * (1.0). */
+/* Scale byte of the dynamic order; block_amax is the largest magnitude of the block, s2 is positive. A zero block gets
+ * 0x38 (1.0). */
 NUM_FN uint8_t nvfp4_scale_dynamic(float block_amax, float s2)
 {
     float d = 6.0f * s2;
@@ -73,8 +74,9 @@ NUM_FN float nvfp4_block_scale(uint8_t scale, float s2)
     return e4m3_decode(scale) * s2;
 }
 
-/* Nibble of a quotient q = w / e. The sign is that of q < 0, not the sign bit: -0 is code 0 (ModelOpt's rule; the hardware
- * instruction gives 8, so a device path must clear the sign of -0 first). A negative that rounds to zero is code 8. */
+/* Nibble of a quotient q = w / e. The sign is that of q < 0, not the sign bit: -0 is code 0 (ModelOpt's rule; the
+ * hardware instruction gives 8, so a device path must clear the sign of -0 first). A negative that rounds to zero is
+ * code 8. */
 NUM_FN uint8_t nvfp4_code(float q)
 {
     return (uint8_t)(e2m1_magnitude(f32_abs(q)) | (q < 0.0f ? E2M1_SIGN : 0u));
@@ -103,7 +105,8 @@ NUM_FN void nvfp4_encode_block(const float w[16], float s2, uint8_t *scale, uint
 }
 
 /* A block in the static order. */
-NUM_FN void nvfp4_encode_block_static(const float w[16], float block_amax, float g, float m, uint8_t *scale, uint8_t out[8])
+NUM_FN void nvfp4_encode_block_static(const float w[16], float block_amax, float g, float m, uint8_t *scale,
+                                      uint8_t out[8])
 {
     *scale = nvfp4_scale_static(block_amax, g, m);
     nvfp4_pack_block(w, *scale, nvfp4_static_tensor_scale(g, m), out);
@@ -119,11 +122,11 @@ NUM_FN void nvfp4_decode_block(const uint8_t in[8], uint8_t scale, float s2, flo
     }
 }
 
-/* What a W4A4 engine computes with in place of 16 activations: scale e4m3(amax / (6 * input_scale)) * input_scale, elements
- * e2m1(x / scale) * scale. Unlike weights there is no smallest scale: a block whose scale rounds to zero, or is all zero,
- * becomes +0. An infinity saturates; a block that holds a NaN becomes all NaN (F32_NAN_BITS), so that it is seen.
- * input_scale is positive. `out` may be `x`. Serving kernels use approximate reciprocals and may differ in the last place;
- * this is the exact-division form that calibration tools and our parity figures use. */
+/* What a W4A4 engine computes with in place of 16 activations: scale e4m3(amax / (6 * input_scale)) * input_scale,
+ * elements e2m1(x / scale) * scale. Unlike weights there is no smallest scale: a block whose scale rounds to zero, or
+ * is all zero, becomes +0. An infinity saturates; a block that holds a NaN becomes all NaN (F32_NAN_BITS), so that it
+ * is seen. input_scale is positive. `out` may be `x`. Serving kernels use approximate reciprocals and may differ in the
+ * last place; this is the exact-division form that calibration tools and our parity figures use. */
 NUM_FN void nvfp4_input_block(const float x[16], float input_scale, float out[16])
 {
     float amax = nvfp4_block_amax(x);

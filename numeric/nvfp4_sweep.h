@@ -4,13 +4,15 @@
  *     amax_c = g * (e4m3(c) / m)            two fp32 operations
  * with g and m as in nvfp4.h, and is tried with the block scale
  *     e_c = amax_c / 6, or 1.0 when that is zero
- * which is what the static order recovers when it is given amax_c: nvfp4_scale_static(amax_c, g, m) == c (tested for all c).
+ * which is what the static order recovers when it is given amax_c: nvfp4_scale_static(amax_c, g, m) == c (tested for
+ * all c).
  *
  * The error of a candidate is defined to the last bit, because it decides ties: for i = 0, 1, .. 15 in this order
  *     q = |w_i| / e_c rounded to E2M1;  t = q * e_c;  d = |w_i| - t;  error = error + d*d
- * starting from 0, each operation rounded to fp32 on its own. The first candidate with the smallest error wins (strict `<`, so
- * a tie takes the smaller scale); a zero block takes candidate 1. Vector kernels put blocks side by side and keep this order
- * inside each block. ModelOpt's own kernel sums in the order of its reduction tree, so near ties may fall differently there.
+ * starting from 0, each operation rounded to fp32 on its own. The first candidate with the smallest error wins (strict
+ * `<`, so a tie takes the smaller scale); a zero block takes candidate 1. Vector kernels put blocks side by side and
+ * keep this order inside each block. ModelOpt's own kernel sums in the order of its reduction tree, so near ties may
+ * fall differently there.
  *
  * Source of the candidates and the tie rule: ModelOpt 0.47.0, mse with fp8_scale_sweep. */
 #ifndef NUMERIC_NVFP4_SWEEP_H
@@ -48,7 +50,8 @@ NUM_FN float nvfp4_block_error(const float w[16], float e)
     return error;
 }
 
-/* The chosen maximum: amax_c of the first candidate with the smallest error; candidate 1 when no error is a finite number. */
+/* The chosen maximum: amax_c of the first candidate with the smallest error; candidate 1 when no error is a finite
+ * number. */
 NUM_FN float nvfp4_sweep_block(const float w[16], float g, float m)
 {
     float best_error = f32_from_bits(F32_INFINITY_BITS);

@@ -13,7 +13,7 @@ enum op {
     OP_DECODE_NVFP4,           /* -> f32 */
     OP_DECODE_FP8,             /* -> f32 */
     OP_INPUT_NVFP4,            /* activations f32 -> f32: what a W4A4 engine computes with */
-    OP_INPUT_FP8,              /* activations f32 -> f32: what a W8A8 engine computes with; also K and V of an FP8 cache */
+    OP_INPUT_FP8,              /* activations f32 -> f32: what a W8A8 engine computes with; K, V of an FP8 cache too */
     OP_COUNT
 };
 
@@ -21,7 +21,8 @@ enum op {
 enum fp8_rounding {
     FP8_SINGLE,                /* e4m3(w / scale), one rounding */
     FP8_MODELOPT_CPU,          /* e4m3(round_to_source_dtype(w / scale)): what ModelOpt's CPU export writes */
-    FP8_MODELOPT_CUDA          /* the scale is rounded to the source dtype first: what its GPU export should write (not confirmed) */
+    FP8_MODELOPT_CUDA          /* the scale is rounded to the source dtype too: what its GPU export should write
+                                  (not confirmed) */
 };
 
 #endif

@@ -7,16 +7,19 @@ uint64_t fit_overhead(uint64_t memory_bytes)
 
 static bool check_request(const struct fit_model *m, const struct fit_request *r, struct error *err)
 {
-    if (r->tp < 1 || r->tp > FIT_RANKS_MAX) return error_set(err, ERR_USAGE, "%u GPUs: expected 1 to %u", r->tp, FIT_RANKS_MAX);
+    if (r->tp < 1 || r->tp > FIT_RANKS_MAX)
+        return error_set(err, ERR_USAGE, "%u GPUs: expected 1 to %u", r->tp, FIT_RANKS_MAX);
     if (r->context < 1 || r->context > FIT_CONTEXT_MAX)
         return error_set(err, ERR_USAGE, "context of %llu tokens: expected 1 to %llu", (unsigned long long)r->context,
                          (unsigned long long)FIT_CONTEXT_MAX);
     if (r->sequences < 1 || r->sequences > FIT_SEQUENCES_MAX)
         return error_set(err, ERR_USAGE, "%llu sequences: expected 1 to %llu", (unsigned long long)r->sequences,
                          (unsigned long long)FIT_SEQUENCES_MAX);
-    if (r->drafts > FIT_DRAFTS_MAX) return error_set(err, ERR_USAGE, "%u draft tokens: expected at most %u", r->drafts, FIT_DRAFTS_MAX);
+    if (r->drafts > FIT_DRAFTS_MAX)
+        return error_set(err, ERR_USAGE, "%u draft tokens: expected at most %u", r->drafts, FIT_DRAFTS_MAX);
     if (r->utilisation_permille < 1 || r->utilisation_permille > 1000)
-        return error_set(err, ERR_USAGE, "memory utilisation of %u thousandths: expected 1 to 1000", r->utilisation_permille);
+        return error_set(err, ERR_USAGE, "memory utilisation of %u thousandths: expected 1 to 1000",
+                         r->utilisation_permille);
     if (r->memory_bytes > INT64_MAX / 1000 || m->weight_bytes > INT64_MAX / 4 || r->overhead_bytes > INT64_MAX / 4)
         return error_set(err, ERR_USAGE, "the memory figures are beyond what a machine has");
     return true;
@@ -49,7 +52,9 @@ static bool state_of_layer(const struct fit_model *m, const struct fit_request *
     const struct ssm_config *s = &m->ssm;
     uint64_t heads = u64_div_up(s->n_heads, r->tp), groups = u64_div_up(s->n_groups, r->tp) * r->tp, channels, inner;
     if (!u64_mul(heads, (uint64_t)s->head_dim * s->state_size, ssm) || !u64_mul(*ssm, r->ssm_bytes, ssm)) return false;
-    if (!u64_mul(2 * groups, s->state_size, &channels) || !u64_add(channels, (uint64_t)s->n_heads * s->head_dim, &inner)) return false;
+    if (!u64_mul(2 * groups, s->state_size, &channels) ||
+        !u64_add(channels, (uint64_t)s->n_heads * s->head_dim, &inner))
+        return false;
     uint64_t taps = (uint64_t)s->conv_taps - (s->conv_taps ? 1 : 0) + r->drafts;
     return u64_mul(u64_div_up(inner, r->tp), taps * r->conv_bytes, conv);
 }
@@ -75,11 +80,11 @@ static bool by_formula(const struct fit_request *r, struct fit *f)
     return true;
 }
 
-/* Layers per block as vLLM 0.17 groups them: the smaller kind's count, or the larger's when they are within a quarter. */
-static void group_layers(uint64_t n_attn, uint64_t n_mamba, struct fit_blocks *b)
+/* Layers per block as vLLM groups them: the smaller kind's count, or the larger's when it is not much larger. */
+static void group_layers(uint64_t n_attn, uint64_t n_mamba, uint32_t stretch_percent, struct fit_blocks *b)
 {
     uint64_t lo = n_attn < n_mamba ? n_attn : n_mamba, hi = n_attn < n_mamba ? n_mamba : n_attn;
-    uint64_t group = lo == 0 || 4 * hi < 5 * lo ? hi : lo;
+    uint64_t group = lo == 0 || 100 * hi < stretch_percent * lo ? hi : lo;
     b->group_layers = (uint32_t)group;
     b->n_attention_groups = (uint32_t)u64_div_up(n_attn, group);
     b->n_state_groups = (uint32_t)u64_div_up(n_mamba, group);
@@ -90,7 +95,7 @@ static bool by_blocks(const struct fit_model *m, const struct fit_request *r, ui
     struct fit_blocks *b = &f->blocks;
     uint64_t n_attn = n_attention(m, r), token = n_attn ? kv_layer_token(m, r) : 0, block_bytes;
     if (n_attn == 0 && m->n_mamba == 0) return true;
-    group_layers(n_attn, m->n_mamba, b);
+    group_layers(n_attn, m->n_mamba, r->group_stretch_percent, b);
     b->block_tokens = n_attn ? r->block_tokens : 0;
     b->page_bytes = layer_state;
     if (n_attn) {
@@ -99,7 +104,7 @@ static bool by_blocks(const struct fit_model *m, const struct fit_request *r, ui
     }
     if (!u64_mul(b->page_bytes, b->group_layers, &block_bytes) || block_bytes == 0) return false;
     b->total = f->budget_bytes > 0 ? (uint64_t)f->budget_bytes / block_bytes : 0;
-    uint64_t usable = b->total ? b->total - 1 : 0;                    /* one block stays empty for padding */
+    uint64_t usable = b->total ? b->total - 1 : 0; /* one block stays empty for padding */
     uint64_t state = b->n_state_groups * f->slots;
     b->per_sequence = state + (n_attn ? b->n_attention_groups * u64_div_up(r->context, b->block_tokens) : 0);
     b->max_sequences = usable / b->per_sequence;

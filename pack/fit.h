@@ -17,11 +17,11 @@
 #include "core/error.h"
 #include "models/inventory.h"
 
-#define FIT_CONTEXT_MAX ((uint64_t)1 << 32)       /* tokens; published contexts end at 2^20 */
+#define FIT_CONTEXT_MAX ((uint64_t)1 << 32) /* tokens; published contexts end at 2^20 */
 #define FIT_SEQUENCES_MAX ((uint64_t)1 << 20)
 #define FIT_DRAFTS_MAX 64u
 #define FIT_RANKS_MAX 4096u
-#define FIT_UNBOUNDED UINT64_MAX                  /* "as many as you like": nothing grows with it */
+#define FIT_UNBOUNDED UINT64_MAX /* "as many as you like": nothing grows with it */
 
 /* What runtime, CUDA graphs, activations and communication take beside weights and caches: an estimate for the engines'
  * default batch sizes, smaller on small cards because their defaults are. */
@@ -32,44 +32,45 @@
 /* Of one model. weight_bytes is what one rank holds (fit_weights). */
 struct fit_model {
     uint64_t weight_bytes;
-    uint32_t n_attention, n_mamba;       /* layers of the trunk */
-    uint32_t n_draft_attention;          /* attention layers of the MTP head; count only with drafts */
-    struct attention_config attention;   /* used when there is an attention layer */
-    struct ssm_config ssm;               /* used when there is a Mamba layer */
+    uint32_t n_attention, n_mamba;     /* layers of the trunk */
+    uint32_t n_draft_attention;        /* attention layers of the MTP head; count only with drafts */
+    struct attention_config attention; /* used when there is an attention layer */
+    struct ssm_config ssm;             /* used when there is a Mamba layer */
 };
 
 struct fit_request {
-    uint64_t memory_bytes;               /* usable, of one GPU */
-    uint32_t utilisation_permille;       /* 1..1000: the engine's share of it */
+    uint64_t memory_bytes;         /* usable, of one GPU */
+    uint32_t utilisation_permille; /* 1..1000: the engine's share of it */
     uint64_t overhead_bytes;
-    uint32_t tp;                         /* ranks that share every layer */
+    uint32_t tp; /* ranks that share every layer */
     uint64_t context, sequences;
-    uint32_t drafts;                     /* speculative tokens per step */
-    uint32_t kv_bits_x2;                 /* of one cached number, doubled: 32 bf16, 16 fp8, 9 NVFP4 (4 bits and a scale per 16) */
-    uint32_t ssm_bytes, conv_bytes;      /* of one number of the recurrent state, of the convolution's */
-    uint32_t block_tokens;               /* fit_blocks: blocks hold a multiple of this many tokens; 0: do not count blocks */
+    uint32_t drafts;                /* speculative tokens per step */
+    uint32_t kv_bits_x2;            /* bits of a cached number, twice: 32 bf16, 16 fp8, 9 NVFP4 with scales */
+    uint32_t ssm_bytes, conv_bytes; /* of one number of the recurrent state, of the convolution's */
+    uint32_t group_stretch_percent; /* with blocks: kinds of layers whose counts differ by less share one group size */
+    uint32_t block_tokens;          /* blocks hold a multiple of this many tokens; 0: do not count blocks */
 };
 
-/* What an engine that allocates in equal blocks does with the budget. Layers form groups of equal size, one block serves
- * one group; a state slot takes a block of its own, so blocks are made as large as a state. */
+/* What an engine that allocates in equal blocks does with the budget. Layers form groups of equal size, one block
+ * serves one group; a state slot takes a block of its own, so blocks are made as large as a state. */
 struct fit_blocks {
-    uint64_t block_tokens, page_bytes;   /* of one layer's share of a block */
+    uint64_t block_tokens, page_bytes; /* of one layer's share of a block */
     uint32_t group_layers, n_attention_groups, n_state_groups;
-    uint64_t total, per_sequence;        /* blocks: in the budget, for one sequence of `context` */
+    uint64_t total, per_sequence; /* blocks: in the budget, for one sequence of `context` */
     uint64_t max_context, max_sequences;
 };
 
 struct fit {
-    uint64_t allowed_bytes;              /* memory * utilisation */
-    int64_t budget_bytes;                /* may be negative */
+    uint64_t allowed_bytes; /* memory * utilisation */
+    int64_t budget_bytes;   /* may be negative */
     uint64_t kv_token_bytes;
-    uint64_t ssm_bytes, conv_bytes;      /* of one slot, all layers */
-    uint64_t slots;                      /* per sequence */
-    uint64_t state_bytes, kv_bytes;      /* for all sequences at full context */
-    uint64_t max_context;                /* for the asked number of sequences; FIT_UNBOUNDED without attention layers */
-    uint64_t max_sequences;              /* of the asked context */
-    struct fit_blocks blocks;            /* zeros when not asked for */
-    bool fits;                           /* by the formula and, when asked for, in blocks */
+    uint64_t ssm_bytes, conv_bytes; /* of one slot, all layers */
+    uint64_t slots;                 /* per sequence */
+    uint64_t state_bytes, kv_bytes; /* for all sequences at full context */
+    uint64_t max_context;           /* for the asked number of sequences; FIT_UNBOUNDED without attention layers */
+    uint64_t max_sequences;         /* of the asked context */
+    struct fit_blocks blocks;       /* zeros when not asked for */
+    bool fits;                      /* by the formula and, when asked for, in blocks */
 };
 
 uint64_t fit_overhead(uint64_t memory_bytes);
@@ -84,10 +85,10 @@ void fit_model_from(const struct model_config *cfg, struct fit_model *out);
 
 /* How a tensor lies on the ranks. */
 enum fit_share { SHARE_SPLIT, SHARE_REPLICATED, SHARE_KV_HEADS, SHARE_GROUPS };
-/* Split: embedding and head (by vocabulary), every linear of attention, MLP and Mamba and what belongs to its heads, routed
- * experts (whole ones with expert parallelism, slices without: the same bytes), shared experts, the MTP projection.
- * Replicated: norms, biases, router, latent projections. k and v: replicated as far as there are fewer heads than ranks.
- * Mamba's input projection and convolution: their groups are padded to a multiple of the ranks. */
+/* Split: embedding and head (by vocabulary), every linear of attention, MLP and Mamba and what belongs to its heads,
+ * routed experts (whole ones with expert parallelism, slices without: the same bytes), shared experts, the MTP
+ * projection. Replicated: norms, biases, router, latent projections. k and v: replicated as far as there are fewer
+ * heads than ranks. Mamba's input projection and convolution: their groups are padded to a multiple of the ranks. */
 enum fit_share fit_share_of(enum tensor_role role);
 /* Bytes that one rank holds of `bytes` of a tensor of that role (of one part of it: scalars are replicated). */
 uint64_t fit_rank_bytes(const struct model_config *cfg, enum tensor_role role, uint64_t bytes, uint32_t tp);

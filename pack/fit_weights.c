@@ -1,5 +1,5 @@
-/* What one rank holds of a checkpoint; declared in pack/fit.h. The rule is that of the engines' own layers: which of them
- * cut a matrix, and along which side, was read in vLLM 0.17.1's Nemotron-H. */
+/* What one rank holds of a checkpoint; declared in pack/fit.h. The rule is that of the engines' own layers: which of
+ * them cut a matrix, and along which side, was read in vLLM 0.17.1's Nemotron-H. */
 #include "pack/fit.h"
 
 void fit_model_from(const struct model_config *cfg, struct fit_model *out)
@@ -9,14 +9,20 @@ void fit_model_from(const struct model_config *cfg, struct fit_model *out)
         out->n_attention += cfg->blocks[i].kind == BLOCK_ATTENTION;
         out->n_mamba += cfg->blocks[i].kind == BLOCK_MAMBA2;
     }
-    for (uint32_t i = 0; i < cfg->n_mtp_blocks; i++) out->n_draft_attention += cfg->mtp_blocks[i].kind == BLOCK_ATTENTION;
+    for (uint32_t i = 0; i < cfg->n_mtp_blocks; i++)
+        out->n_draft_attention += cfg->mtp_blocks[i].kind == BLOCK_ATTENTION;
 }
 
 /* What the kind of a role does not say. */
-static const struct { enum tensor_role role; enum fit_share share; } shares[] = {
-    {ROLE_ATTN_K, SHARE_KV_HEADS}, {ROLE_ATTN_V, SHARE_KV_HEADS},
-    {ROLE_SSM_IN, SHARE_GROUPS}, {ROLE_SSM_CONV, SHARE_GROUPS}, {ROLE_SSM_CONV_BIAS, SHARE_GROUPS},
-    {ROLE_SSM_A_LOG, SHARE_SPLIT}, {ROLE_SSM_D, SHARE_SPLIT}, {ROLE_SSM_DT_BIAS, SHARE_SPLIT}, {ROLE_SSM_NORM, SHARE_SPLIT},
+struct role_share {
+    enum tensor_role role;
+    enum fit_share share;
+};
+
+static const struct role_share shares[] = {
+    {ROLE_ATTN_K, SHARE_KV_HEADS},      {ROLE_ATTN_V, SHARE_KV_HEADS},       {ROLE_SSM_IN, SHARE_GROUPS},
+    {ROLE_SSM_CONV, SHARE_GROUPS},      {ROLE_SSM_CONV_BIAS, SHARE_GROUPS},  {ROLE_SSM_A_LOG, SHARE_SPLIT},
+    {ROLE_SSM_D, SHARE_SPLIT},          {ROLE_SSM_DT_BIAS, SHARE_SPLIT},     {ROLE_SSM_NORM, SHARE_SPLIT},
     {ROLE_LATENT_IN, SHARE_REPLICATED}, {ROLE_LATENT_OUT, SHARE_REPLICATED},
 };
 

@@ -2,11 +2,22 @@
 
 #include "core/embed.h"
 
+#include <ctype.h>
+
 bool row_lists(const char *const *list, const char *word)
 {
     for (; *list; list++)
         if (strcmp(*list, word) == 0) return true;
     return false;
+}
+
+bool row_word_is_plain(const char *word)
+{
+    static const char *const taken[] = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", NULL};
+    if (!islower((unsigned char)*word) || row_lists(taken, word)) return false;
+    for (; *word; word++)
+        if (!islower((unsigned char)*word) && !isdigit((unsigned char)*word) && !strchr("_-", *word)) return false;
+    return true;
 }
 
 const struct gpu_row *gpu_row_find(const struct profile_rows *rows, const char *id)
@@ -19,7 +30,8 @@ const struct gpu_row *gpu_row_find(const struct profile_rows *rows, const char *
 const struct engine_row *engine_row_find(const struct profile_rows *rows, const char *name, const char *version)
 {
     for (uint32_t i = 0; i < rows->n_engines; i++)
-        if (strcmp(rows->engines[i].name, name) == 0 && strcmp(rows->engines[i].version, version) == 0) return &rows->engines[i];
+        if (strcmp(rows->engines[i].name, name) == 0 && strcmp(rows->engines[i].version, version) == 0)
+            return &rows->engines[i];
     return NULL;
 }
 
@@ -27,7 +39,8 @@ const struct compute_row *engine_compute(const struct engine_row *e, const char 
 {
     for (uint32_t i = 0; i < e->n_compute; i++) {
         const struct compute_row *c = &e->compute[i];
-        if (strcmp(c->algo, algo) == 0 && gpu->capability >= c->capability && (!c->gpus || row_lists(c->gpus, gpu->id))) return c;
+        if (strcmp(c->algo, algo) == 0 && gpu->capability >= c->capability && (!c->gpus || row_lists(c->gpus, gpu->id)))
+            return c;
     }
     return NULL;
 }

@@ -12,7 +12,7 @@ struct wish {
 
 struct plan_builder {
     struct plan *plan;
-    bool *line_used;         /* [recipe->n_lines] */
+    bool *line_used; /* [recipe->n_lines] */
     struct error *err;
 };
 
@@ -22,8 +22,10 @@ static void apply_lines(struct plan_builder *b, const struct model_tensor *t, st
     *w = (struct wish){.weights = CHOICE_OFF, .inputs = CHOICE_OFF};
     for (uint32_t i = 0; i < r->n_lines; i++) {
         const struct recipe_line *l = &r->lines[i];
-        bool to_weights = recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "weight_quantizer");
-        bool to_inputs = recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "input_quantizer");
+        bool to_weights =
+            recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "weight_quantizer");
+        bool to_inputs =
+            recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "input_quantizer");
         b->line_used[i] |= to_weights || to_inputs;
         if (to_weights && l->weights != CHOICE_KEEP) {
             w->weights = l->weights;
@@ -38,7 +40,10 @@ static void apply_lines(struct plan_builder *b, const struct model_tensor *t, st
     }
 }
 
-static const struct { enum quant_choice weights, inputs; const char *format; } combinations[] = {
+static const struct {
+    enum quant_choice weights, inputs;
+    const char *format;
+} combinations[] = {
     {CHOICE_NVFP4, CHOICE_NVFP4, "nvfp4"}, {CHOICE_NVFP4, CHOICE_OFF, "w4a16_nvfp4"}, {CHOICE_FP8, CHOICE_FP8, "fp8"}};
 
 static const char *const choice_names[] = {[CHOICE_OFF] = "none", [CHOICE_NVFP4] = "nvfp4", [CHOICE_FP8] = "fp8"};
@@ -51,13 +56,16 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
     const struct model_tensor *t = item->tensor;
     if (!item->format) {
         const struct recipe_line *l = w->weights_line ? w->weights_line : w->inputs_line;
-        return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': weights %s with inputs %s is no format that engines load",
-                         b->plan->recipe->name, l ? l->text : "", t->name, choice_names[w->weights], choice_names[w->inputs]);
+        return error_set(b->err, ERR_UNSUPPORTED,
+                         "recipe '%s': %s: tensor '%.256s': weights %s with inputs %s is no format that engines load",
+                         b->plan->recipe->name, l ? l->text : "", t->name, choice_names[w->weights],
+                         choice_names[w->inputs]);
     }
     if (t->dims[1] % item->format->block_cols != 0)
-        return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': %llu columns are not a multiple of %s's block of %u",
-                         b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[1], item->format->name,
-                         item->format->block_cols);
+        return error_set(b->err, ERR_UNSUPPORTED,
+                         "recipe '%s': %s: tensor '%.256s': %llu columns are not a multiple of %s's block of %u",
+                         b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[1],
+                         item->format->name, item->format->block_cols);
     item->action = ACTION_QUANTIZE;
     item->scales = w->scales;
     item->reason = w->weights_line->text;
@@ -76,7 +84,8 @@ static bool may_be_quantized(const struct model_tensor *t)
 static bool decide(struct plan_builder *b, struct plan_item *item)
 {
     const struct model_tensor *t = item->tensor;
-    static const char *const fixed[] = {[KIND_ROUTER] = "routers stay as they are", [KIND_SSM] = "the SSM state path stays as it is",
+    static const char *const fixed[] = {[KIND_ROUTER] = "routers stay as they are",
+                                        [KIND_SSM] = "the SSM state path stays as it is",
                                         [KIND_SMALL] = "norms and biases stay as they are"};
     item->reason = "no line selects it";
     if (!may_be_quantized(t)) {
@@ -115,9 +124,10 @@ static bool group_qkv(struct plan_builder *b, uint32_t first)
         struct plan_item *other = &p->items[i];
         if (!is_qkv(other)) continue;
         if (other->format != lead->format)
-            return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': '%.200s' is %s and '%.200s' is %s: engines fuse them and need one format",
-                             p->recipe->name, lead->tensor->name, lead->format ? lead->format->name : "not quantized", other->tensor->name,
-                             other->format ? other->format->name : "not quantized");
+            return error_set(b->err, ERR_UNSUPPORTED,
+                             "recipe '%s': '%.200s' is %s and '%.200s' is %s: engines fuse them and need one format",
+                             p->recipe->name, lead->tensor->name, lead->format ? lead->format->name : "not quantized",
+                             other->tensor->name, other->format ? other->format->name : "not quantized");
         if (lead->format && lead->format->block_cols > 1) other->group = lead->group;
     }
     return true;
@@ -146,8 +156,10 @@ static bool check_containers(struct plan_builder *b)
         if (!item->tensor->container) continue;
         if (!first || strcmp(first->tensor->container, item->tensor->container) != 0) first = item;
         if (first->format == item->format) continue;
-        return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': '%.200s' and '%.200s' get different formats: engines need one for all experts of a layer",
-                         p->recipe->name, first->tensor->name, item->tensor->name);
+        return error_set(
+            b->err, ERR_UNSUPPORTED,
+            "recipe '%s': '%.200s' and '%.200s' get different formats: engines need one for all experts of a layer",
+            p->recipe->name, first->tensor->name, item->tensor->name);
     }
     return true;
 }
@@ -174,11 +186,13 @@ static bool decide_kv(struct plan_builder *b)
             if (!recipe_line_selects(l, attention, role, item->tensor->place.layer, false, quantizer)) continue;
             b->line_used[k] = true;
             if (l->kv == CHOICE_NVFP4)
-                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: NVFP4 KV caches are not supported yet", r->name, l->text);
+                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: NVFP4 KV caches are not supported yet",
+                                 r->name, l->text);
             kv = l->kv == CHOICE_FP8 ? (l->kv_constant ? KV_FP8_CAST : KV_FP8) : KV_NONE;
         }
         if (!first && kv != p->kv)
-            return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': '%.256s': all K and V of a model must have one cache type", r->name, module);
+            return error_set(b->err, ERR_UNSUPPORTED,
+                             "recipe '%s': '%.256s': all K and V of a model must have one cache type", r->name, module);
         p->kv = kv;
         first = false;
         item->kv_scale = kv == KV_FP8;
@@ -188,7 +202,8 @@ static bool decide_kv(struct plan_builder *b)
 
 /* ---- outputs ---- */
 
-static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part part, enum dtype dtype, uint32_t n_dims, const uint64_t *dims)
+static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part part, enum dtype dtype, uint32_t n_dims,
+                       const uint64_t *dims)
 {
     struct plan *p = b->plan;
     const struct model_tensor *t = p->items[item].tensor;
@@ -200,7 +215,8 @@ static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part p
     s->n_dims = n_dims;
     memcpy(s->dims, dims, n_dims * sizeof *dims);
     if (!tensor_size(s->name, dtype, n_dims, dims, &n_elems, &bytes, b->err)) return false;
-    if (!u64_add(p->write_bytes, bytes, &p->write_bytes)) return error_set(b->err, ERR_FORMAT, "the result is larger than 2^64 bytes");
+    if (!u64_add(p->write_bytes, bytes, &p->write_bytes))
+        return error_set(b->err, ERR_FORMAT, "the result is larger than 2^64 bytes");
     if (p->items[item].action == ACTION_QUANTIZE && part <= PART_INPUT_SCALE) p->quantized_bytes += bytes;
     p->outputs[p->n_outputs++] = (struct plan_output){item, part};
     p->items[item].n_outputs++;
@@ -217,8 +233,11 @@ static bool item_outputs(struct plan_builder *b, uint32_t i)
     for (int part = 0; part < PART_COUNT; part++) {
         if (t->parts[part] == NAME_NONE) continue;
         const struct tensor_info *src = checkpoint_tensor(ck, t->parts[part]);
-        if (!u64_add(p->read_bytes, src->bytes, &p->read_bytes)) return error_set(b->err, ERR_FORMAT, "the source is larger than 2^64 bytes");
-        if (item->action == ACTION_COPY && !add_output(b, i, (enum tensor_part)part, src->dtype, src->n_dims, src->dims)) return false;
+        if (!u64_add(p->read_bytes, src->bytes, &p->read_bytes))
+            return error_set(b->err, ERR_FORMAT, "the source is larger than 2^64 bytes");
+        if (item->action == ACTION_COPY &&
+            !add_output(b, i, (enum tensor_part)part, src->dtype, src->n_dims, src->dims))
+            return false;
     }
     p->total_elems += t->n_elems;
     if (item->action == ACTION_QUANTIZE) {
@@ -276,7 +295,8 @@ static bool check_lines(struct plan_builder *b)
     for (uint32_t i = 0; i < r->n_lines; i++) {
         if (b->line_used[i]) continue;
         if (!r->published && !r->lines[i].optional)
-            return error_set(b->err, ERR_FORMAT, "recipe '%s': %s matches nothing in this checkpoint (optional: true allows that)", r->name,
+            return error_set(b->err, ERR_FORMAT,
+                             "recipe '%s': %s matches nothing in this checkpoint (optional: true allows that)", r->name,
                              r->lines[i].text);
         list[p->n_unmatched++] = r->lines[i].text;
     }
@@ -294,7 +314,8 @@ static bool build(struct plan_builder *b)
     p->items = arena_alloc(p->arena, p->n_items + 1, sizeof *p->items);
     if (!p->items) return error_memory(b->err, p->n_items * sizeof *p->items);
     if (inv->is_quantized && !p->recipe->copies)
-        return error_set(b->err, ERR_UNSUPPORTED, "the checkpoint is quantized already; quantizing it again would lose precision twice");
+        return error_set(b->err, ERR_UNSUPPORTED,
+                         "the checkpoint is quantized already; quantizing it again would lose precision twice");
     for (uint32_t i = 0; i < p->n_items; i++) {
         p->items[i].tensor = &inv->tensors[i];
         if (!decide(b, &p->items[i])) return false;

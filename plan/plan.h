@@ -1,5 +1,5 @@
-/* Everything that will happen to every tensor, decided before the first byte is written: printable, hashed, and the same
- * object that quantize follows and verify checks against.
+/* Everything that will happen to every tensor, decided before the first byte is written: printable, hashed, and the
+ * same object that quantize follows and verify checks against.
  *
  * Two halves, two digests. The observation half (what calibrate must watch) depends on the source and on which inputs
  * are quantized; the whole plan adds what is written. Statistics carry the first, checkpoints the second. */
@@ -14,35 +14,38 @@ enum action { ACTION_COPY, ACTION_QUANTIZE };
 struct plan_item {
     const struct model_tensor *tensor;
     enum action action;
-    const struct quant_format *format;    /* QUANTIZE only */
+    const struct quant_format *format; /* QUANTIZE only */
     enum scale_method scales;
-    uint32_t group;                       /* items of one group share the weight's maximum; numbered from 0 */
-    bool observe_input;                   /* calibrate watches this linear's input */
-    float input_amax;                     /* > 0: fixed by the recipe instead */
-    bool kv_scale;                        /* attn_k and attn_v: a k_scale or v_scale is written beside the weight */
+    uint32_t group;     /* items of one group share the weight's maximum; numbered from 0 */
+    bool observe_input; /* calibrate watches this linear's input */
+    float input_amax;   /* > 0: fixed by the recipe instead */
+    bool kv_scale;      /* attn_k and attn_v: a k_scale or v_scale is written beside the weight */
     uint32_t first_output, n_outputs;
-    const char *reason;                   /* the recipe line that decided */
+    const char *reason; /* the recipe line that decided */
 };
 
 /* One tensor of the result, in file order. */
-struct plan_output { uint32_t item; enum tensor_part part; };
+struct plan_output {
+    uint32_t item;
+    enum tensor_part part;
+};
 
 struct plan {
     const struct inventory *inventory;
     const struct recipe *recipe;
-    struct plan_item *items;              /* one per inventory tensor, in model order */
+    struct plan_item *items; /* one per inventory tensor, in model order */
     uint32_t n_items, n_groups;
-    struct tensor_spec *specs;            /* [n_outputs] */
-    struct plan_output *outputs;          /* [n_outputs] */
+    struct tensor_spec *specs;   /* [n_outputs] */
+    struct plan_output *outputs; /* [n_outputs] */
     uint32_t n_outputs;
     enum kv_choice kv;
-    bool needs_data;                      /* something must be observed: calibrate first */
-    const char *const *unmatched;         /* texts of recipe lines that selected nothing (published or optional ones) */
+    bool needs_data;              /* something must be observed: calibrate first */
+    const char *const *unmatched; /* texts of recipe lines that selected nothing (published or optional ones) */
     uint32_t n_unmatched;
-    uint64_t read_bytes, write_bytes;     /* tensor bytes */
-    uint64_t quantized_elems, quantized_bytes;   /* of the quantized linears: elements, and bytes of all their parts */
+    uint64_t read_bytes, write_bytes;          /* tensor bytes */
+    uint64_t quantized_elems, quantized_bytes; /* of the quantized linears: elements, and bytes of all their parts */
     uint64_t total_elems;
-    uint64_t workspace_bytes;             /* what quantize allocates at most, beside a few MiB for the process itself */
+    uint64_t workspace_bytes; /* what quantize allocates at most, beside a few MiB for the process itself */
     struct digest observe_digest, digest;
     struct arena *arena;
 };
@@ -53,8 +56,9 @@ struct plan {
 #define PLAN_CHUNK_BYTES ((uint64_t)16 << 20)
 
 /* Borrows inventory and recipe. */
-MUST_CHECK bool plan_build(struct plan **out, const struct inventory *inv, const struct recipe *recipe, struct error *err);
-void plan_free(struct plan *p);                                        /* NULL is fine */
+MUST_CHECK bool plan_build(struct plan **out, const struct inventory *inv, const struct recipe *recipe,
+                           struct error *err);
+void plan_free(struct plan *p); /* NULL is fine */
 CLEANUP_DEFINE(plan, struct plan, plan_free)
 
 /* Bits per weight of the whole result: all bytes over all elements. */
@@ -66,7 +70,8 @@ MUST_CHECK bool plan_text(const struct plan *p, bool every, char **out, struct e
 /* The quantization config that the result will carry. Pointers into the plan; the arrays live in its arena. */
 MUST_CHECK bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *err);
 
-/* What the plan was made from: architecture, digest of config.json, and per weight file its size and its header's digest; new reference. */
+/* What the plan was made from: architecture, digest of config.json, and per weight file its size and its header's
+ * digest; new reference. */
 MUST_CHECK bool plan_source_json(const struct plan *p, json_t **out, struct error *err);
 
 /* private to plan/: */

@@ -41,10 +41,13 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         const char *module = item->tensor->module;
-        if (item->observe_input && json_array_append_new(points, json_sprintf("%s.input", module)) != 0) return error_memory(err, 0);
-        if (item->kv_scale && json_array_append_new(points, json_sprintf("%s.output", module)) != 0) return error_memory(err, 0);
+        if (item->observe_input && json_array_append_new(points, json_sprintf("%s.input", module)) != 0)
+            return error_memory(err, 0);
+        if (item->kv_scale && json_array_append_new(points, json_sprintf("%s.output", module)) != 0)
+            return error_memory(err, 0);
     }
-    *out = json_pack("{s:s,s:s,s:O,s:O}", "schema", "ingot.observe/1", "tool", INGOT_VERSION, "source", source, "points", points);
+    *out = json_pack("{s:s,s:s,s:O,s:O}", "schema", "ingot.observe/1", "tool", INGOT_VERSION, "source", source,
+                     "points", points);
     return *out ? true : error_memory(err, 0);
 }
 
@@ -62,15 +65,18 @@ static json_t *item_json(const struct plan *p, const struct plan_item *item)
         bad |= json_object_set_new(j, "format", json_string(item->format->name));
         bad |= json_object_set_new(j, "group", json_integer(item->group));
         bad |= json_object_set_new(j, "scales", json_string(scales_name(item->scales)));
-        if (item->format->encode_op == OP_ENCODE_FP8) bad |= json_object_set_new(j, "rounding", json_string(rounding_name(p->recipe->rounding)));
+        if (item->format->encode_op == OP_ENCODE_FP8)
+            bad |= json_object_set_new(j, "rounding", json_string(rounding_name(p->recipe->rounding)));
         if (item->input_amax > 0) bad |= json_object_set_new(j, "input_amax", json_real((double)item->input_amax));
     }
     json_t *outputs = json_array();
     for (uint32_t i = 0; outputs && i < item->n_outputs; i++) {
         const struct tensor_spec *s = &p->specs[item->first_output + i];
         json_t *shape = json_array();
-        for (uint32_t d = 0; d < s->n_dims; d++) bad |= json_array_append_new(shape, json_integer((json_int_t)s->dims[d]));
-        bad |= json_array_append_new(outputs, json_pack("{s:s,s:s,s:o}", "name", s->name, "dtype", dtype_name(s->dtype), "shape", shape));
+        for (uint32_t d = 0; d < s->n_dims; d++)
+            bad |= json_array_append_new(shape, json_integer((json_int_t)s->dims[d]));
+        bad |= json_array_append_new(
+            outputs, json_pack("{s:s,s:s,s:o}", "name", s->name, "dtype", dtype_name(s->dtype), "shape", shape));
     }
     bad |= json_object_set_new(j, "outputs", outputs);
     if (!bad) return j;
@@ -92,10 +98,12 @@ static bool body_json(const struct plan *p, json_t **out, struct error *err)
     if (!items || !plan_source_json(p, &source, err)) return error_memory(err, 0);
     for (uint32_t i = 0; i < p->n_items; i++)
         if (json_array_append_new(items, item_json(p, &p->items[i])) != 0) return error_memory(err, 0);
-    CLEANUP(json) json_t *recipe = json_pack("{s:s,s:o,s:s}", "name", p->recipe->name, "sha256", digest_json(&p->recipe->digest),
-                                             "unseen_experts", unseen_name(p->recipe->unseen));
-    *out = json_pack("{s:s,s:s,s:O,s:O,s:s,s:o,s:O}", "schema", "ingot.plan/1", "tool", INGOT_VERSION, "source", source, "recipe", recipe,
-                     "kv_cache", kv_names[p->kv], "observe_sha256", digest_json(&p->observe_digest), "items", items);
+    CLEANUP(json)
+    json_t *recipe = json_pack("{s:s,s:o,s:s}", "name", p->recipe->name, "sha256", digest_json(&p->recipe->digest),
+                               "unseen_experts", unseen_name(p->recipe->unseen));
+    *out = json_pack("{s:s,s:s,s:O,s:O,s:s,s:o,s:O}", "schema", "ingot.plan/1", "tool", INGOT_VERSION, "source", source,
+                     "recipe", recipe, "kv_cache", kv_names[p->kv], "observe_sha256", digest_json(&p->observe_digest),
+                     "items", items);
     return *out ? true : error_memory(err, 0);
 }
 
@@ -110,20 +118,20 @@ bool plan_digests(struct plan *p, struct error *err)
 {
     CLEANUP(json) json_t *observe = NULL;
     CLEANUP(json) json_t *body = NULL;
-    return observe_json(p, &observe, err) && canonical_digest(observe, &p->observe_digest, err) && body_json(p, &body, err) &&
-           canonical_digest(body, &p->digest, err);
+    return observe_json(p, &observe, err) && canonical_digest(observe, &p->observe_digest, err) &&
+           body_json(p, &body, err) && canonical_digest(body, &p->digest, err);
 }
 
 bool plan_json(const struct plan *p, json_t **out, struct error *err)
 {
     CLEANUP(json) json_t *j = NULL;
     if (!body_json(p, &j, err)) return false;
-    CLEANUP(json) json_t *sizes =
-        json_pack("{s:I,s:I,s:f,s:I,s:I}", "read_bytes", (json_int_t)p->read_bytes, "write_bytes", (json_int_t)p->write_bytes,
-                  "effective_bits", plan_effective_bits(p), "tensors", (json_int_t)p->n_outputs, "workspace_bytes",
-                  (json_int_t)p->workspace_bytes);
-    if (!sizes || !json_put(j, "sha256", digest_json(&p->digest), err) || !json_put(j, "sizes", json_incref(sizes), err) ||
-        !json_put(j, "unmatched_lines", unmatched_json(p), err))
+    CLEANUP(json)
+    json_t *sizes = json_pack("{s:I,s:I,s:f,s:I,s:I}", "read_bytes", (json_int_t)p->read_bytes, "write_bytes",
+                              (json_int_t)p->write_bytes, "effective_bits", plan_effective_bits(p), "tensors",
+                              (json_int_t)p->n_outputs, "workspace_bytes", (json_int_t)p->workspace_bytes);
+    if (!sizes || !json_put(j, "sha256", digest_json(&p->digest), err) ||
+        !json_put(j, "sizes", json_incref(sizes), err) || !json_put(j, "unmatched_lines", unmatched_json(p), err))
         return error_memory(err, 0);
     *out = take_ptr(&j);
     return true;
@@ -152,8 +160,8 @@ static void every_row(const struct plan *p, struct text *t)
         const struct plan_item *item = &p->items[i];
         char size[32];
         text_bytes(size, item_bytes(p, item));
-        text_add(t, "%-64s %-15s %-12s %12s  %s\n", item->tensor->name, role_info(item->tensor->place.role)->name, item_format(item), size,
-                 item->reason);
+        text_add(t, "%-64s %-15s %-12s %12s  %s\n", item->tensor->name, role_info(item->tensor->place.role)->name,
+                 item_format(item), size, item->reason);
     }
 }
 
@@ -172,8 +180,8 @@ static void summary_rows(const struct plan *p, struct text *t)
         uint64_t before = 0, after = 0, n = 0;
         for (uint32_t k = i; k < p->n_items; k++) {
             const struct plan_item *b = &p->items[k];
-            if (done[k] || a->tensor->place.role != b->tensor->place.role || a->format != b->format || a->action != b->action ||
-                strcmp(a->reason, b->reason) != 0)
+            if (done[k] || a->tensor->place.role != b->tensor->place.role || a->format != b->format ||
+                a->action != b->action || strcmp(a->reason, b->reason) != 0)
                 continue;
             done[k] = true;
             n++;
@@ -183,8 +191,8 @@ static void summary_rows(const struct plan *p, struct text *t)
         char was[32], is[32];
         text_bytes(was, before);
         text_bytes(is, after);
-        text_add(t, "%-16s %8llu  %-12s %12s %12s  %s\n", role_info(a->tensor->place.role)->name, (unsigned long long)n, item_format(a), was, is,
-                 a->reason);
+        text_add(t, "%-16s %8llu  %-12s %12s %12s  %s\n", role_info(a->tensor->place.role)->name, (unsigned long long)n,
+                 item_format(a), was, is, a->reason);
     }
 }
 
@@ -198,7 +206,8 @@ bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
     text_bytes(is, p->write_bytes);
     text_bytes(work, p->workspace_bytes);
     digest_hex(&p->digest, hex);
-    text_add(&t, "\n%u tensors, %s -> %u tensors, %s (%.3f bits per weight)\n", p->n_items, was, p->n_outputs, is, plan_effective_bits(p));
+    text_add(&t, "\n%u tensors, %s -> %u tensors, %s (%.3f bits per weight)\n", p->n_items, was, p->n_outputs, is,
+             plan_effective_bits(p));
     if (p->quantized_elems)
         text_add(&t, "quantized: %llu weights at %.3f bits, scales included\n", (unsigned long long)p->quantized_elems,
                  8.0 * (double)p->quantized_bytes / (double)p->quantized_elems);
@@ -224,7 +233,10 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
         mtp_plain = mtp_plain && !(item->tensor->place.mtp && format);
     }
     const char *kv = p->kv != KV_NONE ? "FP8" : p->inventory->kv_algo;
-    *out = (struct quant_config){.modules = modules, .n_modules = n, .kv_algo = kv, .excluded = &p->inventory->config.arch->mtp_root,
+    *out = (struct quant_config){.modules = modules,
+                                 .n_modules = n,
+                                 .kv_algo = kv,
+                                 .excluded = &p->inventory->config.arch->mtp_root,
                                  .n_excluded = mtp_plain ? 1 : 0};
     return true;
 }

@@ -8,14 +8,16 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 
-static bool copy_strings(struct recipe *r, const json_t *v, const char *what, const char *const **out, struct error *err)
+static bool copy_strings(struct recipe *r, const json_t *v, const char *what, const char *const **out,
+                         struct error *err)
 {
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
     const char **list = arena_alloc(r->arena, n + 1, sizeof *list);
     if (!list) return error_memory(err, 0);
     for (size_t i = 0; i < n; i++) {
         const char *s = json_string_value(json_is_array(v) ? json_array_get(v, i) : v);
-        if (!s) return error_set(err, ERR_FORMAT, "%s: expected a name or a list of names, found %s", what, json_brief(v));
+        if (!s)
+            return error_set(err, ERR_FORMAT, "%s: expected a name or a list of names, found %s", what, json_brief(v));
         if (!(list[i] = arena_text(r->arena, s))) return error_memory(err, 0);
     }
     *out = list;
@@ -43,12 +45,15 @@ static bool read_layers(struct recipe *r, struct recipe_line *l, const json_t *v
     size_t n = json_array_size(v);
     uint32_t *list = arena_alloc(r->arena, n + 1, sizeof *list);
     if (!list) return error_memory(err, 0);
-    if (n == 0) return error_set(err, ERR_FORMAT, "%s: key 'layers': expected a list of layer numbers, found %s", what, json_brief(v));
+    if (n == 0)
+        return error_set(err, ERR_FORMAT, "%s: key 'layers': expected a list of layer numbers, found %s", what,
+                         json_brief(v));
     for (size_t i = 0; i < n; i++) {
         const json_t *e = json_array_get(v, i);
         json_int_t k = json_integer_value(e);
         if (!json_is_integer(e) || k < 0 || k >= MODEL_LAYERS_MAX)
-            return error_set(err, ERR_FORMAT, "%s: key 'layers': expected layer numbers, found %s", what, json_brief(e));
+            return error_set(err, ERR_FORMAT, "%s: key 'layers': expected layer numbers, found %s", what,
+                             json_brief(e));
         list[i] = (uint32_t)k;
     }
     l->layers = list;
@@ -81,7 +86,8 @@ static bool read_quantizer_actions(struct recipe_line *l, const json_t *json, co
     return true;
 }
 
-/* Counts rules, not lines of the file: the text is part of the plan, which must come out the same from the recipe's JSON. */
+/* Counts rules, not lines of the file: the text is part of the plan, which must come out the same from the recipe's
+ * JSON. */
 static const char *line_text(struct recipe *r, const struct recipe_line *l, size_t i)
 {
     if (l->quantizer) return arena_printf(r->arena, "rule %zu: %s", i + 1, l->quantizer);
@@ -89,20 +95,22 @@ static const char *line_text(struct recipe *r, const struct recipe_line *l, size
     return arena_printf(r->arena, "rule %zu: %s", i + 1, l->module);
 }
 
-static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *json, const struct yaml *doc, size_t i, const char *file,
-                      struct error *err)
+static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *json, const struct yaml *doc, size_t i,
+                      const char *file, struct error *err)
 {
-    static const char *const keys[] = {"role", "module", "quantizer", "class", "layers", "mtp", "weights", "inputs", "type", "amax",
-                                       "constant", "scales", "optional", NULL};
+    static const char *const keys[] = {"role",   "module", "quantizer", "class",    "layers", "mtp",      "weights",
+                                       "inputs", "type",   "amax",      "constant", "scales", "optional", NULL};
     l->line = doc ? yaml_line(doc, json) : 0;
     if (!l->line) l->line = (uint32_t)i + 1;
     const char *what = arena_printf(r->arena, doc ? "%s: line %u" : "%s: rule %u", file, l->line);
     if (!what) return error_memory(err, 0);
     if (!json_known_keys(json, what, keys, err)) return false;
     const char *text[3] = {NULL, NULL, NULL};
-    if (!json_opt_string(json, "module", what, &text[0], err) || !json_opt_string(json, "quantizer", what, &text[1], err) ||
+    if (!json_opt_string(json, "module", what, &text[0], err) ||
+        !json_opt_string(json, "quantizer", what, &text[1], err) ||
         !json_opt_string(json, "class", what, &text[2], err) || !json_opt_bool(json, "mtp", what, &l->mtp, err) ||
-        !json_opt_bool(json, "optional", what, &l->optional, err) || !word_of_scales(json, "scales", what, &l->scales, err))
+        !json_opt_bool(json, "optional", what, &l->optional, err) ||
+        !word_of_scales(json, "scales", what, &l->scales, err))
         return false;
     const char **slots[3] = {&l->module, &l->quantizer, &l->module_class};
     for (int k = 0; k < 3; k++)
@@ -136,12 +144,18 @@ static bool read_kv(struct recipe *r, const json_t *json, const char *file, stru
     if (!word_of_kv(word, file, &kv, err)) return false;
     if (kv == KV_NONE) return true;
     struct recipe_line *l = &r->lines[r->n_lines++];
-    *l = (struct recipe_line){.quantizer = "*[kv]_bmm_quantizer", .text = "kv_cache", .weights = CHOICE_FP8, .inputs = CHOICE_FP8,
-                              .kv = CHOICE_FP8, .kv_constant = kv == KV_FP8_CAST, .optional = true};
+    *l = (struct recipe_line){.quantizer = "*[kv]_bmm_quantizer",
+                              .text = "kv_cache",
+                              .weights = CHOICE_FP8,
+                              .inputs = CHOICE_FP8,
+                              .kv = CHOICE_FP8,
+                              .kv_constant = kv == KV_FP8_CAST,
+                              .optional = true};
     return true;
 }
 
-static bool read_lines(struct recipe *r, const json_t *json, const struct yaml *doc, const char *file, struct error *err)
+static bool read_lines(struct recipe *r, const json_t *json, const struct yaml *doc, const char *file,
+                       struct error *err)
 {
     const json_t *rules = json_object_get(json, "rules");
     size_t n = json_array_size(rules);
@@ -154,14 +168,17 @@ static bool read_lines(struct recipe *r, const json_t *json, const struct yaml *
     return read_kv(r, json, file, err);
 }
 
-static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml *doc, const char *file, struct error *err)
+static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml *doc, const char *file,
+                        struct error *err)
 {
-    static const char *const keys[] = {"name", "aliases", "summary", "source", "published", "copy", "fp8_rounding", "unseen_experts",
-                                       "kv_cache", "rules", NULL};
+    static const char *const keys[] = {"name",         "aliases",        "summary",  "source", "published", "copy",
+                                       "fp8_rounding", "unseen_experts", "kv_cache", "rules",  NULL};
     const char *name = NULL, *summary = "", *source = "";
     if (!json_known_keys(json, file, keys, err) || !json_get_string(json, "name", file, &name, err) ||
-        !json_opt_string(json, "summary", file, &summary, err) || !json_opt_string(json, "source", file, &source, err) ||
-        !json_opt_bool(json, "published", file, &r->published, err) || !json_opt_bool(json, "copy", file, &r->copies, err) ||
+        !json_opt_string(json, "summary", file, &summary, err) ||
+        !json_opt_string(json, "source", file, &source, err) ||
+        !json_opt_bool(json, "published", file, &r->published, err) ||
+        !json_opt_bool(json, "copy", file, &r->copies, err) ||
         !word_of_rounding(json, "fp8_rounding", file, &r->rounding, err) ||
         !word_of_unseen(json, "unseen_experts", file, &r->unseen, err))
         return false;
@@ -171,14 +188,16 @@ static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml 
     r->json = json_deep_copy(json);
     if (!r->name || !r->summary || !r->source || !r->json) return error_memory(err, 0);
     if (!read_lines(r, json, doc, file, err)) return false;
-    if (r->copies && r->n_lines) return error_set(err, ERR_FORMAT, "%s: 'copy: true' quantizes nothing, but there are rules", file);
+    if (r->copies && r->n_lines)
+        return error_set(err, ERR_FORMAT, "%s: 'copy: true' quantizes nothing, but there are rules", file);
     if (!r->copies && !r->n_lines) return error_set(err, ERR_FORMAT, "%s: no rules: nothing would be quantized", file);
     CLEANUP(free) char *text = NULL;
     size_t n;
     return json_canonical(r->json, &text, &n, err) && sha256_of(bytes_of(text, n), &r->digest, err);
 }
 
-static bool recipe_make(struct recipe **out, const json_t *json, const struct yaml *doc, const char *file, struct error *err)
+static bool recipe_make(struct recipe **out, const json_t *json, const struct yaml *doc, const char *file,
+                        struct error *err)
 {
     struct recipe *r = calloc(1, sizeof *r);
     *out = NULL;
@@ -222,8 +241,8 @@ static bool goes_by(const json_t *json, const char *name)
     if (own && strcmp(own, name) == 0) return true;
     size_t i;
     json_t *alias;
-    json_array_foreach(json_object_get(json, "aliases"), i, alias)
-        if (strcmp(json_string_value(alias), name) == 0) return true;
+    json_array_foreach(json_object_get(json, "aliases"), i,
+                       alias) if (strcmp(json_string_value(alias), name) == 0) return true;
     return false;
 }
 
@@ -245,7 +264,8 @@ static bool load_builtin(struct recipe **out, const char *name, bool *found, str
 static bool looks_like_path(const char *s)
 {
     const char *dot = strrchr(s, '.');
-    return strchr(s, '/') || (dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0 || strcmp(dot, ".json") == 0));
+    return strchr(s, '/') ||
+           (dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0 || strcmp(dot, ".json") == 0));
 }
 
 bool recipe_load(struct recipe **out, const char *path_or_name, struct error *err)
@@ -256,10 +276,12 @@ bool recipe_load(struct recipe **out, const char *path_or_name, struct error *er
         if (!load_builtin(out, path_or_name, &found, err)) return false;
         if (found) return true;
         if (access(path_or_name, F_OK) != 0)
-            return error_set(err, ERR_USAGE, "recipe '%.256s' is neither built in (`ingot list recipes`) nor a file", path_or_name);
+            return error_set(err, ERR_USAGE, "recipe '%.256s' is neither built in (`ingot list recipes`) nor a file",
+                             path_or_name);
     }
     CLEANUP_BUFFER struct buffer text = {0};
-    return file_load(AT_FDCWD, path_or_name, RECIPE_BYTES_MAX, &text, err) && recipe_from_text(out, buffer_view(&text), path_or_name, err);
+    return file_load(AT_FDCWD, path_or_name, RECIPE_BYTES_MAX, &text, err) &&
+           recipe_from_text(out, buffer_view(&text), path_or_name, err);
 }
 
 bool recipe_list(struct recipe_listing **out, uint32_t *n, struct arena *arena, struct error *err)
@@ -274,14 +296,16 @@ bool recipe_list(struct recipe_listing **out, uint32_t *n, struct arena *arena, 
         CLEANUP(yaml) struct yaml *doc = NULL;
         if (!yaml_parse(bytes_of(f->data, f->size), f->path, &doc, err)) return false;
         const json_t *j = yaml_root(doc);
-        const char *name = json_string_value(json_object_get(j, "name")), *summary = json_string_value(json_object_get(j, "summary"));
+        const char *name = json_string_value(json_object_get(j, "name")),
+                   *summary = json_string_value(json_object_get(j, "summary"));
         char *aliases = arena_text(arena, "");
         size_t i;
         json_t *a;
-        json_array_foreach(json_object_get(j, "aliases"), i, a)
-            if (aliases) aliases = arena_printf(arena, "%s%s%s", aliases, i ? ", " : "", json_string_value(a));
+        json_array_foreach(json_object_get(j, "aliases"), i, a) if (aliases) aliases =
+            arena_printf(arena, "%s%s%s", aliases, i ? ", " : "", json_string_value(a));
         struct recipe_listing *row = &(*out)[(*n)++];
-        *row = (struct recipe_listing){arena_text(arena, name ? name : "?"), aliases, arena_text(arena, summary ? summary : "")};
+        *row = (struct recipe_listing){arena_text(arena, name ? name : "?"), aliases,
+                                       arena_text(arena, summary ? summary : "")};
         if (!row->name || !row->aliases || !row->summary) return error_memory(err, 0);
     }
     return true;
@@ -295,8 +319,8 @@ static bool class_fits(const char *word, enum tensor_role role)
     return false;
 }
 
-bool recipe_line_selects(const struct recipe_line *l, const char *module, enum tensor_role role, int32_t layer, bool mtp,
-                         const char *quantizer_suffix)
+bool recipe_line_selects(const struct recipe_line *l, const char *module, enum tensor_role role, int32_t layer,
+                         bool mtp, const char *quantizer_suffix)
 {
     if (mtp && !l->mtp) return false;
     if (l->module_class && !class_fits(l->module_class, role)) return false;

@@ -2,16 +2,21 @@
 
 #include "core/text.h"
 
-struct word { const char *word; int value; };
+struct word {
+    const char *word;
+    int value;
+};
 
-static const struct word choices[] = {{"none", CHOICE_OFF}, {"off", CHOICE_OFF}, {"nvfp4", CHOICE_NVFP4}, {"fp8", CHOICE_FP8}, {NULL, 0}};
+static const struct word choices[] = {
+    {"none", CHOICE_OFF}, {"off", CHOICE_OFF}, {"nvfp4", CHOICE_NVFP4}, {"fp8", CHOICE_FP8}, {NULL, 0}};
 static const struct word scales[] = {{"max", SCALES_MAX}, {"mse", SCALES_MSE}, {NULL, 0}};
 static const struct word roundings[] = {
     {"single", FP8_SINGLE}, {"modelopt-cpu", FP8_MODELOPT_CPU}, {"modelopt-cuda", FP8_MODELOPT_CUDA}, {NULL, 0}};
 static const struct word unseen[] = {{"error", UNSEEN_ERROR}, {"layer_max", UNSEEN_LAYER_MAX}, {NULL, 0}};
 static const struct word kv_words[] = {{"none", KV_NONE}, {"fp8", KV_FP8}, {"fp8_cast", KV_FP8_CAST}, {NULL, 0}};
 
-static bool find(const struct word *table, const char *word, const char *key, const char *what, int *out, struct error *err)
+static bool find(const struct word *table, const char *word, const char *key, const char *what, int *out,
+                 struct error *err)
 {
     __attribute__((cleanup(cleanup_text))) struct text list = TEXT_INIT;
     for (const struct word *w = table; w->word; w++) {
@@ -24,20 +29,21 @@ static bool find(const struct word *table, const char *word, const char *key, co
     return error_set(err, ERR_FORMAT, "%s: key '%s': expected one of %s, found '%.64s'", what, key, list.data, word);
 }
 
-static bool read_word(const struct word *table, const json_t *json, const char *key, const char *what, int *out, struct error *err)
+static bool read_word(const struct word *table, const json_t *json, const char *key, const char *what, int *out,
+                      struct error *err)
 {
     const char *word = NULL;
     if (!json_has(json, key)) return true;
     return json_get_string(json, key, what, &word, err) && find(table, word, key, what, out, err);
 }
 
-#define WORD_OF(name, table, type)                                                                                    \
-    bool name(const json_t *json, const char *key, const char *what, type *out, struct error *err)                    \
-    {                                                                                                                 \
-        int v = (int)*out;                                                                                            \
-        if (!read_word(table, json, key, what, &v, err)) return false;                                                     \
-        *out = (type)v;                                                                                               \
-        return true;                                                                                                  \
+#define WORD_OF(name, table, type)                                                                                     \
+    bool name(const json_t *json, const char *key, const char *what, type *out, struct error *err)                     \
+    {                                                                                                                  \
+        int v = (int)*out;                                                                                             \
+        if (!read_word(table, json, key, what, &v, err)) return false;                                                 \
+        *out = (type)v;                                                                                                \
+        return true;                                                                                                   \
     }
 WORD_OF(word_of_choice, choices, enum quant_choice)
 WORD_OF(word_of_scales, scales, enum scale_method)

@@ -5,10 +5,14 @@
 #include "plan/recipe.h"
 
 /* An absent key leaves *out as it is. */
-MUST_CHECK bool word_of_choice(const json_t *json, const char *key, const char *what, enum quant_choice *out, struct error *err);
-MUST_CHECK bool word_of_scales(const json_t *json, const char *key, const char *what, enum scale_method *out, struct error *err);
-MUST_CHECK bool word_of_rounding(const json_t *json, const char *key, const char *what, enum fp8_rounding *out, struct error *err);
-MUST_CHECK bool word_of_unseen(const json_t *json, const char *key, const char *what, enum unseen_policy *out, struct error *err);
+MUST_CHECK bool word_of_choice(const json_t *json, const char *key, const char *what, enum quant_choice *out,
+                               struct error *err);
+MUST_CHECK bool word_of_scales(const json_t *json, const char *key, const char *what, enum scale_method *out,
+                               struct error *err);
+MUST_CHECK bool word_of_rounding(const json_t *json, const char *key, const char *what, enum fp8_rounding *out,
+                                 struct error *err);
+MUST_CHECK bool word_of_unseen(const json_t *json, const char *key, const char *what, enum unseen_policy *out,
+                               struct error *err);
 MUST_CHECK bool word_of_kv(const char *word, const char *what, enum kv_choice *out, struct error *err);
 
 const char *rounding_name(enum fp8_rounding r);

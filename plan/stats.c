@@ -33,7 +33,7 @@ void stats_free(struct stats *s)
 static bool grow(void *array_ptr, uint32_t n, size_t size, struct error *err)
 {
     void **array = array_ptr;
-    if (n & (n - 1)) return true;   /* full only at 0, 1, 2, 4, ... */
+    if (n & (n - 1)) return true; /* full only at 0, 1, 2, 4, ... */
     size_t capacity = n ? 2 * (size_t)n : 1;
     void *p = realloc(*array, capacity * size);
     if (!p) return error_memory(err, capacity * size);
@@ -50,7 +50,8 @@ bool stats_add(struct stats *s, const char *module, enum stat_kind kind, float a
     return true;
 }
 
-bool stats_add_experts(struct stats *s, const char *container, uint32_t n_experts, const uint64_t *tokens, struct error *err)
+bool stats_add_experts(struct stats *s, const char *container, uint32_t n_experts, const uint64_t *tokens,
+                       struct error *err)
 {
     if (!grow(&s->experts, s->n_experts, sizeof *s->experts, err)) return false;
     char *name = arena_text(s->arena, container);
@@ -79,7 +80,8 @@ bool stats_seal(struct stats *s, struct error *err)
     if (s->n_experts) qsort(s->experts, s->n_experts, sizeof *s->experts, by_container);
     for (uint32_t i = 1; i < s->n_stats; i++)
         if (by_name(&s->stats[i - 1], &s->stats[i]) == 0)
-            return error_set(err, ERR_FORMAT, "statistic '%.256s.%s' is there twice", s->stats[i].module, kind_suffix[s->stats[i].kind]);
+            return error_set(err, ERR_FORMAT, "statistic '%.256s.%s' is there twice", s->stats[i].module,
+                             kind_suffix[s->stats[i].kind]);
     struct sha256 *h;
     if (!sha256_open(&h, err)) return false;
     sha256_add(h, s->observe_digest.bytes, DIGEST_BYTES);
@@ -119,13 +121,16 @@ bool stats_fit(const struct stats *s, const struct plan *p, struct error *err)
     char want[DIGEST_HEX_SIZE], got[DIGEST_HEX_SIZE];
     digest_hex(&p->observe_digest, want);
     digest_hex(&s->observe_digest, got);
-    return error_set(err, ERR_FORMAT, "the statistics were made for another checkpoint or recipe: expected observation digest %.16s..., found %.16s...",
+    return error_set(err, ERR_FORMAT,
+                     "the statistics were made for another checkpoint or recipe: expected observation digest %.16s..., "
+                     "found %.16s...",
                      want, got);
 }
 
 /* ---- what an item is written with ---- */
 
-bool stats_unseen(const struct stats *s, const struct plan *p, struct arena *arena, const char ***out, uint32_t *n, struct error *err)
+bool stats_unseen(const struct stats *s, const struct plan *p, struct arena *arena, const char ***out, uint32_t *n,
+                  struct error *err)
 {
     uint32_t most = 0;
     for (uint32_t i = 0; i < s->n_experts; i++) most += s->experts[i].n_experts;
@@ -154,7 +159,9 @@ static bool refuse_unseen(const struct stats *s, const struct plan *p, struct er
     uint32_t n;
     bool ok = arena ? stats_unseen(s, p, arena, &names, &n, err) : error_memory(err, 0);
     if (ok && n && p->recipe->unseen == UNSEEN_ERROR)
-        ok = error_set(err, ERR_FORMAT, "expert '%.200s'%s saw no calibration token; give more data, or say unseen_experts: layer_max in the recipe",
+        ok = error_set(err, ERR_FORMAT,
+                       "expert '%.200s'%s saw no calibration token; give more data, or say unseen_experts: layer_max "
+                       "in the recipe",
                        names[0], n > 1 ? " and others" : "");
     arena_free(arena);
     return ok;
@@ -164,7 +171,7 @@ static bool one_input(const struct stats *s, const struct plan_item *item, float
 {
     const char *module = item->tensor->module;
     *found = s && stats_find(s, module, STAT_INPUT_AMAX, amax);
-    if (!*found && item->tensor->container) return true;   /* an unseen expert: the layer decides */
+    if (!*found && item->tensor->container) return true; /* an unseen expert: the layer decides */
     if (!*found) return error_set(err, ERR_FORMAT, "the statistics hold nothing of the input of '%.256s'", module);
     if (isfinite(*amax) && *amax >= 0) return true;
     return error_set(err, ERR_FORMAT, "the input of '%.256s' reached %g during calibration", module, (double)*amax);
@@ -176,7 +183,8 @@ static uint32_t run_end(const struct plan *p, uint32_t first)
     const struct model_tensor *t = p->items[first].tensor;
     uint32_t end = first + 1;
     while (t->container && end < p->n_items && p->items[end].tensor->container &&
-           p->items[end].tensor->place.role == t->place.role && strcmp(p->items[end].tensor->container, t->container) == 0)
+           p->items[end].tensor->place.role == t->place.role &&
+           strcmp(p->items[end].tensor->container, t->container) == 0)
         end++;
     return end;
 }
@@ -197,7 +205,8 @@ bool stats_input_amaxes(const struct stats *s, const struct plan *p, float *amax
         }
         const struct plan_item *item = &p->items[i];
         if (item->observe_input && !(top > 0))
-            return error_set(err, ERR_FORMAT, "the input of '%.256s' was zero throughout the calibration: no scale can be made of it",
+            return error_set(err, ERR_FORMAT,
+                             "the input of '%.256s' was zero throughout the calibration: no scale can be made of it",
                              item->tensor->container ? item->tensor->container : item->tensor->module);
         for (uint32_t k = i; k < end; k++) amax[k] = p->items[k].observe_input || p->items[k].input_amax > 0 ? top : 0;
     }

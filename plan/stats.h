@@ -10,27 +10,36 @@
 /* What a maximum was taken of. */
 enum stat_kind { STAT_INPUT_AMAX, STAT_OUTPUT_AMAX, STAT_WEIGHT_AMAX, STAT_KIND_COUNT };
 
-struct statistic { const char *module; enum stat_kind kind; float amax; };
-struct expert_tokens { const char *container; uint32_t n_experts; uint64_t *tokens; };
+struct statistic {
+    const char *module;
+    enum stat_kind kind;
+    float amax;
+};
+struct expert_tokens {
+    const char *container;
+    uint32_t n_experts;
+    uint64_t *tokens;
+};
 
 struct stats {
-    struct digest observe_digest;          /* of the plan that asked */
-    struct digest data_digest;             /* of the token ids: docs/formats.md, stats */
+    struct digest observe_digest; /* of the plan that asked */
+    struct digest data_digest;    /* of the token ids: docs/formats.md, stats */
     uint64_t n_texts, n_tokens;
-    struct statistic *stats;                    /* sorted by module, then kind */
+    struct statistic *stats; /* sorted by module, then kind */
     uint32_t n_stats;
-    struct expert_tokens *experts;         /* sorted by container */
+    struct expert_tokens *experts; /* sorted by container */
     uint32_t n_experts;
-    struct digest digest;                  /* of everything above, in canonical form */
+    struct digest digest; /* of everything above, in canonical form */
     struct arena *arena;
 };
 
 MUST_CHECK bool stats_new(struct stats **out, struct error *err);
-void stats_free(struct stats *s);                                     /* NULL is fine */
+void stats_free(struct stats *s); /* NULL is fine */
 CLEANUP_DEFINE(stats, struct stats, stats_free)
 /* Copies the name. All adds come before stats_seal. */
 MUST_CHECK bool stats_add(struct stats *s, const char *module, enum stat_kind kind, float amax, struct error *err);
-MUST_CHECK bool stats_add_experts(struct stats *s, const char *container, uint32_t n_experts, const uint64_t *tokens, struct error *err);
+MUST_CHECK bool stats_add_experts(struct stats *s, const char *container, uint32_t n_experts, const uint64_t *tokens,
+                                  struct error *err);
 /* Sorts and digests. */
 MUST_CHECK bool stats_seal(struct stats *s, struct error *err);
 
@@ -44,12 +53,12 @@ MUST_CHECK bool stats_load(struct stats **out, const char *path, struct error *e
 MUST_CHECK bool stats_fit(const struct stats *s, const struct plan *p, struct error *err);
 
 /* Experts of quantized containers that saw no token, as "container.N", in model order; *out lives in the arena. */
-MUST_CHECK bool stats_unseen(const struct stats *s, const struct plan *p, struct arena *arena, const char ***out, uint32_t *n,
-                             struct error *err);
+MUST_CHECK bool stats_unseen(const struct stats *s, const struct plan *p, struct arena *arena, const char ***out,
+                             uint32_t *n, struct error *err);
 
-/* The input maximum that each item is written with, amax[n_items]: the recipe's constant, or what was observed; experts of
- * a layer share the largest of their projection. 0 for items whose inputs are not quantized. Applies the recipe's policy
- * for unseen experts. `s` may be NULL when the plan needs no data. */
+/* The input maximum that each item is written with, amax[n_items]: the recipe's constant, or what was observed; experts
+ * of a layer share the largest of their projection. 0 for items whose inputs are not quantized. Applies the recipe's
+ * policy for unseen experts. `s` may be NULL when the plan needs no data. */
 MUST_CHECK bool stats_input_amaxes(const struct stats *s, const struct plan *p, float *amax, struct error *err);
 
 #endif

@@ -17,8 +17,8 @@ static bool metadata_json(const struct stats *s, json_t **out, struct error *err
     digest_hex(&s->digest, own);
     snprintf(texts, sizeof texts, "%llu", (unsigned long long)s->n_texts);
     snprintf(tokens, sizeof tokens, "%llu", (unsigned long long)s->n_tokens);
-    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "schema", SCHEMA, "tool", INGOT_VERSION, "observe_sha256", observe, "data_sha256", data,
-                     "sha256", own, "texts", texts, "tokens", tokens);
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "schema", SCHEMA, "tool", INGOT_VERSION, "observe_sha256",
+                     observe, "data_sha256", data, "sha256", own, "texts", texts, "tokens", tokens);
     return *out ? true : error_memory(err, 0);
 }
 
@@ -27,7 +27,9 @@ static bool write_all(const struct stats *s, struct tensor_file *f, struct error
     for (uint32_t i = 0; i < s->n_stats; i++)
         if (!tensor_file_write(f, i, 0, &s->stats[i].amax, sizeof(float), err)) return false;
     for (uint32_t i = 0; i < s->n_experts; i++)
-        if (!tensor_file_write(f, s->n_stats + i, 0, s->experts[i].tokens, s->experts[i].n_experts * sizeof(uint64_t), err)) return false;
+        if (!tensor_file_write(f, s->n_stats + i, 0, s->experts[i].tokens, s->experts[i].n_experts * sizeof(uint64_t),
+                               err))
+            return false;
     return true;
 }
 
@@ -37,10 +39,14 @@ static bool save(const struct stats *s, const char *path, struct arena *arena, s
     struct tensor_spec *specs = arena_alloc(arena, n + 1, sizeof *specs);
     if (!specs) return error_memory(err, n * sizeof *specs);
     for (uint32_t i = 0; i < s->n_stats; i++)
-        specs[i] = (struct tensor_spec){.name = arena_printf(arena, "%s%s", s->stats[i].module, suffixes[s->stats[i].kind]), .dtype = DTYPE_F32};
+        specs[i] = (struct tensor_spec){
+            .name = arena_printf(arena, "%s%s", s->stats[i].module, suffixes[s->stats[i].kind]), .dtype = DTYPE_F32};
     for (uint32_t i = 0; i < s->n_experts; i++)
-        specs[s->n_stats + i] = (struct tensor_spec){.name = arena_printf(arena, "%s" TOKENS_SUFFIX, s->experts[i].container), .dtype = DTYPE_I64,
-                                                     .n_dims = 1, .dims = {s->experts[i].n_experts}};
+        specs[s->n_stats + i] =
+            (struct tensor_spec){.name = arena_printf(arena, "%s" TOKENS_SUFFIX, s->experts[i].container),
+                                 .dtype = DTYPE_I64,
+                                 .n_dims = 1,
+                                 .dims = {s->experts[i].n_experts}};
     for (uint32_t i = 0; i < n; i++)
         if (!specs[i].name) return error_memory(err, 0);
     CLEANUP(json) json_t *metadata = NULL;
@@ -92,26 +98,32 @@ static bool read_tensor(struct stats *s, const struct checkpoint *ck, uint32_t i
         return checkpoint_read(ck, i, 0, &v, sizeof v, err) && stats_add(s, module, (enum stat_kind)k, v, err);
     }
     size_t m = strlen(TOKENS_SUFFIX);
-    if (n <= m || strcmp(t->name + n - m, TOKENS_SUFFIX) != 0 || t->dtype != DTYPE_I64 || t->n_dims != 1 || t->n_elems > MODEL_EXPERTS_MAX)
+    if (n <= m || strcmp(t->name + n - m, TOKENS_SUFFIX) != 0 || t->dtype != DTYPE_I64 || t->n_dims != 1 ||
+        t->n_elems > MODEL_EXPERTS_MAX)
         return error_set(err, ERR_FORMAT, "tensor '%.256s' does not belong into a statistics file", t->name);
     CLEANUP(free) uint64_t *tokens = malloc(t->bytes + 8);
     CLEANUP(free) char *container = strndup(t->name, n - m);
     if (!tokens || !container) return error_memory(err, t->bytes);
-    return checkpoint_read(ck, i, 0, tokens, t->bytes, err) && stats_add_experts(s, container, (uint32_t)t->n_elems, tokens, err);
+    return checkpoint_read(ck, i, 0, tokens, t->bytes, err) &&
+           stats_add_experts(s, container, (uint32_t)t->n_elems, tokens, err);
 }
 
 static bool read_all(struct stats *s, const struct checkpoint *ck, struct error *err)
 {
     const char *schema = checkpoint_metadata(ck, "schema");
     struct digest said;
-    if (!schema || strcmp(schema, SCHEMA) != 0) return error_set(err, ERR_FORMAT, "it is not a statistics file (metadata 'schema')");
-    if (!read_digest(ck, "observe_sha256", &s->observe_digest, err) || !read_digest(ck, "data_sha256", &s->data_digest, err) ||
-        !read_digest(ck, "sha256", &said, err) || !read_count(ck, "texts", &s->n_texts, err) || !read_count(ck, "tokens", &s->n_tokens, err))
+    if (!schema || strcmp(schema, SCHEMA) != 0)
+        return error_set(err, ERR_FORMAT, "it is not a statistics file (metadata 'schema')");
+    if (!read_digest(ck, "observe_sha256", &s->observe_digest, err) ||
+        !read_digest(ck, "data_sha256", &s->data_digest, err) || !read_digest(ck, "sha256", &said, err) ||
+        !read_count(ck, "texts", &s->n_texts, err) || !read_count(ck, "tokens", &s->n_tokens, err))
         return false;
     for (uint32_t i = 0; i < checkpoint_count(ck); i++)
         if (!read_tensor(s, ck, i, err)) return false;
     if (!stats_seal(s, err)) return false;
-    return digest_equal(&said, &s->digest) ? true : error_set(err, ERR_FORMAT, "its values are not those that its digest names");
+    return digest_equal(&said, &s->digest)
+               ? true
+               : error_set(err, ERR_FORMAT, "its values are not those that its digest names");
 }
 
 bool stats_load(struct stats **out, const char *path, struct error *err)

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#define ROWS_PER_TASK_BYTES ((uint64_t)256 << 10)   /* source bytes of a parallel item: about a level-2 cache */
+#define ROWS_PER_TASK_BYTES ((uint64_t)256 << 10) /* source bytes of a parallel item: about a level-2 cache */
 
 static const struct tensor_info *source_of(const struct job *j, const struct plan_item *item)
 {
@@ -13,7 +13,9 @@ static const struct tensor_info *source_of(const struct job *j, const struct pla
 }
 
 /* Rows of one piece, and of one parallel item inside it. */
-struct cut { uint64_t n_rows, n_cols, row_bytes, piece_rows, task_rows; };
+struct cut {
+    uint64_t n_rows, n_cols, row_bytes, piece_rows, task_rows;
+};
 
 static struct cut cut_of(const struct job *j, const struct plan_item *item)
 {
@@ -29,36 +31,48 @@ static struct cut cut_of(const struct job *j, const struct plan_item *item)
 
 /* ---- the largest magnitude ---- */
 
-struct amax_ctx { kernel_fn run; const uint8_t *rows; struct cut cut; uint64_t n_rows; enum dtype dtype; float *result; };
+struct amax_ctx {
+    kernel_fn run;
+    const uint8_t *rows;
+    struct cut cut;
+    uint64_t n_rows;
+    enum dtype dtype;
+    float *result;
+};
 
 static void amax_task(void *ctx, uint64_t task, uint32_t worker)
 {
     (void)worker;
     const struct amax_ctx *c = ctx;
     uint64_t first = task * c->cut.task_rows, n = u64_min(c->cut.task_rows, c->n_rows - first);
-    c->run(&(struct kernel_args){.n_rows = 1, .n_cols = n * c->cut.n_cols, .src = c->rows + first * c->cut.row_bytes, .dtype = c->dtype,
+    c->run(&(struct kernel_args){.n_rows = 1,
+                                 .n_cols = n * c->cut.n_cols,
+                                 .src = c->rows + first * c->cut.row_bytes,
+                                 .dtype = c->dtype,
                                  .dst_f32 = &c->result[task]});
 }
 
 /* Names the first value that is not finite. */
-static bool not_finite(const struct job *j, const struct plan_item *item, const uint8_t *rows, uint64_t first_row, const struct cut *c,
-                       uint64_t n_rows, struct error *err)
+static bool not_finite(const struct job *j, const struct plan_item *item, const uint8_t *rows, uint64_t first_row,
+                       const struct cut *c, uint64_t n_rows, struct error *err)
 {
     const struct tensor_info *t = source_of(j, item);
     kernel_fn widen = kernel_for(OP_WIDEN, 0);
     for (uint64_t i = 0; i < n_rows * c->n_cols; i++) {
         float v;
-        widen(&(struct kernel_args){.n_rows = 1, .n_cols = 1, .src = rows + i * dtype_bytes(t->dtype), .dtype = t->dtype, .dst_f32 = &v});
+        widen(&(struct kernel_args){
+            .n_rows = 1, .n_cols = 1, .src = rows + i * dtype_bytes(t->dtype), .dtype = t->dtype, .dst_f32 = &v});
         if (isfinite(v)) continue;
         return error_set(err, ERR_FORMAT, "file '%.128s': tensor '%.256s': element [%llu, %llu] is %s",
-                         folder_name(j->model->folder, t->member), t->name, (unsigned long long)(first_row + i / c->n_cols),
-                         (unsigned long long)(i % c->n_cols), isnan(v) ? "NaN" : "infinite");
+                         folder_name(j->model->folder, t->member), t->name,
+                         (unsigned long long)(first_row + i / c->n_cols), (unsigned long long)(i % c->n_cols),
+                         isnan(v) ? "NaN" : "infinite");
     }
     return error_set(err, ERR_INTERNAL, "tensor '%.256s': the maximum is not finite, but every element is", t->name);
 }
 
-static bool piece_amax(const struct job *j, const struct plan_item *item, const uint8_t *rows, uint64_t first_row, uint64_t n_rows,
-                       const struct cut *c, float *amax, struct error *err)
+static bool piece_amax(const struct job *j, const struct plan_item *item, const uint8_t *rows, uint64_t first_row,
+                       uint64_t n_rows, const struct cut *c, float *amax, struct error *err)
 {
     uint64_t n_tasks = u64_div_up(n_rows, c->task_rows);
     CLEANUP(free) float *results = NULL;
@@ -72,12 +86,13 @@ static bool piece_amax(const struct job *j, const struct plan_item *item, const 
     return true;
 }
 
-static bool read_piece(const struct job *j, const struct plan_item *item, uint64_t first, uint64_t n, const struct cut *c, uint8_t *dst,
-                       struct error *err)
+static bool read_piece(const struct job *j, const struct plan_item *item, uint64_t first, uint64_t n,
+                       const struct cut *c, uint8_t *dst, struct error *err)
 {
     j->result->read_bytes += n * c->row_bytes;
-    return progress_go_on(j->pr, err) && checkpoint_read(j->plan->inventory->checkpoint, item->tensor->parts[PART_WEIGHT],
-                                                         first * c->row_bytes, dst, n * c->row_bytes, err);
+    return progress_go_on(j->pr, err) &&
+           checkpoint_read(j->plan->inventory->checkpoint, item->tensor->parts[PART_WEIGHT], first * c->row_bytes, dst,
+                           n * c->row_bytes, err);
 }
 
 /* One pass over an item. When it fits, its bytes stay in j->hold. */
@@ -87,7 +102,8 @@ static bool scan_item(struct job *j, const struct plan_item *item, bool hold, fl
     for (uint64_t row = 0; row < c.n_rows; row += c.piece_rows) {
         uint64_t n = u64_min(c.piece_rows, c.n_rows - row);
         uint8_t *dst = hold ? j->hold + row * c.row_bytes : j->hold;
-        if (!read_piece(j, item, row, n, &c, dst, err) || !piece_amax(j, item, dst, row, n, &c, amax, err)) return false;
+        if (!read_piece(j, item, row, n, &c, dst, err) || !piece_amax(j, item, dst, row, n, &c, amax, err))
+            return false;
     }
     return true;
 }
@@ -97,8 +113,10 @@ static bool agree_with_stats(const struct job *j, const struct plan_item *item, 
 {
     float seen;
     if (!j->stats || !stats_find(j->stats, item->tensor->module, STAT_WEIGHT_AMAX, &seen) || seen == amax) return true;
-    return error_set(err, ERR_FORMAT, "tensor '%.256s': its largest magnitude is %g, the statistics say %g: they belong to other weights",
-                     item->tensor->name, (double)amax, (double)seen);
+    return error_set(
+        err, ERR_FORMAT,
+        "tensor '%.256s': its largest magnitude is %g, the statistics say %g: they belong to other weights",
+        item->tensor->name, (double)amax, (double)seen);
 }
 
 static bool is_held(const struct job *j, uint32_t i)
@@ -113,10 +131,12 @@ static bool find_group_amax(struct job *j, uint32_t i, struct error *err)
     uint32_t group = p->items[i].group;
     bool known = !isnan(j->group_amax[group]);
     float top = 0;
-    for (uint32_t k = i + 1; !known && k < p->n_items && p->items[k].tensor->place.layer == p->items[i].tensor->place.layer; k++) {
+    for (uint32_t k = i + 1;
+         !known && k < p->n_items && p->items[k].tensor->place.layer == p->items[i].tensor->place.layer; k++) {
         float amax = 0;
         if (p->items[k].group != group) continue;
-        if (!scan_item(j, &p->items[k], false, &amax, err) || !agree_with_stats(j, &p->items[k], amax, err)) return false;
+        if (!scan_item(j, &p->items[k], false, &amax, err) || !agree_with_stats(j, &p->items[k], amax, err))
+            return false;
         if (amax > top) top = amax;
     }
     float own = 0;
@@ -136,7 +156,7 @@ struct encode_ctx {
     struct cut cut;
     const uint8_t *rows;
     uint64_t n_rows;
-    struct kernel_args common;         /* scales; src and dst are the task's */
+    struct kernel_args common; /* scales; src and dst are the task's */
     kernel_fn encode, sweep;
 };
 
@@ -165,12 +185,16 @@ static bool write_scalar(struct job *j, uint32_t output, float value, struct err
 {
     const char *name = j->plan->specs[output].name;
     if (!(value > 0) || !isfinite(value))
-        return error_set(err, ERR_FORMAT, "tensor '%.256s' would be %g; a scale must be positive and finite", name, (double)value);
-    return sha256_of(bytes_of(&value, sizeof value), &j->digests[output].written, err) && job_write(j, output, 0, &value, sizeof value, err);
+        return error_set(err, ERR_FORMAT, "tensor '%.256s' would be %g; a scale must be positive and finite", name,
+                         (double)value);
+    return sha256_of(bytes_of(&value, sizeof value), &j->digests[output].written, err) &&
+           job_write(j, output, 0, &value, sizeof value, err);
 }
 
 /* Hashes of the source and of the written parts, made while the bytes pass. */
-struct hashes { struct sha256 *source, *part[QUANT_PARTS_MAX]; };
+struct hashes {
+    struct sha256 *source, *part[QUANT_PARTS_MAX];
+};
 
 static bool hashes_open(struct hashes *h, struct error *err)
 {
@@ -189,14 +213,18 @@ static bool hashes_close(struct hashes *h, struct job *j, const struct plan_item
     return ok;
 }
 
-static bool encode_pieces(struct job *j, uint32_t i, const struct kernel_args *common, struct hashes *h, struct error *err)
+static bool encode_pieces(struct job *j, uint32_t i, const struct kernel_args *common, struct hashes *h,
+                          struct error *err)
 {
     const struct plan_item *item = &j->plan->items[i];
     const struct quant_format *f = item->format;
     struct cut c = cut_of(j, item);
     bool blocks = f->block_cols > 1, mse = item->scales == SCALES_MSE;
     uint64_t row_out = c.n_cols / f->parts[0].cols_per_elem, row_scales = c.n_cols / 16;
-    struct encode_ctx e = {.j = j, .item = item, .cut = c, .common = *common,
+    struct encode_ctx e = {.j = j,
+                           .item = item,
+                           .cut = c,
+                           .common = *common,
                            .encode = kernel_for(mse ? OP_ENCODE_NVFP4_STATIC : f->encode_op, j->opt->isa),
                            .sweep = mse ? kernel_for(OP_SWEEP_NVFP4, j->opt->isa) : NULL};
     for (uint64_t row = 0; row < c.n_rows; row += c.piece_rows) {
@@ -233,16 +261,21 @@ bool job_quantize_item(struct job *j, uint32_t i, struct error *err)
     const struct plan_item *item = &j->plan->items[i];
     if (!find_group_amax(j, i, err)) return false;
     float g = j->group_amax[item->group];
-    if (g == 0) {   /* an all-zero tensor: any scale says the same; 0/0 must not (docs/numerics.md, zero tensors) */
+    if (g == 0) { /* an all-zero tensor: any scale says the same; 0/0 must not (docs/numerics.md, zero tensors) */
         g = 1;
         j->result->n_zero++;
         progress_note(j->pr, "quantize", "tensor '%s' is all zero", item->tensor->name);
     }
     float weight_scale = g / item->format->amax_per_scale;
     if (!(weight_scale > 0))
-        return error_set(err, ERR_FORMAT, "tensor '%.256s': its largest magnitude %g is too small for a scale", item->tensor->name, (double)g);
-    struct kernel_args common = {.n_cols = item->tensor->dims[1], .dtype = source_of(j, item)->dtype, .scale = weight_scale, .amax = g,
-                                 .static_max = 448.0f, .rounding = j->plan->recipe->rounding};
+        return error_set(err, ERR_FORMAT, "tensor '%.256s': its largest magnitude %g is too small for a scale",
+                         item->tensor->name, (double)g);
+    struct kernel_args common = {.n_cols = item->tensor->dims[1],
+                                 .dtype = source_of(j, item)->dtype,
+                                 .scale = weight_scale,
+                                 .amax = g,
+                                 .static_max = 448.0f,
+                                 .rounding = j->plan->recipe->rounding};
     struct hashes h;
     bool ok = hashes_open(&h, err) && encode_pieces(j, i, &common, &h, err);
     ok = hashes_close(&h, j, item, ok, err) && ok;
@@ -258,9 +291,11 @@ static bool check_copied(const struct job *j, const struct tensor_info *t, uint6
     if (!dtype_is_plain_float(t->dtype)) return true;
     uint64_t elem = dtype_bytes(t->dtype);
     float amax;
-    kernel_for(OP_AMAX, j->opt->isa)(&(struct kernel_args){.n_rows = 1, .n_cols = n / elem, .src = j->hold, .dtype = t->dtype, .dst_f32 = &amax});
+    kernel_for(OP_AMAX, j->opt->isa)(
+        &(struct kernel_args){.n_rows = 1, .n_cols = n / elem, .src = j->hold, .dtype = t->dtype, .dst_f32 = &amax});
     if (isfinite(amax)) return true;
-    return error_set(err, ERR_FORMAT, "file '%.128s': tensor '%.256s' holds a value that is not finite (elements %llu to %llu)",
+    return error_set(err, ERR_FORMAT,
+                     "file '%.128s': tensor '%.256s' holds a value that is not finite (elements %llu to %llu)",
                      folder_name(j->model->folder, t->member), t->name, (unsigned long long)(at / elem),
                      (unsigned long long)((at + n) / elem - 1));
 }
@@ -273,7 +308,8 @@ static bool copy_part(struct job *j, uint32_t source, uint32_t output, struct er
     bool ok = true;
     for (uint64_t at = 0; ok && at < t->bytes; at += PLAN_CHUNK_BYTES) {
         size_t n = (size_t)u64_min(PLAN_CHUNK_BYTES, t->bytes - at);
-        ok = progress_go_on(j->pr, err) && checkpoint_read(j->plan->inventory->checkpoint, source, at, j->hold, n, err) &&
+        ok = progress_go_on(j->pr, err) &&
+             checkpoint_read(j->plan->inventory->checkpoint, source, at, j->hold, n, err) &&
              check_copied(j, t, at, n, err) && job_write(j, output, at, j->hold, n, err);
         if (ok) sha256_add(h, j->hold, n);
         j->result->read_bytes += n;
@@ -290,7 +326,7 @@ bool job_copy_item(struct job *j, uint32_t i, struct error *err)
     const struct plan_item *item = &j->plan->items[i];
     for (uint32_t k = 0; k < item->n_outputs; k++) {
         const struct plan_output *o = &j->plan->outputs[item->first_output + k];
-        if (item->tensor->parts[o->part] == NAME_NONE) continue;   /* a cache scale: written by the caller */
+        if (item->tensor->parts[o->part] == NAME_NONE) continue; /* a cache scale: written by the caller */
         if (!copy_part(j, item->tensor->parts[o->part], item->first_output + k, err)) return false;
     }
     j->result->n_copied++;

@@ -1,5 +1,5 @@
-/* The files beside the weights. What we do not change is carried byte for byte, also what we do not understand: parsers,
- * templates, licences, cards. */
+/* The files beside the weights. What we do not change is carried byte for byte, also what we do not understand:
+ * parsers, templates, licences, cards. */
 #include "quantize/job.h"
 
 #include "core/file.h"
@@ -11,7 +11,8 @@
 /* Files that this stage writes itself, or that describe the source's weights. */
 static bool is_ours(const struct job *j, const char *name)
 {
-    static const char *const names[] = {"config.json", "hf_quant_config.json", "ingot.json", "model.safetensors.index.json"};
+    static const char *const names[] = {"config.json", "hf_quant_config.json", "ingot.json",
+                                        "model.safetensors.index.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
     uint32_t n;
@@ -32,8 +33,9 @@ static bool save(const struct job *j, const char *name, struct bytes data, json_
 {
     CLEANUP(free) char *path = NULL;
     struct digest d;
-    return path_join(&path, staging_path(j->staging), name, err) && dir_make_parents(path, err) && file_save(path, data, 0666, err) &&
-           sha256_of(data, &d, err) && (!digests || put_digest(digests, name, &d, err));
+    return path_join(&path, staging_path(j->staging), name, err) && dir_make_parents(path, err) &&
+           file_save(path, data, 0666, err) && sha256_of(data, &d, err) &&
+           (!digests || put_digest(digests, name, &d, err));
 }
 
 static bool copy_file(const struct job *j, uint32_t member, json_t *digests, struct error *err)
@@ -45,7 +47,8 @@ static bool copy_file(const struct job *j, uint32_t member, json_t *digests, str
     struct file_out out;
     struct sha256 *h;
     if (!chunk) return error_memory(err, COPY_CHUNK_BYTES);
-    if (!path_join(&path, staging_path(j->staging), name, err) || !dir_make_parents(path, err) || !file_out_open(&out, path, 0666, err))
+    if (!path_join(&path, staging_path(j->staging), name, err) || !dir_make_parents(path, err) ||
+        !file_out_open(&out, path, 0666, err))
         return false;
     bool ok = sha256_open(&h, err);
     for (uint64_t at = 0, size = folder_size(f, member); ok && at < size; at += COPY_CHUNK_BYTES) {
@@ -67,8 +70,8 @@ static bool save_json(const struct job *j, const char *name, const json_t *doc, 
     return json_pretty(doc, &text, &n, err) && save(j, name, bytes_of(text, n), digests, err);
 }
 
-/* config.json keeps every byte but the members that quantization changes. A hybrid's state dtype is written even where the
- * source is silent: engines that find nothing take the model's dtype, and a bf16 state ruins the model. */
+/* config.json keeps every byte but the members that quantization changes. A hybrid's state dtype is written even where
+ * the source is silent: engines that find nothing take the model's dtype, and a bf16 state ruins the model. */
 static bool write_configs(const struct job *j, json_t *digests, struct error *err)
 {
     CLEANUP(json) json_t *members = json_object();
@@ -77,8 +80,8 @@ static bool write_configs(const struct job *j, json_t *digests, struct error *er
     if (j->plan->quantized_elems) {
         struct quant_config qc;
         json_t *section;
-        if (!plan_quant_config(j->plan, &qc, err) || !quant_config_file(&qc, &file, err) || !quant_config_inline(&qc, &section, err) ||
-            !json_put(members, "quantization_config", section, err))
+        if (!plan_quant_config(j->plan, &qc, err) || !quant_config_file(&qc, &file, err) ||
+            !quant_config_inline(&qc, &section, err) || !json_put(members, "quantization_config", section, err))
             return false;
     }
     const struct model_config *cfg = &j->plan->inventory->config;
@@ -120,12 +123,13 @@ static bool calibration_json(const struct job *j, json_t **out, struct error *er
         return true;
     }
     const struct stats *s = j->stats;
-    CLEANUP(json) json_t *doc = json_pack("{s:I,s:I}", "texts", (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens);
+    CLEANUP(json)
+    json_t *doc = json_pack("{s:I,s:I}", "texts", (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens);
     struct arena *arena = arena_new();
     const char **names;
     uint32_t n;
-    bool ok = doc && arena && stats_unseen(s, j->plan, arena, &names, &n, err) && put_digest(doc, "data_sha256", &s->data_digest, err) &&
-              put_digest(doc, "stats_sha256", &s->digest, err);
+    bool ok = doc && arena && stats_unseen(s, j->plan, arena, &names, &n, err) &&
+              put_digest(doc, "data_sha256", &s->data_digest, err) && put_digest(doc, "stats_sha256", &s->digest, err);
     json_t *unseen = json_array();
     for (uint32_t i = 0; ok && i < n; i++) ok = json_array_append_new(unseen, json_string(names[i])) == 0;
     arena_free(arena);
@@ -135,25 +139,41 @@ static bool calibration_json(const struct job *j, json_t **out, struct error *er
 }
 
 /* What the auditor rebuilds the plan from, and every digest. Nothing here depends on host, date, threads or paths. */
-static bool write_manifest(const struct job *j, json_t *digests, struct error *err)
+static bool write_manifest(const struct job *j, json_t *digests, json_t *left_out, struct error *err)
 {
     const struct plan *p = j->plan;
-    CLEANUP(json) json_t *doc = json_pack("{s:s,s:s,s:s,s:O}", "schema", "ingot.checkpoint/1", "tool", INGOT_VERSION, "architecture",
-                                          p->inventory->config.arch->name, "recipe", p->recipe->json);
+    CLEANUP(json)
+    json_t *doc = json_pack("{s:s,s:s,s:s,s:O}", "schema", "ingot.checkpoint/1", "tool", INGOT_VERSION, "architecture",
+                            p->inventory->config.arch->name, "recipe", p->recipe->json);
     json_t *calibration = NULL, *tensors = NULL, *source = NULL;
     if (!doc) return error_memory(err, 0);
-    if (!put_digest(doc, "recipe_sha256", &p->recipe->digest, err) || !put_digest(doc, "plan_sha256", &p->digest, err)) return false;
+    if (!put_digest(doc, "recipe_sha256", &p->recipe->digest, err) || !put_digest(doc, "plan_sha256", &p->digest, err))
+        return false;
     if (!calibration_json(j, &calibration, err) || !json_put(doc, "calibration", calibration, err)) return false;
     if (!plan_source_json(p, &source, err) || !json_put(doc, "source", source, err)) return false;
-    if (!json_put(doc, "files", json_incref(digests), err)) return false;
-    return tensors_json(j, &tensors, err) && json_put(doc, "tensors", tensors, err) && save_json(j, "ingot.json", doc, NULL, err);
+    if (!json_put(doc, "files", json_incref(digests), err) || !json_put(doc, "left_out", json_incref(left_out), err))
+        return false;
+    return tensors_json(j, &tensors, err) && json_put(doc, "tensors", tensors, err) &&
+           save_json(j, "ingot.json", doc, NULL, err);
+}
+
+/* Weights that are not this checkpoint's (another format beside it, outputs in a folder below) would be the original in
+ * disguise, at full size: they stay behind, and the manifest says so. */
+static bool carry(const struct job *j, uint32_t member, json_t *digests, json_t *left_out, struct error *err)
+{
+    const char *name = folder_name(j->model->folder, member);
+    if (is_ours(j, name)) return true;
+    if (!checkpoint_is_weights(name)) return copy_file(j, member, digests, err);
+    progress_note(j->pr, "quantize", "'%s' holds weights that are not part of this checkpoint: not carried", name);
+    return json_array_append_new(left_out, json_string(name)) == 0 ? true : error_memory(err, 0);
 }
 
 bool job_write_files(struct job *j, struct error *err)
 {
     CLEANUP(json) json_t *digests = json_object();
-    if (!digests) return error_memory(err, 0);
+    CLEANUP(json) json_t *left_out = json_array();
+    if (!digests || !left_out) return error_memory(err, 0);
     for (uint32_t i = 0; i < folder_count(j->model->folder); i++)
-        if (!is_ours(j, folder_name(j->model->folder, i)) && !copy_file(j, i, digests, err)) return false;
-    return write_configs(j, digests, err) && write_manifest(j, digests, err);
+        if (!carry(j, i, digests, left_out, err)) return false;
+    return write_configs(j, digests, err) && write_manifest(j, digests, left_out, err);
 }

@@ -1,6 +1,6 @@
 /* The shards of one run: opened when their first tensor comes, committed and journaled when their last one is written.
- * The journal's line holds the digests of the shard's tensors, so that a resumed run can write ingot.json without reading
- * the source again; every tensor of the shard is read and compared before the shard is believed. */
+ * The journal's line holds the digests of the shard's tensors, so that a resumed run can write ingot.json without
+ * reading the source again; every tensor of the shard is read and compared before the shard is believed. */
 #include "quantize/job.h"
 
 #include "core/file.h"
@@ -43,7 +43,8 @@ static bool believe(struct job *j, uint32_t shard, const char *line)
     uint64_t size;
     shard_name(name, shard, j->layout.n_shards);
     if (!path_join(&path, staging_path(j->staging), name, NULL) || !file_open(AT_FDCWD, path, &fd, &size, NULL) ||
-        size != j->layout.shard_bytes[shard] || !json_parse(bytes_text(line), JSON_DIALECT_STRICT, "journal", &tensors, NULL))
+        size != j->layout.shard_bytes[shard] ||
+        !json_parse(bytes_text(line), JSON_DIALECT_STRICT, "journal", &tensors, NULL))
         return false;
     uint32_t first = j->layout.first[shard], n = j->layout.first[shard + 1] - first;
     if (json_array_size(tensors) != n) return false;

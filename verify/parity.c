@@ -4,23 +4,30 @@
 
 #include <math.h>
 
-#define LOGIT_BYTES ((uint64_t)64 << 20)     /* of one model's logits held at a time */
+#define LOGIT_BYTES ((uint64_t)64 << 20) /* of one model's logits held at a time */
 #define COMPARE_ROWS 1024u
 
 /* One token's figures. */
-struct row { double kl, nll_original, nll_quantized, signal, noise; bool same_top, has_next; };
+struct row {
+    double kl, nll_original, nll_quantized, signal, noise;
+    bool same_top, has_next;
+};
 
 struct pair {
     struct stream *original, *quantized;
     const struct corpus *corpus;
     const struct parity_options *opt;
     uint64_t hidden, vocab;
-    struct row *rows;                  /* [stream_rows] */
+    struct row *rows; /* [stream_rows] */
 };
 
 /* ---- residual streams ---- */
 
-struct noise_ctx { const float *a, *b; uint64_t cols; double *signal, *noise; };
+struct noise_ctx {
+    const float *a, *b;
+    uint64_t cols;
+    double *signal, *noise;
+};
 
 static void noise_item(void *ctx, uint64_t row, uint32_t worker)
 {
@@ -39,7 +46,7 @@ static void noise_item(void *ctx, uint64_t row, uint32_t worker)
 
 static double decibel(double signal, double noise)
 {
-    return noise > 0 ? 10 * log10(signal / noise) : INFINITY;
+    return noise > 0 ? 10 * log10(signal / noise) : (double)INFINITY;
 }
 
 static bool layer_sqnr(const struct pair *p, double *out, struct error *err)
@@ -68,7 +75,12 @@ static bool layer_sqnr(const struct pair *p, double *out, struct error *err)
 
 /* ---- logits ---- */
 
-struct logit_ctx { const struct pair *p; const float *a, *b; uint64_t first; const uint32_t *next; };
+struct logit_ctx {
+    const struct pair *p;
+    const float *a, *b;
+    uint64_t first;
+    const uint32_t *next;
+};
 
 /* log(sum(exp(x))) and the index of the largest; the lower index wins ties, as argmax does. */
 static double log_sum(const float *x, uint64_t n, uint64_t *top)
@@ -122,7 +134,8 @@ static bool compare_logits(struct pair *p, const struct progress *pr, struct err
     CLEANUP(free) float *a = NULL;
     CLEANUP(free) float *b = NULL;
     CLEANUP(free) uint32_t *next = NULL;
-    if (!memory_alloc(&a, n_max * p->vocab, sizeof *a, err) || !memory_alloc(&b, n_max * p->vocab, sizeof *b, err) || !next_tokens(p, &next, err))
+    if (!memory_alloc(&a, n_max * p->vocab, sizeof *a, err) || !memory_alloc(&b, n_max * p->vocab, sizeof *b, err) ||
+        !next_tokens(p, &next, err))
         return false;
     for (uint64_t first = 0; first < total; first += n_max) {
         uint64_t n = u64_min(n_max, total - first);
@@ -177,7 +190,8 @@ static bool summarize(const struct pair *p, struct parity *out, struct error *er
     uint32_t text = 0;
     for (uint64_t i = 0; i < n; i++) {
         const struct row *r = &p->rows[i];
-        if (!isfinite(r->kl)) return error_set(err, ERR_FORMAT, "the logits of token %llu are not finite", (unsigned long long)i);
+        if (!isfinite(r->kl))
+            return error_set(err, ERR_FORMAT, "the logits of token %llu are not finite", (unsigned long long)i);
         while (i >= stream_first_row(p->original, text) + c->texts[text].n) text++;
         kl[i] = r->kl;
         kl_sum[text] += r->kl;
@@ -195,17 +209,19 @@ static bool summarize(const struct pair *p, struct parity *out, struct error *er
     out->top1 = clustered(top_sum, c);
     out->kl_p99 = kl[(n - 1) * 99 / 100];
     out->kl_max = kl[n - 1];
-    out->ppl_original = n_next ? exp(nll_a / (double)n_next) : NAN;
-    out->ppl_quantized = n_next ? exp(nll_b / (double)n_next) : NAN;
+    out->ppl_original = n_next ? exp(nll_a / (double)n_next) : (double)NAN;
+    out->ppl_quantized = n_next ? exp(nll_b / (double)n_next) : (double)NAN;
     out->logit_sqnr_db = decibel(signal, noise);
     return true;
 }
 
 static bool same_shape(const struct model_config *a, const struct model_config *b, struct error *err)
 {
-    if (a->arch == b->arch && a->n_blocks == b->n_blocks && a->dims[DIM_HIDDEN] == b->dims[DIM_HIDDEN] && a->dims[DIM_VOCAB] == b->dims[DIM_VOCAB])
+    if (a->arch == b->arch && a->n_blocks == b->n_blocks && a->dims[DIM_HIDDEN] == b->dims[DIM_HIDDEN] &&
+        a->dims[DIM_VOCAB] == b->dims[DIM_VOCAB])
         return true;
-    return error_set(err, ERR_FORMAT, "original and quantized model differ in architecture, layers, width or vocabulary");
+    return error_set(err, ERR_FORMAT,
+                     "original and quantized model differ in architecture, layers, width or vocabulary");
 }
 
 static bool run(struct pair *p, struct parity *out, const struct progress *pr, struct error *err)
@@ -219,8 +235,9 @@ static bool run(struct pair *p, struct parity *out, const struct progress *pr, s
     return compare_logits(p, pr, err) && summarize(p, out, err);
 }
 
-bool parity_run(struct parity *out, const struct inventory *original, const struct inventory *quantized, const struct corpus *corpus,
-                const struct parity_options *opt, const struct progress *pr, struct error *err)
+bool parity_run(struct parity *out, const struct inventory *original, const struct inventory *quantized,
+                const struct corpus *corpus, const struct parity_options *opt, const struct progress *pr,
+                struct error *err)
 {
     *out = (struct parity){.n_layers = original->config.n_blocks};
     if (!same_shape(&original->config, &quantized->config, err)) return false;
@@ -263,10 +280,11 @@ bool parity_json(const struct parity *p, const struct corpus *corpus, json_t **o
     digest_hex(&corpus->digest, hex);
     CLEANUP(json) json_t *layers = json_array();
     for (uint32_t i = 0; layers && i < p->n_layers; i++) json_array_append_new(layers, figure(p->layer_sqnr_db[i]));
-    *out = json_pack("{s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O}", "compute", "fp32", "data_sha256", hex, "texts",
-                     (json_int_t)p->n_texts, "tokens", (json_int_t)p->n_tokens, "kl_mean", figure(p->kl.mean), "kl_mean_half_width_95",
-                     figure(p->kl.half_width), "kl_p99", figure(p->kl_p99), "kl_max", figure(p->kl_max), "top1_agreement",
-                     figure(p->top1.mean), "top1_half_width_95", figure(p->top1.half_width), "ppl_original", figure(p->ppl_original),
-                     "ppl_quantized", figure(p->ppl_quantized), "logit_sqnr_db", figure(p->logit_sqnr_db), "layer_sqnr_db", layers);
+    *out = json_pack("{s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O}", "compute", "fp32", "data_sha256", hex,
+                     "texts", (json_int_t)p->n_texts, "tokens", (json_int_t)p->n_tokens, "kl_mean", figure(p->kl.mean),
+                     "kl_mean_half_width_95", figure(p->kl.half_width), "kl_p99", figure(p->kl_p99), "kl_max",
+                     figure(p->kl_max), "top1_agreement", figure(p->top1.mean), "top1_half_width_95",
+                     figure(p->top1.half_width), "ppl_original", figure(p->ppl_original), "ppl_quantized",
+                     figure(p->ppl_quantized), "logit_sqnr_db", figure(p->logit_sqnr_db), "layer_sqnr_db", layers);
     return *out ? true : error_memory(err, 0);
 }

@@ -34,8 +34,14 @@ static bool resolve_data(struct policy *p, const char *path, const char *data, s
 
 static bool read_parity(struct policy *p, const char *path, const json_t *j, struct error *err)
 {
-    static const char *const keys[] = {"data", "texts", "max_tokens", "kl_mean_at_most", "top1_at_least", "perplexity_ratio_at_most",
-                                       "layer_sqnr_at_least_db", NULL};
+    static const char *const keys[] = {"data",
+                                       "texts",
+                                       "max_tokens",
+                                       "kl_mean_at_most",
+                                       "top1_at_least",
+                                       "perplexity_ratio_at_most",
+                                       "layer_sqnr_at_least_db",
+                                       NULL};
     const char *what = "policy: parity", *data = NULL;
     uint64_t max_tokens = p->max_tokens;
     if (!json_known_keys(j, what, keys, err) || !json_opt_string(j, "data", what, &data, err) ||
@@ -46,9 +52,11 @@ static bool read_parity(struct policy *p, const char *path, const json_t *j, str
         !json_opt_number(j, "layer_sqnr_at_least_db", what, &p->layer_sqnr_at_least_db, err))
         return false;
     p->max_tokens = (uint32_t)max_tokens;
-    if (data && json_has(j, "texts")) return error_set(err, ERR_FORMAT, "policy '%s': parity has both 'data' and 'texts'", p->name);
+    if (data && json_has(j, "texts"))
+        return error_set(err, ERR_FORMAT, "policy '%s': parity has both 'data' and 'texts'", p->name);
     /* A limit that is NaN would compare as met or unmet by accident of spelling. */
-    if (isnan(p->kl_mean_at_most) || isnan(p->top1_at_least) || isnan(p->perplexity_ratio_at_most) || isnan(p->layer_sqnr_at_least_db))
+    if (isnan(p->kl_mean_at_most) || isnan(p->top1_at_least) || isnan(p->perplexity_ratio_at_most) ||
+        isnan(p->layer_sqnr_at_least_db))
         return error_set(err, ERR_FORMAT, "policy '%s': a limit is not a number", p->name);
     if (data) return resolve_data(p, path, data, err);
     return !json_has(j, "texts") || read_texts(p, json_object_get(j, "texts"), err);
@@ -68,8 +76,12 @@ static bool read_policy(struct policy *p, const char *path, struct bytes text, s
 
 bool policy_load(struct policy *out, const char *path, struct error *err)
 {
-    *out = (struct policy){.name = path ? path : "built in", .max_tokens = 256, .kl_mean_at_most = INFINITY, .top1_at_least = 0,
-                           .perplexity_ratio_at_most = INFINITY, .layer_sqnr_at_least_db = -INFINITY};
+    *out = (struct policy){.name = path ? path : "built in",
+                           .max_tokens = 256,
+                           .kl_mean_at_most = INFINITY,
+                           .top1_at_least = 0,
+                           .perplexity_ratio_at_most = INFINITY,
+                           .layer_sqnr_at_least_db = -INFINITY};
     bool ok = false;
     if (path) {
         CLEANUP_BUFFER struct buffer text = {0};

@@ -6,12 +6,12 @@
 #include "core/json.h"
 
 struct policy {
-    const char *name;                  /* path, or "built in" */
-    char *data;                        /* path of the texts, resolved against the policy's folder; NULL: texts[] */
-    const char **texts;                /* built-in texts, borrowed from json; NULL-terminated; NULL when there are none */
-    uint32_t max_tokens;               /* per text, the beginning-of-text token included */
+    const char *name;    /* path, or "built in" */
+    char *data;          /* path of the texts, resolved against the policy's folder; NULL: texts[] */
+    const char **texts;  /* built-in texts, borrowed from json; NULL-terminated; NULL when there are none */
+    uint32_t max_tokens; /* per text, the beginning-of-text token included */
     double kl_mean_at_most, top1_at_least, perplexity_ratio_at_most;
-    double layer_sqnr_at_least_db;     /* of every layer; -inf: not asked */
+    double layer_sqnr_at_least_db; /* of every layer; -inf: not asked */
     json_t *json;
 };
 

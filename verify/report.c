@@ -5,7 +5,8 @@
 #include <math.h>
 #include <stdarg.h>
 
-static const char *const verdict_names[] = {[VERDICT_PASS] = "pass", [VERDICT_FAIL] = "fail", [VERDICT_UNDECIDED] = "undecided"};
+static const char *const verdict_names[] = {
+    [VERDICT_PASS] = "pass", [VERDICT_FAIL] = "fail", [VERDICT_UNDECIDED] = "undecided"};
 
 struct check {
     const char *check_class;
@@ -19,7 +20,7 @@ struct report {
     struct check *checks;
     size_t n, capacity;
     json_t *attached;
-    bool failed;             /* a check was lost for want of memory: the report must not pass */
+    bool failed; /* a check was lost for want of memory: the report must not pass */
 };
 
 bool report_open(struct report **out, struct error *err)
@@ -58,7 +59,8 @@ static struct check *next_check(struct report *r)
     return c;
 }
 
-static void fill(struct check *c, const char *check_class, enum verdict v, const char *name, const char *fmt, va_list ap)
+static void fill(struct check *c, const char *check_class, enum verdict v, const char *name, const char *fmt,
+                 va_list ap)
 {
     char raw[sizeof c->detail];
     c->check_class = check_class;
@@ -78,8 +80,8 @@ void report_add(struct report *r, const char *check_class, enum verdict v, const
     va_end(ap);
 }
 
-void report_add_figure(struct report *r, const char *check_class, const char *name, double measured, double allowed, bool at_most,
-                       const char *fmt, ...)
+void report_add_figure(struct report *r, const char *check_class, const char *name, double measured, double allowed,
+                       bool at_most, const char *fmt, ...)
 {
     struct check *c = next_check(r);
     if (!c) return;
@@ -122,7 +124,8 @@ bool report_result(const struct report *r, struct error *err)
     for (size_t i = 0; i < r->n; i++) {
         const struct check *c = &r->checks[i];
         if (c->verdict != v) continue;
-        error_class(err, c->check_class, "%s: %s", c->name, c->detail);
+        if (strcmp(c->name, c->check_class) == 0) error_class(err, c->check_class, "%s", c->detail);
+        else error_class(err, c->check_class, "%s: %s", c->name, c->detail);
         if (err && v == VERDICT_UNDECIDED) err->code = ERR_UNDECIDED;
         return false;
     }
@@ -136,8 +139,9 @@ static json_t *figure(double v)
 
 static bool check_json(const struct check *c, json_t *list, struct error *err)
 {
-    CLEANUP(json) json_t *j = json_pack("{s:s,s:s,s:s,s:s}", "check", c->check_class, "name", c->name, "verdict",
-                                        verdict_names[c->verdict], "detail", c->detail);
+    CLEANUP(json)
+    json_t *j = json_pack("{s:s,s:s,s:s,s:s}", "check", c->check_class, "name", c->name, "verdict",
+                          verdict_names[c->verdict], "detail", c->detail);
     if (!j) return error_memory(err, 0);
     if (c->has_figure && (!json_put(j, "measured", figure(c->measured), err) ||
                           !json_put(j, c->at_most ? "at_most" : "at_least", figure(c->allowed), err)))
@@ -149,8 +153,9 @@ bool report_json(const struct report *r, json_t **out, struct error *err)
 {
     if (r->failed) return error_memory(err, 0);
     json_t *list = json_array();
-    CLEANUP(json) json_t *j = json_pack("{s:s,s:s,s:s,s:o}", "schema", "ingot.report/1", "tool", INGOT_VERSION, "verdict",
-                                        verdict_names[report_verdict(r)], "checks", list);
+    CLEANUP(json)
+    json_t *j = json_pack("{s:s,s:s,s:s,s:o}", "schema", "ingot.report/1", "tool", INGOT_VERSION, "verdict",
+                          verdict_names[report_verdict(r)], "checks", list);
     if (!j) return error_memory(err, 0);
     for (size_t i = 0; i < r->n; i++)
         if (!check_json(&r->checks[i], list, err)) return false;

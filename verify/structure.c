@@ -12,7 +12,10 @@
 #define HASH_PIECE_BYTES ((uint64_t)4 << 20)
 
 /* Keeps the first problem of a kind and how many there were, so that a report stays readable. */
-struct findings { uint32_t n; char first[512]; };
+struct findings {
+    uint32_t n;
+    char first[512];
+};
 
 static void find(struct findings *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -24,8 +27,8 @@ static void find(struct findings *f, const char *fmt, ...)
     va_end(ap);
 }
 
-static void report_findings(struct report *r, const char *check_class, const char *name, const struct findings *f, uint64_t n_checked,
-                            const char *unit)
+static void report_findings(struct report *r, const char *check_class, const char *name, const struct findings *f,
+                            uint64_t n_checked, const char *unit)
 {
     if (f->n == 0) report_add(r, check_class, VERDICT_PASS, name, "%llu %s", (unsigned long long)n_checked, unit);
     else if (f->n == 1) report_add(r, check_class, VERDICT_FAIL, name, "%s", f->first);
@@ -56,7 +59,11 @@ static bool load_manifest(const struct model *m, json_t **out, struct report *r,
 
 /* ---- digests of tensors ---- */
 
-struct hash_ctx { const struct checkpoint *ck; const uint32_t *tensors; struct digest *digests; };
+struct hash_ctx {
+    const struct checkpoint *ck;
+    const uint32_t *tensors;
+    struct digest *digests;
+};
 
 static bool hash_item(void *ctx, uint64_t i, uint32_t worker, struct error *err)
 {
@@ -76,8 +83,8 @@ static bool hash_item(void *ctx, uint64_t i, uint32_t worker, struct error *err)
 }
 
 /* Digests of the listed tensors, in batches so that progress shows and a signal is heard. */
-static bool hash_tensors(const struct checkpoint *ck, const uint32_t *tensors, uint32_t n, struct digest *digests, struct pool *pool,
-                         const char *what, const struct progress *pr, struct error *err)
+static bool hash_tensors(const struct checkpoint *ck, const uint32_t *tensors, uint32_t n, struct digest *digests,
+                         struct pool *pool, const char *what, const struct progress *pr, struct error *err)
 {
     for (uint32_t i = 0; i < n; i += 256) {
         uint32_t count = n - i < 256 ? n - i : 256;
@@ -93,8 +100,8 @@ static const char *said_digest(const json_t *manifest, const char *tensor, const
     return json_string_value(json_object_get(json_object_get(json_object_get(manifest, "tensors"), tensor), key));
 }
 
-static bool check_tensors(const struct model *m, const json_t *manifest, struct pool *pool, struct report *r, const struct progress *pr,
-                          struct error *err)
+static bool check_tensors(const struct model *m, const json_t *manifest, struct pool *pool, struct report *r,
+                          const struct progress *pr, struct error *err)
 {
     const struct checkpoint *ck = m->checkpoint;
     uint32_t n = checkpoint_count(ck);
@@ -108,12 +115,13 @@ static bool check_tensors(const struct model *m, const json_t *manifest, struct 
         const char *name = checkpoint_tensor(ck, i)->name, *said = said_digest(manifest, name, "sha256");
         struct digest want;
         if (!said || !digest_parse(said, &want)) find(&names, "tensor '%.256s' is not in %s", name, MANIFEST_NAME);
-        else if (!digest_equal(&want, &digests[i])) find(&bytes, "tensor '%.256s': its bytes are not those that %s names", name, MANIFEST_NAME);
+        else if (!digest_equal(&want, &digests[i]))
+            find(&bytes, "tensor '%.256s': its bytes are not those that %s names", name, MANIFEST_NAME);
     }
     const char *name;
     json_t *row;
-    json_object_foreach(json_object_get(manifest, "tensors"), name, row)
-        if (checkpoint_find(ck, name) == NAME_NONE) find(&names, "tensor '%.256s' of %s is not there", name, MANIFEST_NAME);
+    json_object_foreach(json_object_get(manifest, "tensors"), name, row) if (checkpoint_find(ck, name) == NAME_NONE)
+        find(&names, "tensor '%.256s' of %s is not there", name, MANIFEST_NAME);
     report_findings(r, CHECK_LAYOUT, "tensor list", &names, n, "tensors, as listed");
     report_findings(r, CHECK_DIGEST, "tensor digests", &bytes, n, "tensors have the bytes that were written");
     return true;
@@ -134,7 +142,8 @@ static bool hash_member(const struct folder *f, uint32_t member, struct digest *
 {
     int fd;
     uint64_t offset;
-    return folder_place(f, member, &fd, &offset, err) && sha256_of_file(fd, folder_name(f, member), offset, folder_size(f, member), out, err);
+    return folder_place(f, member, &fd, &offset, err) &&
+           sha256_of_file(fd, folder_name(f, member), offset, folder_size(f, member), out, err);
 }
 
 static bool check_files(const struct model *m, const json_t *manifest, struct report *r, struct error *err)
@@ -152,12 +161,13 @@ static bool check_files(const struct model *m, const json_t *manifest, struct re
             continue;
         }
         if (!hash_member(m->folder, i, &is, err)) return false;
-        if (!digest_equal(&want, &is)) find(&bytes, "file '%.256s': its bytes are not those that %s names", name, MANIFEST_NAME);
+        if (!digest_equal(&want, &is))
+            find(&bytes, "file '%.256s': its bytes are not those that %s names", name, MANIFEST_NAME);
     }
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)files, name, value)
-        if (folder_find(m->folder, name) == NAME_NONE) find(&names, "file '%.256s' of %s is not there", name, MANIFEST_NAME);
+    json_object_foreach((json_t *)files, name, value) if (folder_find(m->folder, name) == NAME_NONE)
+        find(&names, "file '%.256s' of %s is not there", name, MANIFEST_NAME);
     report_findings(r, CHECK_LAYOUT, "file list", &names, n, "files beside the weights, as listed");
     report_findings(r, CHECK_DIGEST, "file digests", &bytes, n, "files have the bytes that were written");
     return true;
@@ -189,27 +199,31 @@ static void check_state_dtype(const struct model *m, struct report *r)
     const struct model_config *cfg = &m->inventory->config;
     if (!cfg->ssm.n_heads) return;
     bool fp32 = cfg->ssm_cache_dtype && strcmp(cfg->ssm_cache_dtype, "float32") == 0;
-    report_add(r, CHECK_LAYOUT, fp32 ? VERDICT_PASS : VERDICT_FAIL, "recurrent state", "config.json: mamba_ssm_cache_dtype is %s",
+    report_add(r, CHECK_LAYOUT, fp32 ? VERDICT_PASS : VERDICT_FAIL, "recurrent state",
+               "config.json: mamba_ssm_cache_dtype is %s",
                cfg->ssm_cache_dtype ? cfg->ssm_cache_dtype : "missing: engines would take the model's type");
 }
 
-bool structure_check(const struct model *m, struct pool *pool, struct report *r, const struct progress *pr, struct error *err)
+bool structure_check(const struct model *m, struct pool *pool, struct report *r, const struct progress *pr,
+                     struct error *err)
 {
     CLEANUP(json) json_t *manifest = NULL;
     if (!load_manifest(m, &manifest, r, err)) return false;
     check_state_dtype(m, r);
     if (!check_scales(m, r, err)) return false;
-    if (!manifest) return true;   /* reported already */
+    if (!manifest) return true; /* reported already */
     return check_tensors(m, manifest, pool, r, pr, err) && check_files(m, manifest, r, err);
 }
 
 /* ---- against the original ---- */
 
-static bool rebuild_plan(const json_t *manifest, const struct model *original, struct recipe **recipe, struct plan **plan, struct report *r)
+static bool rebuild_plan(const json_t *manifest, const struct model *original, struct recipe **recipe,
+                         struct plan **plan, struct report *r)
 {
     struct error e = ERROR_INIT;
     json_t *json;
-    if (json_get_object(manifest, "recipe", MANIFEST_NAME, &json, &e) && recipe_from_json(recipe, json, "recipe in ingot.json", &e) &&
+    if (json_get_object(manifest, "recipe", MANIFEST_NAME, &json, &e) &&
+        recipe_from_json(recipe, json, "recipe in ingot.json", &e) &&
         plan_build(plan, original->inventory, *recipe, &e))
         return true;
     report_add(r, CHECK_LAYOUT, VERDICT_FAIL, "plan", "the plan cannot be made again from the original: %s", e.text);
@@ -222,15 +236,19 @@ static void check_plan(const struct plan *p, const struct model *m, const json_t
     char hex[DIGEST_HEX_SIZE];
     digest_hex(&p->digest, hex);
     bool same = said && strcmp(said, hex) == 0;
-    report_add(r, CHECK_LAYOUT, same ? VERDICT_PASS : VERDICT_FAIL, "plan", same ? "made again from the original: sha256 %s" : "made again from the original it has sha256 %s, "
-               "another than ingot.json names", hex);
+    report_add(r, CHECK_LAYOUT, same ? VERDICT_PASS : VERDICT_FAIL, "plan",
+               same ? "made again from the original: sha256 %s"
+                    : "made again from the original it has sha256 %s, "
+                      "another than ingot.json names",
+               hex);
     struct findings f = {0};
     for (uint32_t o = 0; o < p->n_outputs; o++) {
         const struct tensor_spec *s = &p->specs[o];
         uint32_t i = checkpoint_find(m->checkpoint, s->name);
         const struct tensor_info *t = i == NAME_NONE ? NULL : checkpoint_tensor(m->checkpoint, i);
         if (!t) find(&f, "tensor '%.256s' of the plan is missing", s->name);
-        else if (t->dtype != s->dtype || t->n_dims != s->n_dims || memcmp(t->dims, s->dims, s->n_dims * sizeof *s->dims) != 0)
+        else if (t->dtype != s->dtype || t->n_dims != s->n_dims ||
+                 memcmp(t->dims, s->dims, s->n_dims * sizeof *s->dims) != 0)
             find(&f, "tensor '%.256s' has another type or shape than the plan says", s->name);
     }
     if (p->n_outputs != checkpoint_count(m->checkpoint))
@@ -238,20 +256,21 @@ static void check_plan(const struct plan *p, const struct model *m, const json_t
     report_findings(r, CHECK_LAYOUT, "tensors of the plan", &f, p->n_outputs, "tensors as the plan says");
 }
 
-static bool check_sources(const struct plan *p, const struct model *original, const json_t *manifest, struct pool *pool, struct report *r,
-                          const struct progress *pr, struct error *err)
+static bool check_sources(const struct plan *p, const struct model *original, const json_t *manifest, struct pool *pool,
+                          struct report *r, const struct progress *pr, struct error *err)
 {
     const struct checkpoint *ck = original->checkpoint;
     uint32_t n = 0;
     CLEANUP(free) uint32_t *tensors = NULL;
     CLEANUP(free) const char **names = NULL;
     CLEANUP(free) struct digest *digests = NULL;
-    if (!memory_alloc(&tensors, p->n_outputs, sizeof *tensors, err) || !memory_alloc(&names, p->n_outputs, sizeof *names, err) ||
+    if (!memory_alloc(&tensors, p->n_outputs, sizeof *tensors, err) ||
+        !memory_alloc(&names, p->n_outputs, sizeof *names, err) ||
         !memory_alloc(&digests, p->n_outputs, sizeof *digests, err))
         return false;
     for (uint32_t o = 0; o < p->n_outputs; o++) {
         uint32_t source = p->items[p->outputs[o].item].tensor->parts[p->outputs[o].part];
-        if (source == NAME_NONE) continue;   /* a scale that quantization made */
+        if (source == NAME_NONE) continue; /* a scale that quantization made */
         tensors[n] = source;
         names[n++] = p->specs[o].name;
     }

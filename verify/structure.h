@@ -7,13 +7,14 @@
 #include "models/inventory.h"
 #include "verify/report.h"
 
-/* Checks of the checkpoint alone: ingot.json is there and well-formed, names exactly the tensors and files that are there, and every digest is
- * that of the bytes; scales are positive and finite; the recurrent state is declared fp32. Problems become checks in `r`;
- * false only when checking itself failed. */
-MUST_CHECK bool structure_check(const struct model *m, struct pool *pool, struct report *r, const struct progress *pr, struct error *err);
-/* Against the original: the plan is made again from the recipe in ingot.json and must have the same digest and outputs; every tensor's source
- * digest must be that of the original's bytes. */
-MUST_CHECK bool structure_check_against(const struct model *m, const struct model *original, struct pool *pool, struct report *r,
-                                        const struct progress *pr, struct error *err);
+/* Checks of the checkpoint alone: ingot.json is there and well-formed, names exactly the tensors and files that are
+ * there, and every digest is that of the bytes; scales are positive and finite; the recurrent state is declared fp32.
+ * Problems become checks in `r`; false only when checking itself failed. */
+MUST_CHECK bool structure_check(const struct model *m, struct pool *pool, struct report *r, const struct progress *pr,
+                                struct error *err);
+/* Against the original: the plan is made again from the recipe in ingot.json and must have the same digest and outputs;
+ * every tensor's source digest must be that of the original's bytes. */
+MUST_CHECK bool structure_check_against(const struct model *m, const struct model *original, struct pool *pool,
+                                        struct report *r, const struct progress *pr, struct error *err);
 
 #endif

@@ -28,7 +28,7 @@ void decode_nvfp4_avx512(const struct kernel_args *a)
         __m512i byte = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes_first(n), a->src_scale + b));
         _mm512_storeu_ps(e, _mm512_mul_ps(lanes_e4m3_decode(byte), scale));
         for (uint64_t k = 0; k < n; k++) {
-            /* One byte per 64 bits; the low nibble indexes from the lower half, the high one, moved by 28, from the upper. */
+            /* One byte per 64 bits; the low nibble is the lower half's index, the high one, moved by 28, the upper's */
             __m512i pair = _mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)(src + (b + k) * NVFP4_BLOCK_BYTES)));
             __m512i index = _mm512_or_si512(pair, _mm512_slli_epi64(pair, 28));
             __m512 w = _mm512_mul_ps(_mm512_permutexvar_ps(index, values), _mm512_set1_ps(e[k]));

@@ -1,5 +1,5 @@
-/* One element of a kernel's source, for scalar kernels and for the tails of the others. Sources may begin at any address,
- * so elements are copied out, never read through a typed pointer. */
+/* One element of a kernel's source, for scalar kernels and for the tails of the others. Sources may begin at any
+ * address, so elements are copied out, never read through a typed pointer. */
 #ifndef BACKENDS_CPU_ELEMENT_H
 #define BACKENDS_CPU_ELEMENT_H
 

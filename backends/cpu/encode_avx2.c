@@ -6,7 +6,8 @@ LANES_FN void encode_fp8(const struct kernel_args *a, enum dtype dtype, bool sin
 {
     uint64_t n = a->n_rows * a->n_cols, i = 0;
     float s = a->scale;
-    if (!single && a->rounding == FP8_MODELOPT_CUDA) s = dtype == DTYPE_BF16 ? bf16_decode(bf16_encode(s)) : f16_decode(f16_encode(s));
+    if (!single && a->rounding == FP8_MODELOPT_CUDA)
+        s = dtype == DTYPE_BF16 ? bf16_decode(bf16_encode(s)) : f16_decode(f16_encode(s));
     __m256 scale = _mm256_set1_ps(s);
     for (; i + 8 <= n; i += 8) {
         __m256 q = _mm256_div_ps(lanes_load(a->src, dtype, i), scale);
@@ -40,10 +41,11 @@ LANES_FN void pack_blocks(const __m256 v[16], __m256i scale, float s2, uint8_t *
     LANES_UNROLL
     for (unsigned b = 0; b < 8; b++) {
         __m256 d = _mm256_set1_ps(e[b]);
-        __m256i low = lanes_nvfp4_code(_mm256_div_ps(v[2 * b], d)), high = lanes_nvfp4_code(_mm256_div_ps(v[2 * b + 1], d));
+        __m256i low = lanes_nvfp4_code(_mm256_div_ps(v[2 * b], d));
+        __m256i high = lanes_nvfp4_code(_mm256_div_ps(v[2 * b + 1], d));
         low = _mm256_or_si256(low, _mm256_srli_epi64(low, 28));           /* low byte of each pair: even | odd << 4 */
         high = _mm256_or_si256(high, _mm256_srli_epi64(high, 28));
-        /* The lower halves of the pairs, per 128-bit lane: two of `low`, two of `high`; then words, then bytes in order. */
+        /* The lower halves of the pairs, per 128-bit lane two of `low`, two of `high`; then words; then bytes in order. */
         __m256 pairs = _mm256_shuffle_ps(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high), 0x88);
         __m256i u = _mm256_castps_si256(pairs);
         __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(u), _mm256_extracti128_si256(u, 1));
@@ -68,7 +70,8 @@ LANES_FN void encode_nvfp4(const struct kernel_args *a, enum dtype dtype, bool i
         float w[NVFP4_BLOCK];
         uint8_t *dst = a->dst + b * NVFP4_BLOCK_BYTES;
         element_widen_block(a->src, dtype, b * NVFP4_BLOCK, w);
-        if (is_static) nvfp4_encode_block_static(w, element_f32(a->block_amax, b), a->amax, a->static_max, a->dst_scale + b, dst);
+        if (is_static)
+            nvfp4_encode_block_static(w, element_f32(a->block_amax, b), a->amax, a->static_max, a->dst_scale + b, dst);
         else nvfp4_encode_block(w, s2, a->dst_scale + b, dst);
     }
 }

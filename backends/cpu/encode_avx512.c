@@ -3,7 +3,8 @@
 #include "backends/cpu/lanes_avx512.h"
 
 /* 16 quotients of an FP8 source, `scale` already rounded where the rounding asks for it. */
-LANES_FN __m512i fp8_codes(const struct kernel_args *a, enum dtype dtype, bool single, __m512 scale, uint64_t i, __mmask16 m)
+LANES_FN __m512i fp8_codes(const struct kernel_args *a, enum dtype dtype, bool single, __m512 scale, uint64_t i,
+                           __mmask16 m)
 {
     __m512 q = _mm512_div_ps(lanes_load(a->src, dtype, i, m), scale);
     if (single || dtype == DTYPE_F32) return lanes_e4m3_encode(q);
@@ -58,7 +59,8 @@ LANES_FN void encode_nvfp4(const struct kernel_args *a, enum dtype dtype, bool i
         LANES_UNROLL
         for (uint64_t k = 0; k < 16; k++) v[k] = lanes_load(a->src, dtype, (b + k) * NVFP4_BLOCK, 0xFFFF);
         __m512i scale;
-        if (is_static) scale = lanes_scale_static(_mm512_loadu_ps((const uint8_t *)a->block_amax + 4 * b), a->amax, a->static_max);
+        if (is_static)
+            scale = lanes_scale_static(_mm512_loadu_ps((const uint8_t *)a->block_amax + 4 * b), a->amax, a->static_max);
         else scale = lanes_scale_dynamic(_mm512_castsi512_ps(lanes_block_amax(v)), s2);
         pack_blocks(v, scale, s2, a->dst_scale + b, a->dst + b * NVFP4_BLOCK_BYTES);
     }
@@ -66,7 +68,8 @@ LANES_FN void encode_nvfp4(const struct kernel_args *a, enum dtype dtype, bool i
         float w[NVFP4_BLOCK];
         uint8_t *dst = a->dst + b * NVFP4_BLOCK_BYTES;
         element_widen_block(a->src, dtype, b * NVFP4_BLOCK, w);
-        if (is_static) nvfp4_encode_block_static(w, element_f32(a->block_amax, b), a->amax, a->static_max, a->dst_scale + b, dst);
+        if (is_static)
+            nvfp4_encode_block_static(w, element_f32(a->block_amax, b), a->amax, a->static_max, a->dst_scale + b, dst);
         else nvfp4_encode_block(w, s2, a->dst_scale + b, dst);
     }
 }

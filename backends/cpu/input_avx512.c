@@ -21,8 +21,8 @@ LANES_FN void input_blocks(const __m512 v[16], float input_scale, uint8_t *dst)
     __m512 d = _mm512_set1_ps(6.0f * input_scale);
     __m512 p = _mm512_div_ps(_mm512_castsi512_ps(amax), d);
     __m512 s = _mm512_mul_ps(lanes_through_e4m3(p), _mm512_set1_ps(input_scale));
-    __mmask16 used = _mm512_cmp_ps_mask(s, _mm512_setzero_ps(), _CMP_GT_OQ);
-    __mmask16 nan = _mm512_cmpgt_epu32_mask(amax, lanes_u32(F32_INFINITY_BITS));
+    unsigned used = _mm512_cmp_ps_mask(s, _mm512_setzero_ps(), _CMP_GT_OQ);
+    unsigned nan = _mm512_cmpgt_epu32_mask(amax, lanes_u32(F32_INFINITY_BITS));
     float scale[16];
     _mm512_storeu_ps(scale, s);
     LANES_UNROLL

@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #define KERNEL(op, isa, fn) {#fn, op, isa, fn},
 const struct kernel kernels[] = {
@@ -14,7 +17,8 @@ const struct kernel kernels[] = {
 
 static const char *const op_names[] = {
     [OP_WIDEN] = "widen", [OP_AMAX] = "amax",
-    [OP_ENCODE_NVFP4] = "encode_nvfp4", [OP_ENCODE_NVFP4_STATIC] = "encode_nvfp4_static", [OP_SWEEP_NVFP4] = "sweep_nvfp4",
+    [OP_ENCODE_NVFP4] = "encode_nvfp4", [OP_ENCODE_NVFP4_STATIC] = "encode_nvfp4_static",
+    [OP_SWEEP_NVFP4] = "sweep_nvfp4",
     [OP_ENCODE_FP8] = "encode_fp8", [OP_DECODE_NVFP4] = "decode_nvfp4", [OP_DECODE_FP8] = "decode_fp8",
     [OP_INPUT_NVFP4] = "input_nvfp4", [OP_INPUT_FP8] = "input_fp8",
 };
@@ -39,15 +43,18 @@ bool isa_parse(const char *name, uint64_t *out)
     return false;
 }
 
-/* The builtins ask CPUID and XGETBV, so a set counts only when the operating system saves its registers too. */
+/* The builtins ask CPUID and XGETBV, so a set counts only when the operating system saves its registers too. F16C uses
+ * the registers of AVX2; clang 14 has no builtin word for it. */
 static uint64_t isa_of_cpu(void)
 {
     uint64_t isa = 0;
 #if defined(__x86_64__)
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) isa |= ISA_AVX2;
-    if (isa && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c) isa |= ISA_AVX2;
+    if (isa && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
         isa |= ISA_AVX512;
 #endif
     return isa;

@@ -1,9 +1,10 @@
 /* The list of CPU kernels that encode, decode and observe: one row per implementation.
  *
  * A kernel is a pure function of its arguments: no allocation, no threads, no state. Callers split tensors by rows and
- * run kernels from a pool. All matrices are row-major without gaps. Sources and results may begin at any address. n_rows may
- * be any number, n_cols too, but a multiple of 16 for the NVFP4 operations. What each operation means, to the bit, is in
- * numeric/; sources hold no NaN or infinity where numeric/ says that callers refuse them (find them with AMAX). */
+ * run kernels from a pool. All matrices are row-major without gaps. Sources and results may begin at any address.
+ * n_rows may be any number, n_cols too, but a multiple of 16 for the NVFP4 operations. What each operation means, to
+ * the bit, is in numeric/; sources hold no NaN or infinity where numeric/ says that callers refuse them (find them with
+ * AMAX). */
 #ifndef BACKENDS_CPU_KERNEL_H
 #define BACKENDS_CPU_KERNEL_H
 
@@ -21,7 +22,7 @@ struct kernel_args {
     const uint8_t *src_scale;     /* DECODE_NVFP4: e4m3 [n_rows, n_cols/16] */
     const float *block_amax;      /* ENCODE_NVFP4_STATIC: f32 [n_rows, n_cols/16] */
     float scale;                  /* NVFP4 dynamic/decode: weight_scale_2; FP8: weight_scale; INPUT: input_scale */
-    float amax;                   /* ENCODE_NVFP4_STATIC, SWEEP_NVFP4: g, largest magnitude of the tensor or its fused group */
+    float amax;                   /* ENCODE_NVFP4_STATIC, SWEEP_NVFP4: g, largest magnitude of tensor or fused group */
     float static_max;             /* the same two: 448, or 256 for four-over-six */
     enum fp8_rounding rounding;   /* ENCODE_FP8 */
     /* results */
@@ -44,11 +45,12 @@ extern const struct kernel kernels[];                 /* backends/cpu/kernels.in
 const char *op_name(enum op op);
 /* The set that a name stands for, with all it builds on: "scalar", "avx2", "avx512"; false for any other word. */
 bool isa_parse(const char *name, uint64_t *out);
-/* What this CPU and operating system have, capped by the environment variable INGOT_ISA (a word of isa_parse; an unknown word
- * caps to plain C, which gives the same bytes everywhere; cli/ may refuse it with a sentence). */
+/* What this CPU and operating system have, capped by the environment variable INGOT_ISA (a word of isa_parse; an
+ * unknown word caps to plain C, which gives the same bytes everywhere; cli/ may refuse it with a sentence). */
 uint64_t isa_detected(void);
 const char *isa_name(uint64_t isa);                   /* "scalar", "avx2", "avx512": the best bit of a set */
-/* The fastest kernel for `op` that `isa` allows: the last row of that op in the list. Never NULL: a scalar one exists. */
+/* The fastest kernel for `op` that `isa` allows: the last row of that op in the list. Never NULL: a scalar one
+ * exists. */
 kernel_fn kernel_for(enum op op, uint64_t isa);
 
 #endif

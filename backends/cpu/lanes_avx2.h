@@ -1,5 +1,5 @@
-/* The functions of numeric/ on 8 lanes of AVX2 (with F16C), for the *_avx2.c files only. Each gives the bits of its scalar
- * namesake; lanes_avx512.h has the same functions on 16 lanes and explains the rounding by one addition. */
+/* The functions of numeric/ on 8 lanes of AVX2 (with F16C), for the *_avx2.c files only. Each gives the bits of its
+ * scalar namesake; lanes_avx512.h has the same functions on 16 lanes and explains the rounding by one addition. */
 #ifndef BACKENDS_CPU_LANES_AVX2_H
 #define BACKENDS_CPU_LANES_AVX2_H
 
@@ -66,7 +66,8 @@ LANES_FN __m256i lanes_sign_of(__m256 x)
     return _mm256_and_si256(_mm256_castps_si256(x), lanes_u32(F32_SIGN_BIT));
 }
 
-/* bf16_decode(bf16_encode(x)); a NaN stays a NaN only if its low 16 bits are zero, as those that bf16 sources and 0/0 give. */
+/* bf16_decode(bf16_encode(x)); a NaN stays a NaN only if its low 16 bits are zero, as those that bf16 sources and 0/0
+ * give. */
 LANES_FN __m256 lanes_through_bf16(__m256 x)
 {
     __m256i u = _mm256_castps_si256(x);
@@ -131,7 +132,8 @@ LANES_FN __m256 lanes_e4m3_decode(__m256i code)
     __m256 v = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32(a, 20)), _mm256_set1_ps(0x1p120f));
     __m256i sign = _mm256_and_si256(_mm256_slli_epi32(code, 24), lanes_u32(F32_SIGN_BIT));
     __m256i nan = _mm256_cmpeq_epi32(a, lanes_u32(E4M3_NAN));
-    return _mm256_castsi256_ps(lanes_select(_mm256_or_si256(_mm256_castps_si256(v), sign), nan, lanes_u32(F32_NAN_BITS)));
+    return _mm256_castsi256_ps(lanes_select(_mm256_or_si256(_mm256_castps_si256(v), sign), nan,
+                                            lanes_u32(F32_NAN_BITS)));
 }
 
 LANES_FN struct lanes_rounded lanes_e2m1_round(__m256 q)
@@ -187,14 +189,16 @@ LANES_FN __m256i lanes_block_amax(const __m256 v[16])
 {
     __m256i a[8];
     LANES_UNROLL
-    for (int b = 0; b < 8; b++) a[b] = _mm256_max_epu32(lanes_magnitude_bits(v[2 * b]), lanes_magnitude_bits(v[2 * b + 1]));
+    for (int b = 0; b < 8; b++)
+        a[b] = _mm256_max_epu32(lanes_magnitude_bits(v[2 * b]), lanes_magnitude_bits(v[2 * b + 1]));
     LANES_UNROLL
     for (int b = 0; b < 4; b++)
         a[b] = _mm256_max_epu32(_mm256_unpacklo_epi64(a[b], a[b + 4]), _mm256_unpackhi_epi64(a[b], a[b + 4]));
     LANES_UNROLL
     for (int b = 0; b < 2; b++) {
         __m256 x = _mm256_castsi256_ps(a[b]), y = _mm256_castsi256_ps(a[b + 2]);
-        a[b] = _mm256_max_epu32(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)), _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xDD)));
+        a[b] = _mm256_max_epu32(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)),
+                                _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xDD)));
     }
     a[0] = _mm256_max_epu32(_mm256_permute2x128_si256(a[0], a[1], 0x20), _mm256_permute2x128_si256(a[0], a[1], 0x31));
     return _mm256_permutevar8x32_epi32(a[0], _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7));

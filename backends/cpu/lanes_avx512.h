@@ -1,6 +1,6 @@
-/* The functions of numeric/ on 16 lanes of AVX-512, for the *_avx512.c files only. Each gives the bits of its scalar namesake;
- * the comments say only what differs in method. No instruction here depends on anything but its operands and the default
- * rounding (VCVTNEPS2BF16 is not used: it flushes denormals). */
+/* The functions of numeric/ on 16 lanes of AVX-512, for the *_avx512.c files only. Each gives the bits of its scalar
+ * namesake; the comments say only what differs in method. No instruction here depends on anything but its operands and
+ * the default rounding (VCVTNEPS2BF16 is not used: it flushes denormals). */
 #ifndef BACKENDS_CPU_LANES_AVX512_H
 #define BACKENDS_CPU_LANES_AVX512_H
 
@@ -48,7 +48,8 @@ LANES_FN __mmask16 lanes_is_nan(__m512 x)
     return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
 }
 
-/* bf16_decode(bf16_encode(x)); a NaN stays a NaN only if its low 16 bits are zero, as those that bf16 sources and 0/0 give. */
+/* bf16_decode(bf16_encode(x)); a NaN stays a NaN only if its low 16 bits are zero, as those that bf16 sources and 0/0
+ * give. */
 LANES_FN __m512 lanes_through_bf16(__m512 x)
 {
     __m512i u = _mm512_castps_si512(x);
@@ -63,12 +64,13 @@ LANES_FN __m512 lanes_through_f16(__m512 x)
     return _mm512_cvtph_ps(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
-/* Rounding to a small float by one addition: for |x| in [2^n, 2^(n+1)), adding 2^(n + 23 - mantissa bits) leaves the fraction
- * field of the sum counting steps of the small type. Below its smallest normal the power stays, which is denormal rounding.
- * The power comes from the exponent field of x itself. */
+/* Rounding to a small float by one addition: for |x| in [2^n, 2^(n+1)), adding 2^(n + 23 - mantissa bits) leaves the
+ * fraction field of the sum counting steps of the small type. Below its smallest normal the power stays, which is
+ * denormal rounding. The power comes from the exponent field of x itself. */
 struct lanes_rounded { __m512 sum; __m512i power, exponent; };
 
-/* `a` holds magnitude bits of finite values; min_exponent is the float of the smallest normal, shift is 23 - mantissa bits. */
+/* `a` holds magnitude bits of finite values; min_exponent is the float of the smallest normal, shift is 23 - mantissa
+ * bits. */
 LANES_FN struct lanes_rounded lanes_round(__m512i a, uint32_t min_exponent, uint32_t shift)
 {
     struct lanes_rounded r;
@@ -176,8 +178,8 @@ LANES_FN __m512i lanes_scale_static(__m512 amax, float g, float m)
     return lanes_e4m3_encode(lanes_scale_clamp(p));
 }
 
-/* Block maxima of 16 blocks: lane b of the result is the largest magnitude (by bits) of v[b]. A tree of maxima in which each
- * level halves what is left of every block and merges two vectors, so that the last level has one lane a block. */
+/* Block maxima of 16 blocks: lane b of the result is the largest magnitude (by bits) of v[b]. A tree of maxima in which
+ * each level halves what is left of every block and merges two vectors, so that the last level has one lane a block. */
 LANES_FN __m512i lanes_block_amax(const __m512 v[16])
 {
     __m512i a[16];
@@ -189,7 +191,8 @@ LANES_FN __m512i lanes_block_amax(const __m512 v[16])
     LANES_UNROLL
     for (int b = 0; b < 4; b++) {           /* every 128-bit lane: b, b + 8, b + 4, b + 12 */
         __m512 x = _mm512_castsi512_ps(a[b]), y = _mm512_castsi512_ps(a[b + 4]);
-        a[b] = _mm512_max_epu32(_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0x88)), _mm512_castps_si512(_mm512_shuffle_ps(x, y, 0xDD)));
+        a[b] = _mm512_max_epu32(_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0x88)),
+                                _mm512_castps_si512(_mm512_shuffle_ps(x, y, 0xDD)));
     }
     LANES_UNROLL
     for (int b = 0; b < 2; b++)             /* 128-bit lanes 0, 1 of b and 2, 3 of b + 2 */

@@ -29,12 +29,19 @@ static void pack_square(const float *w, uint64_t ldw, float *panel)
     *(quad_memory *)(panel + 3 * GEMM_PANEL) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
 }
 
+/* Blocks of columns, and in them four rows at a time: rows whose distance is a power of two share a few places in the
+ * first-level cache and would drive each other out. */
+#define PACK_COLUMNS 64u
+
 void gemm_pack(const float *w, uint64_t ldw, uint32_t n, uint64_t k, float *panel)
 {
     uint32_t whole_n = n / 4 * 4;
     uint64_t whole_k = k / 4 * 4;
-    for (uint64_t i = 0; i < whole_k; i += 4)
-        for (uint32_t j = 0; j < whole_n; j += 4) pack_square(w + j * ldw + i, ldw, panel + i * GEMM_PANEL + j);
+    for (uint64_t from = 0; from < whole_k; from += PACK_COLUMNS) {
+        uint64_t to = whole_k - from < PACK_COLUMNS ? whole_k : from + PACK_COLUMNS;
+        for (uint32_t j = 0; j < whole_n; j += 4)
+            for (uint64_t i = from; i < to; i += 4) pack_square(w + j * ldw + i, ldw, panel + i * GEMM_PANEL + j);
+    }
     for (uint64_t i = 0; i < k; i++)
         for (uint32_t j = i < whole_k ? whole_n : 0; j < GEMM_PANEL; j++)
             panel[i * GEMM_PANEL + j] = j < n ? w[j * ldw + i] : 0.0f;

@@ -3,14 +3,14 @@
 #define CONV_CHANNELS 512u         /* channels done together: their rows are whole cache lines in few pages */
 #define CONV_TAPS 4u               /* taps done together; longer kernels keep their partial sums in y */
 
-/* y = (first: bias, else y) + taps from..from + count of `w`, then silu when it is the last part. c0 and width select channels. */
+/* A few taps for a few channels: y = (first: bias, else y) + the sum over the taps, then silu when these are the last. */
 struct conv_part {
-    const float *in, *bias;        /* in: row of tap `from` for token 0, at channel c0; bias: at channel c0, or NULL */
-    float *y;                      /* at channel c0 */
-    uint64_t in_stride, y_stride, width, n_tokens;
+    const float *in, *bias;        /* at the first channel: the input that the first tap meets at token 0; [width] or NULL */
+    float *y;                      /* at the first channel of token 0 */
+    uint64_t in_stride, y_stride, width, n_tokens;     /* width: channels */
     uint32_t count;                /* taps */
     bool first, last;
-    float w[CONV_TAPS][CONV_CHANNELS];
+    float w[CONV_TAPS][CONV_CHANNELS];                 /* transposed, so that channels are side by side */
 };
 
 static void conv_part_run(const struct conv_part *p)

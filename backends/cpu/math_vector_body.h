@@ -41,13 +41,6 @@ INLINE vec vec_fill(float x)
     return x - (vec){0};           /* x - 0 is x for every x, also for -0 */
 }
 
-INLINE uint32_t float_bits(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
 /* The work of one call of gemm_tile: y[i, j] (first: = 0, else y[i, j]) + the chain over k < depth, j < n <= GEMM_PANEL. */
 struct tile {
     const float *x, *panel;        /* [rows, depth], [depth][GEMM_PANEL] */

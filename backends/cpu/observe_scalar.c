@@ -13,7 +13,8 @@ void amax_scalar(const struct kernel_args *a)
 {
     for (uint64_t r = 0; r < a->n_rows; r++) {
         float amax = 0.0f;
-        for (uint64_t c = 0; c < a->n_cols; c++) amax = f32_amax(amax, element_widen(a->src, a->dtype, r * a->n_cols + c));
+        for (uint64_t c = 0; c < a->n_cols; c++)
+            amax = f32_amax(amax, element_widen(a->src, a->dtype, r * a->n_cols + c));
         element_store_f32(a->dst_f32, r, f32_is_nan(amax) ? f32_from_bits(F32_NAN_BITS) : amax);
     }
 }

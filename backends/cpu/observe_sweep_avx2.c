@@ -15,7 +15,8 @@ LANES_FN vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 LANES_FN vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
 LANES_FN vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
 LANES_FN vf v_abs(vf a) { return _mm256_castsi256_ps(lanes_magnitude_bits(a)); }
-LANES_FN vf v_amax(vf a, vf b) { return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a), _mm256_castps_si256(b))); }
+LANES_FN vi v_bits(vf a) { return _mm256_castps_si256(a); }
+LANES_FN vf v_amax(vf a, vf b) { return _mm256_castsi256_ps(_mm256_max_epu32(v_bits(a), v_bits(b))); }
 LANES_FN vf v_e2m1_magnitude(vf q) { return lanes_rounded_value(lanes_e2m1_round(q)); }
 LANES_FN vi v_add_int(vi a, vi b) { return _mm256_add_epi32(a, b); }
 LANES_FN vi v_min_int(vi a, vi b) { return _mm256_min_epi32(a, b); }

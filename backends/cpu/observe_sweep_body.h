@@ -1,17 +1,17 @@
-/* SWEEP_NVFP4 for a vector unit: LANES blocks side by side, one per lane, so that each block's error is summed in the order that
- * numeric/nvfp4_sweep.h defines. The including file gives LANES, the types vf, vi, vm (floats, integers, mask) and the v_
- * and m_ operations on them.
+/* SWEEP_NVFP4 for a vector unit: LANES blocks side by side, one per lane, so that each block's error is summed in the
+ * order that numeric/nvfp4_sweep.h defines. The including file gives LANES, the types vf, vi, vm (floats, integers,
+ * mask) and the v_ and m_ operations on them.
  *
  * The choice is exactly that of all 126 candidates, but most are never computed. All terms of an error are >= 0 and
  * rounding is monotone, so the fp32 sum of some of the terms never exceeds the fp32 sum of all. Hence:
  *   - eight elements in, a candidate that is already no better than the best is left;
- *   - upwards from the candidate of the block's own maximum, elements that round to 0 stay at 0 for every larger scale: when
- *     they alone are no better than the best, nothing above can be; and when all of them do, the error stays what it is, and
- *     of equals the smallest scale wins;
+ *   - upwards from the candidate of the block's own maximum, elements that round to 0 stay at 0 for every larger scale:
+ *     when they alone are no better than the best, nothing above can be; and when all of them do, the error stays what
+ *     it is, and of equals the smallest scale wins;
  *   - downwards the clipping of the largest element only grows: when it alone is worse than the best, all below is.
- * A comparison with NaN is false, which here always means "go on and compute". Scales grow with their codes except for a g below
- * 2^-129, where the first ones are zero and tried as 1.0; then every scale is so small that |w| - 6*e is |w| again, or all
- * squares are zero, and the same arguments hold. */
+ * A comparison with NaN is false, which here always means "go on and compute". Scales grow with their codes except for
+ * a g below 2^-129, where the first ones are zero and tried as 1.0; then every scale is so small that |w| - 6*e is |w|
+ * again, or all squares are zero, and the same arguments hold. */
 
 struct sweep_table { float amax[128], scale[128]; };     /* by E4M3 code; 1..126 are used */
 
@@ -55,8 +55,8 @@ LANES_FN void sweep_up(const struct sweep_table *t, const vf a[16], vf amax, vi 
     }
 }
 
-/* Candidates start - 1, start - 2, ...; here a tie is a win, the scale being smaller. Where every error is infinite that
- * leads down to candidate 1, as it should. */
+/* Candidates start - 1, start - 2, ...; here a tie is a win, the scale being smaller. Where every error is infinite
+ * that leads down to candidate 1, as it should. */
 LANES_FN void sweep_down(const struct sweep_table *t, const vf a[16], vf amax, vi start, struct sweep_best *best)
 {
     vi code = start;

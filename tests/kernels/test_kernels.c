@@ -1,5 +1,5 @@
-/* Every kernel of the list against the scalar kernel of its operation, byte for byte: instruction sets x source types x sizes
- * around the block and vector widths x kinds of data x alignments. Sources end at an unreadable page, results lie
+/* Every kernel of the list against the scalar kernel of its operation, byte for byte: instruction sets x source types x
+ * sizes around the block and vector widths x kinds of data x alignments. Sources end at an unreadable page, results lie
  * between canaries, so a read or write beyond the end is found too. */
 #include "tests/checks.h"
 
@@ -30,7 +30,8 @@ static uint8_t *source_end, *scale_end, *amax_end;
 
 static struct results results_new(void)
 {
-    return (struct results){.dst = malloc(RESULT_BYTES), .dst_scale = malloc(RESULT_BYTES), .dst_f32 = malloc(RESULT_BYTES)};
+    return (struct results){.dst = malloc(RESULT_BYTES), .dst_scale = malloc(RESULT_BYTES),
+                            .dst_f32 = malloc(RESULT_BYTES)};
 }
 
 /* ---- data ---- */
@@ -45,8 +46,10 @@ enum kind {
     DATA_ANY_BITS,       /* infinities and NaN too */
     DATA_ONE_NAN, DATA_ONE_INFINITY, DATA_COUNT
 };
-static const char *const kind_names[DATA_COUNT] = {"weights", "outliers", "wide", "denormal", "zero", "negative zero", "largest",
-                                                   "zero blocks", "ties", "any bits", "one NaN", "one infinity"};
+static const char *const kind_names[DATA_COUNT] = {
+    "weights", "outliers", "wide", "denormal", "zero", "negative zero", "largest", "zero blocks", "ties", "any bits",
+    "one NaN", "one infinity",
+};
 
 static float normal(uint64_t *seed)
 {
@@ -68,9 +71,12 @@ static float datum(enum kind kind, uint64_t i, uint64_t n, uint64_t *seed)
     case DATA_ZERO: return 0;
     case DATA_NEGATIVE_ZERO: return -0.0f;
     case DATA_LARGEST: return f32_from_bits(sign | (r % 3 ? 0x7F7F0000u : 0x7F7FFFFFu));
-    case DATA_ZERO_BLOCKS: return i / 16 % 3 == 1 ? f32_from_bits(sign) : i / 16 % 3 == 2 ? normal(seed) * 1e-6f : normal(seed);
+    case DATA_ZERO_BLOCKS:
+        if (i / 16 % 3 == 1) return f32_from_bits(sign);
+        return i / 16 % 3 == 2 ? normal(seed) * 1e-6f : normal(seed);
     case DATA_TIES: {
-        static const float mids[] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5, 6, 0x1p-10f, 0x1.8p-9f, 0x1.08p0f, 0x1.18p0f, 464, 448};
+        static const float mids[] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5, 6, 0x1p-10f, 0x1.8p-9f, 0x1.08p0f,
+                                     0x1.18p0f, 464, 448};
         uint32_t u = f32_bits(mids[r % (sizeof mids / sizeof *mids)]) + (uint32_t)(r >> 20) % 3 - 1;
         return f32_from_bits(u | sign);
     }
@@ -83,7 +89,8 @@ static float datum(enum kind kind, uint64_t i, uint64_t n, uint64_t *seed)
 
 static void element_put(uint8_t *p, enum dtype dtype, uint64_t i, float x)
 {
-    uint16_t h = dtype == DTYPE_BF16 ? (uint16_t)(f32_bits(x) >> 16) : f16_encode(x);    /* bf16: cut, so that NaN keeps odd payloads */
+    /* bf16: cut, so that NaN keeps odd payloads */
+    uint16_t h = dtype == DTYPE_BF16 ? (uint16_t)(f32_bits(x) >> 16) : f16_encode(x);
     if (dtype == DTYPE_F32) memcpy(p + 4 * i, &x, 4);
     else memcpy(p + 2 * i, &h, 2);
 }
@@ -114,20 +121,26 @@ static void run_into(kernel_fn run, struct kernel_args a, struct results *r, uns
 static void compare(const uint8_t *got, const uint8_t *want, size_t n, const char *what, const char *where)
 {
     for (size_t i = 0; i < n + 128; i++)
-        if (got[i] != want[i]) fail_msg("%s: %s byte %td of %zu is %02x, the scalar kernel writes %02x", where, what, (ptrdiff_t)i - 64, n, got[i], want[i]);
+        if (got[i] != want[i])
+            fail_msg("%s: %s byte %td of %zu is %02x, the scalar kernel writes %02x", where, what, (ptrdiff_t)i - 64,
+                     n, got[i], want[i]);
 }
 
 static struct results fast, plain;
 
-static void check_kernel(const struct kernel *k, kernel_fn scalar, const struct kernel_args *a, unsigned skew, const char *where)
+static void check_kernel(const struct kernel *k, kernel_fn scalar, const struct kernel_args *a, unsigned skew,
+                         const char *where)
 {
     uint64_t n = a->n_rows * a->n_cols;
     bool encodes4 = k->op == OP_ENCODE_NVFP4 || k->op == OP_ENCODE_NVFP4_STATIC;
     bool per_block = k->op == OP_SWEEP_NVFP4;
-    struct results sizes = {.n_dst = encodes4 ? n / 2 : k->op == OP_ENCODE_FP8 ? n : 0, .n_scale = encodes4 ? n / 16 : 0};
+    struct results sizes = {.n_dst = encodes4 ? n / 2 : k->op == OP_ENCODE_FP8 ? n : 0,
+                            .n_scale = encodes4 ? n / 16 : 0};
     if (!encodes4 && k->op != OP_ENCODE_FP8) sizes.n_f32 = 4 * (k->op == OP_AMAX ? a->n_rows : per_block ? n / 16 : n);
     assert_true(sizes.n_f32 + 128 <= RESULT_BYTES && sizes.n_dst + 128 <= RESULT_BYTES);
-    fast.n_dst = plain.n_dst = sizes.n_dst, fast.n_scale = plain.n_scale = sizes.n_scale, fast.n_f32 = plain.n_f32 = sizes.n_f32;
+    fast.n_dst = plain.n_dst = sizes.n_dst;
+    fast.n_scale = plain.n_scale = sizes.n_scale;
+    fast.n_f32 = plain.n_f32 = sizes.n_f32;
     run_into(k->run, *a, &fast, skew);
     run_into(scalar, *a, &plain, skew);
     compare(fast.dst, plain.dst, sizes.n_dst, "packed", where);
@@ -145,12 +158,14 @@ static void check_kernel(const struct kernel *k, kernel_fn scalar, const struct 
 
 static bool op_has_blocks(enum op op)
 {
-    return op == OP_ENCODE_NVFP4 || op == OP_ENCODE_NVFP4_STATIC || op == OP_SWEEP_NVFP4 || op == OP_DECODE_NVFP4 || op == OP_INPUT_NVFP4;
+    return op == OP_ENCODE_NVFP4 || op == OP_ENCODE_NVFP4_STATIC || op == OP_SWEEP_NVFP4 || op == OP_DECODE_NVFP4 ||
+        op == OP_INPUT_NVFP4;
 }
 
 static bool op_reads_dtype(enum op op)
 {
-    return op == OP_WIDEN || op == OP_AMAX || op == OP_ENCODE_NVFP4 || op == OP_ENCODE_NVFP4_STATIC || op == OP_SWEEP_NVFP4 || op == OP_ENCODE_FP8;
+    return op == OP_WIDEN || op == OP_AMAX || op == OP_ENCODE_NVFP4 || op == OP_ENCODE_NVFP4_STATIC ||
+        op == OP_SWEEP_NVFP4 || op == OP_ENCODE_FP8;
 }
 
 /* Fills the source, scales and chosen maxima for one case; returns the largest finite magnitude. */
@@ -194,9 +209,10 @@ static void check_case(const struct kernel *k, kernel_fn scalar, struct kernel_a
         a.static_max = which == 1 ? NVFP4_FOUR_OVER_SIX_MAX : NVFP4_STATIC_MAX;
         static const float odd_amaxes[] = {0x1p-4f, 0, 1e-41f, 1e-36f};     /* a wrong g must not matter either */
         a.amax = which == 2 ? odd_amaxes[check_random(&seed) % 4] : g;
-        a.scale = k->op == OP_ENCODE_FP8 || k->op == OP_INPUT_FP8 || k->op == OP_DECODE_FP8 ? fp8_scale(g) : nvfp4_tensor_scale(g);
+        a.scale = op_has_blocks(k->op) ? nvfp4_tensor_scale(g) : fp8_scale(g);
         if (which == 2 && k->op != OP_ENCODE_FP8) a.scale = odd_scales[check_random(&seed) % 7];
-        snprintf(where, sizeof where, "%s, %s, %s, %llu x %llu, skew %u, variant %d", k->name, dtype_name(a.dtype), kind_names[kind],
+        snprintf(where, sizeof where, "%s, %s, %s, %llu x %llu, skew %u, variant %d", k->name, dtype_name(a.dtype),
+                 kind_names[kind],
                  (unsigned long long)a.n_rows, (unsigned long long)a.n_cols, skew, which);
         check_kernel(k, scalar, &a, skew, where);
         if (k->op == OP_WIDEN || k->op == OP_AMAX) break;
@@ -205,13 +221,15 @@ static void check_case(const struct kernel *k, kernel_fn scalar, struct kernel_a
     for (size_t s = 0; s < sizeof odd_scales / sizeof *odd_scales; s++) {
         a.scale = odd_scales[s];
         a.rounding = (enum fp8_rounding)(s % 3);
-        snprintf(where, sizeof where, "%s, %s, %s, %llu columns, scale %a", k->name, dtype_name(a.dtype), kind_names[kind],
+        snprintf(where, sizeof where, "%s, %s, %s, %llu columns, scale %a", k->name, dtype_name(a.dtype),
+                 kind_names[kind],
                  (unsigned long long)a.n_cols, (double)a.scale);
         check_kernel(k, scalar, &a, skew, where);
     }
 }
 
-static const uint64_t any_cols[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000};
+static const uint64_t any_cols[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257,
+                                    1000};
 static const uint64_t block_cols[] = {0, 16, 32, 48, 112, 128, 144, 240, 256, 272, 512, 1008};
 static const uint64_t row_counts[] = {0, 1, 2, 3, 7};
 
@@ -256,7 +274,8 @@ static void check_isa(uint64_t isa)
         n++;
     }
     assert_int_equal(n, OP_COUNT);
-    free(fast.dst), free(fast.dst_scale), free(fast.dst_f32), free(plain.dst), free(plain.dst_scale), free(plain.dst_f32);
+    free(fast.dst), free(fast.dst_scale), free(fast.dst_f32);
+    free(plain.dst), free(plain.dst_scale), free(plain.dst_f32);
     munmap(source_end - SOURCE_BYTES, SOURCE_BYTES + 4096);
     munmap(scale_end - SOURCE_BYTES, SOURCE_BYTES + 4096);
     munmap(amax_end - SOURCE_BYTES, SOURCE_BYTES + 4096);
@@ -324,7 +343,8 @@ int main(void)
 {
     unsetenv("INGOT_ISA");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scalar), cmocka_unit_test(test_avx2), cmocka_unit_test(test_avx512), cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_scalar), cmocka_unit_test(test_avx2), cmocka_unit_test(test_avx512),
+        cmocka_unit_test(test_choice),
         cmocka_unit_test(test_isa_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

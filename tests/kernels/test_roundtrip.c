@@ -1,5 +1,5 @@
-/* Encode, decode, compare: for every quantization type the error stays below the bound that its row of quant_formats[] states,
- * over normal and nasty weights, with every instruction set of this machine; and the bounds are tight. */
+/* Encode, decode, compare: for every quantization type the error stays below the bound that its row of quant_formats[]
+ * states, over normal and nasty weights, with every instruction set of this machine; and the bounds are tight. */
 #include "tests/checks.h"
 
 #include "backends/cpu/kernel.h"
@@ -43,7 +43,8 @@ static uint8_t source[4 * N], packed[N], scales[N / 16];
 static float weight[N], decoded[N];
 
 /* Largest error in units of the bound; fails above 1. `g_factor`: the tensor shares its scale with a larger one. */
-static double check_bound(const struct quant_format *f, uint64_t isa, enum dtype dtype, int kind, int rounding, float g_factor)
+static double check_bound(const struct quant_format *f, uint64_t isa, enum dtype dtype, int kind, int rounding,
+                          float g_factor)
 {
     uint64_t seed = (uint64_t)kind * 10 + (uint64_t)rounding;
     float g = 0;
@@ -57,7 +58,8 @@ static double check_bound(const struct quant_format *f, uint64_t isa, enum dtype
     a.rounding = (enum fp8_rounding)rounding;
     a.dst = packed, a.dst_scale = scales;
     kernel_for(f->encode_op, isa)(&a);
-    struct kernel_args d = {.n_rows = ROWS, .n_cols = COLS, .src = packed, .src_scale = scales, .scale = a.scale, .dst_f32 = decoded};
+    struct kernel_args d = {.n_rows = ROWS, .n_cols = COLS, .src = packed, .src_scale = scales, .scale = a.scale,
+                            .dst_f32 = decoded};
     kernel_for(f->decode_op, isa)(&d);
 
     double worst = 0;
@@ -68,11 +70,14 @@ static double check_bound(const struct quant_format *f, uint64_t isa, enum dtype
             amax = (double)nvfp4_block_amax(weight + i / 16 * 16);
             bound = f->max_relative_step * amax;
             /* A denormal scale is off by up to 2^-10 either way, or lifted to 2^-9. */
-            if (amax < 6 * (double)a.scale * 0x1p-6) bound = fmax(amax / 6 + 0x1p-9 * (double)a.scale, 6 * 0x1p-10 * (double)a.scale);
+            if (amax < 6 * (double)a.scale * 0x1p-6)
+                bound = fmax(amax / 6 + 0x1p-9 * (double)a.scale, 6 * 0x1p-10 * (double)a.scale);
         }
         bound *= 1 + 0x1p-20;                                    /* the fp32 roundings of scales and products */
-        if (error > bound) fail_msg("%s, %s, %s, %s, rounding %d: %a comes back as %a, amax %a: %.4f of amax, allowed %.4f", f->name, isa_name(isa),
-                                    dtype_name(dtype), w_names[kind], rounding, (double)weight[i], (double)decoded[i], amax, error / amax, bound / amax);
+        if (error > bound)
+            fail_msg("%s, %s, %s, %s, rounding %d: %a comes back as %a, amax %a: %.4f of amax, allowed %.4f", f->name,
+                     isa_name(isa), dtype_name(dtype), w_names[kind], rounding, (double)weight[i], (double)decoded[i],
+                     amax, error / amax, bound / amax);
         if (amax > 0 && bound > 0 && error / bound > worst) worst = error / bound;
     }
     return worst;
@@ -94,7 +99,8 @@ static void test_error_bounds(void **state)
                         worst = fmax(worst, check_bound(*f, isas[i], dtypes[d], kind, rounding, 37.7f));
                     }
         }
-        print_message("# %s: largest error %.4f of amax, stated bound %.4f\n", (*f)->name, worst * (*f)->max_relative_step, (*f)->max_relative_step);
+        print_message("# %s: largest error %.4f of amax, stated bound %.4f\n", (*f)->name,
+                      worst * (*f)->max_relative_step, (*f)->max_relative_step);
         assert_true(worst > 0.9);                                /* a bound that is never approached says nothing */
     }
 }
@@ -105,7 +111,8 @@ static void test_worst_cases(void **state)
     (void)state;
     float w[16] = {0}, back[16];
     uint8_t scale, out[8];
-    w[0] = 6 * 1.0625001f, w[1] = 5.62f;                          /* p just above 1 + 1/16: the scale rounds up to 1.125, 5 * 1.125 = 5.625 */
+    /* p just above 1 + 1/16: the scale rounds up to 1.125, 5 * 1.125 = 5.625 */
+    w[0] = 6 * 1.0625001f, w[1] = 5.62f;
     nvfp4_encode_block(w, 1, &scale, out);
     nvfp4_decode_block(out, scale, 1, back);
     assert_true(back[1] == 4.5f && (w[1] - back[1]) / w[0] > 0.175f);

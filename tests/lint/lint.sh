@@ -53,6 +53,17 @@ done
 rm -f /tmp/lint.$$
 [ $bad = 0 ] && echo "ok headers compile alone"
 
+# The specification of the numbers is also C++ (and CUDA: make check-cuda-host), and stands on nothing but two headers.
+for h in numeric/*.h; do
+    if command -v "${CXX:-c++}" >/dev/null; then
+        ${CXX:-c++} -std=c++17 -fsyntax-only -Wall -Wextra -Wconversion -Wno-unused-function -Werror -I. -x c++ "$h" 2>/tmp/lint.$$ || { fail "$h is not C++17"; head -3 /tmp/lint.$$; }
+    fi
+    grep -nE '^#include <' "$h" | grep -vE '<(stdint|string)\.h>' && fail "$h may include only stdint.h and string.h"
+    grep -nE '\bdouble\b' "$h" | grep -v '^[0-9]*: \*' && fail "$h uses double"
+done
+rm -f /tmp/lint.$$
+[ $bad = 0 ] && echo "ok numeric/ is C++ too"
+
 # Lines and files that a reader can hold.
 long=$(find core numeric formats models plan backends engine convert calibrate quantize pack verify cli -name '*.[ch]' | xargs awk 'length($0) > 140 {print FILENAME":"FNR": "length($0)" columns"}')
 [ -z "$long" ] && echo "ok line lengths" || { fail "lines over 140 columns:"; echo "$long"; }

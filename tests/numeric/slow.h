@@ -1,7 +1,8 @@
-/* A second opinion on every number of numeric/, written the other way round: a type is the sorted list of its values in double,
- * made from the definition (sign, exponent, mantissa), and encoding is a search for the nearest. No bit tricks, no fp32
- * arithmetic: where the specification rounds to fp32, the operation is done in double and cast. That is the same as one fp32
- * rounding for +, -, *, / of floats, because 53 >= 2*24 + 2 bits (Figueroa 1995), also for denormal results.
+/* A second opinion on every number of numeric/, written the other way round: a type is the sorted list of its values in
+ * double, made from the definition (sign, exponent, mantissa), and encoding is a search for the nearest. No bit tricks,
+ * no fp32 arithmetic: where the specification rounds to fp32, the operation is done in double and cast. That is the
+ * same as one fp32 rounding for +, -, *, / of floats, because 53 >= 2*24 + 2 bits (Figueroa 1995), also for denormal
+ * results.
  *
  * Shared by tests/unit/test_numeric_*.c and by sweep_patterns.c; may use libm, must not include numeric/. */
 #ifndef TESTS_NUMERIC_SLOW_H
@@ -18,7 +19,8 @@ struct slow_type {
     unsigned n_finite;            /* magnitudes 0 .. n_finite-1 are the finite codes */
     bool saturates;               /* else overflow gives code n_finite, infinity */
     unsigned nan_code;            /* what NaN becomes */
-    double value[32769], mid[32768];   /* value[i] of code i; mid[i] between i and i+1; value[n_finite] is what would follow */
+    /* value[i] of code i; mid[i] between i and i+1; value[n_finite] is what would follow */
+    double value[32769], mid[32768];
 };
 
 static void slow_type_make(struct slow_type *t, const char *name, int exponent_bits, int mantissa_bits, int bias,
@@ -183,7 +185,8 @@ static inline void slow_nvfp4_static(struct slow_block *b, const float w[16], fl
 static inline void slow_nvfp4_input(const float x[16], float input_scale, float out[16])
 {
     float amax = slow_amax(x);
-    float s = slow_mul((float)slow_decode(&slow_e4m3, slow_encode(&slow_e4m3, (double)slow_div(amax, slow_mul(6, input_scale)))), input_scale);
+    unsigned code = slow_encode(&slow_e4m3, (double)slow_div(amax, slow_mul(6, input_scale)));
+    float s = slow_mul((float)slow_decode(&slow_e4m3, code), input_scale);
     for (int i = 0; i < 16; i++) {
         float q = slow_div(x[i], s);
         double v = slow_decode(&slow_e2m1, slow_nearest(&slow_e2m1, fabs((double)q)));

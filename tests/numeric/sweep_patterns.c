@@ -1,8 +1,8 @@
-/* 10^8 patterns through every encoder of numeric/, each compared with the second implementation in slow.h.
- * usage: sweep_patterns [PATTERNS PER ENCODER [PART OF A NAME]]. Two threads; the patterns do not depend on their number.
+/* 10^8 patterns through every encoder of numeric/, each compared with the second implementation in slow.h. usage:
+ * sweep_patterns [PATTERNS PER ENCODER [PART OF A NAME]]. Two threads; the patterns do not depend on their number.
  *
- * A quarter of the patterns are plain random bits (infinities and NaN among them), a quarter have exponents where the type has
- * its codes, a quarter lie on or beside a midpoint between two codes, a quarter are bf16 values. */
+ * A quarter of the patterns are plain random bits (infinities and NaN among them), a quarter have exponents where the
+ * type has its codes, a quarter lie on or beside a midpoint between two codes, a quarter are bf16 values. */
 #include "tests/numeric/slow.h"
 
 #include "numeric/e2m1.h"
@@ -32,7 +32,8 @@ static uint64_t next(uint64_t *state)
 static float pattern(const struct slow_type *t, uint64_t r)
 {
     uint32_t u = (uint32_t)r;
-    unsigned span = (unsigned)(1 << t->exponent_bits) + 12u, first = (unsigned)(127 - t->bias) - 6u - (unsigned)t->mantissa_bits;
+    unsigned span = (1u << t->exponent_bits) + 12u;
+    unsigned first = (unsigned)(127 - t->bias) - 6u - (unsigned)t->mantissa_bits;
     if (t == &slow_bf16) first = 0, span = 255;
     switch (r >> 62) {
     case 0: return slow_from_bits(u);
@@ -70,8 +71,10 @@ static uint64_t sweep_e8m0(uint64_t n, uint64_t seed, char *why)
     uint64_t bad = 0;
     for (uint64_t i = 0; i < n; i++) {
         uint64_t r = next(&seed);
-        uint32_t u = r >> 63 ? (uint32_t)r : ((uint32_t)r & 0xFF800000u) | (0x3FFFFEu + (uint32_t)(r >> 32) % 5u);   /* about 1.5 * 2^n */
-        float x = slow_from_bits(r >> 61 & 1 ? u : u & 0xFFC00000u);                                                /* and powers of two */
+        /* about 1.5 * 2^n */
+        uint32_t u = r >> 63 ? (uint32_t)r : ((uint32_t)r & 0xFF800000u) | (0x3FFFFEu + (uint32_t)(r >> 32) % 5u);
+        /* and powers of two */
+        float x = slow_from_bits(r >> 61 & 1 ? u : u & 0xFFC00000u);
         int how = (int)(i % 3) - 1;
         unsigned got = how < 0 ? e8m0_encode_down(x) : how > 0 ? e8m0_encode_up(x) : e8m0_encode_nearest(x);
         unsigned want = slow_e8m0(x, how);
@@ -94,8 +97,10 @@ static uint64_t sweep_fp8_f32(uint64_t n, uint64_t seed, char *why)
         float scale = draw_scale(next(&seed)), w = slow_mul(pattern(&slow_e4m3, next(&seed)), scale);
         unsigned got = fp8_encode_f32(w, scale), want = slow_fp8(NULL, w, scale, 0);
         if (got != want) NOTE("%a / %a gives %#x, expected %#x", (double)w, (double)scale, got, want);
-        float y = fp8_input(w, scale), z = want == 0x7F ? slow_from_bits(0x7FC00000) : slow_mul((float)slow_decode(&slow_e4m3, want), scale);
-        if (slow_to_bits(y) != slow_to_bits(z)) NOTE("input %a / %a gives %a, expected %a", (double)w, (double)scale, (double)y, (double)z);
+        float y = fp8_input(w, scale), z = slow_mul((float)slow_decode(&slow_e4m3, want), scale);
+        if (want == 0x7F) z = slow_from_bits(0x7FC00000);
+        if (slow_to_bits(y) != slow_to_bits(z))
+            NOTE("input %a / %a gives %a, expected %a", (double)w, (double)scale, (double)y, (double)z);
     }
     return bad;
 }
@@ -111,7 +116,8 @@ static uint64_t sweep_fp8_16(uint64_t n, uint64_t seed, char *why, const struct 
         if (i % 64 == 0) scale = draw_scale(next(&seed));
         if (r >> 63) h = (uint16_t)slow_encode(source, (double)slow_mul(pattern(&slow_e4m3, r), scale));
         bool bf16 = source == &slow_bf16;
-        unsigned got = bf16 ? fp8_encode_bf16(h, scale, (enum fp8_rounding)rounding) : fp8_encode_f16(h, scale, (enum fp8_rounding)rounding);
+        unsigned got = bf16 ? fp8_encode_bf16(h, scale, (enum fp8_rounding)rounding)
+            : fp8_encode_f16(h, scale, (enum fp8_rounding)rounding);
         unsigned want = slow_fp8(source, (float)slow_decode(source, h), scale, rounding);
         if (got != want) NOTE("%04x / %a, rounding %d, gives %#x, expected %#x", h, (double)scale, rounding, got, want);
     }
@@ -146,11 +152,12 @@ static void draw_block(struct draw *d, uint64_t *seed)
     d->s2 = nvfp4_tensor_scale(d->g);
 }
 
-static uint64_t compare_block(const char *what, const struct draw *d, const struct slow_block *want, uint8_t scale, const uint8_t packed[8], char *why)
+static uint64_t compare_block(const char *what, const struct draw *d, const struct slow_block *want, uint8_t scale,
+                              const uint8_t packed[8], char *why)
 {
     if (scale == want->scale && memcmp(packed, want->packed, 8) == 0) return 0;
-    snprintf(why, 200, "%s: block of maximum %a, g %a: scale %02x, expected %02x, first byte %02x, expected %02x", what, (double)d->amax,
-             (double)d->g, scale, want->scale, packed[0], want->packed[0]);
+    snprintf(why, 200, "%s: block of maximum %a, g %a: scale %02x, expected %02x, first byte %02x, expected %02x",
+             what, (double)d->amax, (double)d->g, scale, want->scale, packed[0], want->packed[0]);
     return 1;
 }
 
@@ -196,14 +203,17 @@ static uint64_t sweep_nvfp4_input(uint64_t n, uint64_t seed, char *why)
         nvfp4_input_block(d.w, d.s2, got);
         for (int k = 0; k < 16; k++) {
             if (isnan(want[k]) && isnan(got[k])) continue;
-            if (slow_to_bits(got[k]) != slow_to_bits(want[k])) NOTE("input %a, scale %a gives %a, expected %a", (double)d.w[k], (double)d.s2, (double)got[k], (double)want[k]);
+            if (slow_to_bits(got[k]) != slow_to_bits(want[k]))
+                NOTE("input %a, scale %a gives %a, expected %a", (double)d.w[k], (double)d.s2, (double)got[k],
+                     (double)want[k]);
         }
     }
     return bad;
 }
 
 static const struct { const char *name; uint64_t (*run)(uint64_t n, uint64_t seed, char *why); } sweeps[] = {
-    {"bf16", sweep_bf16}, {"f16", sweep_f16}, {"e2m1", sweep_e2m1}, {"e4m3", sweep_e4m3}, {"e5m2", sweep_e5m2}, {"e8m0", sweep_e8m0},
+    {"bf16", sweep_bf16}, {"f16", sweep_f16}, {"e2m1", sweep_e2m1}, {"e4m3", sweep_e4m3}, {"e5m2", sweep_e5m2},
+    {"e8m0", sweep_e8m0},
     {"fp8 of f32, fp8 input", sweep_fp8_f32}, {"fp8 of bf16", sweep_fp8_bf16}, {"fp8 of f16", sweep_fp8_f16},
     {"nvfp4 dynamic", sweep_nvfp4}, {"nvfp4 static", sweep_nvfp4_static}, {"nvfp4 input", sweep_nvfp4_input},
 };

@@ -18,7 +18,8 @@ static bool read_spec(const json_t *j, struct tensor_spec *s, struct error *err)
     return true;
 }
 
-static bool write_shard(const char *folder, const struct tensor_spec *specs, const struct shard_layout *l, uint32_t shard, struct error *err)
+static bool write_shard(const char *folder, const struct tensor_spec *specs, const struct shard_layout *l, uint32_t shard,
+                        struct error *err)
 {
     struct shard_writer *w;
     if (!shard_writer_open(&w, folder, specs, l, shard, err)) return false;
@@ -40,7 +41,8 @@ static bool run(const char *spec_path, const char *folder, struct error *err)
     json_t *tensors;
     uint64_t shard_bytes;
     if (!file_load(AT_FDCWD, spec_path, 1 << 20, &text, err) || !json_parse(buffer_view(&text), JSON_DIALECT_STRICT, "spec", &spec, err) ||
-        !json_get_array(spec, "tensors", "spec", &tensors, err) || !json_get_u64(spec, "shard_bytes", "spec", 1, INT64_MAX, &shard_bytes, err))
+        !json_get_array(spec, "tensors", "spec", &tensors, err) ||
+            !json_get_u64(spec, "shard_bytes", "spec", 1, INT64_MAX, &shard_bytes, err))
         return false;
     uint32_t n = (uint32_t)json_array_size(tensors);
     CLEANUP(free) struct tensor_spec *specs = calloc(n + 1, sizeof *specs);

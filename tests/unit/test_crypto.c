@@ -293,7 +293,8 @@ static void test_other_keys(void **state)
 {
     (void)state;
     static const struct { const char *text; enum error_code code; const char *why; } rows[] = {
-        {PEM("PUBLIC KEY", "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAE6jTXF7XFgMGcdjcWECNx47NfzgHqYEYS\n1IdPDQSBAXdCkiURO0nxxkPdWp31fj5u1WYSEXDY91yCIXd+"
+        {PEM("PUBLIC KEY",
+             "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAE6jTXF7XFgMGcdjcWECNx47NfzgHqYEYS\n1IdPDQSBAXdCkiURO0nxxkPdWp31fj5u1WYSEXDY91yCIXd+"
              "Pwjx3zD1EeDg/9Zu\nOXwFpsjARipr9tT8wB0lPsu4xECJj+Je"), ERR_UNSUPPORTED, "found curve secp384r1"},
         {PEM("PUBLIC KEY", "MFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAE6KSQ1VVsBAtvqB5kbVrEgEcOpM8z7fIj\nA3LJC1ZkQdAvAzDipJqm56S4/AU+tyznnMhQF4Pvk"
              "IaMRgz4cXMXpw=="), ERR_UNSUPPORTED, "found curve secp256k1"},
@@ -302,7 +303,8 @@ static void test_other_keys(void **state)
              "3IoUbrB4Df+FOF7ZRnmM\nyqj92SMpjJmmDzrlOuqGzP85/0pqQeAUcMLDMkqnUylt2zRWeEmSKTcXgOZbyRlc\nfSLb1h/r8nXGjPoUPwIDAQAB"),
          ERR_UNSUPPORTED, "found another kind of key"},
         /* The point of RFC_PUBLIC with its last byte changed. */
-        {PEM("PUBLIC KEY", "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYP7UuiVanTHJYet0xjVtaMBJuJI7\nYfps5mliLmDyn7Z5A/4QCLi8maQa6elWKLxk8vGyDC1+n1F3o8K"
+        {PEM("PUBLIC KEY",
+             "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYP7UuiVanTHJYet0xjVtaMBJuJI7\nYfps5mliLmDyn7Z5A/4QCLi8maQa6elWKLxk8vGyDC1+n1F3o8K"
              "U1EYimA=="), ERR_FORMAT, "not a public key"},
         {"", ERR_FORMAT, "not a public key"},
         {PEM("PUBLIC KEY", "AAAA"), ERR_FORMAT, "not a public key"},

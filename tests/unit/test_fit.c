@@ -1,5 +1,5 @@
-/* Expected values: the published constants and capacity tables of the models (recomputed by hand from their config.json), and
- * the block sizes that vLLM users report; none comes from the code under test. */
+/* Expected values: the published constants and capacity tables of the models (recomputed by hand from their
+ * config.json), and the block sizes that vLLM users report; none comes from the code under test. */
 #include "tests/checks.h"
 
 #include "pack/fit.h"
@@ -10,10 +10,23 @@
 #define MIB 1048576.0
 
 /* Geometry from each model's config.json. */
-static const struct { const char *name; struct fit_model m; } models[] = {
+static const struct {
+    const char *name;
+    struct fit_model m;
+} models[] = {
     {"nano", {.n_attention = 6, .n_mamba = 23, .attention = {32, 2, 128}, .ssm = {64, 64, 128, 8, 4, 0, 0}}},
-    {"super", {.n_attention = 8, .n_mamba = 40, .n_draft_attention = 1, .attention = {32, 2, 128}, .ssm = {128, 64, 128, 8, 4, 0, 0}}},
-    {"ultra", {.n_attention = 12, .n_mamba = 48, .n_draft_attention = 1, .attention = {64, 2, 128}, .ssm = {256, 64, 128, 8, 4, 0, 0}}},
+    {"super",
+     {.n_attention = 8,
+      .n_mamba = 40,
+      .n_draft_attention = 1,
+      .attention = {32, 2, 128},
+      .ssm = {128, 64, 128, 8, 4, 0, 0}}},
+    {"ultra",
+     {.n_attention = 12,
+      .n_mamba = 48,
+      .n_draft_attention = 1,
+      .attention = {64, 2, 128},
+      .ssm = {256, 64, 128, 8, 4, 0, 0}}},
     {"nano4b", {.n_attention = 4, .n_mamba = 21, .attention = {40, 8, 128}, .ssm = {96, 80, 128, 8, 4, 0, 0}}},
     {"nano9b", {.n_attention = 4, .n_mamba = 27, .attention = {40, 8, 128}, .ssm = {128, 80, 128, 8, 4, 0, 0}}},
     {"nano12b", {.n_attention = 6, .n_mamba = 28, .attention = {40, 8, 128}, .ssm = {128, 80, 128, 8, 4, 0, 0}}},
@@ -29,8 +42,15 @@ static struct fit_model model(const char *name)
 
 static struct fit_request request(uint32_t tp, uint64_t context, uint64_t sequences)
 {
-    return (struct fit_request){.memory_bytes = (uint64_t)80 << 30, .utilisation_permille = 900, .overhead_bytes = FIT_OVERHEAD_BYTES, .tp = tp,
-                                .context = context, .sequences = sequences, .kv_bits_x2 = 16, .ssm_bytes = 4, .conv_bytes = 2};
+    return (struct fit_request){.memory_bytes = (uint64_t)80 << 30,
+                                .utilisation_permille = 900,
+                                .overhead_bytes = FIT_OVERHEAD_BYTES,
+                                .tp = tp,
+                                .context = context,
+                                .sequences = sequences,
+                                .kv_bits_x2 = 16,
+                                .ssm_bytes = 4,
+                                .conv_bytes = 2};
 }
 
 static void check_near(double got, double want, double tolerance, const char *what)
@@ -42,10 +62,14 @@ static void test_constants(void **state)
 {
     (void)state;
     /* bytes per token and MiB per sequence; thousands of FP8 tokens that one fp32 state is worth */
-    static const struct { const char *name; uint64_t bf16, fp8, nvfp4; double ssm32, ssm16, conv, tokens; } rows[] = {
-        {"nano", 6144, 3072, 1728, 46.0, 23.0, 0.8, 15.7},     {"super", 8192, 4096, 2304, 160, 80, 2.3, 41.0},
-        {"ultra", 12288, 6144, 3456, 384, 192, 5.1, 65.5},     {"nano4b", 16384, 8192, 4608, 78.8, 39.4, 1.2, 10.1},
-        {"nano9b", 16384, 8192, 4608, 135, 67.5, 1.9, 17.3},   {"nano12b", 24576, 12288, 6912, 140, 70, 2.0, 11.9},
+    static const struct {
+        const char *name;
+        uint64_t bf16, fp8, nvfp4;
+        double ssm32, ssm16, conv, tokens;
+    } rows[] = {
+        {"nano", 6144, 3072, 1728, 46.0, 23.0, 0.8, 15.7},   {"super", 8192, 4096, 2304, 160, 80, 2.3, 41.0},
+        {"ultra", 12288, 6144, 3456, 384, 192, 5.1, 65.5},   {"nano4b", 16384, 8192, 4608, 78.8, 39.4, 1.2, 10.1},
+        {"nano9b", 16384, 8192, 4608, 135, 67.5, 1.9, 17.3}, {"nano12b", 24576, 12288, 6912, 140, 70, 2.0, 11.9},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct fit_model m = model(rows[i].name);
@@ -67,27 +91,33 @@ static void test_constants(void **state)
     }
 }
 
-/* Capacity tables: weights per GPU are given with one decimal, so a budget is right within 0.1 GiB and a context within what that buys. */
+/* Capacity tables: weights per GPU are given with one decimal, so a budget is right within 0.1 GiB and a context
+ * within what that buys. */
 static void test_capacity(void **state)
 {
     (void)state;
     static const struct {
-        const char *name; double weights_gib, memory_gib; uint32_t permille, tp, kv_bits_x2; double budget_gib; uint64_t sequences; double context_k;
-        double step_k;                     /* rounding of the printed figure */
+        const char *name;
+        double weights_gib, memory_gib;
+        uint32_t permille, tp, kv_bits_x2;
+        double budget_gib;
+        uint64_t sequences;
+        double context_k;
+        double step_k; /* rounding of the printed figure */
     } rows[] = {
-        {"super", 57.6, 79.6, 900, 4, 16, 10.1, 64, 62, 1},      {"super", 57.6, 79.6, 900, 4, 16, 10.1, 1, 5300, 60},
-        {"super", 28.8, 79.6, 900, 8, 16, 38.9, 64, 308, 1},     {"super", 59.8, 79.6, 900, 2, 16, 7.9, 64, 23, 1},
-        {"super", 14.9, 79.6, 900, 8, 16, 52.7, 64, 421, 1},     {"super", 119.5, 139.8, 900, 1, 16, 2.3, 1, 560, 10},
-        {"super", 119.5, 139.8, 900, 1, 16, 2.3, 64, 0, 0},      {"super", 36.8, 79.6, 900, 2, 16, 30.8, 64, 211, 1},
-        {"super", 73.6, 139.8, 900, 1, 16, 48.2, 64, 156, 1},    {"super", 73.6, 178, 900, 1, 16, 82.6, 64, 297, 1},
-        {"super", 36.8, 178, 900, 2, 16, 119.4, 64, 937, 1},     {"super", 21.9, 178, 900, 1, 16, 134.3, 8, 4400, 50},
-        {"super", 73.6, 119.7, 900, 1, 16, 30.1, 64, 82, 1},     {"super", 73.6, 95, 920, 1, 16, 9.8, 64, 0, 0},
-        {"super", 73.6, 122, 800, 1, 16, 20.0, 64, 40, 1},       {"nano", 30.2, 79.6, 900, 1, 16, 37.4, 64, 188, 1},
-        {"nano", 30.2, 44.5, 900, 1, 16, 5.8, 64, 16, 1},        {"nano", 58.8, 79.3, 900, 1, 32, 8.6, 64, 15, 1},
-        {"nano", 18.2, 31.4, 900, 1, 16, 8.0, 64, 28, 1},        {"nano", 18.2, 119.7, 800, 1, 16, 73.5, 64, 386, 1},
-        {"ultra", 81.9, 178, 900, 4, 16, 74.3, 64, 372, 1},      {"ultra", 41.0, 79.6, 900, 8, 16, 26.7, 64, 129, 1},
-        {"ultra", 130.5, 178, 900, 8, 16, 25.7, 64, 124, 1},     {"ultra", 130.5, 139.8, 900, 8, 16, -8.7, 1, 0, 0},
-        {"nano4b", 7.4, 22.0, 900, 1, 32, 10.4, 64, 6, 1},       {"nano9b", 16.6, 22.0, 950, 1, 32, 2.3, 64, 0, 0},
+        {"super", 57.6, 79.6, 900, 4, 16, 10.1, 64, 62, 1},   {"super", 57.6, 79.6, 900, 4, 16, 10.1, 1, 5300, 60},
+        {"super", 28.8, 79.6, 900, 8, 16, 38.9, 64, 308, 1},  {"super", 59.8, 79.6, 900, 2, 16, 7.9, 64, 23, 1},
+        {"super", 14.9, 79.6, 900, 8, 16, 52.7, 64, 421, 1},  {"super", 119.5, 139.8, 900, 1, 16, 2.3, 1, 560, 10},
+        {"super", 119.5, 139.8, 900, 1, 16, 2.3, 64, 0, 0},   {"super", 36.8, 79.6, 900, 2, 16, 30.8, 64, 211, 1},
+        {"super", 73.6, 139.8, 900, 1, 16, 48.2, 64, 156, 1}, {"super", 73.6, 178, 900, 1, 16, 82.6, 64, 297, 1},
+        {"super", 36.8, 178, 900, 2, 16, 119.4, 64, 937, 1},  {"super", 21.9, 178, 900, 1, 16, 134.3, 8, 4400, 50},
+        {"super", 73.6, 119.7, 900, 1, 16, 30.1, 64, 82, 1},  {"super", 73.6, 95, 920, 1, 16, 9.8, 64, 0, 0},
+        {"super", 73.6, 122, 800, 1, 16, 20.0, 64, 40, 1},    {"nano", 30.2, 79.6, 900, 1, 16, 37.4, 64, 188, 1},
+        {"nano", 30.2, 44.5, 900, 1, 16, 5.8, 64, 16, 1},     {"nano", 58.8, 79.3, 900, 1, 32, 8.6, 64, 15, 1},
+        {"nano", 18.2, 31.4, 900, 1, 16, 8.0, 64, 28, 1},     {"nano", 18.2, 119.7, 800, 1, 16, 73.5, 64, 386, 1},
+        {"ultra", 81.9, 178, 900, 4, 16, 74.3, 64, 372, 1},   {"ultra", 41.0, 79.6, 900, 8, 16, 26.7, 64, 129, 1},
+        {"ultra", 130.5, 178, 900, 8, 16, 25.7, 64, 124, 1},  {"ultra", 130.5, 139.8, 900, 8, 16, -8.7, 1, 0, 0},
+        {"nano4b", 7.4, 22.0, 900, 1, 32, 10.4, 64, 6, 1},    {"nano9b", 16.6, 22.0, 950, 1, 32, 2.3, 64, 0, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct fit_model m = model(rows[i].name);
@@ -119,7 +149,8 @@ static void test_drafts(void **state)
     CHECK_OK(fit_compute(&m, &r, &f, e_));
     check_near((double)f.max_sequences, 1258, 1, "no drafts");
     /* With five drafts the published 243 leaves the drafts' own convolution columns and attention layer out:
-     * 6 slots of 80 MiB + 10240 / 2 channels * 8 columns * 2 bytes * 40 layers, and 9 layers of keys and values: 128.2e9 / 541.85e6. */
+     * 6 slots of 80 MiB + 10240 / 2 channels * 8 columns * 2 bytes * 40 layers, and 9 layers of keys and values:
+     * 128.2e9 / 541.85e6. */
     r.drafts = 5;
     CHECK_OK(fit_compute(&m, &r, &f, e_));
     assert_int_equal(f.slots, 6);
@@ -130,7 +161,7 @@ static void test_drafts(void **state)
     check_near((double)f.max_sequences, 243, 243 * 0.03, "five drafts, published");
     r.ssm_bytes = 2;
     CHECK_OK(fit_compute(&m, &r, &f, e_));
-    check_near((double)f.max_sequences, 441, 1, "five drafts, half state");                 /* 128.2e9 / 290.2e6 */
+    check_near((double)f.max_sequences, 441, 1, "five drafts, half state"); /* 128.2e9 / 290.2e6 */
     check_near((double)f.max_sequences, 465, 465 * 0.06, "five drafts, half state, published");
     r = request(1, 8192, 1);
     r.memory_bytes = (uint64_t)(119.7 * GIB);
@@ -142,11 +173,15 @@ static void test_drafts(void **state)
 static void test_blocks(void **state)
 {
     (void)state;
-    static const struct { const char *name; uint32_t tp, drafts; uint64_t want; } rows[] = {
-        {"super", 1, 0, 8320},             /* reported by users */
-        {"super", 1, 2, 8400},             /* reported with two draft tokens */
-        {"super", 8, 5, 2128},             /* the published 8-GPU profile drafts five */
-        {"super", 8, 0, 2080},             /* 16 * ceil(531968 / (16 * 256)) */
+    static const struct {
+        const char *name;
+        uint32_t tp, drafts;
+        uint64_t want;
+    } rows[] = {
+        {"super", 1, 0, 8320}, /* reported by users */
+        {"super", 1, 2, 8400}, /* reported with two draft tokens */
+        {"super", 8, 5, 2128}, /* the published 8-GPU profile drafts five */
+        {"super", 8, 0, 2080}, /* 16 * ceil(531968 / (16 * 256)) */
         {"nano", 1, 0, 4176},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -155,14 +190,15 @@ static void test_blocks(void **state)
         struct fit f;
         r.drafts = rows[i].drafts;
         r.block_tokens = 16;
+        r.group_stretch_percent = 125;
         CHECK_OK(fit_compute(&m, &r, &f, e_));
         assert_int_equal(f.blocks.block_tokens, rows[i].want);
     }
 }
 
-/* vLLM's own arithmetic, done by hand: Super on one B200, no drafts. 40 state layers in 5 groups of 8, 8 attention layers in one;
- * a page is 8320 tokens of 512 bytes; 82.6 GiB hold floor(88691730841 / (8 * 4259840)) = 2602 blocks; a sequence of 100000 tokens takes
- * 5 + ceil(100000 / 8320) = 18. */
+/* vLLM's own arithmetic, done by hand: Super on one B200, no drafts. 40 state layers in 5 groups of 8, 8 attention
+ * layers in one; a page is 8320 tokens of 512 bytes; 82.6 GiB hold floor(88691730841 / (8 * 4259840)) = 2602 blocks; a
+ * sequence of 100000 tokens takes 5 + ceil(100000 / 8320) = 18. */
 static void test_block_counts(void **state)
 {
     (void)state;
@@ -172,6 +208,7 @@ static void test_block_counts(void **state)
     m.weight_bytes = (uint64_t)(73.6 * GIB);
     r.memory_bytes = (uint64_t)178 << 30;
     r.block_tokens = 16;
+    r.group_stretch_percent = 125;
     CHECK_OK(fit_compute(&m, &r, &f, e_));
     assert_int_equal(f.blocks.page_bytes, 8320 * 512);
     assert_int_equal(f.blocks.group_layers, 8);
@@ -182,7 +219,12 @@ static void test_block_counts(void **state)
     assert_int_equal(f.blocks.max_sequences, 2601 / 18);
     assert_int_equal(f.blocks.max_context, (2601 / 64 - 5) * 8320);
     assert_true(f.fits && fit_max_sequences(&f) == 144 && fit_max_context(&f) == 35 * 8320);
-    r.sequences = 145;   /* the formula would still take it, blocks do not */
+    /* One block of the pool is never given out: 180 blocks hold 9 sequences of 18, not 10. */
+    struct fit_model exact = m;
+    exact.weight_bytes = f.allowed_bytes - r.overhead_bytes - 180 * (8 * (uint64_t)4259840);
+    CHECK_OK(fit_compute(&exact, &r, &f, e_));
+    assert_true(f.blocks.total == 180 && f.blocks.max_sequences == 9);
+    r.sequences = 145; /* the formula would still take it, blocks do not */
     CHECK_OK(fit_compute(&m, &r, &f, e_));
     assert_true(f.max_sequences >= 145 && !f.fits);
     /* 12 and 13 layers are within a quarter: groups of 13; 8 and 10 are not (10 >= 1.25 * 8): groups of 8. */
@@ -195,16 +237,21 @@ static void test_block_counts(void **state)
     m.n_mamba = 10;
     CHECK_OK(fit_compute(&m, &r, &f, e_));
     assert_true(f.blocks.group_layers == 8 && f.blocks.n_state_groups == 2);
+    r.group_stretch_percent = 150; /* later versions: 10 < 1.5 * 8 */
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_true(f.blocks.group_layers == 10 && f.blocks.n_state_groups == 1 && f.blocks.n_attention_groups == 1);
 }
 
 /* Without one kind of layer. */
 static void test_one_kind(void **state)
 {
     (void)state;
-    struct fit_model dense = {.n_attention = 32, .attention = {32, 8, 128}}, pure = {.n_mamba = 64, .ssm = {80, 64, 128, 1, 4, 0, 0}};
+    struct fit_model dense = {.n_attention = 32, .attention = {32, 8, 128}},
+                     pure = {.n_mamba = 64, .ssm = {80, 64, 128, 1, 4, 0, 0}};
     struct fit_request r = request(1, 8192, 16);
     struct fit f;
     r.block_tokens = 16;
+    r.group_stretch_percent = 125;
     CHECK_OK(fit_compute(&dense, &r, &f, e_));
     assert_true(f.ssm_bytes == 0 && f.conv_bytes == 0 && f.state_bytes == 0 && f.fits);
     assert_int_equal(f.kv_token_bytes, 2 * 128 * 8 * 32);
@@ -228,11 +275,13 @@ static void test_limits_agree(void **state)
     uint64_t seed = 7;
     for (int i = 0; i < 2000; i++) {
         struct fit_model m = models[check_random(&seed) % (sizeof models / sizeof *models)].m;
-        struct fit_request r = request(1u << check_random(&seed) % 4, 1 + check_random(&seed) % 500000, 1 + check_random(&seed) % 200);
+        struct fit_request r =
+            request(1u << check_random(&seed) % 4, 1 + check_random(&seed) % 500000, 1 + check_random(&seed) % 200);
         struct fit f, g;
         m.weight_bytes = check_random(&seed) % ((uint64_t)80 << 30);
         r.drafts = (uint32_t)(check_random(&seed) % 4);
         r.block_tokens = check_random(&seed) % 2 ? 16 : 0;
+        r.group_stretch_percent = 125;
         CHECK_OK(fit_compute(&m, &r, &f, e_));
         assert_int_equal(f.fits, r.context <= fit_max_context(&f) && f.budget_bytes >= 0);
         assert_int_equal(f.fits, r.sequences <= fit_max_sequences(&f));
@@ -251,10 +300,20 @@ static void test_refuses(void **state)
 {
     (void)state;
     struct fit_model m = model("super");
-    static const struct { uint32_t tp; uint64_t context, sequences; uint32_t drafts, permille; const char *why; } rows[] = {
-        {0, 1, 1, 0, 900, "0 GPUs"},          {5000, 1, 1, 0, 900, "5000 GPUs"},    {1, 0, 1, 0, 900, "context of 0"},
-        {1, 1, 0, 0, 900, "0 sequences"},     {1, 1, 1, 65, 900, "65 draft tokens"}, {1, 1, 1, 0, 0, "utilisation of 0"},
-        {1, 1, 1, 0, 1001, "utilisation of 1001"}, {1, FIT_CONTEXT_MAX + 1, 1, 0, 900, "context of 4294967297"},
+    static const struct {
+        uint32_t tp;
+        uint64_t context, sequences;
+        uint32_t drafts, permille;
+        const char *why;
+    } rows[] = {
+        {0, 1, 1, 0, 900, "0 GPUs"},
+        {5000, 1, 1, 0, 900, "5000 GPUs"},
+        {1, 0, 1, 0, 900, "context of 0"},
+        {1, 1, 0, 0, 900, "0 sequences"},
+        {1, 1, 1, 65, 900, "65 draft tokens"},
+        {1, 1, 1, 0, 0, "utilisation of 0"},
+        {1, 1, 1, 0, 1001, "utilisation of 1001"},
+        {1, FIT_CONTEXT_MAX + 1, 1, 0, 900, "context of 4294967297"},
         {1, 1, FIT_SEQUENCES_MAX + 1, 0, 900, "1048577 sequences"},
     };
     struct fit f;
@@ -264,7 +323,9 @@ static void test_refuses(void **state)
         r.utilisation_permille = rows[i].permille;
         CHECK_FAILS(fit_compute(&m, &r, &f, e_), ERR_USAGE, rows[i].why);
     }
-    struct fit_model huge = {.n_attention = 4096, .n_mamba = 4096, .attention = {1 << 24, 1 << 24, 1 << 24},
+    struct fit_model huge = {.n_attention = 4096,
+                             .n_mamba = 4096,
+                             .attention = {1 << 24, 1 << 24, 1 << 24},
                              .ssm = {1 << 24, 1 << 24, 1 << 24, 1 << 24, 64, 0, 0}};
     struct fit_request r = request(1, FIT_CONTEXT_MAX, FIT_SEQUENCES_MAX);
     CHECK_FAILS(fit_compute(&huge, &r, &f, e_), ERR_USAGE, "64 bits");
@@ -280,16 +341,31 @@ static void test_shares(void **state)
     struct model_config c = {.attention = {32, 2, 128}, .ssm = {128, 64, 128, 8, 4, 0, 0}};
     c.dims[DIM_SSM_PROJ] = 2 * 8192 + 2 * 1024 + 128;
     c.dims[DIM_SSM_CONV] = 8192 + 2 * 1024;
-    static const struct { enum tensor_role role; uint64_t bytes; uint64_t on2, on8; } rows[] = {
-        {ROLE_EMBED, 131072, 65536, 16384},          {ROLE_LM_HEAD, 131072, 65536, 16384},     {ROLE_BLOCK_NORM, 8192, 8192, 8192},
-        {ROLE_ATTN_Q, 4096 * 4096, 4096 * 2048, 4096 * 512}, {ROLE_ATTN_O, 4096 * 4096, 4096 * 2048, 4096 * 512},
-        {ROLE_ATTN_K, 256 * 4096, 128 * 4096, 128 * 4096},   {ROLE_ATTN_V, 256 * 4096, 128 * 4096, 128 * 4096},   /* 2 heads: one each */
-        {ROLE_ROUTER, 512 * 4096, 512 * 4096, 512 * 4096},   {ROLE_ROUTER_BIAS, 2048, 2048, 2048},
-        {ROLE_LATENT_IN, 4096 * 1024, 4096 * 1024, 4096 * 1024}, {ROLE_LATENT_OUT, 4096 * 1024, 4096 * 1024, 4096 * 1024},
-        {ROLE_EXPERT_UP, 2688 * 1024, 1344 * 1024, 336 * 1024},  {ROLE_SHARED_DOWN, 5376 * 4096, 2688 * 4096, 672 * 4096},
-        {ROLE_SSM_IN, 18560 * 4096, 9280 * 4096, 2320 * 4096},   {ROLE_SSM_CONV, 10240 * 8, 5120 * 8, 1280 * 8},
-        {ROLE_SSM_A_LOG, 512, 256, 64},              {ROLE_SSM_OUT, 4096 * 8192, 4096 * 4096, 4096 * 1024},
-        {ROLE_MTP_PROJ, 4096 * 8192, 4096 * 4096, 4096 * 1024}, {ROLE_MTP_EMBED_NORM, 8192, 8192, 8192}, {ROLE_SSM_PROJ_BIAS, 999, 999, 999},
+    static const struct {
+        enum tensor_role role;
+        uint64_t bytes;
+        uint64_t on2, on8;
+    } rows[] = {
+        {ROLE_EMBED, 131072, 65536, 16384},
+        {ROLE_LM_HEAD, 131072, 65536, 16384},
+        {ROLE_BLOCK_NORM, 8192, 8192, 8192},
+        {ROLE_ATTN_Q, 4096 * 4096, 4096 * 2048, 4096 * 512},
+        {ROLE_ATTN_O, 4096 * 4096, 4096 * 2048, 4096 * 512},
+        {ROLE_ATTN_K, 256 * 4096, 128 * 4096, 128 * 4096},
+        {ROLE_ATTN_V, 256 * 4096, 128 * 4096, 128 * 4096}, /* 2 heads: one each */
+        {ROLE_ROUTER, 512 * 4096, 512 * 4096, 512 * 4096},
+        {ROLE_ROUTER_BIAS, 2048, 2048, 2048},
+        {ROLE_LATENT_IN, 4096 * 1024, 4096 * 1024, 4096 * 1024},
+        {ROLE_LATENT_OUT, 4096 * 1024, 4096 * 1024, 4096 * 1024},
+        {ROLE_EXPERT_UP, 2688 * 1024, 1344 * 1024, 336 * 1024},
+        {ROLE_SHARED_DOWN, 5376 * 4096, 2688 * 4096, 672 * 4096},
+        {ROLE_SSM_IN, 18560 * 4096, 9280 * 4096, 2320 * 4096},
+        {ROLE_SSM_CONV, 10240 * 8, 5120 * 8, 1280 * 8},
+        {ROLE_SSM_A_LOG, 512, 256, 64},
+        {ROLE_SSM_OUT, 4096 * 8192, 4096 * 4096, 4096 * 1024},
+        {ROLE_MTP_PROJ, 4096 * 8192, 4096 * 4096, 4096 * 1024},
+        {ROLE_MTP_EMBED_NORM, 8192, 8192, 8192},
+        {ROLE_SSM_PROJ_BIAS, 999, 999, 999},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_int_equal(fit_rank_bytes(&c, rows[i].role, rows[i].bytes, 1), rows[i].bytes);
@@ -300,7 +376,10 @@ static void test_shares(void **state)
     c.ssm.n_groups = 1;
     c.dims[DIM_SSM_CONV] = 8192 + 2 * 128;
     assert_int_equal(fit_rank_bytes(&c, ROLE_SSM_CONV, (8192 + 256) * 8, 4), (2048 + 256) * 8);
-    struct block_config blocks[] = {{BLOCK_MAMBA2, 0, false}, {BLOCK_MOE, 1, false}, {BLOCK_ATTENTION, 2, false}, {BLOCK_MAMBA2, 3, false}},
+    struct block_config blocks[] = {{BLOCK_MAMBA2, 0, false},
+                                    {BLOCK_MOE, 1, false},
+                                    {BLOCK_ATTENTION, 2, false},
+                                    {BLOCK_MAMBA2, 3, false}},
                         mtp[] = {{BLOCK_ATTENTION, 0, true}, {BLOCK_MOE, 1, true}};
     c.blocks = blocks;
     c.n_blocks = 4;
@@ -308,15 +387,16 @@ static void test_shares(void **state)
     c.n_mtp_blocks = 2;
     struct fit_model m;
     fit_model_from(&c, &m);
-    assert_true(m.n_mamba == 2 && m.n_attention == 1 && m.n_draft_attention == 1 && m.ssm.n_heads == 128 && m.attention.n_kv_heads == 2);
+    assert_true(m.n_mamba == 2 && m.n_attention == 1 && m.n_draft_attention == 1 && m.ssm.n_heads == 128 &&
+                m.attention.n_kv_heads == 2);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constants), cmocka_unit_test(test_capacity), cmocka_unit_test(test_drafts),
-        cmocka_unit_test(test_blocks), cmocka_unit_test(test_block_counts), cmocka_unit_test(test_one_kind),
-        cmocka_unit_test(test_limits_agree), cmocka_unit_test(test_refuses), cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_constants),    cmocka_unit_test(test_capacity),     cmocka_unit_test(test_drafts),
+        cmocka_unit_test(test_blocks),       cmocka_unit_test(test_block_counts), cmocka_unit_test(test_one_kind),
+        cmocka_unit_test(test_limits_agree), cmocka_unit_test(test_refuses),      cmocka_unit_test(test_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

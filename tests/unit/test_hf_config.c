@@ -61,7 +61,8 @@ static void test_refuses(void **state)
     CHECK_FAILS(open_config(&c, e_), ERR_FORMAT, "file 'config.json' does not exist");
     static const char *const names[] = {"config.json", "generation_config.json", "tokenizer_config.json", "hf_quant_config.json"};
     static const struct { const char *text, *why; } rows[] = {
-        {"", "ends too early"}, {"[]", "expected an object, found an array"}, {"{\"a\":1,\"a\":2}", "duplicate"}, {"{} {}", "text after the value"},
+        {"", "ends too early"}, {"[]", "expected an object, found an array"}, {"{\"a\":1,\"a\":2}", "duplicate"},
+        {"{} {}", "text after the value"},
         {"{\"a\":+Infinity}", "not a JSON value"}, {"{\"a\":\"\xff\"}", "invalid UTF-8"}};
     for (size_t i = 0; i < 4; i++)
         for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
@@ -92,7 +93,8 @@ static void test_token_ids(void **state)
         {"{\"eos_token_id\":[]}", NULL, 0, {0}, NULL},
         {"{\"eos_token_id\":-1}", NULL, 0, {0}, "config.json: key 'eos_token_id': expected a token id, found -1"},
         {"{}", "{\"eos_token_id\":\"2\"}", 0, {0}, "generation_config.json: key 'eos_token_id': expected a token id, found \"2\""},
-        {"{\"eos_token_id\":2.0}", NULL, 0, {0}, "expected a token id"}, {"{\"eos_token_id\":Infinity}", NULL, 0, {0}, "expected a token id"},
+        {"{\"eos_token_id\":2.0}", NULL, 0, {0}, "expected a token id"},
+        {"{\"eos_token_id\":Infinity}", NULL, 0, {0}, "expected a token id"},
         {"{\"eos_token_id\":[1,[2]]}", NULL, 0, {0}, "expected a token id, found an array"},
         {"{\"eos_token_id\":4294967296}", NULL, 0, {0}, "expected a token id"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

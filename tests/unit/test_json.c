@@ -15,9 +15,11 @@ static bool parse(const char *text, enum json_dialect dialect, struct error *err
 static void test_accepts(void **state)
 {
     (void)state;
-    static const char *const good[] = {"{}", "[]", " [1, 2.5e-3, -0, \"a\\u00e9\\ud83d\\ude00\"] ", "true", "{\"a\":{\"b\":[null]}}", "\"\""};
+    static const char *const good[] = {"{}", "[]", " [1, 2.5e-3, -0, \"a\\u00e9\\ud83d\\ude00\"] ", "true", "{\"a\":{\"b\":[null]}}",
+                                       "\"\""};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) CHECK_OK(parse(good[i], JSON_DIALECT_STRICT, e_));
     CHECK_OK(parse("{\"x\":[Infinity,-Infinity,NaN]}", JSON_DIALECT_HF, e_));
+    CHECK_FAILS(parse(" NaN ", JSON_DIALECT_HF, e_), ERR_FORMAT, "is not a document");
 }
 
 static void test_refuses(void **state)
@@ -72,7 +74,8 @@ static void test_token_is(void **state)
         {"\\u00e9", "\xc3\xa9", true}, {"\\ud83d\\ude00", "\xf0\x9f\x98\x80", true}, {"\xc3\xa9", "\xc3\xa9", true},
         {"\\u0000", "", false}, {"\\u0000", "\\u0000", false}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (json_token_is(bytes_text(rows[i].raw), rows[i].name) != rows[i].same) fail_msg("row %zu: '%s' and '%s'", i, rows[i].raw, rows[i].name);
+        if (json_token_is(bytes_text(rows[i].raw), rows[i].name) != rows[i].same)
+            fail_msg("row %zu: '%s' and '%s'", i, rows[i].raw, rows[i].name);
     char raw[6 * 100 + 1], name[101];
     for (size_t i = 0; i < 100; i++) memcpy(raw + 6 * i, "\\u0078", 7);
     memset(name, 'x', 100);

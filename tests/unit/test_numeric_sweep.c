@@ -1,5 +1,5 @@
-/* The choice of NVFP4 block maxima by least squared error, against a second implementation in double with one rounding per
- * operation (tests/numeric/slow.h), and the properties that the encoder relies on. */
+/* The choice of NVFP4 block maxima by least squared error, against a second implementation in double with one rounding
+ * per operation (tests/numeric/slow.h), and the properties that the encoder relies on. */
 #include "tests/checks.h"
 #include "tests/numeric/slow.h"
 
@@ -57,10 +57,12 @@ static void test_against_second_implementation(void **state)
         seen[slow_choice(w, g, m, error, &want)]++;
         for (unsigned c = 1; c <= NVFP4_CANDIDATES; c++) {          /* every error to the last bit: it decides ties */
             float e = nvfp4_block_error(w, nvfp4_candidate_scale(nvfp4_candidate_amax((uint8_t)c, g, m)));
-            if (slow_to_bits(e) != slow_to_bits(error[c])) fail_msg("block %d, candidate %u: error %a, expected %a", n, c, (double)e, (double)error[c]);
+            if (slow_to_bits(e) != slow_to_bits(error[c]))
+                fail_msg("block %d, candidate %u: error %a, expected %a", n, c, (double)e, (double)error[c]);
         }
         float got = nvfp4_sweep_block(w, g, m);
-        if (slow_to_bits(got) != slow_to_bits(want)) fail_msg("block %d: maximum %a, expected %a", n, (double)got, (double)want);
+        if (slow_to_bits(got) != slow_to_bits(want))
+            fail_msg("block %d: maximum %a, expected %a", n, (double)got, (double)want);
     }
     unsigned n_seen = 0;
     for (int c = 1; c <= 126; c++) n_seen += seen[c] != 0;
@@ -73,7 +75,8 @@ static void test_static_order_recovers(void **state)
     (void)state;
     uint64_t seed = 22;
     for (int n = 0; n < 20000; n++) {
-        float g = slow_from_bits((30u + (uint32_t)(check_random(&seed) % 200)) << 23 | (uint32_t)(check_random(&seed) & 0x7FFFFF));
+        uint64_t r = check_random(&seed);
+        float g = slow_from_bits((30u + (uint32_t)(r >> 32) % 200u) << 23 | (uint32_t)(r & 0x7FFFFF));
         float m = n % 2 ? 448 : 256;
         for (unsigned c = 1; c <= NVFP4_CANDIDATES; c++) {
             unsigned got = nvfp4_scale_static(nvfp4_candidate_amax((uint8_t)c, g, m), g, m);
@@ -91,7 +94,8 @@ static void test_special_blocks(void **state)
     /* A zero tensor: every candidate is zero, and the encoder then writes 1.0. */
     assert_int_equal(slow_to_bits(nvfp4_sweep_block(w, 0, 448)), 0);
     assert_int_equal(nvfp4_scale_static(0, 0, 448), 0x38);
-    /* A block without error at several scales (6 = 6 * 1 = 4 * 1.5 = 3 * 2 ...; v / 256 is exact): the smallest wins. */
+    /* A block without error at several scales (6 = 6 * 1 = 4 * 1.5 = 3 * 2 ...; v / 256 is exact): the smallest
+     * wins. */
     for (int i = 0; i < 16; i++) w[i] = 6;
     assert_int_equal(nvfp4_scale_static(nvfp4_sweep_block(w, 6 * 256, 256), 6 * 256, 256), 0x38);
     /* No finite error: candidate 1, never a NaN from an uninitialised choice. */
@@ -113,7 +117,8 @@ static void test_never_worse_than_max(void **state)
         uint8_t own = nvfp4_scale_static(nvfp4_block_amax(w), g, 448);
         float chosen = nvfp4_sweep_block(w, g, 448);
         uint8_t code = nvfp4_scale_static(chosen, g, 448);
-        double a = (double)nvfp4_block_error(w, nvfp4_block_scale(own, s2)), b = (double)nvfp4_block_error(w, nvfp4_block_scale(code, s2));
+        double a = (double)nvfp4_block_error(w, nvfp4_block_scale(own, s2));
+        double b = (double)nvfp4_block_error(w, nvfp4_block_scale(code, s2));
         if (b > a * (1 + 1e-5) + 1e-12) fail_msg("block %d: error %g with the choice, %g with the maximum", n, b, a);
         sum_max += a, sum_sweep += b;
     }

@@ -1,5 +1,5 @@
-/* The small types: every code, every midpoint and its neighbours, all 16-bit inputs, random fp32 bits; expected values from
- * tests/numeric/slow.h, and those that quantize's specification names are written out. */
+/* The small types: every code, every midpoint and its neighbours, all 16-bit inputs, random fp32 bits; expected values
+ * from tests/numeric/slow.h, and those that quantize's specification names are written out. */
 #include "tests/checks.h"
 #include "tests/numeric/slow.h"
 
@@ -22,7 +22,8 @@ static float decode_f16(unsigned c) { return f16_decode((uint16_t)c); }
 static float decode_bf16(unsigned c) { return bf16_decode((uint16_t)c); }
 
 static const struct { const struct slow_type *slow; unsigned (*encode)(float); float (*decode)(unsigned); } types[] = {
-    {&slow_e2m1, encode_e2m1, decode_e2m1}, {&slow_e4m3, encode_e4m3, decode_e4m3}, {&slow_e5m2, encode_e5m2, decode_e5m2},
+    {&slow_e2m1, encode_e2m1, decode_e2m1}, {&slow_e4m3, encode_e4m3, decode_e4m3},
+    {&slow_e5m2, encode_e5m2, decode_e5m2},
     {&slow_f16, encode_f16, decode_f16}, {&slow_bf16, encode_bf16, decode_bf16},
 };
 #define N_TYPES (sizeof types / sizeof *types)
@@ -58,7 +59,8 @@ static void test_every_code(void **state)
                 assert_int_equal(types[k].encode(got), t->nan_code);
                 continue;
             }
-            if ((double)got != want || !signbit(got) != !signbit(want)) fail_msg("%s code %#x: %a, expected %a", t->name, c, (double)got, want);
+            if ((double)got != want || !signbit(got) != !signbit(want))
+                fail_msg("%s code %#x: %a, expected %a", t->name, c, (double)got, want);
             if (!isinf(want)) assert_int_equal(types[k].encode(got), c);      /* every finite code comes back, -0 too */
         }
     }
@@ -73,7 +75,8 @@ static void test_every_midpoint(void **state)
             check_around(k, (float)t->value[c]);
             if (t->mid[c] <= 3.4028234e38) check_around(k, (float)t->mid[c]);
         }
-        static const uint32_t edges[] = {0, 1, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0x7F800000, 0x7F800001, 0x7FC00000, 0x7FFFFFFF};
+        static const uint32_t edges[] = {0, 1, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0x7F800000, 0x7F800001, 0x7FC00000,
+                                         0x7FFFFFFF};
         for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
             check_encode(k, slow_from_bits(edges[i]));
             check_encode(k, slow_from_bits(edges[i] | 0x80000000u));
@@ -119,7 +122,8 @@ static void test_random_bits(void **state)
         uint64_t r = check_random(&seed);
         check_encode((size_t)i % N_TYPES, slow_from_bits((uint32_t)r));
         /* and in the range where the small types have their codes: 2^-30 .. 2^17 */
-        check_encode((size_t)(i / 5) % N_TYPES, slow_from_bits((uint32_t)((r >> 32 & 0x807FFFFFu) | (97u + (r >> 58) % 48u) << 23)));
+        check_encode((size_t)(i / 5) % N_TYPES,
+                     slow_from_bits((uint32_t)((r >> 32 & 0x807FFFFFu) | (97u + (r >> 58) % 48u) << 23)));
     }
 }
 
@@ -128,7 +132,8 @@ static void test_named_values(void **state)
 {
     (void)state;
     static const struct { float x; unsigned code; } e4m3[] = {
-        {1.0f, 0x38}, {0x1p-9f, 0x01}, {448, 0x7E}, {256, 0x78}, {384, 0x7C}, {0.125f, 0x20}, {0x1p-10f, 0}, {0x1.000002p-10f, 1},
+        {1.0f, 0x38}, {0x1p-9f, 0x01}, {448, 0x7E}, {256, 0x78}, {384, 0x7C}, {0.125f, 0x20}, {0x1p-10f, 0},
+        {0x1.000002p-10f, 1},
         {464, 0x7E}, {480, 0x7E}, {1e30f, 0x7E}, {-1e30f, 0xFE}, {-0.0f, 0x80}, {-0x1p-11f, 0x80}, {0x1p-6f, 0x08},
     };
     for (size_t i = 0; i < sizeof e4m3 / sizeof *e4m3; i++) assert_int_equal(e4m3_encode(e4m3[i].x), e4m3[i].code);
@@ -138,7 +143,8 @@ static void test_named_values(void **state)
     assert_int_equal(slow_to_bits(e4m3_decode(0xFF)), 0x7FC00000);
 
     static const struct { float x; unsigned code; } e2m1[] = {
-        {0.25f, 0}, {0.75f, 2}, {1.25f, 2}, {1.75f, 4}, {2.5f, 4}, {3.5f, 6}, {5.0f, 6}, {5.000001f, 7}, {6, 7}, {1e30f, 7},
+        {0.25f, 0}, {0.75f, 2}, {1.25f, 2}, {1.75f, 4}, {2.5f, 4}, {3.5f, 6}, {5.0f, 6}, {5.000001f, 7}, {6, 7},
+        {1e30f, 7},
         {-0.0f, 8}, {-0.1f, 8}, {-0.5f, 9}, {-6, 15},
     };
     for (size_t i = 0; i < sizeof e2m1 / sizeof *e2m1; i++) assert_int_equal(e2m1_encode(e2m1[i].x), e2m1[i].code);
@@ -167,17 +173,21 @@ static void test_e8m0(void **state)
     }
     assert_true(isnan(e8m0_decode(255)));
     uint64_t seed = 3;
-    static const uint32_t fixed[] = {0, 1, 0x003FFFFF, 0x00400000, 0x00400001, 0x005FFFFF, 0x00600000, 0x007FFFFF, 0x00800000, 0x00800001,
-                                     0x00BFFFFF, 0x00C00000, 0x7EFFFFFF, 0x7F000000, 0x7F000001, 0x7F3FFFFF, 0x7F400000, 0x7F7FFFFF,
-                                     0x7F800000, 0x7F800001, 0x7FFFFFFF, 0x3F800000, 0x3FBFFFFF, 0x3FC00000};
+    static const uint32_t fixed[] = {
+        0, 1, 0x003FFFFF, 0x00400000, 0x00400001, 0x005FFFFF, 0x00600000, 0x007FFFFF, 0x00800000, 0x00800001, 0x00BFFFFF,
+        0x00C00000, 0x7EFFFFFF, 0x7F000000, 0x7F000001, 0x7F3FFFFF, 0x7F400000, 0x7F7FFFFF, 0x7F800000, 0x7F800001,
+        0x7FFFFFFF, 0x3F800000, 0x3FBFFFFF, 0x3FC00000,
+    };
     for (size_t i = 0; i < 200000; i++) {
         size_t n = sizeof fixed / sizeof *fixed;
         uint32_t u = i < n ? fixed[i] : i < 2 * n ? fixed[i - n] | 0x80000000u : (uint32_t)check_random(&seed);
-        if (i >= 2 * n && i % 3 == 0) u = (u & 0xFF800000u) | (0x3FFFFFu + (uint32_t)(check_random(&seed) % 3));    /* around 1.5 * 2^n */
+        /* around 1.5 * 2^n */
+        if (i >= 2 * n && i % 3 == 0) u = (u & 0xFF800000u) | (0x3FFFFFu + (uint32_t)(check_random(&seed) % 3));
         float x = slow_from_bits(u);
         unsigned got[3] = {e8m0_encode_down(x), e8m0_encode_nearest(x), e8m0_encode_up(x)};
         for (int how = -1; how <= 1; how++)
-            if (got[how + 1] != slow_e8m0(x, how)) fail_msg("e8m0 of %a, direction %d: %u, expected %u", (double)x, how, got[how + 1], slow_e8m0(x, how));
+            if (got[how + 1] != slow_e8m0(x, how))
+                fail_msg("e8m0 of %a, direction %d: %u, expected %u", (double)x, how, got[how + 1], slow_e8m0(x, how));
     }
 }
 
@@ -196,7 +206,8 @@ int main(void)
     slow_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_code), cmocka_unit_test(test_every_midpoint), cmocka_unit_test(test_slow_reference),
-        cmocka_unit_test(test_all_16_bit_inputs), cmocka_unit_test(test_random_bits), cmocka_unit_test(test_named_values),
+        cmocka_unit_test(test_all_16_bit_inputs), cmocka_unit_test(test_random_bits),
+        cmocka_unit_test(test_named_values),
         cmocka_unit_test(test_e8m0), cmocka_unit_test(test_amax_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

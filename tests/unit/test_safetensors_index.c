@@ -81,7 +81,8 @@ static void test_good(void **state)
         {"{'metadata':null,'weight_map':{'a':'" S1 "','b':'" S1 "','c':'" S2 "'}}", NULL},
         {"{'metadata':{},'weight_map':{'a':'" S1 "','b':'" S1 "','c':'" S2 "'}}", NULL},
         {"{'metadata':{'total_size':null},'weight_map':{'a':'" S1 "','b':'" S1 "','c':'" S2 "'}}", NULL},
-        {"{'metadata':{'total_size':6},'weight_map':{'a':'" S1 "','b':'" S1 "','c':'" S2 "'}}", "total_size is 6, the tensors have 3 bytes"},
+        {"{'metadata':{'total_size':6},'weight_map':{'a':'" S1 "','b':'" S1 "','c':'" S2 "'}}",
+         "total_size is 6, the tensors have 3 bytes"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         CLEANUP(checkpoint) struct checkpoint *ck = NULL;
@@ -109,7 +110,8 @@ static void test_bad(void **state)
 {
     (void)state;
     static const struct { const char *index, *why; } rows[] = {
-        {"", "ends too early"}, {"[]", "expected an object"}, {"{}", "weight_map is missing"}, {"{'weight_map':[]}", "weight_map must be an object"},
+        {"", "ends too early"}, {"[]", "expected an object"}, {"{}", "weight_map is missing"},
+        {"{'weight_map':[]}", "weight_map must be an object"},
         {"{'weight_map':{}} x", "text after the value"}, {"{'weight_map':{'a':1}}", "expected the name of a file"},
         {"{'weight_map':{},'weight_map':{}}", "weight_map is there twice"},
         {MAP("'a':'" S1 "','b':'" S1 "'"), "'" S2 "' is there, but " INDEX " does not name it"},
@@ -123,8 +125,10 @@ static void test_bad(void **state)
         {MAP("'a':''"), "is not a file name inside"}, {MAP("'a':'./" S1 "'"), "is not a file name inside"},
         {MAP("'a\\u0000':'" S1 "'"), "NUL byte"}, {MAP("'a':'" S1 "\\u0000'"), "NUL byte"}, {MAP("'\xff':'" S1 "'"), "invalid UTF-8"},
         {MAP("'a':'config.json'"), "file 'config.json' does not exist"}, {MAP("'a':'" INDEX "'"), "safetensors"},
-        {TOTAL("'3'"), "total_size must be a number"}, {TOTAL("-3"), "total_size must be a number"}, {TOTAL("3.5"), "total_size must be a number"},
-        {TOTAL("1e999"), "total_size must be a number"}, {TOTAL("[]"), "total_size must be a number"}, {TOTAL("3,'total_size':3"), "total_size is there twice"},
+        {TOTAL("'3'"), "total_size must be a number"}, {TOTAL("-3"), "total_size must be a number"},
+        {TOTAL("3.5"), "total_size must be a number"},
+        {TOTAL("1e999"), "total_size must be a number"}, {TOTAL("[]"), "total_size must be a number"},
+        {TOTAL("3,'total_size':3"), "total_size is there twice"},
         {"{'metadata':1,'weight_map':{}}", "metadata must be an object"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -220,7 +224,8 @@ static void test_fixtures(void **state)
     (void)state;
     static const struct { const char *name; uint32_t n_tensors; uint64_t bytes; } rows[] = {
         {"nano-hybrid", 217, 18927552}, {"nano-experts", 271, 17690752}, {"nemotron_h_latent_mtp", 200, 874072}, {"qwen3", 46, 460288},
-        {"deepseek_v3_fp8", 63, 1081216}, {"gpt_oss_mxfp4", 79, 344768}, {"llama_fp32_sharded", 30, 612672}, {"mistral_small3", 41, 504448}};
+        {"deepseek_v3_fp8", 63, 1081216}, {"gpt_oss_mxfp4", 79, 344768}, {"llama_fp32_sharded", 30, 612672},
+        {"mistral_small3", 41, 504448}};
     const char *shared = check_shared();
     if (!shared) skip();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -26,7 +26,8 @@ static void test_tensor_size(void **state)
     (void)state;
     static const struct { enum dtype dtype; uint32_t n; uint64_t dims[4], n_elems, bytes; const char *why; } rows[] = {
         {DTYPE_F32, 0, {0}, 1, 4, NULL}, {DTYPE_BF16, 2, {3, 5}, 15, 30, NULL}, {DTYPE_U8, 3, {7, 0, 9}, 0, 0, NULL},
-        {DTYPE_F4, 2, {3, 2}, 6, 3, NULL}, {DTYPE_F6_E2M3, 1, {4}, 4, 3, NULL}, {DTYPE_U8, 1, {UINT64_MAX / 8}, UINT64_MAX / 8, UINT64_MAX / 8, NULL},
+        {DTYPE_F4, 2, {3, 2}, 6, 3, NULL}, {DTYPE_F6_E2M3, 1, {4}, 4, 3, NULL},
+        {DTYPE_U8, 1, {UINT64_MAX / 8}, UINT64_MAX / 8, UINT64_MAX / 8, NULL},
         {DTYPE_F4, 1, {3}, 0, 0, "do not fill whole bytes"}, {DTYPE_F6_E3M2, 1, {3}, 0, 0, "do not fill whole bytes"},
         {DTYPE_U8, 2, {(uint64_t)1 << 32, (uint64_t)1 << 32}, 0, 0, "the product of its shape overflows"},
         {DTYPE_F64, 1, {(uint64_t)1 << 58}, 0, 0, "its size in bits overflows"},
@@ -111,7 +112,8 @@ static void make_specs(struct made *m, uint64_t seed)
     static const char *const odd[] = {"plain", "q\"uote", "back\\slash", "caf\xc3\xa9", "new\nline", "\xf0\x9f\x98\x80", "", "\x7f"};
     for (uint32_t i = 0; i < N_SPECS; i++) {
         struct tensor_spec *s = &m->specs[i];
-        snprintf(m->names[i], sizeof m->names[i], "%s%llu.%u", odd[check_random(&seed) % 8], (unsigned long long)(check_random(&seed) % 97), i);
+        snprintf(m->names[i], sizeof m->names[i], "%s%llu.%u", odd[check_random(&seed) % 8], (unsigned long long)(check_random(&seed) % 97),
+                 i);
         *s = (struct tensor_spec){.name = m->names[i], .dtype = (enum dtype)(check_random(&seed) % DTYPE_F4), .n_dims = (uint32_t)(check_random(&seed) % 4)};
         for (uint32_t d = 0; d < s->n_dims; d++) s->dims[d] = check_random(&seed) % 9;
         if (check_random(&seed) % 8 == 0) *s = (struct tensor_spec){.name = m->names[i], .dtype = DTYPE_F4, .n_dims = 2, .dims = {i, 2}};
@@ -341,6 +343,7 @@ static void test_empty(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_tensor_size), TEST(test_layout), TEST(test_layout_refuses), TEST(test_round_trip),
-                                       TEST(test_deterministic), TEST(test_bytes), TEST(test_index), TEST(test_writer_refuses), TEST(test_empty)};
+                                       TEST(test_deterministic), TEST(test_bytes), TEST(test_index), TEST(test_writer_refuses),
+                                       TEST(test_empty)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

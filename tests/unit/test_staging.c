@@ -164,11 +164,17 @@ static void test_existing_output(void **state)
     assert_int_not_equal(access(partial, F_OK), 0);
 }
 
-/* Somebody else makes the output while we work: without `replace` it is theirs. */
+/* Somebody else makes the output while we work: without `replace` it is theirs. A plain rename would take an empty one. */
 static void test_output_appears_meanwhile(void **state)
 {
     (void)state;
     struct staging *s = begin("k", false);
+    part(s, "ours", "x");
+    assert_int_equal(mkdir(final, 0777), 0);
+    CHECK_FAILS(staging_commit(s, e_), ERR_IO, "cannot rename");
+    assert_false(has(final, "ours"));
+    assert_int_equal(rmdir(final), 0);
+    s = begin("k", false);
     part(s, "ours", "x");
     assert_int_equal(mkdir(final, 0777), 0);
     put(final, "theirs", "x");

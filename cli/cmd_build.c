@@ -1,0 +1,85 @@
+#include "cli/build_job.h"
+
+struct build_args {
+    struct common_args common;
+    const char *output;
+};
+
+static const struct option options[] = {
+    {"output", 'o', OPTION_TEXT, offsetof(struct build_args, output), "DIR", "everything goes here (default: build)", 0,
+     0},
+    COMMON_OPTIONS(struct build_args),
+};
+
+static bool stage_line(const struct build_job *j, const struct build_stage *s, bool skipped, struct error *err)
+{
+    if (!j->env->common->json) return true;
+    return print_json(json_pack("{s:s,s:b}", "stage", s->name, "skipped", skipped), err);
+}
+
+static bool run_stages(struct build_job *j, struct error *err)
+{
+    for (const struct build_stage *s = build_stages; s->run; s++) {
+        bool skipped = false;
+        progress_update(j->env->progress, s->name, NULL, 0, 0);
+        if (!progress_go_on(j->env->progress, err) || !s->run(j, &skipped, err)) return error_wrap(err, "%s", s->name);
+        if (skipped) progress_note(j->env->progress, s->name, "was there and is still right");
+        if (!stage_line(j, s, skipped, err)) return false;
+    }
+    return true;
+}
+
+static void print_parity(const struct parity *p)
+{
+    if (p->n_tokens == 0) return;
+    print_text("parity     KL %.5f nats per token, top-1 %.2f %%, perplexity %.3f -> %.3f (%llu tokens)\n", p->kl.mean,
+               100 * p->top1.mean, p->ppl_original, p->ppl_quantized, (unsigned long long)p->n_tokens);
+}
+
+static bool summary(const struct build_job *j, struct error *err)
+{
+    char was[32], is[32], image[DIGEST_HEX_SIZE];
+    digest_hex(&j->image, image);
+    if (j->env->common->json)
+        return print_json(json_pack("{s:s,s:s+,s:I,s:I,s:s,s:s,s:f,s:f}", "package", j->ref, "image", "sha256:", image,
+                                    "source_bytes", (json_int_t)j->source_bytes, "bytes",
+                                    (json_int_t)j->quantized_bytes, "quantized", j->quantized, "report", j->report_path,
+                                    "kl_mean", j->parity.kl.mean, "top1_agreement", j->parity.top1.mean),
+                          err);
+    const char *key = j->release.public_key ? j->release.public_key : j->public_key;
+    text_bytes(was, j->source_bytes);
+    text_bytes(is, j->quantized_bytes);
+    print_text("\n%s is built, signed and verified\n", j->release.name);
+    print_text("size       %s -> %s\n", was, is);
+    print_parity(&j->parity);
+    print_text("package    %s\nimage      sha256:%s\nreport     %s\n", j->ref, image, j->report_path);
+    print_text("\nnext:\n  ingot verify %s --key %s\n  ingot generate %s --prompt 'sub new {' -n 40\n  ingot plan %s "
+               "--recipe %s --every\n",
+               j->ref, key, j->ref, j->release.source, j->recipe->name);
+    return true;
+}
+
+static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
+                struct error *err)
+{
+    (void)n_operands;
+    const struct build_args *a = args;
+    struct build_job j;
+    bool ok = build_open(&j, env, operands[0], a->output ? a->output : "build", err) && run_stages(&j, err) &&
+              summary(&j, err);
+    build_close(&j);
+    return ok;
+}
+
+const struct command command_build = {
+    .name = "build",
+    .operands = "RELEASE.yaml|DIR",
+    .summary = "runs every stage of a release file, from inspect to verify",
+    .details = "A stage whose result is there and still right is skipped. A folder stands for the release.yaml in it.",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .args_bytes = sizeof(struct build_args),
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run,
+};

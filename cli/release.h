@@ -1,0 +1,35 @@
+/* A release file: everything that `ingot build` needs, in YAML (docs/man/ingot-build.1). Relative paths are taken from
+ * the folder of the file. */
+#ifndef CLI_RELEASE_H
+#define CLI_RELEASE_H
+
+#include "core/json.h"
+
+#define RELEASE_PROFILES_MAX 64u
+
+struct release_profile {
+    const char *engine, *gpu;
+    uint64_t context, sequences, draft; /* 0: default */
+};
+
+struct release {
+    const char *name;
+    char *source, *recipe, *data, *policy; /* data, policy NULL when absent; recipe may be a built-in name */
+    uint64_t max_tokens;                   /* of calibration */
+    const char *tag;
+    char *private_key, *public_key; /* NULL: OUT/release.key and OUT/release.pub, made when they are not there */
+    struct release_profile profiles[RELEASE_PROFILES_MAX];
+    uint32_t n_profiles;
+    json_t *json;
+};
+
+/* `path` may be a folder that holds release.yaml. */
+MUST_CHECK bool release_load(struct release *out, const char *path, struct error *err);
+void release_close(struct release *r);
+
+static inline void cleanup_release(struct release *r)
+{
+    release_close(r);
+}
+
+#endif

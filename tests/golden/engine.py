@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""The forward pass against the goldens of the reference implementation (transformers, fp32): all logits, hidden states,
+router choices, final states, greedy ids. Tolerances are the fixtures' own (fixtures/README.md): logits 1e-3 max, 1e-4 mean;
+states 5e-4 + 1e-4 * value; router choices and greedy ids exactly. Skipped without the shared fixtures."""
+import json, os, struct, subprocess, sys, tempfile
+from array import array
+
+INGOT = os.environ.get("INGOT", "build/ingot")
+SHARED = os.environ.get("INGOT_SHARED", "../shared")
+FIXTURES = ["nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups", "nemotron_h_dtlimit", "nano-hybrid", "nano-experts"]
+
+
+def load(path):
+    with open(path, "rb") as f:
+        n = struct.unpack("<Q", f.read(8))[0]
+        head = json.loads(f.read(n))
+        out = {}
+        for k, t in head.items():
+            if k == "__metadata__":
+                continue
+            f.seek(8 + n + t["data_offsets"][0])
+            a = array({"F32": "f", "I32": "i"}[t["dtype"]])
+            a.frombytes(f.read(t["data_offsets"][1] - t["data_offsets"][0]))
+            out[k] = (t["shape"], a)
+        return out
+
+
+bad = 0
+
+
+def check(name, ok, detail):
+    global bad
+    bad += not ok
+    print(("ok " if ok else "FAIL ") + name + ": " + detail)
+
+
+def close(name, got, want, limit, mean_limit=None, relative=0.0):
+    worst = total = 0.0
+    over = got[0] != want[0]
+    for a, b in zip(got[1], want[1]):
+        d = abs(a - b)
+        if not d <= limit + relative * abs(b):
+            over = True
+        worst = max(worst, d)
+        total += d
+    mean = total / max(1, len(want[1]))
+    check(name, not over and (mean_limit is None or mean <= mean_limit), f"max {worst:.2e} mean {mean:.2e} {got[0]}")
+
+
+def run(*args):
+    p = subprocess.run([INGOT, *args], capture_output=True, text=True)
+    if p.returncode:
+        print(f"FAIL {' '.join(args)}: {p.stderr.strip()}")
+        sys.exit(1)
+    return p.stdout
+
+
+if not os.path.isdir(SHARED + "/fixtures"):
+    print("skip the shared fixtures are not here")
+    sys.exit(0)
+with tempfile.TemporaryDirectory() as tmp:
+    for name in FIXTURES:
+        d = f"{SHARED}/fixtures/{name}"
+        gold = load(d + "/golden/golden.safetensors")
+        n = sum(k.endswith(".input_ids") for k in gold)
+        ids = [list(gold[f"p{i}.input_ids"][1]) for i in range(n)]
+        with open(tmp + "/ids.json", "w") as f:
+            json.dump(ids, f)
+        run("logits", d, "--ids", tmp + "/ids.json", "-o", tmp + "/out.safetensors", "--hidden", "--states", "--router", "-q")
+        out = load(tmp + "/out.safetensors")
+        for i in range(n):
+            close(f"{name} p{i} logits", out[f"{i}.logits"], gold[f"p{i}.logits"], 1e-3, 1e-4)
+        for k in sorted(gold):
+            p, rest = k[1:].split(".", 1)
+            if rest.startswith(("recurrent_state", "conv_state")):
+                close(f"{name} {k}", out[f"{p}.{rest}"], gold[k], 5e-4, None, 1e-4)
+            elif rest.startswith("hidden"):
+                close(f"{name} {k}", out[f"{p}.{rest}"], gold[k], 1e-3)
+            elif rest.startswith("router") and rest.endswith("experts"):
+                check(f"{name} {k}", list(out[f"{p}.{rest}"][1]) == list(gold[k][1]), "choices")
+            elif rest.startswith("router"):
+                close(f"{name} {k}", out[f"{p}.{rest}"], gold[k], 1e-4)
+            elif rest == "greedy_ids":
+                got = json.loads(run("generate", d, "--ids", ",".join(map(str, ids[int(p)])), "-n", "16", "--greedy", "--ignore-eos", "--json", "-q").splitlines()[-1])
+                check(f"{name} {k}", got["ids"] == list(gold[k][1]), str(got["ids"][:4]))
+sys.exit(bad > 0)

@@ -1,0 +1,73 @@
+/* numeric/ as device code: one kernel per function that CUDA kernels will call, so that the compiler has to generate
+ * each. check_cuda_host.sh compiles it for two architectures and reads the PTX; nothing runs it. */
+#include "numeric/e2m1.h"
+#include "numeric/e4m3.h"
+#include "numeric/e5m2.h"
+#include "numeric/e8m0.h"
+#include "numeric/fp8.h"
+#include "numeric/half.h"
+#include "numeric/numeric.h"
+#include "numeric/nvfp4.h"
+#include "numeric/nvfp4_sweep.h"
+#include "numeric/op.h"
+
+#define AT (blockIdx.x * blockDim.x + threadIdx.x)
+
+extern "C" __global__ void encode_types(const float *x, unsigned char *b, unsigned short *h)
+{
+    unsigned i = AT;
+    b[6 * i] = e2m1_encode(x[i]), b[6 * i + 1] = e4m3_encode(x[i]), b[6 * i + 2] = e5m2_encode(x[i]);
+    b[6 * i + 3] = e8m0_encode_down(x[i]), b[6 * i + 4] = e8m0_encode_up(x[i]),
+        b[6 * i + 5] = e8m0_encode_nearest(x[i]);
+    h[2 * i] = bf16_encode(x[i]), h[2 * i + 1] = f16_encode(x[i]);
+}
+
+extern "C" __global__ void decode_types(const unsigned char *b, const unsigned short *h, float *x)
+{
+    unsigned i = AT;
+    x[6 * i] = e2m1_decode(b[i]), x[6 * i + 1] = e4m3_decode(b[i]), x[6 * i + 2] = e5m2_decode(b[i]),
+        x[6 * i + 3] = e8m0_decode(b[i]);
+    x[6 * i + 4] = bf16_decode(h[i]), x[6 * i + 5] = f16_decode(h[i]);
+}
+
+extern "C" __global__ void encode_fp8(const float *x, const unsigned short *h, float amax, int rounding,
+                                      unsigned char *b)
+{
+    unsigned i = AT;
+    float scale = fp8_scale(amax);
+    b[3 * i] = fp8_encode_f32(x[i], scale);
+    b[3 * i + 1] = fp8_encode_bf16(h[i], scale, (enum fp8_rounding)rounding);
+    b[3 * i + 2] = fp8_encode_f16(h[i], scale, (enum fp8_rounding)rounding);
+}
+
+extern "C" __global__ void encode_nvfp4(const float *w, float g, unsigned char *scale, unsigned char *packed)
+{
+    unsigned i = AT;
+    nvfp4_encode_block(w + 16 * i, nvfp4_tensor_scale(g), scale + i, packed + 8 * i);
+}
+
+extern "C" __global__ void encode_nvfp4_static(const float *w, const float *amax, float g, float m,
+                                               unsigned char *scale, unsigned char *packed)
+{
+    unsigned i = AT;
+    nvfp4_encode_block_static(w + 16 * i, amax[i], g, m, scale + i, packed + 8 * i);
+}
+
+extern "C" __global__ void decode_nvfp4(const unsigned char *packed, const unsigned char *scale, float s2, float *w)
+{
+    unsigned i = AT;
+    nvfp4_decode_block(packed + 8 * i, scale[i], s2, w + 16 * i);
+}
+
+extern "C" __global__ void input_types(const float *x, float input_scale, float *y)
+{
+    unsigned i = AT;
+    nvfp4_input_block(x + 16 * i, input_scale, y + 16 * i);
+    y[16 * i] = fp8_decode(3, y[16 * i]) + fp8_input(x[i], input_scale);
+}
+
+extern "C" __global__ void sweep_nvfp4(const float *w, float g, float m, float *amax)
+{
+    unsigned i = AT;
+    amax[i] = nvfp4_sweep_block(w + 16 * i, g, m);
+}
