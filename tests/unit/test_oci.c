@@ -181,6 +181,9 @@ static void test_caps(void **state)
     for (uint32_t i = 0; i < OCI_MANIFESTS_MAX; i++) text_add(&entries, "," ENTRY(""));
     text_add(&entries, "]}");
     CHECK_FAILS(parse_index(entries.data, e_), ERR_FORMAT, "at most 1024");
+    CHECK_FAILS(parse_index(INDEX("{" MM ",\"digest\":\"" D1 "\",\"size\":8388608},{" MM ",\"digest\":\"" D2 "\",\"size\":8388609}"), e_), ERR_FORMAT,
+                "its manifests have 16777217 bytes");
+    CHECK_OK(parse_index(INDEX("{" MM ",\"digest\":\"" D1 "\",\"size\":8388608},{" MM ",\"digest\":\"" D2 "\",\"size\":8388608}"), e_));
     text_add(&annotations, HEAD CONFIG ",\"layers\":[],\"annotations\":{\"a\":\"\"");
     for (uint32_t i = 0; i < OCI_ANNOTATIONS_MAX; i++) text_add(&annotations, ",\"a%u\":\"\"", i);
     text_add(&annotations, "}}");

@@ -923,6 +923,20 @@ static void test_other_entries(void **state)
     }
 }
 
+static void test_many_attached(void **state)
+{
+    (void)state;
+    fresh("t");
+    json_t *index = index_of(&fx, "t"), *list = json_object_get(index, "manifests");
+    for (int i = 1; i < 128; i++) json_array_append(list, json_array_get(list, 1));
+    json_t *more = json_deep_copy(index);
+    json_array_append(json_object_get(more, "manifests"), json_array_get(list, 1));
+    save_index(&fx, "t", index);
+    expect_pass("t", "v1", fx.pub, NULL);
+    save_index(&fx, "t", more);
+    expect_fail("too many", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "129 manifests are attached");
+}
+
 /* An image that says it is attached to something: a referrer under the image's tag, rightly signed. */
 static void add_subject(const struct fixture *f, const char *name, json_t *m)
 {
@@ -991,7 +1005,7 @@ int main(void)
         cmocka_unit_test(test_files), cmocka_unit_test(test_removed), cmocka_unit_test(test_foreign), cmocka_unit_test(test_attached),
         cmocka_unit_test(test_replayed), cmocka_unit_test(test_moved_tag), cmocka_unit_test(test_passing_lines),
         cmocka_unit_test(test_progress), cmocka_unit_test(test_other_entries), cmocka_unit_test(test_image_with_subject),
-        cmocka_unit_test(test_other_image),
+        cmocka_unit_test(test_other_image), cmocka_unit_test(test_many_attached),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
