@@ -117,6 +117,12 @@ static void test_result(void **state)
     run_command("rm -rf %s/r", fx.root);
 }
 
+static void zip_layers(const struct fixture *f, const char *name, json_t *m)
+{
+    (void)f, (void)name;
+    json_object_set_new(json_array_get(json_object_get(m, "layers"), 0), "mediaType", json_string("application/vnd.oci.image.layer.v1.tar+gzip"));
+}
+
 /* Read in place, the package is the model again. */
 static void test_read_back(void **state)
 {
@@ -155,6 +161,14 @@ static void test_read_back(void **state)
     assert_true(digest_equal(&r.image, &s.image));
     pack_result_free(&r);
     pack_result_free(&s);
+    run_command("cp -r %s/f %s/g && rm %s/g/oci-layout", fx.root, fx.root, fx.root);
+    CHECK_FAILS(folder_open(&none, fixture_ref(&fx, "g", "v1"), e_), ERR_FORMAT, "'oci-layout' is missing");
+    run_command("cp %s/f/oci-layout %s/g/ && cd %s/g/blobs/sha256 && chmod u+w * && sed -i s/config.json/konfig.json/ $(grep -l rootfs *)", fx.root, fx.root, fx.root);
+    CHECK_OK(folder_open(&none, fixture_ref(&fx, "g", "v1"), e_));   /* digests of layers and config are verify's work */
+    folder_close(none);
+    edit_manifest(&fx, "g", zip_layers);
+    CHECK_FAILS(folder_open(&none, fixture_ref(&fx, "g", "v1"), e_), ERR_UNSUPPORTED, "cannot be read in place");
+    run_command("rm -rf %s/g", fx.root);
     run_command("truncate -s -1 $(ls -S %s/f/blobs/sha256/* | head -1)", fx.root);
     CHECK_FAILS(folder_open(&none, fixture_ref(&fx, "f", "v1"), e_), ERR_FORMAT, "expected 10240 bytes, found 10239");
     run_command("rm -rf %s/f %s/again", fx.root, fx.root);
