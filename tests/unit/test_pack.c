@@ -193,6 +193,16 @@ static void test_refuses(void **state)
     CLEANUP(json) json_t *list = json_array();
     CHECK_FAILS((o.annotations = number, pack_run(&o, &r, e_)), ERR_USAGE, "annotation 'a'");
     CHECK_FAILS((o.annotations = list, pack_run(&o, &r, e_)), ERR_USAGE, "must be an object");
+    for (int i = 0; i < 4; i++) {
+        char text[OCI_TEXT_BYTES_MAX + 2];
+        memset(text, 'a', sizeof text);
+        text[OCI_TEXT_BYTES_MAX + (i == 3 ? 0 : 1)] = '\0';
+        CLEANUP(json) json_t *edge = json_pack("{s:s}", i == 0 ? "" : i == 1 ? text : "k", i >= 2 ? text : "v");
+        if (i < 3) CHECK_FAILS((o.annotations = edge, pack_run(&o, &r, e_)), ERR_USAGE, "is not a string of at most 4096 bytes");
+        else CHECK_OK((o.annotations = edge, pack_run(&o, &r, e_)));
+    }
+    pack_result_free(&r);
+    run_command("rm -r %s/x", fx.root);
     o.annotations = NULL;
     static const struct { const char *name, *why; } names[] = {{"a\nb", "printable"}, {"a\\b", "plain relative"}, {"bad\xff.bin", "printable"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

@@ -148,11 +148,23 @@ static void test_what_is_swept(void **state)
     fresh("t");
     uint32_t before = blobs("t");
     fixture_sign(&fx, "t", "v1", fx.key);
-    run_command("cd %s && cp plain/index.json t/ && cd t/blobs/sha256 && printf '[]' > 4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945", fx.root);
+    run_command("cd %s && cp plain/index.json t/ && cd t/blobs/sha256 && printf '[]' > 4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945 && touch .a-name-that-is-not-ours", fx.root);
     assert_int_equal(blobs("t"), before + 4);
     CHECK_OK(sign_run(fixture_ref(&fx, "t", "v1"), fx.other, &r, e_));   /* the old bundle and its manifest go, {} is used again */
     assert_int_equal(blobs("t"), before + 4);
     run_command("test -e %s/t/blobs/sha256/4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945", fx.root);
+    run_command("test -e %s/t/blobs/sha256/.a-name-that-is-not-ours", fx.root);
+    /* An image that nothing names any more is no signature. */
+    fresh("t");
+    run_command("cd %s/t && sed -i 's/\\[.*\\]/[]/' index.json", fx.root);
+    CHECK_FAILS(sign_run(fixture_ref(&fx, "t", "v1"), fx.key, &r, e_), ERR_FORMAT, "no image has the tag");
+    json_t *index = index_of(&fx, "plain");
+    fixture_pack(&fx, "second", "v1", "b");
+    run_command("cd %s && cp -n second/blobs/sha256/* t/blobs/sha256/", fx.root);
+    save_index(&fx, "t", index);
+    assert_int_equal(blobs("t"), before + 1);
+    CHECK_OK(sign_run(fixture_ref(&fx, "t", "v1"), fx.key, &r, e_));
+    assert_int_equal(blobs("t"), before + 4);
     /* A referrer that cannot be read: its bundle, and the left-over of another, stay. */
     fresh("t");
     fixture_sign(&fx, "t", "v1", fx.key);
