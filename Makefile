@@ -24,6 +24,7 @@ UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/
 KERNELS  := $(patsubst tests/kernels/%.c,$(B)/tests/kernels/%,$(sort $(wildcard tests/kernels/test_*.c)))
 FUZZ     := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 TOOLS    := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(sort $(wildcard tests/tools/*.c)))
+FAULT    := $(B)/tests/preload/fault.so
 BENCH    := $(patsubst bench/%.c,$(B)/bench/%,$(sort $(wildcard bench/*.c)))
 
 PACKAGES := jansson yaml-0.1 libcrypto libpcre2-8 libarchive
@@ -103,7 +104,13 @@ $(B)/bench/%: $(B)/bench/%.o $(B)/libingot.a
 
 .SECONDARY:
 
-test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(TOOLS) $(BENCH)
+# Loaded into the program by tests/cli/faults.sh.
+$(FAULT): tests/preload/fault.c
+	$(call say,LD)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O1 -shared -fPIC $(WARN) -o $@ $< -ldl
+
+test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(TOOLS) $(BENCH) $(FAULT)
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)

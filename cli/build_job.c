@@ -1,4 +1,5 @@
 #include "cli/build_job.h"
+#include "cli/build_stamp.h"
 
 #include "calibrate/calibrate.h"
 #include "cli/image_labels.h"
@@ -94,11 +95,13 @@ static bool plan(struct build_job *j, bool *skipped, struct error *err)
 
 /* ---- calibrate ---- */
 
-/* Statistics of an earlier run, when they were made for this plan from these tokens. */
+/* Statistics of an earlier run, when they were made for this plan from these weights and tokens. */
 static bool keep_stats(struct build_job *j, const struct corpus *corpus)
 {
     struct error ignored = ERROR_INIT;
-    if (!exists(j->stats_path) || !stats_load(&j->stats, j->stats_path, &ignored)) return false;
+    if (!build_stamp_fits(j->out, "calibrate", j->release.source, NULL) ||
+        !stats_load(&j->stats, j->stats_path, &ignored))
+        return false;
     if (stats_fit(j->stats, j->plan, &ignored) && digest_equal(&j->stats->data_digest, &corpus->digest)) return true;
     stats_free(take_ptr(&j->stats));
     return false;
@@ -118,8 +121,10 @@ static bool calibrate(struct build_job *j, bool *skipped, struct error *err)
     struct calibrate_options o = {.pool = j->env->pool, .isa = j->env->isa, .spill_dir = j->out};
     if (!corpus_load(&corpus, j->release.data, &j->source, &co, err)) return false;
     *skipped = keep_stats(j, &corpus);
-    if (!*skipped && (!calibrate_run(j->plan, &corpus, &o, &j->stats, j->env->progress, err) ||
-                      !stats_save(j->stats, j->stats_path, err)))
+    if (!*skipped && (!build_stamp_drop(j->out, "calibrate", err) ||
+                      !calibrate_run(j->plan, &corpus, &o, &j->stats, j->env->progress, err) ||
+                      !stats_save(j->stats, j->stats_path, err) ||
+                      !build_stamp_save(j->out, "calibrate", j->release.source, NULL, err)))
         return false;
     progress_note(j->env->progress, "calibrate", "%llu texts, %llu tokens, %u maxima",
                   (unsigned long long)j->stats->n_texts, (unsigned long long)j->stats->n_tokens, j->stats->n_stats);
@@ -142,8 +147,8 @@ static bool keep_quantized(const struct build_job *j)
     CLEANUP(folder) struct folder *f = NULL;
     CLEANUP_BUFFER struct buffer text = {0};
     CLEANUP(json) json_t *doc = NULL;
-    if (!exists(j->quantized) || !folder_open(&f, j->quantized, &ignored) ||
-        !folder_load(f, "ingot.json", (size_t)1 << 30, &text, &ignored) ||
+    if (!build_stamp_fits(j->out, "quantize", j->release.source, j->quantized) ||
+        !folder_open(&f, j->quantized, &ignored) || !folder_load(f, "ingot.json", (size_t)1 << 30, &text, &ignored) ||
         !json_parse(buffer_view(&text), JSON_DIALECT_STRICT, "ingot.json", &doc, &ignored) ||
         !same_digest(doc, "plan_sha256", &j->plan->digest))
         return false;
@@ -157,7 +162,9 @@ static bool quantize(struct build_job *j, bool *skipped, struct error *err)
         .pool = j->env->pool, .isa = j->env->isa, .shard_bytes = SHARD_BYTES_DEFAULT, .replace = true};
     struct quantize_result r;
     *skipped = keep_quantized(j);
-    if (!*skipped && !quantize_run(j->plan, &j->source, j->stats, j->quantized, &o, &r, j->env->progress, err))
+    if (!*skipped && (!build_stamp_drop(j->out, "quantize", err) ||
+                      !quantize_run(j->plan, &j->source, j->stats, j->quantized, &o, &r, j->env->progress, err) ||
+                      !build_stamp_save(j->out, "quantize", j->release.source, j->quantized, err)))
         return false;
     char was[32], is[32];
     text_bytes(was, j->source_bytes);
@@ -192,11 +199,13 @@ static bool profile(struct build_job *j, bool *skipped, struct error *err)
     return true;
 }
 
-/* The package is still right when its manifest carries the labels that the folders would give it now. */
+/* The package is still right when nobody touched it and its manifest carries the labels that the folders would give it
+ * now. */
 static bool keep_package(struct build_job *j, const json_t *labels)
 {
     struct error ignored = ERROR_INIT;
-    return exists(j->package) && image_labels_of(j->ref, labels, &j->image, &ignored);
+    return build_stamp_fits(j->out, "package", j->package, NULL) &&
+           image_labels_of(j->ref, labels, &j->image, &ignored);
 }
 
 static bool pack(struct build_job *j, bool *skipped, struct error *err)
@@ -214,7 +223,7 @@ static bool pack(struct build_job *j, bool *skipped, struct error *err)
                                  .pool = j->env->pool,
                                  .progress = j->env->progress};
         __attribute__((cleanup(cleanup_pack_result))) struct pack_result r = {0};
-        if (!pack_run(&o, &r, err)) return false;
+        if (!build_stamp_drop(j->out, "package", err) || !pack_run(&o, &r, err)) return false;
         j->image = r.image;
     }
     char hex[DIGEST_HEX_SIZE];
@@ -238,6 +247,7 @@ static bool sign(struct build_job *j, bool *skipped, struct error *err)
     key_close(key);
     if (!ok) return false;
     *skipped = r.was_signed;
+    if (!build_stamp_save(j->out, "package", j->package, NULL, err)) return false;
     char id[DIGEST_HEX_SIZE];
     digest_hex(&r.key_id, id);
     progress_note(j->env->progress, "sign", "by key %.16s...", id);

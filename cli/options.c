@@ -19,29 +19,37 @@ static const struct option *find_letter(const struct option *options, uint32_t n
     return NULL;
 }
 
-/* A plain decimal number with an optional k, M or G (powers of 1000). */
+/* k, M, G, T are powers of 1000 and KiB, MiB, GiB, TiB of 1024; a B behind the letter says nothing. 0: another word. */
+static uint64_t unit_factor(const char *text)
+{
+    static const char letters[] = "kMGT";
+    if (*text == '\0') return 1;
+    const char *letter = strchr(letters, *text == 'K' ? 'k' : *text);
+    if (!letter) return 0;
+    bool binary = strcmp(text + 1, "iB") == 0;
+    if (!binary && text[1] != '\0' && strcmp(text + 1, "B") != 0) return 0;
+    uint64_t factor = 1;
+    for (long i = 0; i <= letter - letters; i++) factor *= binary ? 1024 : 1000;
+    return factor;
+}
+
 static bool parse_number(const struct option *o, const char *text, uint64_t *out, struct error *err)
 {
     char *end = (char *)(uintptr_t)text;
     unsigned long long v = 0;
+    uint64_t value;
     errno = 0;
     if (*text >= '0' && *text <= '9') v = strtoull(text, &end, 10); /* strtoull alone would take a sign */
-    static const struct {
-        char letter;
-        uint64_t factor;
-    } units[] = {{'k', 1000}, {'M', 1000000}, {'G', 1000000000}};
-    uint64_t value = v;
-    bool ok = end != text && errno == 0;
-    for (size_t i = 0; ok && i < 3; i++)
-        if (*end == units[i].letter && end[1] == '\0') {
-            ok = !__builtin_mul_overflow(v, units[i].factor, &value);
-            end++;
-            break;
-        }
-    if (ok && *end == '\0' && value >= o->min && value <= o->max) {
+    uint64_t factor = unit_factor(end);
+    if (end != text && errno == 0 && factor && !__builtin_mul_overflow(v, factor, &value) && value >= o->min &&
+        value <= o->max) {
         *out = value;
         return true;
     }
+    if (o->max >= INT64_MAX)
+        return error_set(err, ERR_USAGE,
+                         "option --%s: expected a number (k, M, G, KiB, MiB, GiB behind it count), found '%.64s'",
+                         o->name, text);
     return error_set(err, ERR_USAGE, "option --%s: expected a number from %llu to %llu, found '%.64s'", o->name,
                      (unsigned long long)o->min, (unsigned long long)o->max, text);
 }

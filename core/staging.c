@@ -19,7 +19,7 @@ struct record { char *name, *value; };
 struct staging {
     int parent, dir, journal;
     char *name, *partial, *path;
-    bool resumed, replace;
+    bool fresh, resumed, replace; /* fresh: nothing of an earlier run is in it */
     struct record *records;
     size_t n_records, capacity;
 };
@@ -77,6 +77,7 @@ static bool read_journal(struct staging *s, const char *key, bool *same_key, str
  * that nobody believes in. */
 static bool start_afresh(struct staging *s, const char *key, struct error *err)
 {
+    s->fresh = true;
     if (!dir_remove_tree(s->dir, JOURNAL_NAME, err) || !dir_empty(s->dir, s->partial, err)) return false;
     s->journal = openat(s->dir, JOURNAL_NAME, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (s->journal < 0) return error_set_errno(err, "cannot create the journal of '%s'", s->name);
@@ -158,6 +159,7 @@ bool staging_open(struct staging **out, const char *final_path, const char *key,
     s->parent = s->dir = s->journal = -1;
     s->replace = replace;
     if (!open_all(s, final_path, key, err)) {
+        if (s->fresh) dir_remove_tree(s->parent, s->partial, NULL);
         release(s);
         return false;
     }
@@ -210,8 +212,12 @@ static bool swap_in_two_steps(struct staging *s, struct error *err)
     if (!old) return error_memory(err, n);
     snprintf(old, n, ".%s.ingot-old", s->name);
     if (!dir_remove_tree(s->parent, old, err)) return false;
-    if (renameat(s->parent, s->name, s->parent, old) != 0 || renameat(s->parent, s->partial, s->parent, s->name) != 0)
-        return error_set_errno(err, "cannot replace '%s'", s->name);
+    if (renameat(s->parent, s->name, s->parent, old) != 0) return error_set_errno(err, "cannot replace '%s'", s->name);
+    if (renameat(s->parent, s->partial, s->parent, s->name) != 0) {
+        error_set_errno(err, "cannot replace '%s'", s->name);
+        if (renameat(s->parent, old, s->parent, s->name) != 0) return error_wrap(err, "the old one is now '%s'", old);
+        return false;
+    }
     return dir_sync(s->parent, s->name, err) && dir_remove_tree(s->parent, old, err);
 }
 
@@ -237,6 +243,8 @@ static bool commit(struct staging *s, struct error *err)
 bool staging_commit(struct staging *s, struct error *err)
 {
     bool ok = commit(s, err);
+    /* The journal is gone, so no later run would believe the parts. */
+    if (!ok) dir_remove_tree(s->parent, s->partial, NULL);
     release(s);
     return ok;
 }

@@ -199,6 +199,28 @@ bool folder_read(const struct folder *f, uint32_t member, uint64_t offset, void 
     return folder_place(f, member, &fd, &base, err) && file_read_at(fd, m->name, base + offset, dst, n, err);
 }
 
+bool folder_stamp(const struct folder *f, struct digest *out, struct error *err)
+{
+    struct sha256 *h;
+    if (!sha256_open(&h, err)) return false;
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < f->n_members; i++) {
+        const struct member *m = &f->members[i];
+        struct stat st = {0};
+        ok = fstatat(f->dirfd, m->path, &st, 0) == 0 || error_set_errno(err, "cannot look at '%.256s'", m->path);
+        const uint64_t facts[] = {m->offset,
+                                  m->size,
+                                  (uint64_t)st.st_ino,
+                                  (uint64_t)st.st_mtim.tv_sec,
+                                  (uint64_t)st.st_mtim.tv_nsec,
+                                  (uint64_t)st.st_ctim.tv_sec,
+                                  (uint64_t)st.st_ctim.tv_nsec};
+        sha256_add(h, m->name, strlen(m->name) + 1);
+        if (ok) sha256_add(h, facts, sizeof facts);
+    }
+    return sha256_close(h, ok ? out : NULL, err) && ok;
+}
+
 static bool absent(const struct folder *f, const char *name, struct error *err)
 {
     struct stat st;

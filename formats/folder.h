@@ -9,6 +9,7 @@
 #define FORMATS_FOLDER_H
 
 #include "core/cleanup.h"
+#include "core/crypto.h"
 #include "core/file.h"
 #include "core/name_index.h"
 
@@ -30,6 +31,9 @@ uint32_t folder_find(const struct folder *f, const char *name);           /* NAM
 MUST_CHECK bool folder_read(const struct folder *f, uint32_t member, uint64_t offset, void *dst, size_t n, struct error *err);
 /* The whole member; absent is ERR_FORMAT naming the folder and the file. */
 MUST_CHECK bool folder_load(const struct folder *f, const char *name, size_t max, struct buffer *out, struct error *err);
+/* What the file system says of the members: names, sizes, times of change, inodes. The same stamp later means that nobody
+ * has written to them in between; says nothing across hosts. */
+MUST_CHECK bool folder_stamp(const struct folder *f, struct digest *out, struct error *err);
 /* Where a member's bytes lie: an open descriptor (borrowed) and the offset of its first byte in that file. */
 MUST_CHECK bool folder_place(const struct folder *f, uint32_t member, int *fd, uint64_t *offset, struct error *err);
 

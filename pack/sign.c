@@ -97,6 +97,15 @@ static bool add_signature(struct signing *s, struct file_out *index_file, struct
     return make_bundle(s, &added, err) && write_index(s, &added, index_file, err);
 }
 
+/* What a failed signing wrote goes again: everything that the index, as it now is on disk, does not name. */
+static void undo(const struct signing *s)
+{
+    CLEANUP(oci_index) struct oci_index index = {0};
+    struct error ignored = ERROR_INIT;
+    if (oci_layout_index(&s->layout, &index, &ignored) && !sign_sweep(&s->layout, &index, &ignored))
+        return; /* the next signer tries again */
+}
+
 /* The index' temporary is the lock, so it is opened before the index is read. */
 static bool sign_locked(struct signing *s, struct sign_result *out, struct error *err)
 {
@@ -105,9 +114,11 @@ static bool sign_locked(struct signing *s, struct sign_result *out, struct error
     if (!path_join(&path, s->ref.dir, OCI_INDEX_FILE, err) || !path_join(&s->blobs, s->ref.dir, OCI_BLOBS_FOLDER, err) ||
         !file_out_open(&index_file, path, 0666, err))
         return false;
-    if (add_signature(s, &index_file, out, err) && !out->was_signed) return file_out_commit(&index_file, err);
-    file_out_abort(&index_file);
-    return out->was_signed;
+    bool ok = add_signature(s, &index_file, out, err);
+    if (ok && !out->was_signed) ok = file_out_commit(&index_file, err);
+    else file_out_abort(&index_file);
+    if (!ok) undo(s);
+    return ok;
 }
 
 bool sign_run(const char *ref, const struct key *key, struct sign_result *out, struct error *err)

@@ -124,28 +124,41 @@ static bool is_held(const struct job *j, uint32_t i)
     return source_of(j, &j->plan->items[i])->bytes <= j->hold_bytes;
 }
 
+static bool same_layer(const struct plan *p, uint32_t a, uint32_t b)
+{
+    return p->items[a].tensor->place.layer == p->items[b].tensor->place.layer &&
+           p->items[a].tensor->place.mtp == p->items[b].tensor->place.mtp;
+}
+
+/* The group's members except item i itself, which the caller has or reads anyway. After a resume they may lie in front
+ * of i, in a shard that is done. */
+static bool scan_others(struct job *j, uint32_t i, float *top, struct error *err)
+{
+    const struct plan *p = j->plan;
+    uint32_t k = i;
+    while (k > 0 && same_layer(p, k - 1, i)) k--;
+    for (; k < p->n_items && same_layer(p, k, i); k++) {
+        float amax = 0;
+        if (k == i || p->items[k].group != p->items[i].group) continue;
+        if (!scan_item(j, &p->items[k], false, &amax, err) || !agree_with_stats(j, &p->items[k], amax, err))
+            return false;
+        if (amax > *top) *top = amax;
+    }
+    return true;
+}
+
 /* The maximum that the item's group is scaled by. Leaves the item itself in j->hold when it fits. */
 static bool find_group_amax(struct job *j, uint32_t i, struct error *err)
 {
-    const struct plan *p = j->plan;
-    uint32_t group = p->items[i].group;
-    bool known = !isnan(j->group_amax[group]);
-    float top = 0;
-    for (uint32_t k = i + 1;
-         !known && k < p->n_items && p->items[k].tensor->place.layer == p->items[i].tensor->place.layer; k++) {
-        float amax = 0;
-        if (p->items[k].group != group) continue;
-        if (!scan_item(j, &p->items[k], false, &amax, err) || !agree_with_stats(j, &p->items[k], amax, err))
-            return false;
-        if (amax > top) top = amax;
-    }
-    float own = 0;
-    if ((!known || is_held(j, i)) && !scan_item(j, &p->items[i], is_held(j, i), &own, err)) return false;
-    if (!known) {
-        if (!agree_with_stats(j, &p->items[i], own, err)) return false;
-        j->group_amax[group] = own > top ? own : top;
-    }
-    return true;
+    float *group = &j->group_amax[j->plan->items[i].group];
+    bool known = !isnan(*group), held = is_held(j, i);
+    float others = 0, own = 0;
+    if (!known && !scan_others(j, i, &others, err)) return false;
+    if (known && !held) return true;
+    if (!scan_item(j, &j->plan->items[i], held, &own, err)) return false;
+    if (known) return true;
+    *group = own > others ? own : others;
+    return agree_with_stats(j, &j->plan->items[i], own, err);
 }
 
 /* ---- encoding ---- */

@@ -7,14 +7,18 @@
 
 #include <math.h>
 
-/* Everything that the output's bytes depend on. */
+/* Everything that the output's bytes depend on. The stamp is there because a plan knows headers only: a source file
+ * that was fetched anew between two runs must not be mixed with the old one's shards. */
 static bool staging_key(const struct job *j, char **out, struct error *err)
 {
-    char plan[DIGEST_HEX_SIZE], stats[DIGEST_HEX_SIZE] = "none";
+    char plan[DIGEST_HEX_SIZE], stats[DIGEST_HEX_SIZE] = "none", source[DIGEST_HEX_SIZE];
+    struct digest stamp;
+    if (!folder_stamp(j->model->folder, &stamp, err)) return false;
+    digest_hex(&stamp, source);
     digest_hex(&j->plan->digest, plan);
     if (j->stats) digest_hex(&j->stats->digest, stats);
     struct text t = TEXT_INIT;
-    text_add(&t, "ingot %s quantize plan %s stats %s shard %llu", INGOT_VERSION, plan, stats,
+    text_add(&t, "ingot %s quantize plan %s stats %s source %s shard %llu", INGOT_VERSION, plan, stats, source,
              (unsigned long long)j->opt->shard_bytes);
     return text_take(&t, out, NULL, err);
 }
