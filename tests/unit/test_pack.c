@@ -320,7 +320,7 @@ static void test_disk_full(void **state)
     add_large_file((size_t)6 << 20);
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    static const rlim_t limits[] = {100, 5000, 5 << 20};
+    static const rlim_t limits[] = {0, 100, 5000, 5 << 20};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         small = (struct rlimit){limits[i], old.rlim_max};
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
