@@ -94,8 +94,14 @@ static bool read_index(struct oci_index *ix, const char *what, struct error *err
     if (!json_known_keys(ix->doc, what, keys, err) || !oci_fixed(ix->doc, "mediaType", OCI_MEDIA_INDEX, true, what, err) ||
         !oci_descriptors_parse(ix->doc, "manifests", OCI_MANIFESTS_MAX, what, &ix->manifests, &ix->n_manifests, err))
         return false;
-    for (uint32_t i = 0; i < ix->n_manifests; i++)
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < ix->n_manifests; i++) {
         if (!check_entry(&ix->manifests[i], i, what, err)) return false;
+        bytes += ix->manifests[i].size;   /* 1024 * 2^47 fits */
+    }
+    if (bytes > OCI_MANIFESTS_BYTES_MAX)
+        return error_set(err, ERR_FORMAT, "%s: its manifests have %llu bytes, at most %llu are read", what, (unsigned long long)bytes,
+                         (unsigned long long)OCI_MANIFESTS_BYTES_MAX);
     return check_tags(ix, what, err);
 }
 

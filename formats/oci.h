@@ -29,6 +29,7 @@
 #define OCI_DOCUMENT_BYTES_MAX ((size_t)4 << 20)
 #define OCI_LAYERS_MAX 8192u
 #define OCI_MANIFESTS_MAX 1024u                /* entries of an index: images and their referrers */
+#define OCI_MANIFESTS_BYTES_MAX ((uint64_t)16 << 20)   /* of all manifests that an index names: who verifies holds them all */
 #define OCI_ANNOTATIONS_MAX 64u
 #define OCI_TEXT_BYTES_MAX 4096u               /* of one annotation, media type or name */
 #define OCI_BLOB_BYTES_MAX ((uint64_t)1 << 47)

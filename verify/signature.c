@@ -4,6 +4,7 @@
 
 #include "formats/referrer.h"
 
+#define ATTACHED_MAX 128u                    /* bundles and artifacts on one image; each is read whole */
 #define OTHER_BYTES_MAX ((size_t)16 << 20)   /* larger parts of foreign artifacts are only counted */
 
 struct tally {
@@ -103,12 +104,25 @@ static bool conclude(struct package *p, const struct tally *t, struct error *err
     return true;
 }
 
+static bool is_attached(const struct package *p, uint32_t i)
+{
+    const struct oci_manifest *m = &p->manifests[i];
+    return m->doc && m->has_subject && digest_equal(&m->subject.digest, &package_image(p)->digest);
+}
+
 bool package_check_signatures(struct package *p, struct error *err)
 {
     struct tally t = {0};
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->index.n_manifests; i++) n += is_attached(p, i);
+    if (n > ATTACHED_MAX) {
+        report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "signature", "%u manifests are attached to the image, at most %u are read", n,
+                   ATTACHED_MAX);
+        return true;
+    }
     for (uint32_t i = 0; i < p->index.n_manifests; i++) {
         const struct oci_manifest *m = &p->manifests[i];
-        if (!m->doc || !m->has_subject || !digest_equal(&m->subject.digest, &package_image(p)->digest)) continue;
+        if (!is_attached(p, i)) continue;
         if (!(referrer_is_bundle(m) ? check_bundle(p, m, &t, err) : check_other(p, m, err))) return false;
     }
     return conclude(p, &t, err);

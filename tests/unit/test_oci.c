@@ -106,6 +106,32 @@ static void test_index(void **state)
     refuse(parse_index, bad, sizeof bad / sizeof *bad);
 }
 
+/* Media types and annotations at the edges of what is taken. */
+static void test_words(void **state)
+{
+    (void)state;
+    char long127[128], long128[129], long4096[OCI_TEXT_BYTES_MAX + 1], long4097[OCI_TEXT_BYTES_MAX + 2];
+    memset(long127, 'a', sizeof long127);
+    memset(long128, 'a', sizeof long128);
+    memset(long4096, 'a', sizeof long4096);
+    memset(long4097, 'a', sizeof long4097);
+    long127[127] = long128[128] = long4096[OCI_TEXT_BYTES_MAX] = long4097[OCI_TEXT_BYTES_MAX + 1] = '\0';
+    const struct { const char *type, *subtype, *key, *value; bool good; } rows[] = {
+        {"a", "/b", "k", "v", true}, {"a", ":b", "k", "v", false}, {"", "/b", "k", "v", false}, {"a", "/", "k", "v", false}, {"a", "", "k", "v", false},
+        {"a b", "/c", "k", "v", false}, {"a", "/b c", "k", "v", false}, {"a", "/b/c", "k", "v", false}, {long127, "/b", "k", "v", true},
+        {long128, "/b", "k", "v", false}, {"a/", long127, "k", "v", true}, {"a/", long128, "k", "v", false}, {"a", "/b", long4096, "v", true},
+        {"a", "/b", long4097, "v", false}, {"a", "/b", "k", long4096, true}, {"a", "/b", "k", long4097, false}, {"a", "/b", "", "v", false},
+        {"a", "/b", "k", "", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        CLEANUP(text) struct text t = TEXT_INIT;
+        text_add(&t, HEAD "\"config\":{\"mediaType\":\"%s%s\",\"digest\":\"" D1 "\",\"size\":2},\"layers\":[],\"annotations\":{\"%s\":\"%s\"}}",
+                 rows[i].type, rows[i].subtype, rows[i].key, rows[i].value);
+        struct error e = ERROR_INIT;
+        if (parse_manifest(t.data, &e) != rows[i].good) fail_msg("row %zu: %s", i, e.text);
+    }
+}
+
 #define CREATED "\"created\":\"1970-01-01T00:00:00Z\""
 #define CONFIG_DOC(config, type, ids, history) "{\"architecture\":\"amd64\",\"os\":\"linux\"," CREATED ",\"config\":" config \
     ",\"rootfs\":{\"type\":" type ",\"diff_ids\":[" ids "]},\"history\":[" history "]}"
@@ -132,6 +158,11 @@ static void test_config(void **state)
          "expected \"amd64\""},
         {"{\"architecture\":\"amd64\",\"os\":\"linux\"," CREATED ",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]},\"history\":[],\"author\":\"x\"}",
          "unknown key 'author'"},
+        {"{\"architecture\":\"amd64\",\"os\":\"windows\"," CREATED ",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]},\"history\":[]}",
+         "expected \"linux\""},
+        {"{\"architecture\":\"amd64\",\"os\":\"linux\",\"created\":\"1970-01-01T00:00:01Z\",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]},"
+         "\"history\":[]}", "expected \"1970-01-01T00:00:00Z\""},
+        {CONFIG_DOC("{}", "\"layers\",\"x\":1", "", ""), "unknown key 'x'"},
         {"[]", "expected an object"},
     };
     refuse(parse_config, bad, sizeof bad / sizeof *bad);
@@ -150,10 +181,23 @@ static void test_caps(void **state)
     for (uint32_t i = 0; i < OCI_MANIFESTS_MAX; i++) text_add(&entries, "," ENTRY(""));
     text_add(&entries, "]}");
     CHECK_FAILS(parse_index(entries.data, e_), ERR_FORMAT, "at most 1024");
+    CHECK_FAILS(parse_index(INDEX("{" MM ",\"digest\":\"" D1 "\",\"size\":8388608},{" MM ",\"digest\":\"" D2 "\",\"size\":8388609}"), e_), ERR_FORMAT,
+                "its manifests have 16777217 bytes");
+    CHECK_OK(parse_index(INDEX("{" MM ",\"digest\":\"" D1 "\",\"size\":8388608},{" MM ",\"digest\":\"" D2 "\",\"size\":8388608}"), e_));
     text_add(&annotations, HEAD CONFIG ",\"layers\":[],\"annotations\":{\"a\":\"\"");
     for (uint32_t i = 0; i < OCI_ANNOTATIONS_MAX; i++) text_add(&annotations, ",\"a%u\":\"\"", i);
     text_add(&annotations, "}}");
     CHECK_FAILS(parse_manifest(annotations.data, e_), ERR_FORMAT, "at most 64");
+    struct text config = TEXT_INIT;
+    text_add(&config, "{\"architecture\":\"amd64\",\"os\":\"linux\"," CREATED ",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" D1 "\"");
+    for (uint32_t i = 0; i < OCI_LAYERS_MAX; i++) text_add(&config, ",\"" D1 "\"");
+    text_add(&config, "]},\"history\":[]}");
+    CHECK_FAILS(parse_config(config.data, e_), ERR_FORMAT, "has 8193 diff_ids, at most 8192");
+    text_free(&config);
+    text_add(&config, "{\"architecture\":\"amd64\",\"os\":\"linux\"," CREATED ",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" D1 "\"]},"
+             "\"history\":[{" CREATED ",\"created_by\":\"%0*d\"}]}", (int)OCI_TEXT_BYTES_MAX + 1, 0);
+    CHECK_FAILS(parse_config(config.data, e_), ERR_FORMAT, "created_by is too long");
+    text_free(&config);
     text_free(&layers);
     text_free(&entries);
     text_free(&annotations);
@@ -223,7 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_manifest), cmocka_unit_test(test_index), cmocka_unit_test(test_config),
-        cmocka_unit_test(test_caps), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_refs),
+        cmocka_unit_test(test_words), cmocka_unit_test(test_caps), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_refs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,6 +117,12 @@ static void test_result(void **state)
     run_command("rm -rf %s/r", fx.root);
 }
 
+static void zip_layers(const struct fixture *f, const char *name, json_t *m)
+{
+    (void)f, (void)name;
+    json_object_set_new(json_array_get(json_object_get(m, "layers"), 0), "mediaType", json_string("application/vnd.oci.image.layer.v1.tar+gzip"));
+}
+
 /* Read in place, the package is the model again. */
 static void test_read_back(void **state)
 {
@@ -155,6 +161,14 @@ static void test_read_back(void **state)
     assert_true(digest_equal(&r.image, &s.image));
     pack_result_free(&r);
     pack_result_free(&s);
+    run_command("cp -r %s/f %s/g && rm %s/g/oci-layout", fx.root, fx.root, fx.root);
+    CHECK_FAILS(folder_open(&none, fixture_ref(&fx, "g", "v1"), e_), ERR_FORMAT, "'oci-layout' is missing");
+    run_command("cp %s/f/oci-layout %s/g/ && cd %s/g/blobs/sha256 && chmod u+w * && sed -i s/config.json/konfig.json/ $(grep -l rootfs *)", fx.root, fx.root, fx.root);
+    CHECK_OK(folder_open(&none, fixture_ref(&fx, "g", "v1"), e_));   /* digests of layers and config are verify's work */
+    folder_close(none);
+    edit_manifest(&fx, "g", zip_layers);
+    CHECK_FAILS(folder_open(&none, fixture_ref(&fx, "g", "v1"), e_), ERR_UNSUPPORTED, "cannot be read in place");
+    run_command("rm -rf %s/g", fx.root);
     run_command("truncate -s -1 $(ls -S %s/f/blobs/sha256/* | head -1)", fx.root);
     CHECK_FAILS(folder_open(&none, fixture_ref(&fx, "f", "v1"), e_), ERR_FORMAT, "expected 10240 bytes, found 10239");
     run_command("rm -rf %s/f %s/again", fx.root, fx.root);
@@ -179,6 +193,16 @@ static void test_refuses(void **state)
     CLEANUP(json) json_t *list = json_array();
     CHECK_FAILS((o.annotations = number, pack_run(&o, &r, e_)), ERR_USAGE, "annotation 'a'");
     CHECK_FAILS((o.annotations = list, pack_run(&o, &r, e_)), ERR_USAGE, "must be an object");
+    for (int i = 0; i < 4; i++) {
+        char text[OCI_TEXT_BYTES_MAX + 2];
+        memset(text, 'a', sizeof text);
+        text[OCI_TEXT_BYTES_MAX + (i == 3 ? 0 : 1)] = '\0';
+        CLEANUP(json) json_t *edge = json_pack("{s:s}", i == 0 ? "" : i == 1 ? text : "k", i >= 2 ? text : "v");
+        if (i < 3) CHECK_FAILS((o.annotations = edge, pack_run(&o, &r, e_)), ERR_USAGE, "is not a string of at most 4096 bytes");
+        else CHECK_OK((o.annotations = edge, pack_run(&o, &r, e_)));
+    }
+    pack_result_free(&r);
+    run_command("rm -r %s/x", fx.root);
     o.annotations = NULL;
     static const struct { const char *name, *why; } names[] = {{"a\nb", "printable"}, {"a\\b", "plain relative"}, {"bad\xff.bin", "printable"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -296,7 +320,7 @@ static void test_disk_full(void **state)
     add_large_file((size_t)6 << 20);
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    static const rlim_t limits[] = {100, 5000, 5 << 20};
+    static const rlim_t limits[] = {0, 100, 5000, 5 << 20};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         small = (struct rlimit){limits[i], old.rlim_max};
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);

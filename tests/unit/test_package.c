@@ -215,6 +215,7 @@ static void test_every_byte(void **state)
         n += flip_file(folder, file, full || size < 4096 ? 1 : 97, full ? all : is_index ? index_masks : all + size % 8, full ? 8 : is_index ? 3 : 1);
     }
     pclose(list);
+    print_message("# %u changed bytes refused\n", n);
     assert_true(n > 3000);
     expect_pass("flip", "v1", fx.pub, NULL);
 }
@@ -585,7 +586,8 @@ static void test_files(void **state)
     expect_lines("only the config", "t", fx.pub, 1, "expected sha256:");
     fresh("t");
     run_command("cd %s/t/blobs/sha256 && printf x | dd of=%s bs=1 seek=5000 conv=notrunc status=none", fx.root, one);
-    expect_lines("a layer that is not the one named is not listed", "t", fx.pub, 1, "\"files\":[{\"bytes\":28,");
+    expect_lines("a layer that is not the one named is not listed", "t", fx.pub, 1,
+                 "\"models/config.json\",\"sha256\":\"3f4535dbd1773557154239e6f042d686984ca01c8d6cc2737f27422f6a9ca419\"},{\"bytes\":0,");
     fresh("t");
     char path[256];
     blob_path(&fx, "t", one, path);
@@ -923,6 +925,20 @@ static void test_other_entries(void **state)
     }
 }
 
+static void test_many_attached(void **state)
+{
+    (void)state;
+    fresh("t");
+    json_t *index = index_of(&fx, "t"), *list = json_object_get(index, "manifests");
+    for (int i = 1; i < 128; i++) json_array_append(list, json_array_get(list, 1));
+    json_t *more = json_deep_copy(index);
+    json_array_append(json_object_get(more, "manifests"), json_array_get(list, 1));
+    save_index(&fx, "t", index);
+    expect_pass("t", "v1", fx.pub, NULL);
+    save_index(&fx, "t", more);
+    expect_fail("too many", "t", "v1", fx.pub, NULL, CHECK_LAYOUT, "129 manifests are attached");
+}
+
 /* An image that says it is attached to something: a referrer under the image's tag, rightly signed. */
 static void add_subject(const struct fixture *f, const char *name, json_t *m)
 {
@@ -991,7 +1007,7 @@ int main(void)
         cmocka_unit_test(test_files), cmocka_unit_test(test_removed), cmocka_unit_test(test_foreign), cmocka_unit_test(test_attached),
         cmocka_unit_test(test_replayed), cmocka_unit_test(test_moved_tag), cmocka_unit_test(test_passing_lines),
         cmocka_unit_test(test_progress), cmocka_unit_test(test_other_entries), cmocka_unit_test(test_image_with_subject),
-        cmocka_unit_test(test_other_image),
+        cmocka_unit_test(test_other_image), cmocka_unit_test(test_many_attached),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

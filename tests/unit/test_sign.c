@@ -129,6 +129,50 @@ static void test_left_overs(void **state)
     assert_string_equal(e.check, CHECK_LAYOUT);
 }
 
+static uint32_t blobs(const char *name)
+{
+    char command[256];
+    unsigned n = 0;
+    snprintf(command, sizeof command, "ls %s/%s/blobs/sha256 | wc -l", fx.root, name);
+    FILE *f = popen(command, "r");
+    assert_int_equal(fscanf(f, "%u", &n), 1);
+    pclose(f);
+    return n;
+}
+
+/* Only parts of signatures are taken for left-overs, and only while it is known what every manifest refers to. */
+static void test_what_is_swept(void **state)
+{
+    (void)state;
+    struct sign_result r;
+    fresh("t");
+    uint32_t before = blobs("t");
+    fixture_sign(&fx, "t", "v1", fx.key);
+    run_command("cd %s && cp plain/index.json t/ && cd t/blobs/sha256 && printf '[]' > 4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945 && touch .a-name-that-is-not-ours", fx.root);
+    assert_int_equal(blobs("t"), before + 4);
+    CHECK_OK(sign_run(fixture_ref(&fx, "t", "v1"), fx.other, &r, e_));   /* the old bundle and its manifest go, {} is used again */
+    assert_int_equal(blobs("t"), before + 4);
+    run_command("test -e %s/t/blobs/sha256/4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945", fx.root);
+    run_command("test -e %s/t/blobs/sha256/.a-name-that-is-not-ours", fx.root);
+    /* An image that nothing names any more is no signature. */
+    fresh("t");
+    run_command("cd %s/t && sed -i 's/\\[.*\\]/[]/' index.json", fx.root);
+    CHECK_FAILS(sign_run(fixture_ref(&fx, "t", "v1"), fx.key, &r, e_), ERR_FORMAT, "no image has the tag");
+    json_t *index = index_of(&fx, "plain");
+    fixture_pack(&fx, "second", "v1", "b");
+    run_command("cd %s && cp -n second/blobs/sha256/* t/blobs/sha256/", fx.root);
+    save_index(&fx, "t", index);
+    assert_int_equal(blobs("t"), before + 1);
+    CHECK_OK(sign_run(fixture_ref(&fx, "t", "v1"), fx.key, &r, e_));
+    assert_int_equal(blobs("t"), before + 4);
+    /* A referrer that cannot be read: its bundle, and the left-over of another, stay. */
+    fresh("t");
+    fixture_sign(&fx, "t", "v1", fx.key);
+    run_command("cd %s/t/blobs/sha256 && sed -i s/subject/subjact/ $(grep -l subject *)", fx.root);
+    CHECK_OK(sign_run(fixture_ref(&fx, "t", "v1"), fx.other, &r, e_));
+    assert_int_equal(blobs("t"), before + 5);
+}
+
 static void test_locked(void **state)
 {
     (void)state;
@@ -189,7 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sign), cmocka_unit_test(test_refuses), cmocka_unit_test(test_broken_signature_is_not_ours),
-        cmocka_unit_test(test_left_overs), cmocka_unit_test(test_locked), cmocka_unit_test(test_parallel),
+        cmocka_unit_test(test_left_overs), cmocka_unit_test(test_what_is_swept), cmocka_unit_test(test_locked), cmocka_unit_test(test_parallel),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
