@@ -8,7 +8,10 @@
 #include <stdint.h>
 #include <string.h>
 
-struct bytes { const uint8_t *data; size_t size; };   /* borrowed; never freed through this */
+struct bytes {
+    const uint8_t *data;
+    size_t size;
+}; /* borrowed; never freed through this */
 
 static inline struct bytes bytes_of(const void *data, size_t size)
 {

@@ -10,8 +10,11 @@
 #define CLEANUP(how) __attribute__((cleanup(cleanup_##how)))
 
 /* Defines cleanup_<name> for a pointer type that is released by `close_fn` (which must accept NULL). */
-#define CLEANUP_DEFINE(name, type, close_fn)                  \
-    static inline void cleanup_##name(type **p) { close_fn(*p); }
+#define CLEANUP_DEFINE(name, type, close_fn)                                                                           \
+    static inline void cleanup_##name(type **p)                                                                        \
+    {                                                                                                                  \
+        close_fn(*p);                                                                                                  \
+    }
 
 static inline void cleanup_free(void *p)
 {
@@ -29,6 +32,11 @@ static inline void cleanup_stdio(FILE **f)
 }
 
 /* The value of *p; *p becomes NULL. */
-#define take_ptr(p) __extension__({ __typeof__(*(p)) taken_ = *(p); *(p) = NULL; taken_; })
+#define take_ptr(p)                                                                                                    \
+    __extension__({                                                                                                    \
+        __typeof__(*(p)) taken_ = *(p);                                                                                \
+        *(p) = NULL;                                                                                                   \
+        taken_;                                                                                                        \
+    })
 
 #endif

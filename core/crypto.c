@@ -10,7 +10,10 @@
 
 #define HASH_CHUNK_BYTES ((size_t)1 << 20)
 
-struct sha256 { EVP_MD_CTX *ctx; bool failed; };
+struct sha256 {
+    EVP_MD_CTX *ctx;
+    bool failed;
+};
 
 static const EVP_MD *algorithm;
 static pthread_once_t algorithm_once = PTHREAD_ONCE_INIT;
@@ -59,7 +62,8 @@ bool sha256_of(struct bytes data, struct digest *out, struct error *err)
 {
     unsigned n = 0;
     const void *bytes = data.data ? (const void *)data.data : "";
-    if (sha256_algorithm() && EVP_Digest(bytes, data.size, out->bytes, &n, sha256_algorithm(), NULL) == 1 && n == DIGEST_BYTES)
+    if (sha256_algorithm() && EVP_Digest(bytes, data.size, out->bytes, &n, sha256_algorithm(), NULL) == 1 &&
+        n == DIGEST_BYTES)
         return true;
     return error_set(err, ERR_INTERNAL, "SHA-256 failed in the crypto library");
 }
@@ -110,7 +114,8 @@ bool digest_equal(const struct digest *a, const struct digest *b)
 bool base64_encode(struct bytes data, char **out, struct error *err)
 {
     *out = NULL;
-    if (data.size > INT32_MAX / 2) return error_set(err, ERR_FORMAT, "%zu bytes are too many for base64 here", data.size);
+    if (data.size > INT32_MAX / 2)
+        return error_set(err, ERR_FORMAT, "%zu bytes are too many for base64 here", data.size);
     size_t n = (data.size + 2) / 3 * 4 + 1;
     char *text = malloc(n);
     if (!text) return error_memory(err, n);

@@ -10,20 +10,23 @@
 #include "core/error.h"
 
 #define DIGEST_BYTES 32u
-#define DIGEST_HEX_SIZE 65u                          /* 64 characters and a terminator */
-#define SIGNATURE_BYTES_MAX 80u                      /* DER of two 256-bit integers is at most 72 */
+#define DIGEST_HEX_SIZE 65u     /* 64 characters and a terminator */
+#define SIGNATURE_BYTES_MAX 80u /* DER of two 256-bit integers is at most 72 */
 
-struct digest { uint8_t bytes[DIGEST_BYTES]; };      /* SHA-256 */
+struct digest {
+    uint8_t bytes[DIGEST_BYTES];
+}; /* SHA-256 */
 
 /* Incremental SHA-256. */
 struct sha256;
 MUST_CHECK bool sha256_open(struct sha256 **out, struct error *err);
-void sha256_add(struct sha256 *h, const void *data, size_t n);          /* a failure is kept for sha256_close */
+void sha256_add(struct sha256 *h, const void *data, size_t n); /* a failure is kept for sha256_close */
 /* Writes the digest and frees h. `out` NULL: only frees. */
 bool sha256_close(struct sha256 *h, struct digest *out, struct error *err);
 MUST_CHECK bool sha256_of(struct bytes data, struct digest *out, struct error *err);
 /* SHA-256 of n bytes of an open file from offset on, read in pieces. */
-MUST_CHECK bool sha256_of_file(int fd, const char *name, uint64_t offset, uint64_t n, struct digest *out, struct error *err);
+MUST_CHECK bool sha256_of_file(int fd, const char *name, uint64_t offset, uint64_t n, struct digest *out,
+                               struct error *err);
 
 void digest_hex(const struct digest *d, char out[DIGEST_HEX_SIZE]);
 /* 64 lower-case hex digits exactly. */
@@ -36,12 +39,13 @@ MUST_CHECK bool base64_decode(const char *text, size_t max, uint8_t **out, size_
 
 /* Keys. A private key can also verify. */
 struct key;
-void key_close(struct key *k);                                           /* NULL is fine; wipes */
+void key_close(struct key *k); /* NULL is fine; wipes */
 /* PEM, PKCS#8 (plain or encrypted) or SEC1. `passphrase` may be NULL. Refuses a file that others may read. */
 MUST_CHECK bool key_load_private(const char *path, const char *passphrase, struct key **out, struct error *err);
-MUST_CHECK bool key_load_public(const char *path, struct key **out, struct error *err);      /* PEM SubjectPublicKeyInfo */
+MUST_CHECK bool key_load_public(const char *path, struct key **out, struct error *err); /* PEM SubjectPublicKeyInfo */
 /* Writes two new PEM files: private (mode 0600, encrypted when a passphrase is given) and public. Neither may exist. */
-MUST_CHECK bool key_generate(const char *private_path, const char *public_path, const char *passphrase, struct error *err);
+MUST_CHECK bool key_generate(const char *private_path, const char *public_path, const char *passphrase,
+                             struct error *err);
 /* SHA-256 of the DER SubjectPublicKeyInfo: the key's identity, also cosign's public-key hint (base64 of it). */
 MUST_CHECK bool key_id(const struct key *k, struct digest *out, struct error *err);
 
@@ -49,7 +53,8 @@ MUST_CHECK bool key_id(const struct key *k, struct digest *out, struct error *er
 MUST_CHECK bool key_sign(const struct key *k, struct bytes message, uint8_t out[SIGNATURE_BYTES_MAX], size_t *out_size,
                          struct error *err);
 /* *valid says whether it fits; false is returned only when that could not be found out (memory, a broken library). */
-MUST_CHECK bool key_verify(const struct key *k, struct bytes message, struct bytes signature, bool *valid, struct error *err);
+MUST_CHECK bool key_verify(const struct key *k, struct bytes message, struct bytes signature, bool *valid,
+                           struct error *err);
 /* Signs and checks with a throw-away key, and that one flipped bit is refused: run before trusting the library. */
 MUST_CHECK bool crypto_self_test(struct error *err);
 

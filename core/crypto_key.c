@@ -16,13 +16,17 @@
 
 #define KEY_FILE_BYTES_MAX 16384u
 
-struct key { EVP_PKEY *pkey; };
+struct key {
+    EVP_PKEY *pkey;
+};
 
 static bool library_error(struct error *err, enum error_code code, const char *what)
 {
     char reason[200] = "";
     unsigned long e = ERR_peek_last_error();
-    if (e) snprintf(reason, sizeof reason, " (%s)", ERR_reason_error_string(e) ? ERR_reason_error_string(e) : "no reason given");
+    if (e)
+        snprintf(reason, sizeof reason, " (%s)",
+                 ERR_reason_error_string(e) ? ERR_reason_error_string(e) : "no reason given");
     ERR_clear_error();
     return error_set(err, code, "%s%s", what, reason);
 }
@@ -54,8 +58,9 @@ static bool accept_key(EVP_PKEY *pkey, bool is_private, const char *path, struct
     struct key *k = sound ? calloc(1, sizeof *k) : NULL;
     if (!k) EVP_PKEY_free(pkey);
     ERR_clear_error();
-    if (!right) return error_set(err, ERR_UNSUPPORTED, "key '%.512s': expected an ECDSA P-256 key, found %s%s", path,
-                                 group[0] ? "curve " : "another kind of key", group);
+    if (!right)
+        return error_set(err, ERR_UNSUPPORTED, "key '%.512s': expected an ECDSA P-256 key, found %s%s", path,
+                         group[0] ? "curve " : "another kind of key", group);
     if (!sound) return error_set(err, ERR_FORMAT, "key '%.512s': the public point does not belong to it", path);
     if (!k) return error_memory(err, sizeof *k);
     k->pkey = pkey;
@@ -99,7 +104,8 @@ bool key_load_private(const char *path, const char *passphrase, struct key **out
         return error_set(err, ERR_USAGE, "private key '%.512s' is encrypted: %s", path,
                          passphrase ? "the passphrase does not open it" : "set INGOT_KEY_PASSPHRASE");
     }
-    if (!pkey) return library_error(err, ERR_FORMAT, "not a private key in PEM form") || error_wrap(err, "'%.512s'", path);
+    if (!pkey)
+        return library_error(err, ERR_FORMAT, "not a private key in PEM form") || error_wrap(err, "'%.512s'", path);
     return accept_key(pkey, true, path, out, err);
 }
 
@@ -111,7 +117,8 @@ bool key_load_public(const char *path, struct key **out, struct error *err)
     BIO *bio = BIO_new_mem_buf(text.data, (int)text.size);
     EVP_PKEY *pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
     BIO_free(bio);
-    if (!pkey) return library_error(err, ERR_FORMAT, "not a public key in PEM form") || error_wrap(err, "'%.512s'", path);
+    if (!pkey)
+        return library_error(err, ERR_FORMAT, "not a public key in PEM form") || error_wrap(err, "'%.512s'", path);
     return accept_key(pkey, false, path, out, err);
 }
 
@@ -136,12 +143,13 @@ bool key_generate(const char *private_path, const char *public_path, const char 
     bool ok = pkey && priv && pub;
     if (ok) {
         const EVP_CIPHER *cipher = passphrase ? EVP_aes_256_cbc() : NULL;
-        ok = PEM_write_bio_PKCS8PrivateKey(priv, pkey, cipher, NULL, 0, give_passphrase, (void *)(uintptr_t)passphrase) == 1 &&
+        ok = PEM_write_bio_PKCS8PrivateKey(priv, pkey, cipher, NULL, 0, give_passphrase,
+                                           (void *)(uintptr_t)passphrase) == 1 &&
              PEM_write_bio_PUBKEY(pub, pkey) == 1;
     }
     if (!ok) library_error(err, ERR_INTERNAL, "cannot make a key");
     else if (!bio_save(priv, private_path, 0600, err)) ok = false;
-    else if (!(ok = bio_save(pub, public_path, 0666, err))) unlink(private_path);   /* both or neither */
+    else if (!(ok = bio_save(pub, public_path, 0666, err))) unlink(private_path); /* both or neither */
     BIO_free(priv);
     BIO_free(pub);
     EVP_PKEY_free(pkey);
@@ -157,7 +165,8 @@ bool key_id(const struct key *k, struct digest *out, struct error *err)
     return ok ? true : library_error(err, ERR_INTERNAL, "cannot encode a public key");
 }
 
-bool key_sign(const struct key *k, struct bytes message, uint8_t out[SIGNATURE_BYTES_MAX], size_t *out_size, struct error *err)
+bool key_sign(const struct key *k, struct bytes message, uint8_t out[SIGNATURE_BYTES_MAX], size_t *out_size,
+              struct error *err)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     *out_size = SIGNATURE_BYTES_MAX;
@@ -179,7 +188,7 @@ static bool signature_is_canonical(struct bytes sig)
         at += 2;
         if (n == 0 || n > 33 || n > sig.size - at || p[at] & 0x80) return false;
         if (n == 33 && p[at] != 0) return false;
-        if (p[at] == 0 && (n == 1 || !(p[at + 1] & 0x80))) return false;   /* zero, or a needless leading zero */
+        if (p[at] == 0 && (n == 1 || !(p[at + 1] & 0x80))) return false; /* zero, or a needless leading zero */
         at += n;
     }
     return at == sig.size;

@@ -43,13 +43,14 @@ bool dir_remove_tree(int parent, const char *name, struct error *err)
     if (fd < 0) return error_set_errno(err, "cannot remove '%.512s'", name);
     bool ok = dir_empty(fd, name, err);
     close(fd);
-    if (ok && unlinkat(parent, name, AT_REMOVEDIR) != 0) ok = error_set_errno(err, "cannot remove folder '%.512s'", name);
+    if (ok && unlinkat(parent, name, AT_REMOVEDIR) != 0)
+        ok = error_set_errno(err, "cannot remove folder '%.512s'", name);
     return ok;
 }
 
 bool dir_empty(int dirfd, const char *name, struct error *err)
 {
-    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);   /* readdir moves an offset: not the caller's */
+    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* readdir moves an offset: not the caller's */
     DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
     if (!d) {
         if (fd >= 0) close(fd);
@@ -69,12 +70,14 @@ bool dir_space(const char *path, uint64_t *out, struct error *err)
     struct statvfs v;
     while (statvfs(p, &v) != 0) {
         char *slash = strrchr(p, '/');
-        if (errno != ENOENT || (!slash && strcmp(p, ".") == 0)) return error_set_errno(err, "cannot examine '%.512s'", path);
+        if (errno != ENOENT || (!slash && strcmp(p, ".") == 0))
+            return error_set_errno(err, "cannot examine '%.512s'", path);
         if (!slash) strcpy(p, ".");
         else if (slash == p) p[1] = '\0';
         else *slash = '\0';
     }
-    return u64_mul(v.f_bavail, v.f_frsize, out) ? true : error_set(err, ERR_IO, "cannot measure free space at '%.512s'", path);
+    return u64_mul(v.f_bavail, v.f_frsize, out) ? true
+                                                : error_set(err, ERR_IO, "cannot measure free space at '%.512s'", path);
 }
 
 bool path_split(const char *path, char **folder, char **name, struct error *err)

@@ -6,21 +6,39 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Every name that safetensors 0.8 reads, so that a file which only carries an unusual type can still be listed and copied. */
+/* Every name that safetensors 0.8 reads, so that a file which only carries an unusual type can still be listed and
+ * copied. */
 enum dtype {
-    DTYPE_BOOL, DTYPE_U8, DTYPE_I8, DTYPE_F8_E5M2, DTYPE_F8_E4M3, DTYPE_F8_E8M0,
-    DTYPE_I16, DTYPE_U16, DTYPE_F16, DTYPE_BF16,
-    DTYPE_I32, DTYPE_U32, DTYPE_F32,
-    DTYPE_F64, DTYPE_I64, DTYPE_U64,
-    DTYPE_F4, DTYPE_F6_E2M3, DTYPE_F6_E3M2, DTYPE_F8_E4M3FNUZ, DTYPE_F8_E5M2FNUZ, DTYPE_C64,
+    DTYPE_BOOL,
+    DTYPE_U8,
+    DTYPE_I8,
+    DTYPE_F8_E5M2,
+    DTYPE_F8_E4M3,
+    DTYPE_F8_E8M0,
+    DTYPE_I16,
+    DTYPE_U16,
+    DTYPE_F16,
+    DTYPE_BF16,
+    DTYPE_I32,
+    DTYPE_U32,
+    DTYPE_F32,
+    DTYPE_F64,
+    DTYPE_I64,
+    DTYPE_U64,
+    DTYPE_F4,
+    DTYPE_F6_E2M3,
+    DTYPE_F6_E3M2,
+    DTYPE_F8_E4M3FNUZ,
+    DTYPE_F8_E5M2FNUZ,
+    DTYPE_C64,
     DTYPE_COUNT
 };
 
 const char *dtype_name(enum dtype t);
-uint32_t dtype_bits(enum dtype t);                                 /* per element */
-uint32_t dtype_bytes(enum dtype t);                                /* per element; 0 for F4 and F6, which share bytes */
-bool dtype_parse(const char *name, size_t n, enum dtype *out);     /* exact name, n bytes */
+uint32_t dtype_bits(enum dtype t);                             /* per element */
+uint32_t dtype_bytes(enum dtype t);                            /* per element; 0 for F4 and F6, which share bytes */
+bool dtype_parse(const char *name, size_t n, enum dtype *out); /* exact name, n bytes */
 /* Types whose values are numbers that weights may have before quantization. */
-bool dtype_is_plain_float(enum dtype t);                           /* F16, BF16, F32 */
+bool dtype_is_plain_float(enum dtype t); /* F16, BF16, F32 */
 
 #endif

@@ -11,12 +11,10 @@ static const struct {
     const char *name;
     int exit_status;
 } error_codes[ERR_CODE_COUNT] = {
-    [ERR_NONE] = {"none", 0},           [ERR_MISMATCH] = {"mismatch", 1},
-    [ERR_USAGE] = {"usage", 2},         [ERR_FORMAT] = {"bad-input", 3},
-    [ERR_UNSUPPORTED] = {"unsupported", 4}, [ERR_IO] = {"io", 5},
-    [ERR_MEMORY] = {"memory", 6},       [ERR_DEVICE] = {"device", 7},
-    [ERR_CANCELLED] = {"cancelled", 8}, [ERR_UNDECIDED] = {"undecided", 9},
-    [ERR_NETWORK] = {"network", 10},    [ERR_INTERNAL] = {"internal", 70},
+    [ERR_NONE] = {"none", 0},           [ERR_MISMATCH] = {"mismatch", 1},       [ERR_USAGE] = {"usage", 2},
+    [ERR_FORMAT] = {"bad-input", 3},    [ERR_UNSUPPORTED] = {"unsupported", 4}, [ERR_IO] = {"io", 5},
+    [ERR_MEMORY] = {"memory", 6},       [ERR_DEVICE] = {"device", 7},           [ERR_CANCELLED] = {"cancelled", 8},
+    [ERR_UNDECIDED] = {"undecided", 9}, [ERR_NETWORK] = {"network", 10},        [ERR_INTERNAL] = {"internal", 70},
 };
 
 int error_exit_status(const struct error *err)
@@ -34,7 +32,10 @@ const char *error_code_name(enum error_code code)
 static size_t printable_sequence(const uint8_t *s, size_t n)
 {
     if (s[0] < 0x80) return s[0] >= 0x20 && s[0] != 0x7f;
-    static const struct { uint8_t mask, lead; uint32_t min; } forms[] = {{0x1f, 0xc0, 0x80}, {0x0f, 0xe0, 0x800}, {0x07, 0xf0, 0x10000}};
+    static const struct {
+        uint8_t mask, lead;
+        uint32_t min;
+    } forms[] = {{0x1f, 0xc0, 0x80}, {0x0f, 0xe0, 0x800}, {0x07, 0xf0, 0x10000}};
     for (size_t i = 0; i < 3; i++) {
         size_t len = i + 2;
         if ((s[0] & (uint8_t)~forms[i].mask) != forms[i].lead) continue;
@@ -103,7 +104,7 @@ bool error_set_errno(struct error *err, const char *fmt, ...)
     va_end(ap);
     size_t used = strlen(raw);
     char buffer[128];
-    const char *reason = strerror_r(saved, buffer, sizeof buffer);   /* GNU: the text, in the buffer or not */
+    const char *reason = strerror_r(saved, buffer, sizeof buffer); /* GNU: the text, in the buffer or not */
     /* A long name must not push the reason out. */
     size_t most = sizeof raw - strlen(reason) - sizeof ": ";
     if (used > most) used = most;

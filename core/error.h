@@ -19,17 +19,17 @@
 /* Order matters only to error_codes[] in error.c, which gives each its word and its exit status. */
 enum error_code {
     ERR_NONE,
-    ERR_MISMATCH,     /* checked, and the answer is no */
-    ERR_USAGE,        /* the command line or a file written by the user's hand as options */
-    ERR_FORMAT,       /* bad input: a file is broken or disagrees with another */
-    ERR_UNSUPPORTED,  /* well-formed, but not something this program does */
-    ERR_IO,           /* the operating system refused to read or write */
+    ERR_MISMATCH,    /* checked, and the answer is no */
+    ERR_USAGE,       /* the command line or a file written by the user's hand as options */
+    ERR_FORMAT,      /* bad input: a file is broken or disagrees with another */
+    ERR_UNSUPPORTED, /* well-formed, but not something this program does */
+    ERR_IO,          /* the operating system refused to read or write */
     ERR_MEMORY,
-    ERR_DEVICE,       /* a GPU or its driver */
-    ERR_CANCELLED,    /* by a signal; work so far is kept and resumable */
-    ERR_UNDECIDED,    /* something asked for could not be checked */
+    ERR_DEVICE,    /* a GPU or its driver */
+    ERR_CANCELLED, /* by a signal; work so far is kept and resumable */
+    ERR_UNDECIDED, /* something asked for could not be checked */
     ERR_NETWORK,
-    ERR_INTERNAL,     /* our own mistake */
+    ERR_INTERNAL, /* our own mistake */
     ERR_CODE_COUNT
 };
 
@@ -37,18 +37,21 @@ enum error_code {
 
 struct error {
     enum error_code code;
-    int os_errno;            /* 0 unless the operating system gave one */
-    const char *check;       /* static word naming the failed class ("signature", "digest", ...), or NULL */
+    int os_errno;      /* 0 unless the operating system gave one */
+    const char *check; /* static word naming the failed class ("signature", "digest", ...), or NULL */
     char text[ERROR_TEXT_MAX];
 };
 
-#define ERROR_INIT {.code = ERR_NONE}
+#define ERROR_INIT                                                                                                     \
+    {                                                                                                                  \
+        .code = ERR_NONE                                                                                               \
+    }
 
 /* All of these return false, so that `return error_set(...)` reads well. `err` may be NULL: then nothing is kept. */
 bool error_set(struct error *err, enum error_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
-bool error_set_errno(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);   /* appends strerror(errno) */
-bool error_memory(struct error *err, size_t bytes);                               /* "out of memory (N bytes)" */
-bool error_wrap(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);        /* "context: text" */
+bool error_set_errno(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3); /* appends strerror(errno) */
+bool error_memory(struct error *err, size_t bytes);                              /* "out of memory (N bytes)" */
+bool error_wrap(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);      /* "context: text" */
 /* Gives the failure its class word; the text begins with it: "signature: ...". */
 bool error_class(struct error *err, const char *check, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

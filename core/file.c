@@ -7,7 +7,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define WRITE_CHUNK_BYTES ((size_t)1 << 30)   /* Linux moves at most 2 GiB per call */
+#define WRITE_CHUNK_BYTES ((size_t)1 << 30) /* Linux moves at most 2 GiB per call */
 
 void buffer_free(struct buffer *b)
 {
@@ -43,7 +43,8 @@ bool file_read_at(int fd, const char *name, uint64_t offset, void *dst, size_t n
         size_t want = n - got < WRITE_CHUNK_BYTES ? n - got : WRITE_CHUNK_BYTES;
         ssize_t k = pread(fd, p + got, want, (off_t)(offset + got));
         if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return error_set_errno(err, "cannot read '%.512s' at byte %llu", name, (unsigned long long)(offset + got));
+        if (k < 0)
+            return error_set_errno(err, "cannot read '%.512s' at byte %llu", name, (unsigned long long)(offset + got));
         if (k == 0)
             return error_set(err, ERR_FORMAT, "'%.512s' ends at byte %llu, %llu were expected: it is truncated", name,
                              (unsigned long long)(offset + got), (unsigned long long)end);
@@ -59,7 +60,8 @@ bool file_load(int dirfd, const char *path, size_t max, struct buffer *out, stru
     uint64_t size;
     if (!file_open(dirfd, path, &fd, &size, err)) return false;
     if (size > max)
-        return error_set(err, ERR_FORMAT, "'%.512s' has %llu bytes, at most %zu are read", path, (unsigned long long)size, max);
+        return error_set(err, ERR_FORMAT, "'%.512s' has %llu bytes, at most %zu are read", path,
+                         (unsigned long long)size, max);
     CLEANUP_BUFFER struct buffer b = {.data = malloc((size_t)size + 1), .size = (size_t)size};
     if (!b.data) return error_memory(err, (size_t)size + 1);
     if (!file_read_at(fd, path, 0, b.data, b.size, err)) return false;
@@ -83,7 +85,8 @@ static bool clear_temporary(struct file_out *f, struct error *err)
 {
     CLEANUP(fd) int old = openat(f->dirfd, f->temporary, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (old < 0 && errno == ENOENT) return true;
-    if (old < 0 && errno != ELOOP && errno != ENXIO) return error_set_errno(err, "cannot open the leftover '%.512s'", f->temporary);
+    if (old < 0 && errno != ELOOP && errno != ENXIO)
+        return error_set_errno(err, "cannot open the leftover '%.512s'", f->temporary);
     if (old >= 0 && flock(old, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK) return error_set_errno(err, "cannot lock '%.512s'", f->temporary);
         return error_set(err, ERR_IO, "another process is writing '%.512s'", f->name);
@@ -91,7 +94,7 @@ static bool clear_temporary(struct file_out *f, struct error *err)
     struct stat ours, named;
     if (old >= 0 && (fstat(old, &ours) != 0 || fstatat(f->dirfd, f->temporary, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
                      ours.st_ino != named.st_ino || ours.st_dev != named.st_dev))
-        return true;                   /* renamed or replaced meanwhile: look again */
+        return true; /* renamed or replaced meanwhile: look again */
     if (unlinkat(f->dirfd, f->temporary, 0) == 0 || errno == ENOENT) return true;
     return error_set_errno(err, "cannot remove the leftover '%.512s'", f->temporary);
 }
@@ -111,8 +114,8 @@ static bool open_temporary(struct file_out *f, unsigned mode, struct error *err)
         if (!locked && errno != EWOULDBLOCK) return error_set_errno(err, "cannot lock '%.512s'", f->temporary);
         struct stat ours, named;
         if (fstat(f->fd, &ours) != 0) return error_set_errno(err, "cannot examine '%.512s'", f->temporary);
-        if (locked && fstatat(f->dirfd, f->temporary, &named, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_ino == named.st_ino &&
-            ours.st_dev == named.st_dev)
+        if (locked && fstatat(f->dirfd, f->temporary, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+            ours.st_ino == named.st_ino && ours.st_dev == named.st_dev)
             return true;
         close(f->fd);
         f->fd = -1;
@@ -146,7 +149,7 @@ bool file_out_write_at(struct file_out *f, uint64_t offset, const void *data, si
         size_t want = n - done < WRITE_CHUNK_BYTES ? n - done : WRITE_CHUNK_BYTES;
         ssize_t k = pwrite(f->fd, p + done, want, (off_t)(offset + done));
         if (k < 0 && errno == EINTR) continue;
-        if (k == 0) errno = ENOSPC;   /* no device we know does it; looping on it would never end */
+        if (k == 0) errno = ENOSPC; /* no device we know does it; looping on it would never end */
         if (k <= 0) return error_set_errno(err, "cannot write '%.512s'", f->name);
         done += (size_t)k;
     }
@@ -182,7 +185,7 @@ bool file_out_commit(struct file_out *f, struct error *err)
     else if (renameat(f->dirfd, f->temporary, f->dirfd, f->name) != 0)
         ok = error_set_errno(err, "cannot rename to '%.512s'", f->name);
     if (ok) {
-        free(f->temporary);   /* it has its name now: nothing to unlink */
+        free(f->temporary); /* it has its name now: nothing to unlink */
         f->temporary = NULL;
         ok = dir_sync(f->dirfd, f->name, err);
         f->fd = -1;

@@ -15,7 +15,13 @@
 #define MAPS_MAX 64u
 
 /* fd and end are read and written only by the map's owner. */
-static struct { _Atomic uintptr_t start; _Atomic size_t size; atomic_bool torn; int fd; uint64_t end; } maps[MAPS_MAX];
+static struct {
+    _Atomic uintptr_t start;
+    _Atomic size_t size;
+    atomic_bool torn;
+    int fd;
+    uint64_t end;
+} maps[MAPS_MAX];
 static pthread_once_t handler_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t maps_lock = PTHREAD_MUTEX_INITIALIZER;
 static size_t page_bytes;
@@ -32,7 +38,7 @@ static void on_bus_error(int sig, siginfo_t *info, void *context)
         atomic_store(&maps[i].torn, true);
         return;
     }
-    signal(sig, SIG_DFL);   /* not ours: let it kill us as it would have */
+    signal(sig, SIG_DFL); /* not ours: let it kill us as it would have */
 }
 
 static void install_handler(void)
@@ -48,8 +54,8 @@ bool file_map(int fd, const char *name, uint64_t offset, uint64_t size, struct f
     pthread_once(&handler_once, install_handler);
     if (size == 0) return true;
     if (offset % page_bytes != 0)
-        return error_set(err, ERR_FORMAT, "'%.512s': data at byte %llu does not begin on a page and cannot be mapped", name,
-                         (unsigned long long)offset);
+        return error_set(err, ERR_FORMAT, "'%.512s': data at byte %llu does not begin on a page and cannot be mapped",
+                         name, (unsigned long long)offset);
     uint64_t end;
     if (!u64_add(offset, size, &end) || end > INT64_MAX || size > SIZE_MAX)
         return error_set(err, ERR_FORMAT, "'%.512s': %llu bytes cannot be mapped", name, (unsigned long long)size);

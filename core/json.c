@@ -96,7 +96,8 @@ bool json_has(const json_t *obj, const char *key)
 
 bool json_get(const json_t *obj, const char *key, const char *what, json_t **out, struct error *err)
 {
-    if (!json_is_object(obj)) return error_set(err, ERR_FORMAT, "%s: expected an object, found %s", what, json_brief(obj));
+    if (!json_is_object(obj))
+        return error_set(err, ERR_FORMAT, "%s: expected an object, found %s", what, json_brief(obj));
     *out = json_object_get(obj, key);
     return *out ? true : error_set(err, ERR_FORMAT, "%s: key '%s' is missing", what, key);
 }
@@ -191,16 +192,18 @@ bool json_opt_number(const json_t *obj, const char *key, const char *what, doubl
 
 bool json_known_keys(const json_t *obj, const char *what, const char *const *keys, struct error *err)
 {
-    if (!json_is_object(obj)) return error_set(err, ERR_FORMAT, "%s: expected an object, found %s", what, json_brief(obj));
+    if (!json_is_object(obj))
+        return error_set(err, ERR_FORMAT, "%s: expected an object, found %s", what, json_brief(obj));
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)obj, key, value) {
+    json_object_foreach ((json_t *)obj, key, value) {
         const char *const *k = keys;
         while (*k && strcmp(*k, key) != 0) k++;
         if (*k) continue;
         __attribute__((cleanup(cleanup_text))) struct text list = TEXT_INIT;
         for (k = keys; *k; k++) text_add(&list, "%s%s", k == keys ? "" : ", ", *k);
-        return error_set(err, ERR_FORMAT, "%s: unknown key '%.128s'; known are %s", what, key, list.data ? list.data : "none");
+        return error_set(err, ERR_FORMAT, "%s: unknown key '%.128s'; known are %s", what, key,
+                         list.data ? list.data : "none");
     }
     return true;
 }
@@ -275,7 +278,7 @@ bool json_splice(struct bytes text, enum json_dialect dialect, const json_t *mem
         if (!json_scan_skip(&s)) return scan_error(&s, what, err);
         const json_t *replacement = json_object_get(members, key);
         if (!replacement) {
-            size_t from = end_of_last;   /* behind the comma that separates it from the member before, if there is one */
+            size_t from = end_of_last; /* behind the comma that separates it from the member before, if there is one */
             while (from < key_start && text.data[from] != ',') from++;
             from = from < key_start ? from + 1 : end_of_last;
             if (!first) text_put(&t, ",", 1);
@@ -288,7 +291,7 @@ bool json_splice(struct bytes text, enum json_dialect dialect, const json_t *mem
     size_t tail = s.start;
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)members, key, value) {
+    json_object_foreach ((json_t *)members, key, value) {
         if (json_is_null(value)) continue;
         if (!put_member(&t, first, key, value, err)) return false;
         first = false;

@@ -9,9 +9,10 @@
 
 #include <jansson.h>
 
-/* What a document may take in memory as jansson's tree, worked out from its tokens before anything is built (measured on
- * x86-64: an object 220 bytes, an array 128, a member 100 and its value 40 or more). The largest tokenizers published
- * (260 k entries, 510 k merges as pairs of strings) come to 190 MiB; a million members take about a second. */
+/* What a document may take in memory as jansson's tree, worked out from its tokens before anything is built (measured
+ * on x86-64: an object 220 bytes, an array 128, a member 100 and its value 40 or more). The largest tokenizers
+ * published (260 k entries, 510 k merges as pairs of strings) come to 190 MiB; a million members take about a second.
+ */
 #define JSON_MEMORY_MAX ((uint64_t)224 << 20)
 /* The same purpose for YAML, which people write. */
 #define JSON_VALUES_MAX 1000000u
@@ -29,18 +30,20 @@ static inline void cleanup_json(json_t **j)
 }
 
 /* `what` names the document in errors. *out is a new reference. */
-MUST_CHECK bool json_parse(struct bytes text, enum json_dialect dialect, const char *what, json_t **out, struct error *err);
+MUST_CHECK bool json_parse(struct bytes text, enum json_dialect dialect, const char *what, json_t **out,
+                           struct error *err);
 
-/* Getters: `obj` must be an object; a missing key or a wrong type is ERR_FORMAT: "what: key 'k': expected a string, found 3".
- * Strings are borrowed from the document. */
+/* Getters: `obj` must be an object; a missing key or a wrong type is ERR_FORMAT: "what: key 'k': expected a string,
+ * found 3". Strings are borrowed from the document. */
 MUST_CHECK bool json_get(const json_t *obj, const char *key, const char *what, json_t **out, struct error *err);
 MUST_CHECK bool json_get_object(const json_t *obj, const char *key, const char *what, json_t **out, struct error *err);
 MUST_CHECK bool json_get_array(const json_t *obj, const char *key, const char *what, json_t **out, struct error *err);
-MUST_CHECK bool json_get_string(const json_t *obj, const char *key, const char *what, const char **out, struct error *err);
+MUST_CHECK bool json_get_string(const json_t *obj, const char *key, const char *what, const char **out,
+                                struct error *err);
 MUST_CHECK bool json_get_bool(const json_t *obj, const char *key, const char *what, bool *out, struct error *err);
 /* An integer in [min, max]; a value beyond is an error that names the range. */
-MUST_CHECK bool json_get_u64(const json_t *obj, const char *key, const char *what, uint64_t min, uint64_t max, uint64_t *out,
-                             struct error *err);
+MUST_CHECK bool json_get_u64(const json_t *obj, const char *key, const char *what, uint64_t min, uint64_t max,
+                             uint64_t *out, struct error *err);
 /* Integer, real, or {"__float__": "Infinity" | "-Infinity" | "NaN"}. */
 MUST_CHECK bool json_get_number(const json_t *obj, const char *key, const char *what, double *out, struct error *err);
 bool json_number(const json_t *value, double *out);
@@ -48,10 +51,11 @@ bool json_number(const json_t *value, double *out);
 /* True when the key is there with a value other than null. */
 bool json_has(const json_t *obj, const char *key);
 /* Like the getters, but an absent or null key leaves *out as it is. */
-MUST_CHECK bool json_opt_string(const json_t *obj, const char *key, const char *what, const char **out, struct error *err);
+MUST_CHECK bool json_opt_string(const json_t *obj, const char *key, const char *what, const char **out,
+                                struct error *err);
 MUST_CHECK bool json_opt_bool(const json_t *obj, const char *key, const char *what, bool *out, struct error *err);
-MUST_CHECK bool json_opt_u64(const json_t *obj, const char *key, const char *what, uint64_t min, uint64_t max, uint64_t *out,
-                             struct error *err);
+MUST_CHECK bool json_opt_u64(const json_t *obj, const char *key, const char *what, uint64_t min, uint64_t max,
+                             uint64_t *out, struct error *err);
 MUST_CHECK bool json_opt_number(const json_t *obj, const char *key, const char *what, double *out, struct error *err);
 
 /* A short rendering of a value for error texts; static per thread. */

@@ -31,7 +31,9 @@ static int hex4(const uint8_t *p)
 {
     int v = 0;
     for (int i = 0; i < 4; i++) {
-        int c = p[i], d = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+        int c = p[i], d = c >= '0' && c <= '9'                 ? c - '0'
+                          : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                               : -1;
         if (d < 0) return -1;
         v = v * 16 + d;
     }
@@ -53,7 +55,11 @@ static size_t escape_size(const uint8_t *p, size_t n)
 /* Bytes of the UTF-8 sequence at p, or 0 when it is broken (overlong and surrogates included). */
 static size_t utf8_size(const uint8_t *p, size_t n)
 {
-    size_t len = p[0] < 0x80 ? 1 : (p[0] & 0xe0) == 0xc0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : (p[0] & 0xf8) == 0xf0 ? 4 : 0;
+    size_t len = p[0] < 0x80             ? 1
+                 : (p[0] & 0xe0) == 0xc0 ? 2
+                 : (p[0] & 0xf0) == 0xe0 ? 3
+                 : (p[0] & 0xf8) == 0xf0 ? 4
+                                         : 0;
     if (len == 0 || len > n) return 0;
     static const uint8_t lead_mask[5] = {0, 0x7f, 0x1f, 0x0f, 0x07};
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
@@ -126,8 +132,11 @@ static bool take_word(struct json_scan *s, const char *word)
 
 static enum json_token scan_scalar(struct json_scan *s)
 {
-    static const struct { const char *word; enum json_token token; } words[] = {
-        {"true", JSON_TOKEN_TRUE}, {"false", JSON_TOKEN_FALSE}, {"null", JSON_TOKEN_NULL},
+    static const struct {
+        const char *word;
+        enum json_token token;
+    } words[] = {
+        {"true", JSON_TOKEN_TRUE},          {"false", JSON_TOKEN_FALSE},         {"null", JSON_TOKEN_NULL},
         {"Infinity", JSON_TOKEN_NONFINITE}, {"-Infinity", JSON_TOKEN_NONFINITE}, {"NaN", JSON_TOKEN_NONFINITE},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
@@ -209,7 +218,8 @@ enum json_token json_scan_next(struct json_scan *s)
     }
     s->start = s->at;
     if (c < 0) return fail(s, "ends too early");
-    if ((s->expect == EXPECT_KEY_OR_END && c == '}') || (s->expect == EXPECT_VALUE_OR_END && c == ']')) return close_level(s);
+    if ((s->expect == EXPECT_KEY_OR_END && c == '}') || (s->expect == EXPECT_VALUE_OR_END && c == ']'))
+        return close_level(s);
     if (s->expect == EXPECT_KEY || s->expect == EXPECT_KEY_OR_END) return scan_key(s);
     return scan_value(s);
 }
@@ -279,7 +289,7 @@ bool json_token_u64(struct bytes raw, uint64_t *out)
 bool json_token_is(struct bytes raw, const char *name)
 {
     size_t n = strlen(name), at = 0;
-    if (raw.size < n) return false;               /* an escape is longer than what it stands for */
+    if (raw.size < n) return false; /* an escape is longer than what it stands for */
     if (!memchr(raw.data, '\\', raw.size)) return raw.size == n && memcmp(raw.data, name, n) == 0;
     for (size_t i = 0; i < raw.size;) {
         size_t step = raw.data[i] == '\\' ? escape_size(raw.data + i, raw.size - i) : 1;

@@ -13,23 +13,30 @@
 #define JSON_DEPTH_MAX 100u
 
 enum json_token {
-    JSON_TOKEN_OBJECT, JSON_TOKEN_OBJECT_END, JSON_TOKEN_ARRAY, JSON_TOKEN_ARRAY_END,
-    JSON_TOKEN_KEY, JSON_TOKEN_STRING,    /* `token` is the raw text between the quotes */
-    JSON_TOKEN_NUMBER, JSON_TOKEN_TRUE, JSON_TOKEN_FALSE, JSON_TOKEN_NULL,
-    JSON_TOKEN_NONFINITE,                 /* bare Infinity, -Infinity, NaN; only with allow_nonfinite */
-    JSON_TOKEN_END,                       /* one whole value has been read and nothing follows */
-    JSON_TOKEN_ERROR                      /* `problem` says what, `at` where; stays so */
+    JSON_TOKEN_OBJECT,
+    JSON_TOKEN_OBJECT_END,
+    JSON_TOKEN_ARRAY,
+    JSON_TOKEN_ARRAY_END,
+    JSON_TOKEN_KEY,
+    JSON_TOKEN_STRING, /* `token` is the raw text between the quotes */
+    JSON_TOKEN_NUMBER,
+    JSON_TOKEN_TRUE,
+    JSON_TOKEN_FALSE,
+    JSON_TOKEN_NULL,
+    JSON_TOKEN_NONFINITE, /* bare Infinity, -Infinity, NaN; only with allow_nonfinite */
+    JSON_TOKEN_END,       /* one whole value has been read and nothing follows */
+    JSON_TOKEN_ERROR      /* `problem` says what, `at` where; stays so */
 };
 
 struct json_scan {
     struct bytes text;
-    size_t at;                 /* offset of the next unread byte; after an error, of the offending one */
-    size_t start;              /* offset where the current token begins (its quote for strings) */
-    struct bytes token;        /* raw bytes of the current token */
-    const char *problem;       /* static text, or NULL */
+    size_t at;           /* offset of the next unread byte; after an error, of the offending one */
+    size_t start;        /* offset where the current token begins (its quote for strings) */
+    struct bytes token;  /* raw bytes of the current token */
+    const char *problem; /* static text, or NULL */
     bool allow_nonfinite;
-    uint32_t depth;            /* levels open after the current token */
-    uint8_t expect;            /* private */
+    uint32_t depth; /* levels open after the current token */
+    uint8_t expect; /* private */
     uint8_t in_object[JSON_DEPTH_MAX];
 };
 

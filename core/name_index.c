@@ -5,8 +5,14 @@
 
 /* What is sorted: eight bytes of the name behind the part that all names share, so that most comparisons need not
  * follow the pointer. Millions of names would otherwise cost a cache miss each, twenty times over. */
-struct sort_item { uint64_t key; uint32_t value; };
-struct sort_names { const char *const *names; size_t shared; };
+struct sort_item {
+    uint64_t key;
+    uint32_t value;
+};
+struct sort_names {
+    const char *const *names;
+    size_t shared;
+};
 
 static uint64_t sort_key(const char *name)
 {

@@ -1,5 +1,5 @@
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE   /* renameat2 */
+#define _GNU_SOURCE /* renameat2 */
 #endif
 #include "core/staging.h"
 
@@ -14,7 +14,9 @@
 #define JOURNAL_NAME ".ingot-journal"
 #define JOURNAL_BYTES_MAX ((size_t)1 << 30)
 
-struct record { char *name, *value; };
+struct record {
+    char *name, *value;
+};
 
 struct staging {
     int parent, dir, journal;
@@ -24,7 +26,8 @@ struct staging {
     size_t n_records, capacity;
 };
 
-static bool remember(struct staging *s, const char *name, size_t name_size, const char *value, size_t value_size, struct error *err)
+static bool remember(struct staging *s, const char *name, size_t name_size, const char *value, size_t value_size,
+                     struct error *err)
 {
     if (s->n_records == s->capacity) {
         size_t capacity = s->capacity ? 2 * s->capacity : 16;
@@ -59,11 +62,13 @@ static bool read_journal(struct staging *s, const char *key, bool *same_key, str
             *same_key = true;
         } else {
             const char *space = memchr(p, ' ', n);
-            if (space && !remember(s, p, (size_t)(space - p), space + 1, n - (size_t)(space - p) - 1, err)) return false;
+            if (space && !remember(s, p, (size_t)(space - p), space + 1, n - (size_t)(space - p) - 1, err))
+                return false;
         }
         whole += n + 1;
     }
-    if (*same_key && whole < text.size) {   /* cut the torn tail off, so that the next record begins on a line of its own */
+    if (*same_key &&
+        whole < text.size) { /* cut the torn tail off, so that the next record begins on a line of its own */
         int fd = openat(s->dir, JOURNAL_NAME, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
         bool cut = fd >= 0 && ftruncate(fd, (off_t)whole) == 0;
         if (!cut) error_set_errno(err, "cannot repair the journal of '%s'", s->name);
@@ -107,7 +112,8 @@ static bool lock_partial(struct staging *s, struct error *err)
                                         : error_set_errno(err, "cannot lock '%s'", s->path);
         struct stat ours, named;
         if (fstat(s->dir, &ours) != 0) return error_set_errno(err, "cannot examine '%s'", s->path);
-        if (fstatat(s->parent, s->partial, &named, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_ino == named.st_ino) return true;
+        if (fstatat(s->parent, s->partial, &named, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_ino == named.st_ino)
+            return true;
         close(s->dir);
         s->dir = -1;
     }
@@ -137,7 +143,8 @@ static bool exists(const struct staging *s)
 static bool open_all(struct staging *s, const char *final_path, const char *key, struct error *err)
 {
     CLEANUP(free) char *folder = NULL;
-    if (strchr(key, '\n')) return error_set(err, ERR_INTERNAL, "the key of '%.256s' has more than one line", final_path);
+    if (strchr(key, '\n'))
+        return error_set(err, ERR_INTERNAL, "the key of '%.256s' has more than one line", final_path);
     if (!path_split(final_path, &folder, &s->name, err)) return false;
     size_t n = strlen(s->name) + sizeof "..ingot-partial";
     s->partial = malloc(n);
@@ -203,8 +210,8 @@ bool staging_record(struct staging *s, const char *name, const char *value, stru
     return remember(s, name, strlen(name), value, strlen(value), err);
 }
 
-/* For file systems without RENAME_EXCHANGE (NFS, some FUSE): the old folder steps aside under a hidden name. Between the
- * two renames there is none under the final name, which a reader can notice; a half one there never is. */
+/* For file systems without RENAME_EXCHANGE (NFS, some FUSE): the old folder steps aside under a hidden name. Between
+ * the two renames there is none under the final name, which a reader can notice; a half one there never is. */
 static bool swap_in_two_steps(struct staging *s, struct error *err)
 {
     size_t n = strlen(s->name) + sizeof "..ingot-old";
@@ -231,11 +238,13 @@ static bool swap_in(struct staging *s, struct error *err)
 
 static bool commit(struct staging *s, struct error *err)
 {
-    if (unlinkat(s->dir, JOURNAL_NAME, 0) != 0) return error_set_errno(err, "cannot remove the journal of '%s'", s->name);
+    if (unlinkat(s->dir, JOURNAL_NAME, 0) != 0)
+        return error_set_errno(err, "cannot remove the journal of '%s'", s->name);
     if (!dir_sync(s->dir, s->partial, err)) return false;
     if (exists(s) && s->replace) return swap_in(s, err);
     int rc = renameat2(s->parent, s->partial, s->parent, s->name, RENAME_NOREPLACE);
-    if (rc != 0 && errno == EINVAL) rc = renameat(s->parent, s->partial, s->parent, s->name);   /* refuses a folder that is not empty */
+    if (rc != 0 && errno == EINVAL)
+        rc = renameat(s->parent, s->partial, s->parent, s->name); /* refuses a folder that is not empty */
     if (rc != 0) return error_set_errno(err, "cannot rename to '%s'", s->name);
     return dir_sync(s->parent, s->name, err);
 }

@@ -12,10 +12,11 @@
 
 struct staging;
 
-/* `key`: one line of text that says everything the output depends on (digests). With `replace`, an existing final folder
- * is swapped out at commit; without it, it is ERR_USAGE now. */
-MUST_CHECK bool staging_open(struct staging **out, const char *final_path, const char *key, bool replace, struct error *err);
-const char *staging_path(const struct staging *s);            /* of the partial folder; files in it are ordinary files */
+/* `key`: one line of text that says everything the output depends on (digests). With `replace`, an existing final
+ * folder is swapped out at commit; without it, it is ERR_USAGE now. */
+MUST_CHECK bool staging_open(struct staging **out, const char *final_path, const char *key, bool replace,
+                             struct error *err);
+const char *staging_path(const struct staging *s); /* of the partial folder; files in it are ordinary files */
 bool staging_resumed(const struct staging *s);
 
 /* The journal: `value` is one line; recorded only after the file it speaks of is durable. NULL when not recorded. */

@@ -6,7 +6,10 @@
 #include <math.h>
 #include <yaml.h>
 
-struct node_line { const json_t *node; uint32_t line; };
+struct node_line {
+    const json_t *node;
+    uint32_t line;
+};
 
 struct yaml {
     json_t *root;
@@ -52,11 +55,17 @@ static bool keep_line(struct reader *r, const json_t *node, size_t line)
 
 static json_t *typed_number(const char *s)
 {
-    static const struct { const char *word; double value; } words[] = {
+    static const struct {
+        const char *word;
+        double value;
+    } words[] = {
         {".inf", (double)INFINITY}, {"+.inf", (double)INFINITY}, {"-.inf", -(double)INFINITY}, {".nan", (double)NAN}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(s, words[i].word) == 0)
-            return json_pack("{s:s}", "__float__", isnan(words[i].value) ? "NaN" : words[i].value > 0 ? "Infinity" : "-Infinity");
+            return json_pack("{s:s}", "__float__",
+                             isnan(words[i].value) ? "NaN"
+                             : words[i].value > 0  ? "Infinity"
+                                                   : "-Infinity");
     if (!strchr("+-.0123456789", *s) || s[strspn(s, "+-.0123456789eE")]) return NULL;
     char *end;
     errno = 0;
@@ -92,10 +101,12 @@ static bool mapping_member(struct reader *r, json_t *map, yaml_event_t *ev, uint
 {
     if (ev->type != YAML_SCALAR_EVENT) return fail(r, ev->start_mark.line, "a key must be a plain word");
     const char *key = (const char *)ev->data.scalar.value;
-    if (ev->data.scalar.anchor || ev->data.scalar.tag) return fail(r, ev->start_mark.line, "anchors and tags are not supported");
+    if (ev->data.scalar.anchor || ev->data.scalar.tag)
+        return fail(r, ev->start_mark.line, "anchors and tags are not supported");
     if (strlen(key) != ev->data.scalar.length) return fail(r, ev->start_mark.line, "a key holds a NUL byte");
     if (json_object_get(map, key)) {
-        return error_set(r->err, ERR_FORMAT, "%s: line %zu: key '%.128s' is there twice", r->what, ev->start_mark.line + 1, key);
+        return error_set(r->err, ERR_FORMAT, "%s: line %zu: key '%.128s' is there twice", r->what,
+                         ev->start_mark.line + 1, key);
     }
     yaml_event_t child;
     if (!next_event(r, &child)) return false;
@@ -136,11 +147,12 @@ static json_t *value(struct reader *r, yaml_event_t *ev, uint32_t depth)
     if (depth > JSON_DEPTH_MAX) return fail(r, line, "nested too deeply"), NULL;
     if (++r->n_values > JSON_VALUES_MAX) return fail(r, line, "too many values"), NULL;
     switch (ev->type) {
-    case YAML_ALIAS_EVENT:
-        return fail(r, line, "aliases are not supported"), NULL;
+    case YAML_ALIAS_EVENT: return fail(r, line, "aliases are not supported"), NULL;
     case YAML_SCALAR_EVENT: {
-        if (ev->data.scalar.anchor || ev->data.scalar.tag) return fail(r, line, "anchors and tags are not supported"), NULL;
-        if (memchr(ev->data.scalar.value, '\0', ev->data.scalar.length)) return fail(r, line, "a text holds a NUL byte"), NULL;
+        if (ev->data.scalar.anchor || ev->data.scalar.tag)
+            return fail(r, line, "anchors and tags are not supported"), NULL;
+        if (memchr(ev->data.scalar.value, '\0', ev->data.scalar.length))
+            return fail(r, line, "a text holds a NUL byte"), NULL;
         json_t *v = scalar(ev);
         if (!v) fail(r, line, "not valid UTF-8 text");
         return v;
@@ -153,8 +165,7 @@ static json_t *value(struct reader *r, yaml_event_t *ev, uint32_t depth)
         if (ev->data.sequence_start.anchor || ev->data.sequence_start.tag)
             return fail(r, line, "anchors and tags are not supported"), NULL;
         return collection(r, false, line, depth);
-    default:
-        return fail(r, line, "expected a value"), NULL;
+    default: return fail(r, line, "expected a value"), NULL;
     }
 }
 

@@ -10,7 +10,9 @@ const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safete
 
 /* Weights that people have and that no format above reads: a sentence that names the format is worth more than "nothing
  * found". A row matches the end of a member's name, and the beginning of its last component when `begin` is given. */
-static const struct { const char *begin, *end, *what; } not_read[] = {
+static const struct {
+    const char *begin, *end, *what;
+} not_read[] = {
     {"consolidated", ".safetensors", "Mistral's own layout (consolidated.safetensors with params.json)"},
     {"adapter_model", ".safetensors", "a LoRA adapter without its base model"},
     {NULL, ".gguf", "GGUF"},
@@ -33,13 +35,15 @@ struct checkpoint {
     struct arena *texts;
     struct tensor_info *tensors;
     uint32_t n_tensors, capacity;
-    uint32_t n_sorted;                 /* the index is over this many */
+    uint32_t n_sorted; /* the index is over this many */
     struct name_index index;
     struct checkpoint_file *files;
     uint32_t n_files, files_capacity;
     const char **remarks;
     uint32_t n_remarks;
-    struct metadata { const char *key, *value; } *metadata;
+    struct metadata {
+        const char *key, *value;
+    } * metadata;
     uint32_t n_metadata, metadata_capacity;
     uint64_t bytes;
 };
@@ -200,7 +204,8 @@ bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct di
     return true;
 }
 
-bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, const char *value, size_t value_bytes, struct error *err)
+bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, const char *value, size_t value_bytes,
+                             struct error *err)
 {
     if (ck->n_metadata == ck->metadata_capacity) {
         uint32_t capacity = ck->metadata_capacity ? 2 * ck->metadata_capacity : 16;
@@ -238,7 +243,10 @@ bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char 
 }
 
 /* What is sorted: small, so that a comparison of millions stays in the cache. */
-struct place { uint64_t offset, bytes; uint32_t tensor; };
+struct place {
+    uint64_t offset, bytes;
+    uint32_t tensor;
+};
 
 /* By offset; of those that begin at one place, the empty ones first; those in the order of the header. */
 static int by_offset(const void *a, const void *b)
@@ -267,14 +275,15 @@ static void permute(struct tensor_info *t, uint32_t *order, uint32_t n)
 static bool in_order(const struct tensor_info *t, uint32_t n)
 {
     for (uint32_t i = 1; i < n; i++)
-        if (t[i - 1].offset > t[i].offset || (t[i - 1].offset == t[i].offset && t[i - 1].bytes > t[i].bytes)) return false;
+        if (t[i - 1].offset > t[i].offset || (t[i - 1].offset == t[i].offset && t[i - 1].bytes > t[i].bytes))
+            return false;
     return true;
 }
 
 bool checkpoint_sort(struct checkpoint *ck, uint32_t first, struct error *err)
 {
     uint32_t n = ck->n_tensors - first;
-    if (n == 0 || in_order(ck->tensors + first, n)) return true;        /* most writers lay them out in order */
+    if (n == 0 || in_order(ck->tensors + first, n)) return true; /* most writers lay them out in order */
     struct tensor_info *t = ck->tensors + first;
     CLEANUP(free) struct place *places = malloc(n * sizeof *places);
     CLEANUP(free) uint32_t *order = malloc(n * sizeof *order);

@@ -10,42 +10,49 @@
 #include "formats/folder.h"
 
 #define TENSOR_DIMS_MAX 8u
-#define TENSORS_MAX 4000000u            /* per checkpoint; the largest published one has 10^5 */
+#define TENSORS_MAX 4000000u /* per checkpoint; the largest published one has 10^5 */
 
 struct tensor_info {
-    const char *name;                   /* valid until checkpoint_close */
+    const char *name; /* valid until checkpoint_close */
     enum dtype dtype;
     uint32_t n_dims;
-    uint64_t dims[TENSOR_DIMS_MAX];     /* outermost first */
-    uint64_t n_elems, bytes;            /* products, checked */
-    uint32_t member;                    /* of the folder */
-    uint64_t offset;                    /* of the first byte in that member */
+    uint64_t dims[TENSOR_DIMS_MAX]; /* outermost first */
+    uint64_t n_elems, bytes;        /* products, checked */
+    uint32_t member;                /* of the folder */
+    uint64_t offset;                /* of the first byte in that member */
 };
 
 struct checkpoint;
 
 /* Reads headers only. Everything is checked that can be without reading tensor bytes: docs/formats.md lists the rules.
  * ERR_UNSUPPORTED, naming the format, when the folder holds weights in one that no row of the list reads. */
-MUST_CHECK bool checkpoint_open(struct checkpoint **out, const struct folder *folder, struct error *err);   /* borrows the folder */
-void checkpoint_close(struct checkpoint *ck);                                      /* NULL is fine */
+MUST_CHECK bool checkpoint_open(struct checkpoint **out, const struct folder *folder,
+                                struct error *err); /* borrows the folder */
+void checkpoint_close(struct checkpoint *ck);       /* NULL is fine */
 CLEANUP_DEFINE(checkpoint, struct checkpoint, checkpoint_close)
 
-const char *checkpoint_format_name(const struct checkpoint *ck);                   /* "safetensors" */
+const char *checkpoint_format_name(const struct checkpoint *ck); /* "safetensors" */
 const struct folder *checkpoint_folder(const struct checkpoint *ck);
 uint32_t checkpoint_count(const struct checkpoint *ck);
-const struct tensor_info *checkpoint_tensor(const struct checkpoint *ck, uint32_t i);   /* in (file, offset) order */
-uint32_t checkpoint_find(const struct checkpoint *ck, const char *name);           /* NAME_NONE when absent */
-uint64_t checkpoint_bytes(const struct checkpoint *ck);                            /* sum over tensors */
-/* What is odd but published checkpoints do, one sentence each: no reason to refuse, worth telling. NULL past the end. */
+const struct tensor_info *checkpoint_tensor(const struct checkpoint *ck, uint32_t i); /* in (file, offset) order */
+uint32_t checkpoint_find(const struct checkpoint *ck, const char *name);              /* NAME_NONE when absent */
+uint64_t checkpoint_bytes(const struct checkpoint *ck);                               /* sum over tensors */
+/* What is odd but published checkpoints do, one sentence each: no reason to refuse, worth telling. NULL past the end.
+ */
 const char *checkpoint_remark(const struct checkpoint *ck, uint32_t i);
 /* n bytes of tensor i from byte `offset` of it; safe from several threads. */
-MUST_CHECK bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, void *dst, size_t n, struct error *err);
-/* The files that hold tensors, in the folder's order, with the SHA-256 of each one's header (of safetensors: the 8 length
- * bytes and the text after them): what a plan is made from. */
-struct checkpoint_file { uint32_t member; struct digest header; };
+MUST_CHECK bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, void *dst, size_t n,
+                                struct error *err);
+/* The files that hold tensors, in the folder's order, with the SHA-256 of each one's header (of safetensors: the 8
+ * length bytes and the text after them): what a plan is made from. */
+struct checkpoint_file {
+    uint32_t member;
+    struct digest header;
+};
 const struct checkpoint_file *checkpoint_files(const struct checkpoint *ck, uint32_t *n);
 
-/* A value that the files carry beside their tensors (safetensors' __metadata__), or NULL; of several files the first that has it. */
+/* A value that the files carry beside their tensors (safetensors' __metadata__), or NULL; of several files the first
+ * that has it. */
 const char *checkpoint_metadata(const struct checkpoint *ck, const char *key);
 
 /* True for a file name that holds weights in any format we know of, also those we do not read. */
@@ -58,14 +65,16 @@ struct checkpoint_format {
     bool (*probe)(const struct folder *f);
     bool (*open)(struct checkpoint *ck, struct error *err);
 };
-extern const struct checkpoint_format *const checkpoint_formats[];                 /* NULL-terminated; formats/checkpoint.c */
+extern const struct checkpoint_format *const checkpoint_formats[]; /* NULL-terminated; formats/checkpoint.c */
 extern const struct checkpoint_format checkpoint_safetensors;
 
 /* For formats: called by `open`, files in the folder's order. Names and infos are copied; n_elems and bytes are worked
  * out here. */
 MUST_CHECK bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct error *err);
-MUST_CHECK bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, const char *value, size_t value_bytes, struct error *err);
-MUST_CHECK bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct digest *header, struct error *err);
+MUST_CHECK bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, const char *value, size_t value_bytes,
+                                        struct error *err);
+MUST_CHECK bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct digest *header,
+                                    struct error *err);
 MUST_CHECK bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Puts the tensors from number `first` on into the order of their offsets. */
 MUST_CHECK bool checkpoint_sort(struct checkpoint *ck, uint32_t first, struct error *err);
@@ -74,43 +83,52 @@ MUST_CHECK bool checkpoint_index(struct checkpoint *ck, struct error *err);
 
 /* ---- writing ---- */
 
-struct tensor_spec { const char *name; enum dtype dtype; uint32_t n_dims; uint64_t dims[TENSOR_DIMS_MAX]; };
+struct tensor_spec {
+    const char *name;
+    enum dtype dtype;
+    uint32_t n_dims;
+    uint64_t dims[TENSOR_DIMS_MAX];
+};
 
 /* Elements and bytes of a shape, with checked arithmetic; ERR_FORMAT naming the tensor when they do not fit. */
-MUST_CHECK bool tensor_size(const char *name, enum dtype dtype, uint32_t n_dims, const uint64_t *dims, uint64_t *n_elems,
-                            uint64_t *bytes, struct error *err);
+MUST_CHECK bool tensor_size(const char *name, enum dtype dtype, uint32_t n_dims, const uint64_t *dims,
+                            uint64_t *n_elems, uint64_t *bytes, struct error *err);
 
 /* Where every tensor will lie, decided before the first byte: depends on nothing but specs and shard_bytes.
  * Tensors go to shards in the given order; a new shard begins when the next tensor would take the data past shard_bytes
  * (a tensor larger than that has a shard of its own). The format allows no gaps, so inside a shard those whose size is
  * a multiple of 64 bytes come first, then of 32, 16, 8, 4, 2, 1, each group in the given order: every tensor is aligned
- * for its type, and the large ones for vector loads. The header is padded with spaces so that the data begins on a page. */
-#define SHARD_BYTES_DEFAULT 5000000000ull     /* what hubs and registries take without complaint */
+ * for its type, and the large ones for vector loads. The header is padded with spaces so that the data begins on a
+ * page. */
+#define SHARD_BYTES_DEFAULT 5000000000ull /* what hubs and registries take without complaint */
 struct shard_layout {
     uint32_t n_shards, n_tensors;
-    uint32_t *shard;               /* [n_tensors] */
-    uint64_t *offset;              /* [n_tensors] from the first byte of the shard's data */
-    uint64_t *bytes;               /* [n_tensors] */
-    uint64_t *shard_bytes;         /* [n_shards] whole file */
-    uint64_t *header_bytes;        /* [n_shards] the 8 length bytes and the header */
-    uint32_t *first;               /* [n_shards + 1] first tensor of each shard */
+    uint32_t *shard;        /* [n_tensors] */
+    uint64_t *offset;       /* [n_tensors] from the first byte of the shard's data */
+    uint64_t *bytes;        /* [n_tensors] */
+    uint64_t *shard_bytes;  /* [n_shards] whole file */
+    uint64_t *header_bytes; /* [n_shards] the 8 length bytes and the header */
+    uint32_t *first;        /* [n_shards + 1] first tensor of each shard */
 };
-/* ERR_FORMAT for a name that is there twice or not UTF-8; ERR_UNSUPPORTED when a header would exceed the format's limit. */
-MUST_CHECK bool shard_layout_make(struct shard_layout *out, const struct tensor_spec *specs, uint32_t n, uint64_t shard_bytes,
-                                  struct error *err);
+/* ERR_FORMAT for a name that is there twice or not UTF-8; ERR_UNSUPPORTED when a header would exceed the format's
+ * limit. */
+MUST_CHECK bool shard_layout_make(struct shard_layout *out, const struct tensor_spec *specs, uint32_t n,
+                                  uint64_t shard_bytes, struct error *err);
 void shard_layout_free(struct shard_layout *l);
-void shard_name(char out[64], uint32_t shard, uint32_t n_shards);      /* "model.safetensors" when there is one */
+void shard_name(char out[64], uint32_t shard, uint32_t n_shards); /* "model.safetensors" when there is one */
 
 /* Writes one shard: open, then bytes of its tensors at any offset in any order, from several threads if wanted, then
  * commit. Borrows specs and layout until then. The file appears under its name with the commit. */
 struct shard_writer;
 MUST_CHECK bool shard_writer_open(struct shard_writer **out, const char *folder, const struct tensor_spec *specs,
                                   const struct shard_layout *l, uint32_t shard, struct error *err);
-MUST_CHECK bool shard_writer_write(struct shard_writer *w, uint32_t tensor, uint64_t offset, const void *data, size_t n, struct error *err);
+MUST_CHECK bool shard_writer_write(struct shard_writer *w, uint32_t tensor, uint64_t offset, const void *data, size_t n,
+                                   struct error *err);
 /* Fails (ERR_INTERNAL, naming the tensor) when fewer or more bytes were written than a tensor holds. Frees w. */
 MUST_CHECK bool shard_writer_commit(struct shard_writer *w, struct error *err);
-void shard_writer_abort(struct shard_writer *w);                        /* NULL is fine */
+void shard_writer_abort(struct shard_writer *w); /* NULL is fine */
 /* model.safetensors.index.json beside several shards; nothing for one. */
-MUST_CHECK bool shard_index_write(const char *folder, const struct tensor_spec *specs, const struct shard_layout *l, struct error *err);
+MUST_CHECK bool shard_index_write(const char *folder, const struct tensor_spec *specs, const struct shard_layout *l,
+                                  struct error *err);
 
 #endif

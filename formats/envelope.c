@@ -3,7 +3,8 @@
 
 #include "core/text.h"
 
-bool envelope_signed_bytes(const char *payload_type, struct bytes payload, char **out, size_t *out_size, struct error *err)
+bool envelope_signed_bytes(const char *payload_type, struct bytes payload, char **out, size_t *out_size,
+                           struct error *err)
 {
     struct text t = TEXT_INIT;
     text_add(&t, "DSSEv1 %zu %s %zu ", strlen(payload_type), payload_type, payload.size);
@@ -17,8 +18,9 @@ bool envelope_statement(const struct digest *subject, const char *predicate_type
     char hex[DIGEST_HEX_SIZE];
     digest_hex(subject, hex);
     CLEANUP(json) json_t *content = predicate ? json_deep_copy(predicate) : json_object();
-    CLEANUP(json) json_t *j = json_pack("{s:s,s:[{s:{s:s}}],s:s,s:O}", "_type", ENVELOPE_STATEMENT_TYPE, "subject", "digest", "sha256",
-                                        hex, "predicateType", predicate_type, "predicate", content);
+    CLEANUP(json)
+    json_t *j = json_pack("{s:s,s:[{s:{s:s}}],s:s,s:O}", "_type", ENVELOPE_STATEMENT_TYPE, "subject", "digest",
+                          "sha256", hex, "predicateType", predicate_type, "predicate", content);
     return j ? json_canonical(j, out, out_size, err) : error_memory(err, 0);
 }
 
@@ -27,9 +29,10 @@ static bool bundle_text(struct bytes payload, struct bytes signature, char **out
     CLEANUP(free) char *payload64 = NULL;
     CLEANUP(free) char *signature64 = NULL;
     if (!base64_encode(payload, &payload64, err) || !base64_encode(signature, &signature64, err)) return false;
-    CLEANUP(json) json_t *j = json_pack("{s:s,s:{s:{}},s:{s:s,s:s,s:[{s:s}]}}", "mediaType", ENVELOPE_BUNDLE_MEDIA, "verificationMaterial",
-                                        "publicKey", "dsseEnvelope", "payload", payload64, "payloadType", ENVELOPE_PAYLOAD_TYPE,
-                                        "signatures", "sig", signature64);
+    CLEANUP(json)
+    json_t *j = json_pack("{s:s,s:{s:{}},s:{s:s,s:s,s:[{s:s}]}}", "mediaType", ENVELOPE_BUNDLE_MEDIA,
+                          "verificationMaterial", "publicKey", "dsseEnvelope", "payload", payload64, "payloadType",
+                          ENVELOPE_PAYLOAD_TYPE, "signatures", "sig", signature64);
     return j ? json_canonical(j, out, out_size, err) : error_memory(err, 0);
 }
 

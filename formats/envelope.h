@@ -1,9 +1,10 @@
-/* A signed statement about an image: an in-toto statement, signed as a DSSE envelope, carried by a sigstore bundle v0.3.
+/* A signed statement about an image: an in-toto statement, signed as a DSSE envelope, carried by a sigstore bundle
+ * v0.3.
  *
  * Written in the smallest form that cosign 3 accepts for a plain public key: no key id (cosign refuses one it does not
- * know), no certificate, no log entry. Read strictly: unique and known members, one signature, one subject, sizes capped.
- * Log entries and time stamps that other signers add are not looked at; they prove nothing about the key we are given.
- * Layout and trials: docs/formats.md, signatures. */
+ * know), no certificate, no log entry. Read strictly: unique and known members, one signature, one subject, sizes
+ * capped. Log entries and time stamps that other signers add are not looked at; they prove nothing about the key we are
+ * given. Layout and trials: docs/formats.md, signatures. */
 #ifndef FORMATS_ENVELOPE_H
 #define FORMATS_ENVELOPE_H
 
@@ -18,29 +19,33 @@
 /* The predicate that means "this image is signed". `cosign verify` itself takes any statement; we do not. */
 #define ENVELOPE_PREDICATE_SIGN "https://sigstore.dev/cosign/sign/v1"
 
-#define ENVELOPE_BYTES_MAX ((size_t)16 << 20)       /* of a bundle: bills of material are the large ones */
-#define ENVELOPE_SIGNATURE_BYTES_MAX 1024u          /* RSA 4096 of others takes 512; ours takes 72 */
+#define ENVELOPE_BYTES_MAX ((size_t)16 << 20) /* of a bundle: bills of material are the large ones */
+#define ENVELOPE_SIGNATURE_BYTES_MAX 1024u    /* RSA 4096 of others takes 512; ours takes 72 */
 
 struct envelope {
-    uint8_t *payload;            /* the statement's bytes, as signed */
+    uint8_t *payload; /* the statement's bytes, as signed */
     size_t payload_bytes;
     uint8_t *signature;
     size_t signature_bytes;
-    json_t *statement;           /* the payload, parsed */
-    struct digest subject;       /* SHA-256 of what the statement is about: an image manifest */
-    const char *predicate_type;  /* borrowed from statement */
+    json_t *statement;          /* the payload, parsed */
+    struct digest subject;      /* SHA-256 of what the statement is about: an image manifest */
+    const char *predicate_type; /* borrowed from statement */
 };
 
-/* DSSE pre-authentication encoding, the bytes that are signed: "DSSEv1 <len> <type> <len> <payload>". *out: caller frees. */
-MUST_CHECK bool envelope_signed_bytes(const char *payload_type, struct bytes payload, char **out, size_t *out_size, struct error *err);
+/* DSSE pre-authentication encoding, the bytes that are signed: "DSSEv1 <len> <type> <len> <payload>". *out: caller
+ * frees. */
+MUST_CHECK bool envelope_signed_bytes(const char *payload_type, struct bytes payload, char **out, size_t *out_size,
+                                      struct error *err);
 /* Canonical JSON of a statement about one subject. `predicate` NULL: an empty object. *out: caller frees. */
-MUST_CHECK bool envelope_statement(const struct digest *subject, const char *predicate_type, const json_t *predicate, char **out,
-                                   size_t *out_size, struct error *err);
-/* Signs a statement's bytes and gives the bundle. The signature is checked before it is handed out. *out: caller frees. */
-MUST_CHECK bool envelope_sign(const struct key *key, struct bytes payload, char **out, size_t *out_size, struct error *err);
+MUST_CHECK bool envelope_statement(const struct digest *subject, const char *predicate_type, const json_t *predicate,
+                                   char **out, size_t *out_size, struct error *err);
+/* Signs a statement's bytes and gives the bundle. The signature is checked before it is handed out. *out: caller frees.
+ */
+MUST_CHECK bool envelope_sign(const struct key *key, struct bytes payload, char **out, size_t *out_size,
+                              struct error *err);
 
-/* ERR_FORMAT for a broken bundle; ERR_UNSUPPORTED for one that is signed by a certificate and not by a bare key. Nothing is
- * verified. */
+/* ERR_FORMAT for a broken bundle; ERR_UNSUPPORTED for one that is signed by a certificate and not by a bare key.
+ * Nothing is verified. */
 MUST_CHECK bool envelope_parse(struct bytes bundle, const char *what, struct envelope *out, struct error *err);
 /* Whether the signature fits the payload under this key: the one place where a bundle is verified. */
 MUST_CHECK bool envelope_verify(const struct envelope *e, const struct key *key, bool *valid, struct error *err);

@@ -19,8 +19,10 @@ static bool read_material(const json_t *bundle, const char *what, struct error *
     const char *hint = "";
     if (!json_get_object(bundle, "verificationMaterial", what, &material, err)) return false;
     if (json_object_get(material, "certificate") || json_object_get(material, "x509CertificateChain"))
-        return error_set(err, ERR_UNSUPPORTED, "%s: is signed by a certificate; only bundles of a bare public key are checked", what);
-    return json_known_keys(material, what, keys, err) && json_get_object(material, "publicKey", what, &public_key, err) &&
+        return error_set(err, ERR_UNSUPPORTED,
+                         "%s: is signed by a certificate; only bundles of a bare public key are checked", what);
+    return json_known_keys(material, what, keys, err) &&
+           json_get_object(material, "publicKey", what, &public_key, err) &&
            json_known_keys(public_key, what, key_keys, err) && json_opt_string(public_key, "hint", what, &hint, err);
 }
 
@@ -36,7 +38,8 @@ static bool read_signature(struct envelope *e, const json_t *dsse, const char *w
     if (!json_known_keys(s, what, keys, err) || !json_get_string(s, "sig", what, &sig, err) ||
         !json_opt_string(s, "keyid", what, &keyid, err))
         return false;
-    if (*keyid) return error_set(err, ERR_FORMAT, "%s: has the key id \"%.64s\", which other verifiers refuse", what, keyid);
+    if (*keyid)
+        return error_set(err, ERR_FORMAT, "%s: has the key id \"%.64s\", which other verifiers refuse", what, keyid);
     if (!base64_decode(sig, ENVELOPE_SIGNATURE_BYTES_MAX, &e->signature, &e->signature_bytes, err))
         return error_wrap(err, "%s: signature", what);
     return true;
@@ -44,7 +47,7 @@ static bool read_signature(struct envelope *e, const json_t *dsse, const char *w
 
 static bool read_subject(struct envelope *e, const char *what, struct error *err)
 {
-    static const char *const keys[] = {"name", "digest", "annotations", NULL};   /* cosign writes empty annotations */
+    static const char *const keys[] = {"name", "digest", "annotations", NULL}; /* cosign writes empty annotations */
     static const char *const digest_keys[] = {"sha256", NULL};
     json_t *list, *digest;
     const char *hex, *name = "";
@@ -66,7 +69,8 @@ static bool check_type(const json_t *statement, const char *what, struct error *
     const char *found;
     if (!json_get_string(statement, "_type", what, &found, err)) return false;
     if (strcmp(found, ENVELOPE_STATEMENT_TYPE) == 0 || strcmp(found, ENVELOPE_STATEMENT_TYPE_OLD) == 0) return true;
-    return error_set(err, ERR_FORMAT, "%s: key '_type': expected \"" ENVELOPE_STATEMENT_TYPE "\", found \"%.128s\"", what, found);
+    return error_set(err, ERR_FORMAT, "%s: key '_type': expected \"" ENVELOPE_STATEMENT_TYPE "\", found \"%.128s\"",
+                     what, found);
 }
 
 static bool read_statement(struct envelope *e, const char *what, struct error *err)
@@ -82,7 +86,8 @@ static bool read_statement(struct envelope *e, const char *what, struct error *e
     if (!*e->predicate_type || strlen(e->predicate_type) > PREDICATE_TYPE_BYTES_MAX)
         return error_set(err, ERR_FORMAT, "%s: the predicate type is empty or too long", where);
     /* cosign's first v3 releases wrote no predicate at all. */
-    return !json_object_get(e->statement, "predicate") || json_get_object(e->statement, "predicate", where, &predicate, err);
+    return !json_object_get(e->statement, "predicate") ||
+           json_get_object(e->statement, "predicate", where, &predicate, err);
 }
 
 static bool read_bundle(struct envelope *e, const json_t *bundle, const char *what, struct error *err)
@@ -91,12 +96,14 @@ static bool read_bundle(struct envelope *e, const json_t *bundle, const char *wh
     static const char *const dsse_keys[] = {"payload", "payloadType", "signatures", NULL};
     json_t *dsse;
     const char *payload;
-    if (!json_known_keys(bundle, what, keys, err) || !check_fixed(bundle, "mediaType", ENVELOPE_BUNDLE_MEDIA, what, err) ||
-        !read_material(bundle, what, err) || !json_get_object(bundle, "dsseEnvelope", what, &dsse, err) ||
-        !json_known_keys(dsse, what, dsse_keys, err) || !check_fixed(dsse, "payloadType", ENVELOPE_PAYLOAD_TYPE, what, err) ||
+    if (!json_known_keys(bundle, what, keys, err) ||
+        !check_fixed(bundle, "mediaType", ENVELOPE_BUNDLE_MEDIA, what, err) || !read_material(bundle, what, err) ||
+        !json_get_object(bundle, "dsseEnvelope", what, &dsse, err) || !json_known_keys(dsse, what, dsse_keys, err) ||
+        !check_fixed(dsse, "payloadType", ENVELOPE_PAYLOAD_TYPE, what, err) ||
         !json_get_string(dsse, "payload", what, &payload, err) || !read_signature(e, dsse, what, err))
         return false;
-    if (!base64_decode(payload, ENVELOPE_BYTES_MAX, &e->payload, &e->payload_bytes, err)) return error_wrap(err, "%s: payload", what);
+    if (!base64_decode(payload, ENVELOPE_BYTES_MAX, &e->payload, &e->payload_bytes, err))
+        return error_wrap(err, "%s: payload", what);
     return read_statement(e, what, err);
 }
 
@@ -104,7 +111,8 @@ bool envelope_parse(struct bytes bundle, const char *what, struct envelope *out,
 {
     *out = (struct envelope){0};
     if (bundle.size > ENVELOPE_BYTES_MAX)
-        return error_set(err, ERR_FORMAT, "%s: has %zu bytes, at most %zu are read", what, bundle.size, ENVELOPE_BYTES_MAX);
+        return error_set(err, ERR_FORMAT, "%s: has %zu bytes, at most %zu are read", what, bundle.size,
+                         ENVELOPE_BYTES_MAX);
     CLEANUP(json) json_t *doc = NULL;
     if (json_parse(bundle, JSON_DIALECT_STRICT, what, &doc, err) && read_bundle(out, doc, what, err)) return true;
     envelope_close(out);

@@ -12,7 +12,7 @@ static const struct folder_kind *const kinds[] = {&folder_kind_oci, &folder_kind
 struct member {
     const char *name, *path;
     uint64_t offset, size;
-    uint32_t file;               /* which of struct open_files */
+    uint32_t file; /* which of struct open_files */
 };
 
 /* Behind a pointer, because reading a const folder fills it. One per different path: in an OCI layout many members lie
@@ -20,14 +20,18 @@ struct member {
 struct open_files {
     pthread_mutex_t lock;
     uint32_t n;
-    struct { const char *path; int fd; uint64_t size; } files[];
+    struct {
+        const char *path;
+        int fd;
+        uint64_t size;
+    } files[];
 };
 
 struct folder {
     char *path;
     int dirfd;
     struct arena *texts;
-    struct member *members;      /* sorted by name once the kind has filled them */
+    struct member *members; /* sorted by name once the kind has filled them */
     uint32_t n_members, capacity;
     struct open_files *open;
 };
@@ -95,7 +99,7 @@ static bool number_files(struct folder *f, struct error *err)
 static bool fill(struct folder *f, const char *path, struct error *err)
 {
     size_t k = 0;
-    while (strncmp(path, kinds[k]->prefix, strlen(kinds[k]->prefix)) != 0) k++;   /* ends: the last prefix is empty */
+    while (strncmp(path, kinds[k]->prefix, strlen(kinds[k]->prefix)) != 0) k++; /* ends: the last prefix is empty */
     if (!kinds[k]->open(f, path + strlen(kinds[k]->prefix), err)) return false;
     if (f->n_members) qsort(f->members, f->n_members, sizeof *f->members, by_name);
     for (uint32_t i = 1; i < f->n_members; i++)

@@ -3,8 +3,9 @@
  *
  * Members are the regular files below the folder, by relative path, sorted by name; symbolic links to files count (the
  * Hugging Face cache is made of them), links to directories do not, hidden names (".git", our own temporaries) and
- * everything below FOLDER_DEPTH_MAX levels do not. Reading is positioned and safe from several threads; a file is opened at
- * its first use and stays open until folder_close, and one whose size is not what the list says is an error. */
+ * everything below FOLDER_DEPTH_MAX levels do not. Reading is positioned and safe from several threads; a file is
+ * opened at its first use and stays open until folder_close, and one whose size is not what the list says is an error.
+ */
 #ifndef FORMATS_FOLDER_H
 #define FORMATS_FOLDER_H
 
@@ -19,20 +20,22 @@
 struct folder;
 
 MUST_CHECK bool folder_open(struct folder **out, const char *path, struct error *err);
-void folder_close(struct folder *f);                                      /* NULL is fine */
+void folder_close(struct folder *f); /* NULL is fine */
 CLEANUP_DEFINE(folder, struct folder, folder_close)
 
-const char *folder_path(const struct folder *f);                          /* as given */
+const char *folder_path(const struct folder *f); /* as given */
 uint32_t folder_count(const struct folder *f);
-const char *folder_name(const struct folder *f, uint32_t member);         /* "model-00001-of-00003.safetensors" */
-uint64_t folder_size(const struct folder *f, uint32_t member);            /* bytes */
-uint32_t folder_find(const struct folder *f, const char *name);           /* NAME_NONE when absent */
+const char *folder_name(const struct folder *f, uint32_t member); /* "model-00001-of-00003.safetensors" */
+uint64_t folder_size(const struct folder *f, uint32_t member);    /* bytes */
+uint32_t folder_find(const struct folder *f, const char *name);   /* NAME_NONE when absent */
 
-MUST_CHECK bool folder_read(const struct folder *f, uint32_t member, uint64_t offset, void *dst, size_t n, struct error *err);
+MUST_CHECK bool folder_read(const struct folder *f, uint32_t member, uint64_t offset, void *dst, size_t n,
+                            struct error *err);
 /* The whole member; absent is ERR_FORMAT naming the folder and the file. */
-MUST_CHECK bool folder_load(const struct folder *f, const char *name, size_t max, struct buffer *out, struct error *err);
-/* What the file system says of the members: names, sizes, times of change, inodes. The same stamp later means that nobody
- * has written to them in between; says nothing across hosts. */
+MUST_CHECK bool folder_load(const struct folder *f, const char *name, size_t max, struct buffer *out,
+                            struct error *err);
+/* What the file system says of the members: names, sizes, times of change, inodes. The same stamp later means that
+ * nobody has written to them in between; says nothing across hosts. */
 MUST_CHECK bool folder_stamp(const struct folder *f, struct digest *out, struct error *err);
 /* Where a member's bytes lie: an open descriptor (borrowed) and the offset of its first byte in that file. */
 MUST_CHECK bool folder_place(const struct folder *f, uint32_t member, int *fd, uint64_t *offset, struct error *err);
@@ -40,15 +43,16 @@ MUST_CHECK bool folder_place(const struct folder *f, uint32_t member, int *fd, u
 /* How a kind of folder is opened; kinds are listed in formats/folder.c. `open` calls folder_set_dir once and folder_add
  * for every member; reading is the same for all kinds. */
 struct folder_kind {
-    const char *prefix;          /* "oci:", or "" for a directory, which comes last */
+    const char *prefix; /* "oci:", or "" for a directory, which comes last */
     bool (*open)(struct folder *f, const char *rest, struct error *err);
 };
-extern const struct folder_kind folder_kind_oci;     /* formats/oci_folder.c */
-extern const struct folder_kind folder_kind_file;    /* "file:PATH", one file as a folder; formats/folder_dir.c */
+extern const struct folder_kind folder_kind_oci;  /* formats/oci_folder.c */
+extern const struct folder_kind folder_kind_file; /* "file:PATH", one file as a folder; formats/folder_dir.c */
 extern const struct folder_kind folder_kind_dir;
 /* For kinds: a member whose bytes are `size` bytes at `offset` of file `path`, relative to the folder's own directory.
  * Both names are copied and must be path_is_safe. */
-MUST_CHECK bool folder_add(struct folder *f, const char *name, const char *path, uint64_t offset, uint64_t size, struct error *err);
+MUST_CHECK bool folder_add(struct folder *f, const char *name, const char *path, uint64_t offset, uint64_t size,
+                           struct error *err);
 /* For kinds: the directory that folder_add's paths are relative to; the descriptor is taken over. */
 void folder_set_dir(struct folder *f, int dirfd);
 

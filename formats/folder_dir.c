@@ -8,7 +8,7 @@
 
 struct walk {
     struct folder *f;
-    uint32_t n_entries;          /* bounds the walk also where there are only directories */
+    uint32_t n_entries; /* bounds the walk also where there are only directories */
     struct error *err;
 };
 
@@ -31,7 +31,7 @@ static bool visit(struct walk *w, int parent, const char *name, const char *path
         if (level == FOLDER_DEPTH_MAX) return true;
         int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         return fd >= 0 ? walk_below(w, fd, path, level + 1)
-               : error_set_errno(w->err, "cannot open folder '%.256s'", path);
+                       : error_set_errno(w->err, "cannot open folder '%.256s'", path);
     }
     /* A link counts when it leads to a regular file; one that leads nowhere is a file that is not there. */
     if (S_ISLNK(st.st_mode) && fstatat(parent, name, &st, 0) != 0) return true;
@@ -40,7 +40,7 @@ static bool visit(struct walk *w, int parent, const char *name, const char *path
 
 static bool walk(struct walk *w, int fd, const char *prefix, uint32_t level)
 {
-    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);   /* closedir closes it */
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* closedir closes it */
     DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
     if (!d) {
         if (copy >= 0) close(copy);

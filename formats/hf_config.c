@@ -9,9 +9,11 @@ static bool load(const struct folder *f, const char *name, bool required, struct
 {
     if (!required && folder_find(f, name) == NAME_NONE) return true;
     if (!folder_load(f, name, CONFIG_BYTES_MAX, text, err) ||
-        !json_parse(buffer_view(text), JSON_DIALECT_HF, name, out, err)) return false;
-    return json_is_object(*out) ? true : error_set(err, ERR_FORMAT, "%s: expected an object, found %s", name,
-                                                   json_brief(*out));
+        !json_parse(buffer_view(text), JSON_DIALECT_HF, name, out, err))
+        return false;
+    return json_is_object(*out)
+               ? true
+               : error_set(err, ERR_FORMAT, "%s: expected an object, found %s", name, json_brief(*out));
 }
 
 static bool load_quietly(const struct folder *f, const char *name, json_t **out, struct error *err)
@@ -25,8 +27,9 @@ bool hf_config_open(struct hf_config *out, const struct folder *f, struct error 
     *out = (struct hf_config){0};
     if (load(f, "config.json", true, &out->config_text, &out->config, err) &&
         load_quietly(f, "generation_config.json", &out->generation, err) &&
-            load_quietly(f, "tokenizer_config.json", &out->tokenizer_config, err) &&
-            load_quietly(f, "hf_quant_config.json", &out->quant, err)) return true;
+        load_quietly(f, "tokenizer_config.json", &out->tokenizer_config, err) &&
+        load_quietly(f, "hf_quant_config.json", &out->quant, err))
+        return true;
     hf_config_close(out);
     return error_wrap(err, "folder '%.256s'", folder_path(f));
 }

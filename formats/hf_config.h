@@ -10,11 +10,11 @@
 #define CONFIG_BYTES_MAX ((size_t)32 << 20)
 
 struct hf_config {
-    json_t *config;               /* config.json; never NULL */
-    json_t *generation;           /* generation_config.json, or NULL */
-    json_t *tokenizer_config;     /* tokenizer_config.json, or NULL */
-    json_t *quant;                /* hf_quant_config.json, or NULL */
-    struct buffer config_text;    /* config.json as it stands in the file */
+    json_t *config;            /* config.json; never NULL */
+    json_t *generation;        /* generation_config.json, or NULL */
+    json_t *tokenizer_config;  /* tokenizer_config.json, or NULL */
+    json_t *quant;             /* hf_quant_config.json, or NULL */
+    struct buffer config_text; /* config.json as it stands in the file */
 };
 
 /* ERR_FORMAT when config.json is missing or any of the files is not an object. */
@@ -26,8 +26,8 @@ static inline void cleanup_hf_config(struct hf_config *c)
     hf_config_close(c);
 }
 
-/* The ids that end a text, each once, in the order given: generation_config's before config's before those of the language
- * model inside a multimodal config; an int or a list. At most `max`; *n may be 0. */
+/* The ids that end a text, each once, in the order given: generation_config's before config's before those of the
+ * language model inside a multimodal config; an int or a list. At most `max`; *n may be 0. */
 MUST_CHECK bool hf_config_eos(const struct hf_config *c, uint32_t *ids, uint32_t max, uint32_t *n, struct error *err);
 /* bos_token_id, looked for in the same places; *has false when there is none or it is null. */
 MUST_CHECK bool hf_config_bos(const struct hf_config *c, uint32_t *id, bool *has, struct error *err);

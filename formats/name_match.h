@@ -1,5 +1,6 @@
 /* Matching module names against lists that a configuration holds: shell wildcards as Python's fnmatch has them, and
- * sets of texts of which one may begin a name or stand inside it. Both work in time that no choice of texts can spoil. */
+ * sets of texts of which one may begin a name or stand inside it. Both work in time that no choice of texts can spoil.
+ */
 #ifndef FORMATS_NAME_MATCH_H
 #define FORMATS_NAME_MATCH_H
 
@@ -13,7 +14,11 @@ bool glob_match(const char *pattern, const char *name);
 bool glob_is_pattern(const char *text);
 
 /* Sorted, without those that begin with another of the set: where the longer one is found the shorter one is too. */
-struct text_set { const char **texts; uint32_t n; uint8_t *starts; };
+struct text_set {
+    const char **texts;
+    uint32_t n;
+    uint8_t *starts;
+};
 
 /* Borrows the texts. An empty text is found in every name. */
 MUST_CHECK bool text_set_build(struct text_set *out, const char *const *texts, uint32_t n, struct error *err);

@@ -22,16 +22,19 @@ bool oci_document(struct bytes text, const char *what, json_t **out, struct erro
 {
     *out = NULL;
     if (text.size > OCI_DOCUMENT_BYTES_MAX)
-        return error_set(err, ERR_FORMAT, "%s: has %zu bytes, at most %zu are read", what, text.size, OCI_DOCUMENT_BYTES_MAX);
+        return error_set(err, ERR_FORMAT, "%s: has %zu bytes, at most %zu are read", what, text.size,
+                         OCI_DOCUMENT_BYTES_MAX);
     CLEANUP(json) json_t *doc = NULL;
     uint64_t version;
-    if (!json_parse(text, JSON_DIALECT_STRICT, what, &doc, err) || !json_get_u64(doc, "schemaVersion", what, 2, 2, &version, err))
+    if (!json_parse(text, JSON_DIALECT_STRICT, what, &doc, err) ||
+        !json_get_u64(doc, "schemaVersion", what, 2, 2, &version, err))
         return false;
     *out = take_ptr(&doc);
     return true;
 }
 
-bool oci_fixed(const json_t *obj, const char *key, const char *value, bool optional, const char *what, struct error *err)
+bool oci_fixed(const json_t *obj, const char *key, const char *value, bool optional, const char *what,
+               struct error *err)
 {
     const char *found;
     if (optional && !json_object_get(obj, key)) return true;
@@ -48,10 +51,12 @@ bool oci_annotations_parse(const json_t *obj, const char *what, const json_t **o
     if (!json_object_get(obj, "annotations")) return true;
     if (!json_get_object(obj, "annotations", what, &a, err)) return false;
     if (json_object_size(a) > OCI_ANNOTATIONS_MAX)
-        return error_set(err, ERR_FORMAT, "%s: has %zu annotations, at most %u are read", what, json_object_size(a), OCI_ANNOTATIONS_MAX);
-    json_object_foreach(a, key, value) {
+        return error_set(err, ERR_FORMAT, "%s: has %zu annotations, at most %u are read", what, json_object_size(a),
+                         OCI_ANNOTATIONS_MAX);
+    json_object_foreach (a, key, value) {
         if (!json_is_string(value))
-            return error_set(err, ERR_FORMAT, "%s: annotation '%.128s': expected a string, found %s", what, key, json_brief(value));
+            return error_set(err, ERR_FORMAT, "%s: annotation '%.128s': expected a string, found %s", what, key,
+                             json_brief(value));
         if (!*key || strlen(key) > OCI_TEXT_BYTES_MAX || json_string_length(value) > OCI_TEXT_BYTES_MAX)
             return error_set(err, ERR_FORMAT, "%s: annotation '%.128s' is empty or too long", what, key);
     }
@@ -86,18 +91,20 @@ bool oci_descriptor_parse(const json_t *j, const char *what, struct oci_descript
         !json_get_u64(j, "size", what, 0, OCI_BLOB_BYTES_MAX, &out->size, err) ||
         !oci_annotations_parse(j, what, &out->annotations, err))
         return false;
-    if (json_object_get(j, "artifactType") && !oci_media_type_parse(j, "artifactType", what, &out->artifact_type, err)) return false;
+    if (json_object_get(j, "artifactType") && !oci_media_type_parse(j, "artifactType", what, &out->artifact_type, err))
+        return false;
     if (oci_digest_parse(digest, &out->digest)) return true;
     return error_set(err, ERR_FORMAT, "%s: \"%.128s\" is not \"sha256:\" and 64 lower-case hex digits", what, digest);
 }
 
-bool oci_descriptors_parse(const json_t *obj, const char *key, uint32_t max, const char *what, struct oci_descriptor **out,
-                           uint32_t *n, struct error *err)
+bool oci_descriptors_parse(const json_t *obj, const char *key, uint32_t max, const char *what,
+                           struct oci_descriptor **out, uint32_t *n, struct error *err)
 {
     json_t *list;
     if (!json_get_array(obj, key, what, &list, err)) return false;
     size_t size = json_array_size(list);
-    if (size > max) return error_set(err, ERR_FORMAT, "%s: key '%s' has %zu items, at most %u are read", what, key, size, max);
+    if (size > max)
+        return error_set(err, ERR_FORMAT, "%s: key '%s' has %zu items, at most %u are read", what, key, size, max);
     CLEANUP(free) struct oci_descriptor *items = calloc(size ? size : 1, sizeof *items);
     if (!items) return error_memory(err, size * sizeof *items);
     for (size_t i = 0; i < size; i++) {
@@ -113,7 +120,7 @@ bool oci_descriptors_parse(const json_t *obj, const char *key, uint32_t max, con
 bool oci_annotations_put(json_t *obj, const json_t *annotations, struct error *err)
 {
     if (!annotations) return true;
-    json_t *copy = json_copy((json_t *)(uintptr_t)annotations);   /* jansson counts references in what it is given */
+    json_t *copy = json_copy((json_t *)(uintptr_t)annotations); /* jansson counts references in what it is given */
     return json_put(obj, "annotations", copy, err);
 }
 
@@ -121,7 +128,8 @@ static bool descriptor_json(const struct oci_descriptor *d, json_t **out, struct
 {
     char digest[OCI_DIGEST_SIZE];
     oci_digest_text(&d->digest, digest);
-    CLEANUP(json) json_t *j = json_pack("{s:s,s:s,s:I}", "mediaType", d->media_type, "digest", digest, "size", (json_int_t)d->size);
+    CLEANUP(json)
+    json_t *j = json_pack("{s:s,s:s,s:I}", "mediaType", d->media_type, "digest", digest, "size", (json_int_t)d->size);
     if (!j) return error_memory(err, 0);
     if (d->artifact_type && !json_put(j, "artifactType", json_string(d->artifact_type), err)) return false;
     if (!oci_annotations_put(j, d->annotations, err)) return false;

@@ -6,7 +6,8 @@
 
 #define MODELS_PREFIX "models/"
 
-static bool add_layer(struct folder *f, const struct oci_layout *l, const struct oci_manifest *m, uint32_t layer, struct error *err)
+static bool add_layer(struct folder *f, const struct oci_layout *l, const struct oci_manifest *m, uint32_t layer,
+                      struct error *err)
 {
     const struct oci_descriptor *d = &m->layers[layer];
     CLEANUP(fd) int fd = -1;
@@ -14,7 +15,8 @@ static bool add_layer(struct folder *f, const struct oci_layout *l, const struct
     char what[64], hex[DIGEST_HEX_SIZE], path[sizeof OCI_BLOBS_FOLDER + DIGEST_HEX_SIZE];
     snprintf(what, sizeof what, "layer %u of %u", layer + 1, m->n_layers);
     if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
-        return error_set(err, ERR_UNSUPPORTED, "%s: media type \"%.128s\" cannot be read in place, only " OCI_MEDIA_LAYER, what,
+        return error_set(err, ERR_UNSUPPORTED,
+                         "%s: media type \"%.128s\" cannot be read in place, only " OCI_MEDIA_LAYER, what,
                          d->media_type);
     if (!oci_blob_open(l, d, what, &fd, NULL, err) || !tar_layer_read(fd, d->size, what, &tar, err)) return false;
     if (strncmp(tar.path, MODELS_PREFIX, strlen(MODELS_PREFIX)) != 0) return true;

@@ -55,7 +55,8 @@ static bool load(int fd, uint64_t size, size_t max, const char *what, struct buf
 {
     *out = (struct buffer){0};
     if (size > max)
-        return error_set(err, ERR_FORMAT, "%s: has %llu bytes, at most %zu are read", what, (unsigned long long)size, max);
+        return error_set(err, ERR_FORMAT, "%s: has %llu bytes, at most %zu are read", what, (unsigned long long)size,
+                         max);
     CLEANUP_BUFFER struct buffer b = {.data = malloc((size_t)size + 1), .size = (size_t)size};
     if (!b.data) return error_memory(err, (size_t)size + 1);
     if (!file_read_at(fd, what, 0, b.data, b.size, err)) return false;
@@ -80,11 +81,13 @@ bool oci_layout_marker(const struct oci_layout *l, struct error *err)
     const char *version;
     if (!load_plain(l->dir, OCI_LAYOUT_FILE, MARKER_BYTES_MAX, &text, err) ||
         !json_parse(buffer_view(&text), JSON_DIALECT_STRICT, OCI_LAYOUT_FILE, &doc, err) ||
-        !json_known_keys(doc, OCI_LAYOUT_FILE, keys, err) || !json_get_string(doc, keys[0], OCI_LAYOUT_FILE, &version, err))
+        !json_known_keys(doc, OCI_LAYOUT_FILE, keys, err) ||
+        !json_get_string(doc, keys[0], OCI_LAYOUT_FILE, &version, err))
         return false;
     return strcmp(version, "1.0.0") == 0
                ? true
-               : error_set(err, ERR_FORMAT, OCI_LAYOUT_FILE ": expected layout version \"1.0.0\", found \"%.64s\"", version);
+               : error_set(err, ERR_FORMAT, OCI_LAYOUT_FILE ": expected layout version \"1.0.0\", found \"%.64s\"",
+                           version);
 }
 
 bool oci_layout_index(const struct oci_layout *l, struct oci_index *out, struct error *err)
@@ -95,7 +98,8 @@ bool oci_layout_index(const struct oci_layout *l, struct oci_index *out, struct 
            oci_index_parse(buffer_view(&text), OCI_INDEX_FILE, out, err);
 }
 
-bool oci_blob_find(const struct oci_layout *l, const struct digest *d, const char *what, int *fd, uint64_t *size, struct error *err)
+bool oci_blob_find(const struct oci_layout *l, const struct digest *d, const char *what, int *fd, uint64_t *size,
+                   struct error *err)
 {
     char hex[DIGEST_HEX_SIZE];
     digest_hex(d, hex);
@@ -116,8 +120,8 @@ bool oci_blob_open(const struct oci_layout *l, const struct oci_descriptor *d, c
                      (unsigned long long)size);
 }
 
-bool oci_blob_load(const struct oci_layout *l, const struct oci_descriptor *d, size_t max, const char *what, struct buffer *out,
-                   bool *differs, struct error *err)
+bool oci_blob_load(const struct oci_layout *l, const struct oci_descriptor *d, size_t max, const char *what,
+                   struct buffer *out, bool *differs, struct error *err)
 {
     CLEANUP(fd) int fd = -1;
     CLEANUP_BUFFER struct buffer b = {0};

@@ -1,6 +1,6 @@
-/* An OCI image layout on disk: oci-layout, index.json, blobs/sha256/HEX. Files are opened beneath the layout's own folders,
- * never through a symbolic link, and only when they are regular files: a digest is checked as text before it becomes a
- * name, and a fifo or a device is refused before it is opened. */
+/* An OCI image layout on disk: oci-layout, index.json, blobs/sha256/HEX. Files are opened beneath the layout's own
+ * folders, never through a symbolic link, and only when they are regular files: a digest is checked as text before it
+ * becomes a name, and a fifo or a device is refused before it is opened. */
 #ifndef FORMATS_OCI_LAYOUT_H
 #define FORMATS_OCI_LAYOUT_H
 
@@ -12,8 +12,13 @@
 #define OCI_INDEX_FILE "index.json"
 #define OCI_BLOBS_FOLDER "blobs/sha256"
 
-struct oci_layout { int dir, blobs; };     /* descriptors of the layout and of blobs/sha256 */
-#define OCI_LAYOUT_INIT {.dir = -1, .blobs = -1}
+struct oci_layout {
+    int dir, blobs;
+}; /* descriptors of the layout and of blobs/sha256 */
+#define OCI_LAYOUT_INIT                                                                                                \
+    {                                                                                                                  \
+        .dir = -1, .blobs = -1                                                                                         \
+    }
 
 /* The two folders. A missing layout is ERR_FORMAT that names `path`. */
 MUST_CHECK bool oci_layout_open(struct oci_layout *l, const char *path, struct error *err);
@@ -28,13 +33,13 @@ static inline void cleanup_oci_layout(struct oci_layout *l)
 MUST_CHECK bool oci_layout_marker(const struct oci_layout *l, struct error *err);
 MUST_CHECK bool oci_layout_index(const struct oci_layout *l, struct oci_index *out, struct error *err);
 
-/* A blob as an open file whose size is the descriptor's; `what` names it in errors. *differs (may be NULL) is set when the
- * failure is that the bytes are not those that were named, and not that there is no such file. */
-MUST_CHECK bool oci_blob_open(const struct oci_layout *l, const struct oci_descriptor *d, const char *what, int *fd, bool *differs,
-                              struct error *err);
+/* A blob as an open file whose size is the descriptor's; `what` names it in errors. *differs (may be NULL) is set when
+ * the failure is that the bytes are not those that were named, and not that there is no such file. */
+MUST_CHECK bool oci_blob_open(const struct oci_layout *l, const struct oci_descriptor *d, const char *what, int *fd,
+                              bool *differs, struct error *err);
 /* The same without a descriptor: the size is told. */
-MUST_CHECK bool oci_blob_find(const struct oci_layout *l, const struct digest *d, const char *what, int *fd, uint64_t *size,
-                              struct error *err);
+MUST_CHECK bool oci_blob_find(const struct oci_layout *l, const struct digest *d, const char *what, int *fd,
+                              uint64_t *size, struct error *err);
 /* A whole blob, of at most `max` bytes (refused before reading), whose digest is the descriptor's too. */
 MUST_CHECK bool oci_blob_load(const struct oci_layout *l, const struct oci_descriptor *d, size_t max, const char *what,
                               struct buffer *out, bool *differs, struct error *err);

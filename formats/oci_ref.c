@@ -14,7 +14,8 @@ bool oci_ref_split(const char *rest, struct oci_ref *out, struct error *err)
     *out = (struct oci_ref){0};
     if (dir_bytes == 0) return error_set(err, ERR_USAGE, "'oci:%.256s' names no folder; expected oci:DIR:TAG", rest);
     if (!oci_tag_is_valid(tag))
-        return error_set(err, ERR_USAGE, "'oci:%.256s': '%.128s' is not a tag (letters, digits, '_', '.', '-'; a folder has no colon)",
+        return error_set(err, ERR_USAGE,
+                         "'oci:%.256s': '%.128s' is not a tag (letters, digits, '_', '.', '-'; a folder has no colon)",
                          rest, tag);
     out->dir = strndup(rest, dir_bytes);
     out->tag = strdup(tag);

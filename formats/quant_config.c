@@ -12,15 +12,18 @@
 #define PRODUCER_VERSION "0.47.0"
 
 /* One row of quantized_layers: a linear, or all experts of a layer under the name that engines ask for. */
-struct entry { const char *name; const struct quant_format *format; };
+struct entry {
+    const char *name;
+    const struct quant_format *format;
+};
 
 struct builder {
     const struct quant_config *q;
     struct arena *texts;
-    struct entry *entries;               /* sorted by name, one per linear or container; unquantized ones too */
+    struct entry *entries; /* sorted by name, one per linear or container; unquantized ones too */
     uint32_t n_entries;
-    const struct quant_format *uniform;  /* NULL: several formats */
-    const char **excluded;               /* what exclude_modules holds */
+    const struct quant_format *uniform; /* NULL: several formats */
+    const char **excluded;              /* what exclude_modules holds */
     uint32_t n_excluded;
 };
 
@@ -94,8 +97,8 @@ static bool make_excluded(struct builder *b, struct error *err)
     for (uint32_t i = 0; i < q->n_modules; i++) {
         const struct quant_module *m = &q->modules[i];
         bool covered = false;
-        for (uint32_t k = 0; k < q->n_excluded; k++) covered = covered ||
-            strncmp(m->name, q->excluded[k], strlen(q->excluded[k])) == 0;
+        for (uint32_t k = 0; k < q->n_excluded; k++)
+            covered = covered || strncmp(m->name, q->excluded[k], strlen(q->excluded[k])) == 0;
         if (covered && m->format)
             return error_set(err, ERR_INTERNAL, "module '%.256s' is quantized, but its whole branch is excluded",
                              m->name);
@@ -148,8 +151,8 @@ static bool put_layers(const struct builder *b, json_t *obj, struct error *err)
         const struct quant_format *f = b->entries[i].format;
         if (!f) continue;
         json_t *row = json_pack("{s:s}", "quant_algo", f->algo);
-        bool ok = row && (f->block_cols == 1 || json_object_set_new(row, "group_size",
-                                                                    json_integer(f->block_cols)) == 0);
+        bool ok =
+            row && (f->block_cols == 1 || json_object_set_new(row, "group_size", json_integer(f->block_cols)) == 0);
         if (!ok) json_decref(row);
         if (!ok || !json_put(layers, b->entries[i].name, row, err)) return error_memory(err, 0);
     }
@@ -164,7 +167,8 @@ static bool file_body(const struct builder *b, json_t *body, struct error *err)
         return false;
     if (!b->uniform && !put_layers(b, body, err)) return false;
     if (b->uniform && b->uniform->block_cols > 1 &&
-        !json_put(body, "group_size", json_integer(b->uniform->block_cols), err)) return false;
+        !json_put(body, "group_size", json_integer(b->uniform->block_cols), err))
+        return false;
     return (!b->uniform && b->n_excluded == 0) || put_names(body, "exclude_modules", b->excluded, b->n_excluded, err);
 }
 
@@ -219,7 +223,8 @@ static bool inline_body(const struct builder *b, json_t *doc, struct error *err)
     const char *algo = b->uniform ? b->uniform->algo : "MIXED_PRECISION";
     if (!put_groups(b, doc, err) || (!b->uniform && !put_layers(b, doc, err))) return false;
     if (!put_names(doc, "ignore", b->excluded, b->n_excluded, err) ||
-        !json_put(doc, "quant_algo", json_string(algo), err)) return false;
+        !json_put(doc, "quant_algo", json_string(algo), err))
+        return false;
     if (b->q->kv_algo && !json_put(doc, "kv_cache_scheme", tensor_group(8, 1), err)) return false;
     return put_producer(doc, err) && json_put(doc, "quant_method", json_string("modelopt"), err);
 }

@@ -8,36 +8,38 @@
 #include "formats/hf_config.h"
 #include "formats/quant_format.h"
 
-/* One module of the checkpoint that has a `.weight` an engine could mistake for quantized: linears, embeddings, routers,
- * convolutions. Norms and scalars are left out. */
+/* One module of the checkpoint that has a `.weight` an engine could mistake for quantized: linears, embeddings,
+ * routers, convolutions. Norms and scalars are left out. */
 struct quant_module {
-    const char *name;                        /* "backbone.layers.1.mixer.experts.0.up_proj" */
-    const char *container;                   /* the module engines ask about for all its experts, or NULL */
-    const struct quant_format *format;       /* NULL: not quantized */
+    const char *name;                  /* "backbone.layers.1.mixer.experts.0.up_proj" */
+    const char *container;             /* the module engines ask about for all its experts, or NULL */
+    const struct quant_format *format; /* NULL: not quantized */
 };
 
 struct quant_config {
-    const struct quant_module *modules;      /* in any order */
+    const struct quant_module *modules; /* in any order */
     uint32_t n_modules;
-    const char *kv_algo;                     /* "FP8", or NULL */
+    const char *kv_algo; /* "FP8", or NULL */
     /* Names that are excluded whole besides what follows from the modules: "mtp" gives the pattern "mtp*". */
     const char *const *excluded;
     uint32_t n_excluded;
 };
 
-/* Uniform when all quantized modules share one format, otherwise MIXED_PRECISION. Fails when nothing is quantized, and when the experts
- * of one container differ. *out: new reference. */
-MUST_CHECK bool quant_config_file(const struct quant_config *q, json_t **out, struct error *err);      /* hf_quant_config.json */
-MUST_CHECK bool quant_config_inline(const struct quant_config *q, json_t **out, struct error *err);    /* quantization_config */
+/* Uniform when all quantized modules share one format, otherwise MIXED_PRECISION. Fails when nothing is quantized, and
+ * when the experts of one container differ. *out: new reference. */
+MUST_CHECK bool quant_config_file(const struct quant_config *q, json_t **out,
+                                  struct error *err); /* hf_quant_config.json */
+MUST_CHECK bool quant_config_inline(const struct quant_config *q, json_t **out,
+                                    struct error *err); /* quantization_config */
 
 /* The reading side. */
 struct quant_rules;
-/* *out NULL when the folder says nothing about quantization. When both forms are there and disagree: ERR_FORMAT naming the key.
- * An algorithm we do not know is ERR_UNSUPPORTED naming it. */
+/* *out NULL when the folder says nothing about quantization. When both forms are there and disagree: ERR_FORMAT naming
+ * the key. An algorithm we do not know is ERR_UNSUPPORTED naming it. */
 MUST_CHECK bool quant_rules_open(struct quant_rules **out, const struct hf_config *c, struct error *err);
-void quant_rules_close(struct quant_rules *r);                                            /* NULL is fine */
+void quant_rules_close(struct quant_rules *r); /* NULL is fine */
 CLEANUP_DEFINE(quant_rules, struct quant_rules, quant_rules_close)
-const char *quant_rules_kv_algo(const struct quant_rules *r);                             /* "FP8" or NULL */
+const char *quant_rules_kv_algo(const struct quant_rules *r); /* "FP8" or NULL */
 /* How an engine would take `module` to be stored: exact name, container prefix, or pattern. NULL: not quantized. */
 const struct quant_format *quant_rules_resolve(const struct quant_rules *r, const char *module);
 

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct quantized { const char **names; uint32_t n; };
+struct quantized {
+    const char **names;
+    uint32_t n;
+};
 
 /* Does one begin with these n bytes? */
 static bool some_begins(const struct quantized *q, const char *prefix, size_t n)
@@ -54,7 +57,8 @@ static bool covered(const char *pattern, const char *name)
 }
 
 /* vLLM takes an excluded name for a part of names, also in the middle, and turns `P*` into `P` and `P.*` first. Where
- * that would hit a quantized module, one letter is written as a set: the same names match, but no name holds the text. */
+ * that would hit a quantized module, one letter is written as a set: the same names match, but no name holds the text.
+ */
 static const char *as_set(struct arena *texts, const char *pattern)
 {
     size_t at = strlen(pattern);
@@ -89,8 +93,7 @@ static void find_traps(const struct text_set *stems, const struct quantized *q, 
 
 /* The set keeps only the shortest of stems that begin alike: those that begin with a guilty one count as guilty too. */
 static bool rewrite_traps(struct arena *texts, const char **traps, uint32_t n_traps, const char *const *stems,
-                          const char **out,
-                          uint32_t n, struct error *err)
+                          const char **out, uint32_t n, struct error *err)
 {
     struct text_set guilty;
     if (!text_set_build(&guilty, traps, n_traps, err)) return false;
@@ -125,8 +128,7 @@ static int in_order(const void *a, const void *b)
 }
 
 bool quant_exclude(struct arena *texts, const char **plain, uint32_t n_plain, const char **quantized,
-                   uint32_t n_quantized,
-                   const char **out, uint32_t *n_out, struct error *err)
+                   uint32_t n_quantized, const char **out, uint32_t *n_out, struct error *err)
 {
     struct quantized q = {quantized, n_quantized};
     const char *last = NULL;

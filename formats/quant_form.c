@@ -4,12 +4,18 @@
 
 #include <strings.h>
 
-struct reading { struct quant_form *f; const char *what; struct error *err; };
+struct reading {
+    struct quant_form *f;
+    const char *what;
+    struct error *err;
+};
 
 /* Both documents say the same with different keys. */
-struct keys { const char *excluded, *kv; };
+struct keys {
+    const char *excluded, *kv;
+};
 static const struct keys nested_keys = {"exclude_modules", "kv_cache_quant_algo"},
-    flat_keys = {"ignore", "kv_cache_scheme"};
+                         flat_keys = {"ignore", "kv_cache_scheme"};
 
 static bool check_method(struct reading *r, const json_t *doc)
 {
@@ -38,7 +44,8 @@ static bool check_options(struct reading *r, const json_t *obj, const struct qua
     bool scaled = false;
     *group_size = 0;
     if (!json_opt_u64(obj, "group_size", r->what, 0, UINT32_MAX, group_size, r->err) ||
-        !json_opt_bool(obj, "pre_quant_scale", r->what, &scaled, r->err)) return false;
+        !json_opt_bool(obj, "pre_quant_scale", r->what, &scaled, r->err))
+        return false;
     if (scaled) return error_set(r->err, ERR_UNSUPPORTED, "%s: pre_quant_scale is not read here", r->what);
     if (!f || f->block_cols == 1 || *group_size == 0 || *group_size == f->block_cols) return true;
     return error_set(r->err, ERR_UNSUPPORTED, "%s: group_size %llu of %s is not read here; %u is", r->what,
@@ -51,8 +58,8 @@ static bool read_kv(struct reading *r, const json_t *doc, const char *key)
     const json_t *v = json_object_get(doc, key);
     if (!v || json_is_null(v)) return true;
     const char *word = json_string_value(v), *type = json_string_value(json_object_get(v, "type"));
-    if (!word && type && strcmp(type, "float") == 0 &&
-        json_integer_value(json_object_get(v, "num_bits")) == 8) word = "FP8";
+    if (!word && type && strcmp(type, "float") == 0 && json_integer_value(json_object_get(v, "num_bits")) == 8)
+        word = "FP8";
     if (!word && !json_is_object(v))
         return error_set(r->err, ERR_FORMAT, "%s: key '%s': expected a string or an object, found %s", r->what, key,
                          json_brief(v));
@@ -96,7 +103,7 @@ static bool read_layers(struct reading *r, const json_t *doc)
     if (n == 0) return error_set(r->err, ERR_FORMAT, "%s: MIXED_PRECISION with no quantized_layers", r->what);
     r->f->layers = malloc(n * sizeof *r->f->layers);
     if (!r->f->layers) return error_memory(r->err, n * sizeof *r->f->layers);
-    json_object_foreach(layers, name, value) {
+    json_object_foreach (layers, name, value) {
         struct quant_layer *l = &r->f->layers[r->f->n_layers++];
         uint64_t group_size;
         l->name = name;
@@ -116,7 +123,7 @@ static bool read_groups(struct reading *r, const json_t *doc)
     const char *name;
     if (!json_has(doc, "config_groups")) return true;
     if (!json_get_object(doc, "config_groups", r->what, &groups, r->err)) return false;
-    json_object_foreach(groups, name, group) {
+    json_object_foreach (groups, name, group) {
         uint64_t size = 0;
         const json_t *weights = json_object_get(group, "weights");
         if (!json_is_object(weights)) continue;
@@ -194,7 +201,7 @@ static bool same_layers(const struct quant_form *a, const struct quant_form *b, 
 {
     for (uint32_t i = 0; i < a->n_layers || i < b->n_layers; i++) {
         const struct quant_layer *x = i < a->n_layers ? &a->layers[i] : NULL,
-            *y = i < b->n_layers ? &b->layers[i] : NULL;
+                                 *y = i < b->n_layers ? &b->layers[i] : NULL;
         int c = !x ? 1 : !y ? -1 : strcmp(x->name, y->name);
         if (c == 0 && x->format == y->format) continue;
         const char *xf = c <= 0 ? x->format->algo : "absent", *yf = c >= 0 ? y->format->algo : "absent";
@@ -208,8 +215,14 @@ static bool same_layers(const struct quant_form *a, const struct quant_form *b, 
 bool quant_form_same(const struct quant_form *a, const struct quant_form *b, struct error *err)
 {
     if (a->mixed != b->mixed || a->uniform != b->uniform)
-        return differ(a, b, "quant_algo", a->mixed ? "MIXED_PRECISION" : a->uniform ? a->uniform->algo : NULL,
-                      b->mixed ? "MIXED_PRECISION" : b->uniform ? b->uniform->algo : NULL, err);
+        return differ(a, b, "quant_algo",
+                      a->mixed     ? "MIXED_PRECISION"
+                      : a->uniform ? a->uniform->algo
+                                   : NULL,
+                      b->mixed     ? "MIXED_PRECISION"
+                      : b->uniform ? b->uniform->algo
+                                   : NULL,
+                      err);
     if (!a->kv_algo != !b->kv_algo) return differ(a, b, "kv_cache_quant_algo", a->kv_algo, b->kv_algo, err);
     return same_excluded(a, b, err) && same_layers(a, b, err);
 }

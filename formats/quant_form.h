@@ -6,17 +6,20 @@
 #include "formats/quant_format.h"
 
 /* Names are borrowed from the JSON document. */
-struct quant_layer { const char *name; const struct quant_format *format; };
+struct quant_layer {
+    const char *name;
+    const struct quant_format *format;
+};
 
 struct quant_form {
-    const char *what;                        /* names the document in errors */
+    const char *what; /* names the document in errors */
     bool mixed;
-    const struct quant_format *uniform;      /* NULL when mixed, or when only the cache is quantized */
-    const char *kv_algo;                     /* "FP8" or NULL */
-    uint64_t group_size;                     /* 0: not said */
-    const char **excluded;                   /* sorted, each once */
+    const struct quant_format *uniform; /* NULL when mixed, or when only the cache is quantized */
+    const char *kv_algo;                /* "FP8" or NULL */
+    uint64_t group_size;                /* 0: not said */
+    const char **excluded;              /* sorted, each once */
     uint32_t n_excluded;
-    struct quant_layer *layers;              /* sorted by name; only when mixed */
+    struct quant_layer *layers; /* sorted by name; only when mixed */
     uint32_t n_layers;
 };
 

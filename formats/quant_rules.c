@@ -9,16 +9,16 @@
 
 /* General patterns are tried one by one for every module; writers use only plain names and `prefix*`. */
 #define GLOBS_MAX 256u
-#define MODULE_NAME_MAX 1024u        /* longer names have no experts in them */
+#define MODULE_NAME_MAX 1024u /* longer names have no experts in them */
 
 struct quant_rules {
     struct quant_form form;
-    json_t *docs[2];                 /* hold the names */
+    json_t *docs[2]; /* hold the names */
     struct arena *texts;
-    struct text_set plain, begins;   /* names; `prefix*` without the star */
+    struct text_set plain, begins; /* names; `prefix*` without the star */
     const char **globs;
     uint32_t n_globs;
-    const char **containers;         /* sorted: containers of experts that an exclusion reaches into */
+    const char **containers; /* sorted: containers of experts that an exclusion reaches into */
     uint32_t n_containers;
 };
 

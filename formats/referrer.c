@@ -1,10 +1,11 @@
 #include "formats/referrer.h"
 
-bool referrer_text(const struct oci_descriptor *image, const struct oci_descriptor *bundle, const char *predicate_type, char **out,
-                   size_t *out_size, struct error *err)
+bool referrer_text(const struct oci_descriptor *image, const struct oci_descriptor *bundle, const char *predicate_type,
+                   char **out, size_t *out_size, struct error *err)
 {
-    CLEANUP(json) json_t *annotations = json_pack("{s:s,s:s}", REFERRER_ANNOTATION_CONTENT, REFERRER_CONTENT,
-                                                  REFERRER_ANNOTATION_PREDICATE, predicate_type);
+    CLEANUP(json)
+    json_t *annotations = json_pack("{s:s,s:s}", REFERRER_ANNOTATION_CONTENT, REFERRER_CONTENT,
+                                    REFERRER_ANNOTATION_PREDICATE, predicate_type);
     if (!annotations) return error_memory(err, 0);
     struct oci_descriptor layer = *bundle;
     struct oci_manifest m = {
@@ -16,7 +17,8 @@ bool referrer_text(const struct oci_descriptor *image, const struct oci_descript
         .subject = {.media_type = image->media_type, .digest = image->digest, .size = image->size},
         .annotations = annotations,
     };
-    return sha256_of(bytes_text(REFERRER_CONFIG_TEXT), &m.config.digest, err) && oci_manifest_text(&m, out, out_size, err);
+    return sha256_of(bytes_text(REFERRER_CONFIG_TEXT), &m.config.digest, err) &&
+           oci_manifest_text(&m, out, out_size, err);
 }
 
 bool referrer_is_bundle(const struct oci_manifest *m)
@@ -32,8 +34,8 @@ static bool check_shape(const struct oci_manifest *m, const char *what, struct e
     struct digest empty;
     if (!m->has_subject) return error_set(err, ERR_FORMAT, "%s: a bundle without a subject", what);
     if (!m->artifact_type || strcmp(m->artifact_type, ENVELOPE_BUNDLE_MEDIA) != 0)
-        return error_set(err, ERR_FORMAT, "%s: expected artifact type \"" ENVELOPE_BUNDLE_MEDIA "\", found \"%.128s\"", what,
-                         m->artifact_type ? m->artifact_type : "");
+        return error_set(err, ERR_FORMAT, "%s: expected artifact type \"" ENVELOPE_BUNDLE_MEDIA "\", found \"%.128s\"",
+                         what, m->artifact_type ? m->artifact_type : "");
     if (m->n_layers != 1 || strcmp(m->layers[0].media_type, ENVELOPE_BUNDLE_MEDIA) != 0)
         return error_set(err, ERR_FORMAT, "%s: expected one layer, a bundle; found %u layers", what, m->n_layers);
     if (!sha256_of(bytes_text(REFERRER_CONFIG_TEXT), &empty, err)) return false;
@@ -43,27 +45,28 @@ static bool check_shape(const struct oci_manifest *m, const char *what, struct e
     return true;
 }
 
-bool referrer_load(const struct oci_layout *l, const struct oci_manifest *m, const char *what, struct envelope *out, bool *differs,
-                   struct error *err)
+bool referrer_load(const struct oci_layout *l, const struct oci_manifest *m, const char *what, struct envelope *out,
+                   bool *differs, struct error *err)
 {
     CLEANUP_BUFFER struct buffer config = {0};
     CLEANUP_BUFFER struct buffer text = {0};
     *out = (struct envelope){0};
     *differs = false;
-    if (!check_shape(m, what, err) || !oci_blob_load(l, &m->config, strlen(REFERRER_CONFIG_TEXT), what, &config, differs, err) ||
+    if (!check_shape(m, what, err) ||
+        !oci_blob_load(l, &m->config, strlen(REFERRER_CONFIG_TEXT), what, &config, differs, err) ||
         !oci_blob_load(l, &m->layers[0], ENVELOPE_BYTES_MAX, what, &text, differs, err) ||
         !envelope_parse(buffer_view(&text), what, out, err))
         return false;
     const char *said = oci_annotation(m->annotations, REFERRER_ANNOTATION_PREDICATE);
     if (said && strcmp(said, out->predicate_type) != 0)
-        error_set(err, ERR_FORMAT, "%s: is labelled \"%.128s\", the statement says \"%.128s\"", what, said, out->predicate_type);
+        error_set(err, ERR_FORMAT, "%s: is labelled \"%.128s\", the statement says \"%.128s\"", what, said,
+                  out->predicate_type);
     else if (!digest_equal(&out->subject, &m->subject.digest)) {
         char wanted[OCI_DIGEST_SIZE], found[OCI_DIGEST_SIZE];
         oci_digest_text(&m->subject.digest, wanted);
         oci_digest_text(&out->subject, found);
         error_set(err, ERR_FORMAT, "%s: is attached to %s, its statement is about %s", what, wanted, found);
-    } else
-        return true;
+    } else return true;
     envelope_close(out);
     return false;
 }

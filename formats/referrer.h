@@ -10,16 +10,16 @@
 #define REFERRER_ANNOTATION_CONTENT "dev.sigstore.bundle.content"
 #define REFERRER_CONTENT "dsse-envelope"
 #define REFERRER_ANNOTATION_PREDICATE "dev.sigstore.bundle.predicateType"
-#define REFERRER_CONFIG_TEXT "{}"                    /* the empty config's bytes */
+#define REFERRER_CONFIG_TEXT "{}" /* the empty config's bytes */
 
 /* The manifest of a bundle over `image`. *out: caller frees. */
-MUST_CHECK bool referrer_text(const struct oci_descriptor *image, const struct oci_descriptor *bundle, const char *predicate_type,
-                              char **out, size_t *out_size, struct error *err);
+MUST_CHECK bool referrer_text(const struct oci_descriptor *image, const struct oci_descriptor *bundle,
+                              const char *predicate_type, char **out, size_t *out_size, struct error *err);
 /* Whether it means to be a bundle: by its artifact type or by a layer's media type. */
 bool referrer_is_bundle(const struct oci_manifest *m);
-/* Reads the bundle: the manifest's shape, the blob's size and digest, the envelope, and that the statement is about the manifest's
- * subject. *differs as in oci_blob_load. The signature is not verified here. */
-MUST_CHECK bool referrer_load(const struct oci_layout *l, const struct oci_manifest *m, const char *what, struct envelope *out,
-                              bool *differs, struct error *err);
+/* Reads the bundle: the manifest's shape, the blob's size and digest, the envelope, and that the statement is about the
+ * manifest's subject. *differs as in oci_blob_load. The signature is not verified here. */
+MUST_CHECK bool referrer_load(const struct oci_layout *l, const struct oci_manifest *m, const char *what,
+                              struct envelope *out, bool *differs, struct error *err);
 
 #endif

@@ -1,14 +1,14 @@
-/* What the reader and the writer of safetensors agree on, and what the files of the reader share. The format: 8 bytes of
- * length, little-endian; a JSON object of that many bytes, name -> {dtype, shape, data_offsets}; then the data, without
- * gaps. The rules a file must keep are listed at header_parse in formats/safetensors_read.c. */
+/* What the reader and the writer of safetensors agree on, and what the files of the reader share. The format: 8 bytes
+ * of length, little-endian; a JSON object of that many bytes, name -> {dtype, shape, data_offsets}; then the data,
+ * without gaps. The rules a file must keep are listed at header_parse in formats/safetensors_read.c. */
 #ifndef FORMATS_SAFETENSORS_H
 #define FORMATS_SAFETENSORS_H
 
 #include "core/json.h"
 #include "formats/checkpoint.h"
 
-#define SAFETENSORS_HEADER_MAX 100000000u        /* of the reference reader: bytes after the length */
-#define SAFETENSORS_METADATA_MAX 100000u         /* entries of __metadata__; published files have fewer than ten */
+#define SAFETENSORS_HEADER_MAX 100000000u /* of the reference reader: bytes after the length */
+#define SAFETENSORS_METADATA_MAX 100000u  /* entries of __metadata__; published files have fewer than ten */
 #define SAFETENSORS_INDEX_NAME "model.safetensors.index.json"
 #define SAFETENSORS_INDEX_MAX ((size_t)100000000)
 
@@ -27,10 +27,11 @@ MUST_CHECK bool safetensors_index_shards(const struct folder *f, bool *wanted, s
 /* Compares the index with what the headers say; checkpoint_index must have been called. */
 MUST_CHECK bool safetensors_index_check(struct checkpoint *ck, struct error *err);
 
-/* formats/safetensors_layout.c. Tensor numbers of a shard in the order of their bytes: order[first[s + 1] - first[s]]. */
+/* formats/safetensors_layout.c. Tensor numbers of a shard in the order of their bytes: order[first[s + 1] - first[s]].
+ */
 void safetensors_order(const struct shard_layout *l, uint32_t shard, uint32_t *order);
-/* The length bytes, the header and the spaces that bring the data onto a page. `metadata`: an object of strings; NULL: that
- * of a model, {"format":"pt"}. */
+/* The length bytes, the header and the spaces that bring the data onto a page. `metadata`: an object of strings; NULL:
+ * that of a model, {"format":"pt"}. */
 struct text;
 MUST_CHECK bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, const struct shard_layout *l,
                                         const uint32_t *order, uint32_t n, const json_t *metadata, struct error *err);

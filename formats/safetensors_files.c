@@ -53,9 +53,9 @@ static bool check_left_out(struct checkpoint *ck, const bool *wanted, struct err
         if (begins_like_model(name))
             return error_set(err, ERR_FORMAT, "'%.256s' is there, but " SAFETENSORS_INDEX_NAME " does not name it",
                              name);
-        if (!checkpoint_add_remark(ck, err,
-                                   "'%.256s' is not in " SAFETENSORS_INDEX_NAME " and not part of the checkpoint",
-                                   name)) return false;
+        if (!checkpoint_add_remark(
+                ck, err, "'%.256s' is not in " SAFETENSORS_INDEX_NAME " and not part of the checkpoint", name))
+            return false;
     }
     return true;
 }
@@ -67,7 +67,8 @@ static bool incomplete(const struct folder *f, uint32_t n_shards, const char *ex
     is_shard(example, &k, &of);
     return error_set(err, ERR_FORMAT,
                      "folder '%.256s': " SAFETENSORS_INDEX_NAME " is missing (%u of %llu shards are there, such as"
-                     " '%.128s')", folder_path(f), n_shards, (unsigned long long)of, example);
+                     " '%.128s')",
+                     folder_path(f), n_shards, (unsigned long long)of, example);
 }
 
 static bool choose_without_index(struct checkpoint *ck, bool *wanted, struct error *err)
@@ -85,13 +86,16 @@ static bool choose_without_index(struct checkpoint *ck, bool *wanted, struct err
     }
     if (single != NAME_NONE && n_shards)
         return error_set(err, ERR_FORMAT,
-                         "folder '%.256s': 'model" SUFFIX "' and '%.256s' are both there, and no " SAFETENSORS_INDEX_NAME
-                         " says which counts", folder_path(f), folder_name(f, shard));
+                         "folder '%.256s': 'model" SUFFIX
+                         "' and '%.256s' are both there, and no " SAFETENSORS_INDEX_NAME " says which counts",
+                         folder_path(f), folder_name(f, shard));
     if (n_shards > 1 || (n_shards == 1 && (k != 1 || of != 1)))
         return incomplete(f, n_shards, folder_name(f, shard), err);
     if (single == NAME_NONE && n != 1)
-        return error_set(err, ERR_FORMAT, "folder '%.256s': %u files end in " SUFFIX ", none is 'model" SUFFIX "', and "
-                         SAFETENSORS_INDEX_NAME " is missing", folder_path(f), n);
+        return error_set(err, ERR_FORMAT,
+                         "folder '%.256s': %u files end in " SUFFIX ", none is 'model" SUFFIX
+                         "', and " SAFETENSORS_INDEX_NAME " is missing",
+                         folder_path(f), n);
     wanted[single != NAME_NONE ? single : last] = true;
     return true;
 }

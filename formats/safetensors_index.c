@@ -12,13 +12,13 @@ struct index_reader {
     const struct folder *folder;
     struct buffer text;
     struct json_scan scan;
-    char *name, *file;                 /* decoded tensor and file of the current entry */
-    char *last_file;                   /* entries of one file come in runs: its member is looked up once */
+    char *name, *file; /* decoded tensor and file of the current entry */
+    char *last_file;   /* entries of one file come in runs: its member is looked up once */
     uint32_t member;
     struct error *err;
     /* For the second reading. */
     struct checkpoint *ck;
-    bool *seen;                        /* [tensors] */
+    bool *seen; /* [tensors] */
     bool has_total, has_map;
     double total;
 };
@@ -118,7 +118,8 @@ static bool read_index(struct index_reader *r, entry_fn entry)
     while ((t = json_scan_next(&r->scan)) == JSON_TOKEN_KEY) {
         struct bytes key = r->scan.token;
         bool ok = json_token_is(key, "weight_map") ? read_map(r, entry)
-                  : json_token_is(key, "metadata") ? read_metadata(r) : skip_value(r);
+                  : json_token_is(key, "metadata") ? read_metadata(r)
+                                                   : skip_value(r);
         if (!ok) return false;
     }
     if (t != JSON_TOKEN_OBJECT_END || json_scan_next(&r->scan) != JSON_TOKEN_END)
@@ -145,7 +146,7 @@ bool safetensors_index_shards(const struct folder *f, bool *wanted, struct error
 {
     struct index_reader r = {.folder = f, .seen = wanted, .err = err};
     bool ok = read_index(&r, mark_shard);
-    r.seen = NULL;                     /* the caller's */
+    r.seen = NULL; /* the caller's */
     release(&r);
     return ok;
 }
@@ -192,8 +193,8 @@ static bool check_complete(struct index_reader *r)
 bool safetensors_index_check(struct checkpoint *ck, struct error *err)
 {
     uint32_t n = checkpoint_count(ck);
-    struct index_reader r = {.folder = checkpoint_folder(ck), .ck = ck, .seen = calloc(n ? n : 1, sizeof(bool)),
-                             .err = err};
+    struct index_reader r = {
+        .folder = checkpoint_folder(ck), .ck = ck, .seen = calloc(n ? n : 1, sizeof(bool)), .err = err};
     bool ok = r.seen ? read_index(&r, check_entry) : error_memory(err, n);
     ok = ok && check_complete(&r) && check_total(&r);
     release(&r);

@@ -52,8 +52,8 @@ static bool put_metadata(struct text *t, const json_t *metadata, struct error *e
     return true;
 }
 
-bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, const struct shard_layout *l, const uint32_t *order,
-                             uint32_t n, const json_t *metadata, struct error *err)
+bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, const struct shard_layout *l,
+                             const uint32_t *order, uint32_t n, const json_t *metadata, struct error *err)
 {
     static const char eight[8] = "", space[64] = "                                                                ";
     text_put(t, eight, sizeof eight);
@@ -76,7 +76,8 @@ bool safetensors_make_header(struct text *t, const struct tensor_spec *specs, co
     if (t->size - 8 > SAFETENSORS_HEADER_MAX)
         return error_set(err, ERR_UNSUPPORTED,
                          "a shard with %u tensors would need a header of %zu bytes, at most %u are allowed;"
-                         " use smaller shards", n, t->size - 8, SAFETENSORS_HEADER_MAX);
+                         " use smaller shards",
+                         n, t->size - 8, SAFETENSORS_HEADER_MAX);
     store_le64((uint8_t *)t->data, t->size - 8);
     return true;
 }

@@ -10,7 +10,7 @@ struct reader {
     struct checkpoint *ck;
     struct json_scan scan;
     const char *file;
-    char *name;                  /* scratch for one decoded string */
+    char *name; /* scratch for one decoded string */
     uint32_t member;
     uint64_t data_start, data_bytes;
     struct error *err;
@@ -42,13 +42,16 @@ static bool read_numbers(struct reader *r, const char *field, uint64_t *out, uin
             return bad_entry(r, "shape and data_offsets must hold integers from 0 to 2^64 - 1");
         if (*n == max)
             return error_set(r->err, max == 2 ? ERR_FORMAT : ERR_UNSUPPORTED,
-                             "'%.256s': tensor '%.256s': %s has more than %u numbers",
-                             r->file, r->name, field, max);
+                             "'%.256s': tensor '%.256s': %s has more than %u numbers", r->file, r->name, field, max);
         out[(*n)++] = v;
     }
 }
 
-struct entry { bool has_dtype, has_shape, has_offsets; struct tensor_info info; uint64_t offsets[2]; };
+struct entry {
+    bool has_dtype, has_shape, has_offsets;
+    struct tensor_info info;
+    uint64_t offsets[2];
+};
 
 static bool read_field(struct reader *r, struct entry *e)
 {
@@ -90,8 +93,9 @@ static bool read_entry(struct reader *r)
         if (!read_field(r, &e)) return false;
     if (t != JSON_TOKEN_OBJECT_END) return bad_json(r);
     if (!e.has_dtype || !e.has_shape || !e.has_offsets)
-        return bad_entry(r, !e.has_dtype ? "dtype is missing" : !e.has_shape ? "shape is missing"
-                         : "data_offsets is missing");
+        return bad_entry(r, !e.has_dtype   ? "dtype is missing"
+                            : !e.has_shape ? "shape is missing"
+                                           : "data_offsets is missing");
     uint64_t n_elems, bytes;
     if (!tensor_size(r->name, e.info.dtype, e.info.n_dims, e.info.dims, &n_elems, &bytes, r->err))
         return error_wrap(r->err, "'%.256s'", r->file);
@@ -126,8 +130,8 @@ static bool read_metadata(struct reader *r, struct arena *texts)
     enum json_token t = json_scan_next(&r->scan);
     if (t == JSON_TOKEN_NULL) return true;
     if (t != JSON_TOKEN_OBJECT)
-        return r->scan.problem ? bad_json(r) : error_set(r->err, ERR_FORMAT, "'%.256s': __metadata__ must be an object",
-                                                         r->file);
+        return r->scan.problem ? bad_json(r)
+                               : error_set(r->err, ERR_FORMAT, "'%.256s': __metadata__ must be an object", r->file);
     while ((t = json_scan_next(&r->scan)) == JSON_TOKEN_KEY) {
         if (n == SAFETENSORS_METADATA_MAX)
             return error_set(r->err, ERR_UNSUPPORTED, "'%.256s': __metadata__ has more than %u entries", r->file,
@@ -143,8 +147,10 @@ static bool read_metadata(struct reader *r, struct arena *texts)
             return error_set(r->err, ERR_FORMAT, "'%.256s': a __metadata__ key holds a NUL byte", r->file);
         if (!(keys[n++] = arena_copy(texts, r->name, size))) return error_memory(r->err, size);
         if (json_scan_next(&r->scan) != JSON_TOKEN_STRING)
-            return r->scan.problem ? bad_json(r) :
-                   error_set(r->err, ERR_FORMAT, "'%.256s': __metadata__ key '%.256s': expected a string", r->file, r->name);
+            return r->scan.problem
+                       ? bad_json(r)
+                       : error_set(r->err, ERR_FORMAT, "'%.256s': __metadata__ key '%.256s': expected a string",
+                                   r->file, r->name);
         size = json_unescape(r->scan.token, r->name);
         if (!checkpoint_add_metadata(r->ck, keys[n - 1], r->name, size, r->err)) return false;
     }
@@ -191,7 +197,8 @@ static bool check_cover(struct reader *r, uint32_t first)
         if (start != at)
             return error_set(r->err, ERR_FORMAT,
                              "'%.256s': tensor '%.256s' begins at byte %llu of the data, the one before it ends"
-                             " at %llu", r->file, t->name, (unsigned long long)start, (unsigned long long)at);
+                             " at %llu",
+                             r->file, t->name, (unsigned long long)start, (unsigned long long)at);
         at = start + t->bytes;
     }
     if (at == r->data_bytes) return true;
@@ -205,8 +212,12 @@ static bool check_cover(struct reader *r, uint32_t first)
 static bool header_parse(struct checkpoint *ck, uint32_t member, struct bytes text, uint64_t file_bytes,
                          struct error *err)
 {
-    struct reader r = {.ck = ck, .file = folder_name(checkpoint_folder(ck), member), .member = member, .err = err,
-                       .data_start = 8 + text.size, .data_bytes = file_bytes - 8 - text.size};
+    struct reader r = {.ck = ck,
+                       .file = folder_name(checkpoint_folder(ck), member),
+                       .member = member,
+                       .err = err,
+                       .data_start = 8 + text.size,
+                       .data_bytes = file_bytes - 8 - text.size};
     CLEANUP(free) char *name = r.name = malloc(text.size + 1);
     if (!name) return error_memory(err, text.size + 1);
     uint32_t first = checkpoint_count(ck);
@@ -238,14 +249,15 @@ bool safetensors_read_header(struct checkpoint *ck, uint32_t member, struct erro
     uint64_t size = folder_size(f, member), n = 0;
     uint8_t start[8] = {0};
     if (!folder_read(f, member, 0, start, (size_t)u64_min(size, 8), err) ||
-        !check_length(folder_name(f, member), size, start, &n, err)) return false;
+        !check_length(folder_name(f, member), size, start, &n, err))
+        return false;
     CLEANUP(free) uint8_t *header = malloc((size_t)n + 8);
     if (!header) return error_memory(err, (size_t)n + 8);
     struct digest digest;
     return folder_read(f, member, 0, header, (size_t)n + 8, err) &&
            sha256_of(bytes_of(header, (size_t)n + 8), &digest, err) &&
            header_parse(ck, member, bytes_of(header + 8, (size_t)n), size, err) &&
-               checkpoint_add_file(ck, member, &digest, err);
+           checkpoint_add_file(ck, member, &digest, err);
 }
 
 static bool safetensors_open(struct checkpoint *ck, struct error *err)
@@ -260,5 +272,5 @@ static bool safetensors_open(struct checkpoint *ck, struct error *err)
            (checkpoint_index(ck, err) && safetensors_index_check(ck, err));
 }
 
-const struct checkpoint_format checkpoint_safetensors = {.name = "safetensors", .probe = safetensors_probe,
-                                                         .open = safetensors_open};
+const struct checkpoint_format checkpoint_safetensors = {
+    .name = "safetensors", .probe = safetensors_probe, .open = safetensors_open};

@@ -10,7 +10,7 @@ struct shard_writer {
     const struct tensor_spec *specs;
     const struct shard_layout *layout;
     uint32_t shard;
-    _Atomic uint64_t *written;       /* [tensors of the shard] bytes */
+    _Atomic uint64_t *written; /* [tensors of the shard] bytes */
 };
 
 static bool open_file(struct shard_writer *w, const char *folder, struct error *err)
@@ -38,8 +38,7 @@ static bool begin(struct shard_writer *w, struct error *err)
 }
 
 bool shard_writer_open(struct shard_writer **out, const char *folder, const struct tensor_spec *specs,
-                       const struct shard_layout *l,
-                       uint32_t shard, struct error *err)
+                       const struct shard_layout *l, uint32_t shard, struct error *err)
 {
     *out = NULL;
     struct shard_writer *w = calloc(1, sizeof *w);
@@ -61,8 +60,7 @@ bool shard_writer_write(struct shard_writer *w, uint32_t tensor, uint64_t offset
         return error_set(err, ERR_INTERNAL, "tensor %u does not belong to shard %u", tensor, w->shard + 1);
     if (offset > l->bytes[tensor] || n > l->bytes[tensor] - offset)
         return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes written at byte %llu, it has %llu",
-                         w->specs[tensor].name, n,
-                         (unsigned long long)offset, (unsigned long long)l->bytes[tensor]);
+                         w->specs[tensor].name, n, (unsigned long long)offset, (unsigned long long)l->bytes[tensor]);
     if (!file_out_write_at(&w->file, l->header_bytes[w->shard] + l->offset[tensor] + offset, data, n, err))
         return error_wrap(err, "tensor '%.256s'", w->specs[tensor].name);
     atomic_fetch_add(&w->written[tensor - l->first[w->shard]], n);

@@ -12,7 +12,7 @@ struct source {
     int fd;
     const char *what;
     uint64_t at, total_bytes;
-    struct error *err;           /* of our own reads */
+    struct error *err; /* of our own reads */
     uint8_t chunk[READ_BYTES];
 };
 
@@ -55,7 +55,8 @@ static bool complain(struct archive *a, const struct source *s, struct error *er
     }
     if (archive_errno(a) == ENOMEM) return error_memory(err, READ_BYTES);
     const char *why = archive_error_string(a);
-    return error_set(err, ERR_FORMAT, "%s: libarchive cannot read the tar: %.256s", s->what, why ? why : "no reason given");
+    return error_set(err, ERR_FORMAT, "%s: libarchive cannot read the tar: %.256s", s->what,
+                     why ? why : "no reason given");
 }
 
 static bool differs(const struct source *s, const char *what, struct error *err)
@@ -75,12 +76,13 @@ static bool name_is(struct archive_entry *e, const char *path, size_t bytes)
 /* A warning here means that a pax path does not fit the locale; name_is decides. */
 static bool next_entry(struct archive *a, const struct source *s, struct archive_entry *e, struct error *err)
 {
-    int rc = archive_read_next_header2(a, e);   /* into our own entry: libarchive does not check that it has one */
+    int rc = archive_read_next_header2(a, e); /* into our own entry: libarchive does not check that it has one */
     return rc == ARCHIVE_OK || rc == ARCHIVE_WARN ? true : complain(a, s, err);
 }
 
 /* The parent that ends at `slash` of the path, as an entry. */
-static bool check_directory(const struct source *s, struct archive_entry *e, const char *path, size_t bytes, struct error *err)
+static bool check_directory(const struct source *s, struct archive_entry *e, const char *path, size_t bytes,
+                            struct error *err)
 {
     if (archive_entry_filetype(e) == AE_IFDIR && name_is(e, path, bytes)) return true;
     return differs(s, "another directory", err);
@@ -91,7 +93,8 @@ static bool check_file(const struct source *s, struct archive_entry *e, const st
     if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e) || archive_entry_symlink(e))
         return differs(s, "something other than a regular file", err);
     if (!name_is(e, l->path, strlen(l->path))) return differs(s, "a file of another name", err);
-    if (!archive_entry_size_is_set(e) || (uint64_t)archive_entry_size(e) != l->data_bytes) return differs(s, "another file size", err);
+    if (!archive_entry_size_is_set(e) || (uint64_t)archive_entry_size(e) != l->data_bytes)
+        return differs(s, "another file size", err);
     return true;
 }
 
@@ -132,9 +135,10 @@ bool tar_layer_check(int fd, const char *what, const struct tar_layer *layer, st
     CLEANUP(archive) struct archive *a = archive_read_new();
     if (!s || !a) return error_memory(err, sizeof *s);
     *s = (struct source){.fd = fd, .what = what, .total_bytes = layer->total_bytes, .err = &read_error};
-    if (archive_read_support_format_tar(a) != ARCHIVE_OK || archive_read_set_read_callback(a, source_read) != ARCHIVE_OK ||
-        archive_read_set_skip_callback(a, source_skip) != ARCHIVE_OK || archive_read_set_callback_data(a, s) != ARCHIVE_OK ||
-        archive_read_open1(a) != ARCHIVE_OK)
+    if (archive_read_support_format_tar(a) != ARCHIVE_OK ||
+        archive_read_set_read_callback(a, source_read) != ARCHIVE_OK ||
+        archive_read_set_skip_callback(a, source_skip) != ARCHIVE_OK ||
+        archive_read_set_callback_data(a, s) != ARCHIVE_OK || archive_read_open1(a) != ARCHIVE_OK)
         return complain(a, s, err);
     return walk(a, s, layer, err);
 }

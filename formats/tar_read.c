@@ -8,8 +8,8 @@
 struct walk {
     struct bytes head;
     const char *what;
-    size_t at;                                /* offset of the next header */
-    char pax_path[TAR_PATH_BYTES_MAX + 1];    /* from the last x member; empty: none */
+    size_t at;                             /* offset of the next header */
+    char pax_path[TAR_PATH_BYTES_MAX + 1]; /* from the last x member; empty: none */
     uint64_t pax_size;
     bool has_pax, has_pax_size;
 };
@@ -36,7 +36,11 @@ static bool header_sound(const struct walk *w, const uint8_t *h, struct error *e
     uint64_t sum = 0, said;
     for (size_t i = 0; i < TAR_BLOCK_BYTES; i++) sum += i >= 148 && i < 156 ? ' ' : h[i];
     if (memcmp(h, zeros, sizeof zeros) == 0) return refuse(w, "is missing: the archive ends before its file", err);
-    if (memcmp(h + 257, "ustar\0" "00", 8) != 0) return refuse(w, "is not a ustar header", err);
+    if (memcmp(h + 257,
+               "ustar\0"
+               "00",
+               8) != 0)
+        return refuse(w, "is not a ustar header", err);
     if (!octal(h + 148, 6, &said) || said != sum) return refuse(w, "has a wrong checksum", err);
     return true;
 }
@@ -60,7 +64,8 @@ static bool take_record(struct walk *w, const char *p, size_t left, size_t *used
         w->pax_path[value_bytes] = '\0';
         return true;
     }
-    if (key_bytes != 4 || memcmp(key, "size", 4) != 0) return refuse(w, "holds a pax record other than path, size and comment", err);
+    if (key_bytes != 4 || memcmp(key, "size", 4) != 0)
+        return refuse(w, "holds a pax record other than path, size and comment", err);
     w->pax_size = 0;
     w->has_pax_size = true;
     for (size_t k = 0; k < value_bytes; k++)
@@ -73,7 +78,8 @@ static bool take_record(struct walk *w, const char *p, size_t left, size_t *used
 static bool take_attributes(struct walk *w, uint64_t size, struct error *err)
 {
     if (w->has_pax) return refuse(w, "is a second pax header in a row", err);
-    if (size > PAX_BYTES_MAX || size > w->head.size - w->at - TAR_BLOCK_BYTES) return refuse(w, "has too many pax records", err);
+    if (size > PAX_BYTES_MAX || size > w->head.size - w->at - TAR_BLOCK_BYTES)
+        return refuse(w, "has too many pax records", err);
     const char *p = (const char *)w->head.data + w->at + TAR_BLOCK_BYTES;
     for (size_t done = 0, used = 0; done < size; done += used)
         if (!take_record(w, p + done, (size_t)size - done, &used, err)) return false;
@@ -109,14 +115,14 @@ static bool find_file(struct walk *w, char *path, uint64_t *size, struct error *
             if (w->pax_path[0]) strcpy(path, w->pax_path);
             *size = w->has_pax_size ? w->pax_size : field;
             return true;
-        default:
-            return refuse(w, "is neither a directory nor a regular file", err);
+        default: return refuse(w, "is neither a directory nor a regular file", err);
         }
     }
     return refuse(w, "is one too many: more than a path's parents and one file", err);
 }
 
-bool tar_layer_parse(struct bytes head, uint64_t total_bytes, const char *what, struct tar_layer *out, struct error *err)
+bool tar_layer_parse(struct bytes head, uint64_t total_bytes, const char *what, struct tar_layer *out,
+                     struct error *err)
 {
     struct walk w = {.head = head, .what = what};
     char path[TAR_PATH_BYTES_MAX + 1];
@@ -126,11 +132,13 @@ bool tar_layer_parse(struct bytes head, uint64_t total_bytes, const char *what, 
     if (!tar_layer_header(path, size, &ours, out, err)) return error_wrap(err, "%s", what);
     for (size_t i = 0; i < ours.size; i++)
         if (i >= head.size || head.data[i] != ours.data[i])
-            return error_set(err, ERR_FORMAT, "%s: the tar header differs at byte %zu from the one that '%.256s' must have", what, i,
+            return error_set(err, ERR_FORMAT,
+                             "%s: the tar header differs at byte %zu from the one that '%.256s' must have", what, i,
                              path);
     if (total_bytes != out->total_bytes)
         return error_set(err, ERR_FORMAT, "%s: has %llu bytes, a layer with '%.256s' of %llu bytes has %llu", what,
-                         (unsigned long long)total_bytes, path, (unsigned long long)size, (unsigned long long)out->total_bytes);
+                         (unsigned long long)total_bytes, path, (unsigned long long)size,
+                         (unsigned long long)out->total_bytes);
     return true;
 }
 
@@ -140,7 +148,8 @@ bool tar_layer_read(int fd, uint64_t total_bytes, const char *what, struct tar_l
     CLEANUP(free) uint8_t *head = malloc(n + 1);
     uint8_t tail[4 * TAR_BLOCK_BYTES];
     if (!head) return error_memory(err, n);
-    if (!file_read_at(fd, what, 0, head, n, err) || !tar_layer_parse(bytes_of(head, n), total_bytes, what, out, err)) return false;
+    if (!file_read_at(fd, what, 0, head, n, err) || !tar_layer_parse(bytes_of(head, n), total_bytes, what, out, err))
+        return false;
     size_t tail_bytes = tar_layer_tail(out);
     if (!file_read_at(fd, what, total_bytes - tail_bytes, tail, tail_bytes, err)) return false;
     for (size_t i = 0; i < tail_bytes; i++)

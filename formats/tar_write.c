@@ -3,7 +3,7 @@
 #include "core/text.h"
 #include "formats/tar.h"
 
-#define COMMENT_BYTES_MIN 12u            /* "12 comment=\n" */
+#define COMMENT_BYTES_MIN 12u /* "12 comment=\n" */
 #define PAX_MEMBER_NAME "PaxHeaders/align"
 
 bool tar_path_check(const char *path, struct error *err)
@@ -11,7 +11,8 @@ bool tar_path_check(const char *path, struct error *err)
     size_t n = strlen(path), depth = 1;
     char printable[TAR_PATH_BYTES_MAX + 1];
     if (n > TAR_PATH_BYTES_MAX)
-        return error_set(err, ERR_FORMAT, "path '%.64s...' has %zu bytes, at most %u are possible", path, n, TAR_PATH_BYTES_MAX);
+        return error_set(err, ERR_FORMAT, "path '%.64s...' has %zu bytes, at most %u are possible", path, n,
+                         TAR_PATH_BYTES_MAX);
     if (!path_is_safe(path)) return error_set(err, ERR_FORMAT, "path '%.512s' is not a plain relative path", path);
     error_printable(printable, sizeof printable, path, n);
     if (strcmp(printable, path) != 0) return error_set(err, ERR_FORMAT, "path '%.512s' is not printable UTF-8", path);
@@ -19,7 +20,8 @@ bool tar_path_check(const char *path, struct error *err)
         if (strncmp(p, ".wh.", 4) == 0)
             return error_set(err, ERR_FORMAT, "path '%.512s' would be taken for a white-out by an unpacker", path);
     for (const char *p = path; *p; p++) depth += *p == '/';
-    if (depth > TAR_DEPTH_MAX) return error_set(err, ERR_FORMAT, "path '%.512s' has more than %u components", path, TAR_DEPTH_MAX);
+    if (depth > TAR_DEPTH_MAX)
+        return error_set(err, ERR_FORMAT, "path '%.512s' has more than %u components", path, TAR_DEPTH_MAX);
     return true;
 }
 
@@ -41,10 +43,13 @@ static void put_member(struct text *t, const char *name, size_t name_bytes, char
     put_octal(h + 124, 12, size);
     put_octal(h + 136, 12, 0);
     h[156] = (uint8_t)type;
-    memcpy(h + 257, "ustar\0" "00", 8);
+    memcpy(h + 257,
+           "ustar\0"
+           "00",
+           8);
     put_octal(h + 329, 8, 0);
     put_octal(h + 337, 8, 0);
-    uint64_t sum = 8 * ' ';              /* the checksum field counts as spaces */
+    uint64_t sum = 8 * ' '; /* the checksum field counts as spaces */
     for (size_t i = 0; i < sizeof h; i++) sum += h[i];
     put_octal(h + 148, 7, sum);
     h[155] = ' ';
@@ -87,7 +92,8 @@ static void put_directory(struct text *t, const char *name, size_t name_bytes)
 static void put_attributes(struct text *t, const char *path, uint64_t data_bytes)
 {
     char size[24];
-    size_t path_bytes = strlen(path), size_bytes = (size_t)snprintf(size, sizeof size, "%llu", (unsigned long long)data_bytes);
+    size_t path_bytes = strlen(path),
+           size_bytes = (size_t)snprintf(size, sizeof size, "%llu", (unsigned long long)data_bytes);
     size_t path_record = path_bytes > TAR_NAME_BYTES ? record_bytes("path", path_bytes) : 0;
     size_t size_record = data_bytes > TAR_OCTAL_SIZE_MAX ? record_bytes("size", size_bytes) : 0;
     size_t n = TAR_PAGE_BYTES - (t->size + 2 * TAR_BLOCK_BYTES) % TAR_PAGE_BYTES;
@@ -102,13 +108,14 @@ static void put_attributes(struct text *t, const char *path, uint64_t data_bytes
     put_record(t, comment, "comment", spaces, comment - frame);
 }
 
-bool tar_layer_header(const char *path, uint64_t data_bytes, struct buffer *out, struct tar_layer *layer, struct error *err)
+bool tar_layer_header(const char *path, uint64_t data_bytes, struct buffer *out, struct tar_layer *layer,
+                      struct error *err)
 {
     *out = (struct buffer){0};
     if (!tar_path_check(path, err)) return false;
     if (data_bytes > TAR_DATA_BYTES_MAX)
-        return error_set(err, ERR_FORMAT, "'%.512s' has %llu bytes, at most %llu are possible", path, (unsigned long long)data_bytes,
-                         (unsigned long long)TAR_DATA_BYTES_MAX);
+        return error_set(err, ERR_FORMAT, "'%.512s' has %llu bytes, at most %llu are possible", path,
+                         (unsigned long long)data_bytes, (unsigned long long)TAR_DATA_BYTES_MAX);
     struct text t = TEXT_INIT;
     for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
         put_directory(&t, path, (size_t)(slash - path) + 1);

@@ -6,11 +6,11 @@
 struct tensor_file {
     struct file_out file;
     struct shard_layout layout;
-    uint64_t written;                  /* bytes of tensors */
+    uint64_t written; /* bytes of tensors */
 };
 
-static bool begin(struct tensor_file *f, const char *path, const struct tensor_spec *specs, uint32_t n, const json_t *metadata,
-                  struct error *err)
+static bool begin(struct tensor_file *f, const char *path, const struct tensor_spec *specs, uint32_t n,
+                  const json_t *metadata, struct error *err)
 {
     CLEANUP(free) uint32_t *order = malloc((n + 1) * sizeof *order);
     __attribute__((cleanup(cleanup_text))) struct text header = TEXT_INIT;
@@ -23,8 +23,8 @@ static bool begin(struct tensor_file *f, const char *path, const struct tensor_s
     return file_out_open(&f->file, path, 0666, err) && file_out_write_at(&f->file, 0, header.data, header.size, err);
 }
 
-bool tensor_file_open(struct tensor_file **out, const char *path, const struct tensor_spec *specs, uint32_t n, const json_t *metadata,
-                      struct error *err)
+bool tensor_file_open(struct tensor_file **out, const char *path, const struct tensor_spec *specs, uint32_t n,
+                      const json_t *metadata, struct error *err)
 {
     *out = NULL;
     struct tensor_file *f = calloc(1, sizeof *f);
@@ -38,11 +38,13 @@ bool tensor_file_open(struct tensor_file **out, const char *path, const struct t
     return true;
 }
 
-bool tensor_file_write(struct tensor_file *f, uint32_t tensor, uint64_t offset, const void *data, size_t n, struct error *err)
+bool tensor_file_write(struct tensor_file *f, uint32_t tensor, uint64_t offset, const void *data, size_t n,
+                       struct error *err)
 {
     const struct shard_layout *l = &f->layout;
     if (tensor >= l->n_tensors || offset > l->bytes[tensor] || n > l->bytes[tensor] - offset)
-        return error_set(err, ERR_INTERNAL, "tensor %u: %zu bytes at byte %llu do not belong to it", tensor, n, (unsigned long long)offset);
+        return error_set(err, ERR_INTERNAL, "tensor %u: %zu bytes at byte %llu do not belong to it", tensor, n,
+                         (unsigned long long)offset);
     f->written += n;
     return file_out_write_at(&f->file, l->header_bytes[0] + l->offset[tensor] + offset, data, n, err);
 }

@@ -1,8 +1,7 @@
 #include "formats/checkpoint.h"
 
 bool tensor_size(const char *name, enum dtype dtype, uint32_t n_dims, const uint64_t *dims, uint64_t *n_elems,
-                 uint64_t *bytes,
-                 struct error *err)
+                 uint64_t *bytes, struct error *err)
 {
     uint64_t n = 1, bits;
     if (n_dims > TENSOR_DIMS_MAX)

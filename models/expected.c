@@ -11,7 +11,8 @@ struct walk {
 };
 
 /* The rule's pattern with {B} and {E} filled in. */
-static char *rule_name(const struct walk *w, const struct role_rule *r, const struct block_config *block, int32_t expert)
+static char *rule_name(const struct walk *w, const struct role_rule *r, const struct block_config *block,
+                       int32_t expert)
 {
     __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
     for (const char *p = r->pattern; *p;) {

@@ -8,9 +8,9 @@
 
 struct expected_tensor {
     const struct role_rule *rule;
-    const struct block_config *block;    /* NULL for tensors of the whole model */
-    int32_t expert;                      /* -1: none */
-    const char *name;                    /* in the arena */
+    const struct block_config *block; /* NULL for tensors of the whole model */
+    int32_t expert;                   /* -1: none */
+    const char *name;                 /* in the arena */
     uint32_t n_dims;
     uint64_t dims[TENSOR_DIMS_MAX];
 };

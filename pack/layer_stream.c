@@ -2,7 +2,7 @@
 
 #include "core/memory.h"
 
-#define CHUNK_BYTES ((size_t)4 << 20)    /* fits the caches of most machines twice */
+#define CHUNK_BYTES ((size_t)4 << 20) /* fits the caches of most machines twice */
 
 struct run {
     const struct layer_stream *s;
@@ -11,7 +11,7 @@ struct run {
     struct sha256 *layer_hash, *file_hash;
     uint8_t *chunk, *next;
     size_t chunk_bytes, next_bytes;
-    uint64_t next_offset;                /* of `next` in the file */
+    uint64_t next_offset; /* of `next` in the file */
 };
 
 enum { STEP_READ, STEP_WRITE, STEP_HASH_LAYER, STEP_HASH_FILE, STEP_COUNT };
@@ -24,14 +24,9 @@ static bool step(void *ctx, uint64_t item, uint32_t worker, struct error *err)
     switch (item) {
     case STEP_READ:
         return !r->next_bytes || folder_read(r->s->folder, r->s->member, r->next_offset, r->next, r->next_bytes, err);
-    case STEP_WRITE:
-        return file_out_write(r->out, r->chunk, r->chunk_bytes, err);
-    case STEP_HASH_LAYER:
-        sha256_add(r->layer_hash, r->chunk, r->chunk_bytes);
-        return true;
-    default:
-        sha256_add(r->file_hash, r->chunk, r->chunk_bytes);
-        return true;
+    case STEP_WRITE: return file_out_write(r->out, r->chunk, r->chunk_bytes, err);
+    case STEP_HASH_LAYER: sha256_add(r->layer_hash, r->chunk, r->chunk_bytes); return true;
+    default: sha256_add(r->file_hash, r->chunk, r->chunk_bytes); return true;
     }
 }
 
@@ -68,12 +63,13 @@ static bool write_frame(struct run *r, const uint8_t *data, size_t n, struct err
 static bool write_all(struct run *r, const struct buffer *head, struct error *err)
 {
     static const uint8_t zeros[4 * TAR_BLOCK_BYTES];
-    return sha256_open(&r->layer_hash, err) && sha256_open(&r->file_hash, err) && write_frame(r, head->data, head->size, err) &&
-           copy_data(r, err) && write_frame(r, zeros, tar_layer_tail(&r->tar), err);
+    return sha256_open(&r->layer_hash, err) && sha256_open(&r->file_hash, err) &&
+           write_frame(r, head->data, head->size, err) && copy_data(r, err) &&
+           write_frame(r, zeros, tar_layer_tail(&r->tar), err);
 }
 
-bool layer_stream_write(const struct layer_stream *s, const char *path_in_image, struct file_out *out, struct oci_layer *layer,
-                        struct error *err)
+bool layer_stream_write(const struct layer_stream *s, const char *path_in_image, struct file_out *out,
+                        struct oci_layer *layer, struct error *err)
 {
     CLEANUP_BUFFER struct buffer head = {0};
     CLEANUP(free) uint8_t *chunks = NULL;

@@ -9,14 +9,14 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define INCOMING_NAME "incoming"         /* a layer whose digest is not known yet */
+#define INCOMING_NAME "incoming" /* a layer whose digest is not known yet */
 
 struct oci_writer {
     struct staging *staging;
     struct pool *pool;
     const struct progress *progress;
     uint64_t done_bytes, total_bytes;
-    char *blobs;                         /* path of blobs/sha256 in the partial folder */
+    char *blobs; /* path of blobs/sha256 in the partial folder */
     int blobs_fd;
 };
 
@@ -101,12 +101,13 @@ static bool name_blob(struct oci_writer *w, const struct digest *d, struct error
 {
     char hex[DIGEST_HEX_SIZE];
     digest_hex(d, hex);
-    if (renameat(w->blobs_fd, INCOMING_NAME, w->blobs_fd, hex) != 0) return error_set_errno(err, "cannot rename to '%s'", hex);
+    if (renameat(w->blobs_fd, INCOMING_NAME, w->blobs_fd, hex) != 0)
+        return error_set_errno(err, "cannot rename to '%s'", hex);
     return dir_sync(w->blobs_fd, hex, err);
 }
 
-bool oci_writer_add_layer(struct oci_writer *w, uint32_t number, const char *path_in_image, const struct folder *f, uint32_t member,
-                          struct oci_layer *out, struct error *err)
+bool oci_writer_add_layer(struct oci_writer *w, uint32_t number, const char *path_in_image, const struct folder *f,
+                          uint32_t member, struct oci_layer *out, struct error *err)
 {
     struct file_out file;
     CLEANUP(free) char *path = NULL;
@@ -115,8 +116,12 @@ bool oci_writer_add_layer(struct oci_writer *w, uint32_t number, const char *pat
         return true;
     }
     if (!path_join(&path, w->blobs, INCOMING_NAME, err) || !file_out_open(&file, path, 0666, err)) return false;
-    struct layer_stream s = {.folder = f, .member = member, .pool = w->pool, .progress = w->progress,
-                             .done_bytes = &w->done_bytes, .total_bytes = w->total_bytes};
+    struct layer_stream s = {.folder = f,
+                             .member = member,
+                             .pool = w->pool,
+                             .progress = w->progress,
+                             .done_bytes = &w->done_bytes,
+                             .total_bytes = w->total_bytes};
     if (!layer_stream_write(&s, path_in_image, &file, out, err)) {
         file_out_abort(&file);
         return error_wrap(err, "file '%.256s'", path_in_image);

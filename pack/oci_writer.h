@@ -13,24 +13,24 @@
 struct oci_writer;
 
 struct oci_layer {
-    struct digest digest;        /* of the layer, also its diff id: layers are not compressed */
+    struct digest digest; /* of the layer, also its diff id: layers are not compressed */
     uint64_t layer_bytes;
-    struct digest file_digest;   /* of the one file inside */
+    struct digest file_digest; /* of the one file inside */
 };
 
 struct oci_writer_options {
     const char *layout_dir;
-    const char *key;                     /* as in staging_open */
+    const char *key; /* as in staging_open */
     bool replace;
-    struct pool *pool;                   /* may be NULL */
-    const struct progress *progress;     /* may be NULL */
-    uint64_t total_bytes;                /* of all files, for the progress */
+    struct pool *pool;               /* may be NULL */
+    const struct progress *progress; /* may be NULL */
+    uint64_t total_bytes;            /* of all files, for the progress */
 };
 
 MUST_CHECK bool oci_writer_open(struct oci_writer **out, const struct oci_writer_options *o, struct error *err);
 /* Layer number `number` (each is written once): one member of `f` under path_in_image. */
-MUST_CHECK bool oci_writer_add_layer(struct oci_writer *w, uint32_t number, const char *path_in_image, const struct folder *f,
-                                     uint32_t member, struct oci_layer *out, struct error *err);
+MUST_CHECK bool oci_writer_add_layer(struct oci_writer *w, uint32_t number, const char *path_in_image,
+                                     const struct folder *f, uint32_t member, struct oci_layer *out, struct error *err);
 /* Whether a stopped run has left this layer finished: then it needs no space. */
 bool oci_writer_has_layer(const struct oci_writer *w, uint32_t number);
 MUST_CHECK bool oci_writer_add_blob(struct oci_writer *w, struct bytes data, struct digest *out, struct error *err);

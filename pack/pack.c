@@ -8,13 +8,16 @@
 
 #define STAGE "pack"
 
-struct source { const struct folder *folder; uint32_t member; };
+struct source {
+    const struct folder *folder;
+    uint32_t member;
+};
 
 struct job {
     const struct pack_options *o;
     struct oci_ref ref;
     struct folder *model, *profiles;
-    struct source *sources;          /* beside result->files */
+    struct source *sources; /* beside result->files */
     struct pack_result *result;
     uint64_t data_bytes;
 };
@@ -26,7 +29,8 @@ void pack_result_free(struct pack_result *r)
     *r = (struct pack_result){0};
 }
 
-/* ---- what will be packed ------------------------------------------------------------------------------------------ */
+/* ---- what will be packed ------------------------------------------------------------------------------------------
+ */
 
 static bool add_files(struct job *j, const struct folder *f, const char *prefix, struct error *err)
 {
@@ -50,7 +54,8 @@ static bool list_files(struct job *j, struct error *err)
     if (folder_find(j->model, "config.json") == NAME_NONE)
         return error_set(err, ERR_FORMAT, "folder '%.512s' is not a model: it has no config.json", j->o->source);
     if (n > OCI_LAYERS_MAX)
-        return error_set(err, ERR_FORMAT, "%u files are too many for one image, at most %u can be packed", n, OCI_LAYERS_MAX);
+        return error_set(err, ERR_FORMAT, "%u files are too many for one image, at most %u can be packed", n,
+                         OCI_LAYERS_MAX);
     j->result->files = calloc(n, sizeof *j->result->files);
     j->sources = calloc(n, sizeof *j->sources);
     if (!j->result->files || !j->sources) return error_memory(err, n * sizeof *j->result->files);
@@ -63,9 +68,11 @@ static bool check_annotations(const json_t *annotations, struct error *err)
     json_t *value;
     if (annotations && (!json_is_object(annotations) || json_object_size(annotations) > OCI_ANNOTATIONS_MAX))
         return error_set(err, ERR_USAGE, "annotations must be an object of at most %u strings", OCI_ANNOTATIONS_MAX);
-    json_object_foreach((json_t *)(uintptr_t)annotations, key, value)
-        if (!*key || !json_is_string(value) || strlen(key) > OCI_TEXT_BYTES_MAX || json_string_length(value) > OCI_TEXT_BYTES_MAX)
-            return error_set(err, ERR_USAGE, "annotation '%.128s' is not a string of at most %u bytes", key, OCI_TEXT_BYTES_MAX);
+    json_object_foreach ((json_t *)(uintptr_t)annotations, key, value)
+        if (!*key || !json_is_string(value) || strlen(key) > OCI_TEXT_BYTES_MAX ||
+            json_string_length(value) > OCI_TEXT_BYTES_MAX)
+            return error_set(err, ERR_USAGE, "annotation '%.128s' is not a string of at most %u bytes", key,
+                             OCI_TEXT_BYTES_MAX);
     return true;
 }
 
@@ -73,21 +80,23 @@ static void give_notes(const struct job *j)
 {
     const struct pack_result *r = j->result;
     if (r->n_files > PACK_LAYERS_NOTED)
-        progress_note(j->o->progress, STAGE, "%u layers: Docker runs images of at most %u; image volumes take more", r->n_files,
-                      PACK_LAYERS_NOTED);
+        progress_note(j->o->progress, STAGE, "%u layers: Docker runs images of at most %u; image volumes take more",
+                      r->n_files, PACK_LAYERS_NOTED);
     for (uint32_t i = 0; i < r->n_files; i++) {
         char size[32];
         text_bytes(size, r->files[i].bytes);
         if (r->files[i].bytes > PACK_LAYER_BYTES_NOTED)
-            progress_note(j->o->progress, STAGE, "'%s' has %s: some registries refuse layers over 10,000 MiB; use smaller shards",
+            progress_note(j->o->progress, STAGE,
+                          "'%s' has %s: some registries refuse layers over 10,000 MiB; use smaller shards",
                           r->files[i].path, size);
     }
 }
 
-/* ---- resuming ------------------------------------------------------------------------------------------------------ */
+/* ---- resuming ------------------------------------------------------------------------------------------------------
+ */
 
-/* Everything the parts of an unfinished layout depend on. Inputs are known by what the file system says of them: a file that was
- * changed in any way since gets a new change time, and the work starts afresh. */
+/* Everything the parts of an unfinished layout depend on. Inputs are known by what the file system says of them: a file
+ * that was changed in any way since gets a new change time, and the work starts afresh. */
 static bool staging_key(const struct job *j, char key[DIGEST_HEX_SIZE + 8], struct error *err)
 {
     CLEANUP(text) struct text t = TEXT_INIT;
@@ -101,7 +110,8 @@ static bool staging_key(const struct job *j, char key[DIGEST_HEX_SIZE + 8], stru
         struct stat st;
         if (!folder_place(j->sources[i].folder, j->sources[i].member, &fd, &offset, err)) return false;
         if (fstat(fd, &st) != 0) return error_set_errno(err, "cannot examine '%.256s'", j->result->files[i].path);
-        text_add(&t, "%s %llu %llu ", j->result->files[i].path, (unsigned long long)j->result->files[i].bytes, (unsigned long long)offset);
+        text_add(&t, "%s %llu %llu ", j->result->files[i].path, (unsigned long long)j->result->files[i].bytes,
+                 (unsigned long long)offset);
         text_add(&t, "%llu %llu ", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
         text_add(&t, "%lld.%09ld ", (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
         text_add(&t, "%lld.%09ld\n", (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
@@ -126,7 +136,8 @@ static bool check_space(const struct job *j, const struct oci_writer *w, struct 
     return error_set(err, ERR_IO, "'%.512s' needs %s, the disk has %s free", j->ref.dir, a, b);
 }
 
-/* ---- documents ------------------------------------------------------------------------------------------------------ */
+/* ---- documents ------------------------------------------------------------------------------------------------------
+ */
 
 static bool write_config(const struct job *j, struct oci_writer *w, struct oci_descriptor *out, struct error *err)
 {
@@ -153,29 +164,32 @@ static json_t *layer_annotations(const struct pack_file *f)
     return json_pack("{s:s,s:s}", OCI_ANNOTATION_TITLE, f->path, OCI_ANNOTATION_FILE_SHA256, hex);
 }
 
-static bool write_manifest(const struct job *j, struct oci_writer *w, const uint64_t *layer_bytes, struct oci_descriptor *out,
-                           struct error *err)
+static bool write_manifest(const struct job *j, struct oci_writer *w, const uint64_t *layer_bytes,
+                           struct oci_descriptor *out, struct error *err)
 {
     const struct pack_result *r = j->result;
-    CLEANUP(json) json_t *owner = json_array();          /* of the layers' annotations */
+    CLEANUP(json) json_t *owner = json_array(); /* of the layers' annotations */
     CLEANUP(free) struct oci_descriptor *layers = calloc(r->n_files, sizeof *layers);
     CLEANUP(free) char *text = NULL;
     size_t n = 0;
     if (!owner || !layers) return error_memory(err, r->n_files * sizeof *layers);
     for (uint32_t i = 0; i < r->n_files; i++) {
-        layers[i] = (struct oci_descriptor){.media_type = OCI_MEDIA_LAYER, .digest = r->files[i].layer, .size = layer_bytes[i]};
+        layers[i] =
+            (struct oci_descriptor){.media_type = OCI_MEDIA_LAYER, .digest = r->files[i].layer, .size = layer_bytes[i]};
         if (json_array_append_new(owner, layer_annotations(&r->files[i])) != 0) return error_memory(err, 0);
         layers[i].annotations = json_array_get(owner, i);
     }
     struct oci_manifest m = {.layers = layers, .n_layers = r->n_files, .annotations = j->o->annotations};
     if (!write_config(j, w, &m.config, err) || !oci_manifest_text(&m, &text, &n, err)) return false;
     if (n > OCI_DOCUMENT_BYTES_MAX)
-        return error_set(err, ERR_FORMAT, "the manifest has %zu bytes, registries take at most %zu", n, OCI_DOCUMENT_BYTES_MAX);
+        return error_set(err, ERR_FORMAT, "the manifest has %zu bytes, registries take at most %zu", n,
+                         OCI_DOCUMENT_BYTES_MAX);
     *out = (struct oci_descriptor){.media_type = OCI_MEDIA_MANIFEST, .size = n};
     return oci_writer_add_blob(w, bytes_of(text, n), &out->digest, err);
 }
 
-/* ---- the run -------------------------------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------------------------------
+ */
 
 static bool write_layers(const struct job *j, struct oci_writer *w, uint64_t *layer_bytes, struct error *err)
 {
@@ -183,7 +197,8 @@ static bool write_layers(const struct job *j, struct oci_writer *w, uint64_t *la
     for (uint32_t i = 0; i < r->n_files; i++) {
         struct oci_layer layer;
         if (!progress_go_on(j->o->progress, err)) return false;
-        if (!oci_writer_add_layer(w, i, r->files[i].path, j->sources[i].folder, j->sources[i].member, &layer, err)) return false;
+        if (!oci_writer_add_layer(w, i, r->files[i].path, j->sources[i].folder, j->sources[i].member, &layer, err))
+            return false;
         r->files[i].digest = layer.file_digest;
         r->files[i].layer = layer.digest;
         r->bytes += layer_bytes[i] = layer.layer_bytes;
@@ -195,7 +210,8 @@ static bool write_image(const struct job *j, struct oci_writer *w, struct oci_de
 {
     CLEANUP(free) uint64_t *layer_bytes = calloc(j->result->n_files, sizeof *layer_bytes);
     if (!layer_bytes) return error_memory(err, j->result->n_files * sizeof *layer_bytes);
-    return check_space(j, w, err) && write_layers(j, w, layer_bytes, err) && write_manifest(j, w, layer_bytes, image, err);
+    return check_space(j, w, err) && write_layers(j, w, layer_bytes, err) &&
+           write_manifest(j, w, layer_bytes, image, err);
 }
 
 static bool write_layout(const struct job *j, struct error *err)
@@ -204,14 +220,19 @@ static bool write_layout(const struct job *j, struct error *err)
     struct oci_writer *w = NULL;
     struct oci_descriptor image;
     if (!staging_key(j, key, err)) return false;
-    struct oci_writer_options wo = {.layout_dir = j->ref.dir, .key = key, .replace = j->o->replace, .pool = j->o->pool,
-                                    .progress = j->o->progress, .total_bytes = j->data_bytes};
+    struct oci_writer_options wo = {.layout_dir = j->ref.dir,
+                                    .key = key,
+                                    .replace = j->o->replace,
+                                    .pool = j->o->pool,
+                                    .progress = j->o->progress,
+                                    .total_bytes = j->data_bytes};
     if (!oci_writer_open(&w, &wo, err)) return false;
     if (!write_image(j, w, &image, err)) {
         oci_writer_close(w, err && err->code == ERR_CANCELLED);
         return false;
     }
-    CLEANUP(json) json_t *annotations = json_pack("{s:s,s:s}", OCI_ANNOTATION_KIND, OCI_KIND_IMAGE, OCI_ANNOTATION_REF, j->ref.tag);
+    CLEANUP(json)
+    json_t *annotations = json_pack("{s:s,s:s}", OCI_ANNOTATION_KIND, OCI_KIND_IMAGE, OCI_ANNOTATION_REF, j->ref.tag);
     image.annotations = annotations;
     struct oci_index index = {.manifests = &image, .n_manifests = 1};
     if (!annotations) {
@@ -225,8 +246,8 @@ static bool write_layout(const struct job *j, struct error *err)
 static bool run(struct job *j, struct error *err)
 {
     if (!check_annotations(j->o->annotations, err) || !oci_ref_parse(j->o->ref, &j->ref, err) ||
-        !folder_open(&j->model, j->o->source, err) || (j->o->profiles && !folder_open(&j->profiles, j->o->profiles, err)) ||
-        !list_files(j, err))
+        !folder_open(&j->model, j->o->source, err) ||
+        (j->o->profiles && !folder_open(&j->profiles, j->o->profiles, err)) || !list_files(j, err))
         return false;
     give_notes(j);
     return write_layout(j, err);
@@ -235,7 +256,7 @@ static bool run(struct job *j, struct error *err)
 bool pack_run(const struct pack_options *o, struct pack_result *out, struct error *err)
 {
     *out = (struct pack_result){0};
-    struct error local = ERROR_INIT;             /* the code is looked at, so there must be one */
+    struct error local = ERROR_INIT; /* the code is looked at, so there must be one */
     struct job j = {.o = o, .result = out};
     bool ok = run(&j, &local);
     oci_ref_close(&j.ref);

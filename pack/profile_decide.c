@@ -87,8 +87,7 @@ static bool decide_remote_code(struct profile_draft *d, struct error *err)
     const char *key;
     f->has_auto_map = json_is_object(map) && json_object_size(map) > 0;
     if (!f->has_auto_map) return true;
-    json_object_foreach(map, key, v)
-    {
+    json_object_foreach (map, key, v) {
         const char *s = json_string_value(v), *dot = s ? strchr(s, '.') : NULL;
         if (!dot || strstr(s, "--")) continue;
         const char *file = arena_printf(d->arena, "%.*s.py", (int)(dot - s), s);

@@ -51,8 +51,7 @@ static bool pairs(struct rows_reader *r, const json_t *row, const char *key, str
     if (!*out) return error_memory(r->err, 0);
     const char *name;
     json_t *value;
-    json_object_foreach(v, name, value)
-    {
+    json_object_foreach (v, name, value) {
         if (!json_is_string(value)) return rows_fail(r, row, "expected a text for", name);
         struct setting *s = &(*out)[(*n)++];
         *s = (struct setting){arena_text(r->rows->arena, name), arena_text(r->rows->arena, json_string_value(value))};

@@ -16,8 +16,7 @@ static bool load_template(const struct model *m, struct buffer *file, const char
     }
     const json_t *v = json_object_get(m->hf.tokenizer_config, "chat_template"), *one;
     size_t i;
-    json_array_foreach((json_t *)v, i, one)
-    {
+    json_array_foreach ((json_t *)v, i, one) {
         const char *name = json_string_value(json_object_get(one, "name"));
         if (name && strcmp(name, "default") == 0) *out = json_string_value(json_object_get(one, "template"));
     }

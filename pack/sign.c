@@ -9,7 +9,7 @@ struct signing {
     struct oci_layout layout;
     struct oci_index index;
     const struct oci_descriptor *image;
-    char *blobs;                 /* path of the blobs' folder */
+    char *blobs; /* path of the blobs' folder */
 };
 
 static bool load_image(struct signing *s, struct error *err)
@@ -35,19 +35,22 @@ static bool find_own(const struct signing *s, bool *found, struct error *err)
         CLEANUP(envelope) struct envelope e = {0};
         struct error unread = ERROR_INIT;
         bool differs;
-        if (!oci_blob_load(&s->layout, &s->index.manifests[i], OCI_DOCUMENT_BYTES_MAX, "referrer", &text, NULL, &unread) ||
+        if (!oci_blob_load(&s->layout, &s->index.manifests[i], OCI_DOCUMENT_BYTES_MAX, "referrer", &text, NULL,
+                           &unread) ||
             !oci_manifest_parse(buffer_view(&text), "referrer", &m, &unread) || !m.has_subject ||
             !digest_equal(&m.subject.digest, &s->image->digest) || !referrer_is_bundle(&m) ||
             !referrer_load(&s->layout, &m, "referrer", &e, &differs, &unread)) {
             if (unread.code != ERR_MEMORY) continue;
             return error_memory(err, text.size);
         }
-        if (strcmp(e.predicate_type, ENVELOPE_PREDICATE_SIGN) == 0 && !envelope_verify(&e, s->key, found, err)) return false;
+        if (strcmp(e.predicate_type, ENVELOPE_PREDICATE_SIGN) == 0 && !envelope_verify(&e, s->key, found, err))
+            return false;
     }
     return true;
 }
 
-static bool save_blob(const struct signing *s, const char *text, size_t n, struct oci_descriptor *out, struct error *err)
+static bool save_blob(const struct signing *s, const char *text, size_t n, struct oci_descriptor *out,
+                      struct error *err)
 {
     char hex[DIGEST_HEX_SIZE];
     CLEANUP(free) char *path = NULL;
@@ -74,7 +77,8 @@ static bool make_bundle(const struct signing *s, struct oci_descriptor *out, str
            save_blob(s, manifest, manifest_bytes, out, err);
 }
 
-static bool write_index(const struct signing *s, const struct oci_descriptor *added, struct file_out *file, struct error *err)
+static bool write_index(const struct signing *s, const struct oci_descriptor *added, struct file_out *file,
+                        struct error *err)
 {
     uint32_t n = s->index.n_manifests;
     if (n == OCI_MANIFESTS_MAX) return error_set(err, ERR_FORMAT, OCI_INDEX_FILE ": is full: it has %u entries", n);
@@ -91,7 +95,8 @@ static bool write_index(const struct signing *s, const struct oci_descriptor *ad
 static bool add_signature(struct signing *s, struct file_out *index_file, struct sign_result *out, struct error *err)
 {
     struct oci_descriptor added;
-    if (!load_image(s, err) || !sign_sweep(&s->layout, &s->index, err) || !find_own(s, &out->was_signed, err)) return false;
+    if (!load_image(s, err) || !sign_sweep(&s->layout, &s->index, err) || !find_own(s, &out->was_signed, err))
+        return false;
     out->image = s->image->digest;
     if (out->was_signed) return true;
     return make_bundle(s, &added, err) && write_index(s, &added, index_file, err);
@@ -111,8 +116,8 @@ static bool sign_locked(struct signing *s, struct sign_result *out, struct error
 {
     struct file_out index_file;
     CLEANUP(free) char *path = NULL;
-    if (!path_join(&path, s->ref.dir, OCI_INDEX_FILE, err) || !path_join(&s->blobs, s->ref.dir, OCI_BLOBS_FOLDER, err) ||
-        !file_out_open(&index_file, path, 0666, err))
+    if (!path_join(&path, s->ref.dir, OCI_INDEX_FILE, err) ||
+        !path_join(&s->blobs, s->ref.dir, OCI_BLOBS_FOLDER, err) || !file_out_open(&index_file, path, 0666, err))
         return false;
     bool ok = add_signature(s, &index_file, out, err);
     if (ok && !out->was_signed) ok = file_out_commit(&index_file, err);

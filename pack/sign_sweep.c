@@ -7,10 +7,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define STRAY_BYTES_MAX ((size_t)1 << 20)     /* a bare signature is under 2 KiB */
+#define STRAY_BYTES_MAX ((size_t)1 << 20) /* a bare signature is under 2 KiB */
 
 /* Digests that the index, or a manifest in it, names; sorted. */
-struct named { struct digest *digests; size_t n, capacity; };
+struct named {
+    struct digest *digests;
+    size_t n, capacity;
+};
 
 static bool add_name(struct named *set, const struct digest *d, struct error *err)
 {
@@ -56,8 +59,8 @@ static bool is_part_of_signature(const struct oci_layout *l, const struct digest
     CLEANUP(oci_manifest) struct oci_manifest m = {0};
     CLEANUP(envelope) struct envelope e = {0};
     uint64_t size;
-    if (!oci_blob_find(l, d, "blob", &fd, &size, NULL) || size > STRAY_BYTES_MAX || !(data = malloc((size_t)size + 1)) ||
-        !file_read_at(fd, "blob", 0, data, (size_t)size, NULL))
+    if (!oci_blob_find(l, d, "blob", &fd, &size, NULL) || size > STRAY_BYTES_MAX ||
+        !(data = malloc((size_t)size + 1)) || !file_read_at(fd, "blob", 0, data, (size_t)size, NULL))
         return false;
     struct bytes text = bytes_of(data, (size_t)size);
     if (size == strlen(REFERRER_CONFIG_TEXT) && memcmp(data, REFERRER_CONFIG_TEXT, (size_t)size) == 0) return true;

@@ -1,5 +1,5 @@
-/* Every layer of the image: bytes, shape, labels; and that their files make one tree. Layers are read in parallel, each once;
- * the report is written in layer order afterwards. */
+/* Every layer of the image: bytes, shape, labels; and that their files make one tree. Layers are read in parallel, each
+ * once; the report is written in layer order afterwards. */
 #include "verify/package_state.h"
 
 #include "core/name_index.h"
@@ -36,7 +36,8 @@ static void set_verdict(struct layer_check *c, const char *check_class, enum ver
 /* Like package_judge, but into the layer's own place: items of a parallel-for do not share the report. */
 static bool judge(struct layer_check *c, const char *check_class, const struct error *found, struct error *err)
 {
-    if (found->code == ERR_FORMAT || found->code == ERR_UNSUPPORTED) set_verdict(c, check_class, VERDICT_FAIL, found->text);
+    if (found->code == ERR_FORMAT || found->code == ERR_UNSUPPORTED)
+        set_verdict(c, check_class, VERDICT_FAIL, found->text);
     else if (found->code == ERR_IO) set_verdict(c, check_class, VERDICT_UNDECIDED, found->text);
     else {
         if (err) *err = *found;
@@ -67,8 +68,8 @@ static struct bytes file_part(const struct tar_layer *t, const uint8_t *chunk, u
 }
 
 /* SHA-256 of the layer and, when its shape is known, of the file inside, from one read. */
-static bool hash_layer(struct layer_run *run, int fd, const char *what, uint64_t size, const struct tar_layer *tar, uint32_t worker,
-                       struct digest *whole, struct digest *file, struct error *err)
+static bool hash_layer(struct layer_run *run, int fd, const char *what, uint64_t size, const struct tar_layer *tar,
+                       uint32_t worker, struct digest *whole, struct digest *file, struct error *err)
 {
     CLEANUP(free) uint8_t *chunk = malloc(CHUNK_BYTES);
     struct sha256 *a = NULL, *b = NULL;
@@ -100,8 +101,10 @@ static bool check_labels(const struct layer_run *run, uint32_t i, struct error *
     const char *said = oci_annotation(d->annotations, OCI_ANNOTATION_FILE_SHA256);
     digest_hex(&c->file_digest, hex);
     if (!title || strcmp(title, c->tar.path) != 0)
-        return error_set(err, ERR_FORMAT, "its title is '%.256s', the file inside is '%.256s'", title ? title : "", c->tar.path);
-    if (said && strcmp(said, hex) != 0) return error_set(err, ERR_FORMAT, "its file is said to be %.80s, it is %s", said, hex);
+        return error_set(err, ERR_FORMAT, "its title is '%.256s', the file inside is '%.256s'", title ? title : "",
+                         c->tar.path);
+    if (said && strcmp(said, hex) != 0)
+        return error_set(err, ERR_FORMAT, "its file is said to be %.80s, it is %s", said, hex);
     if (!json_known_keys(d->annotations, "annotations", known, err)) return false;
     if (d->artifact_type) return error_set(err, ERR_FORMAT, "has an artifact type");
     if (config->doc && (i >= config->n_layers || !digest_equal(&config->diff_ids[i], &d->digest)))
@@ -127,7 +130,8 @@ static bool check_open_layer(struct layer_run *run, uint32_t i, int fd, uint32_t
         return judge(c, CHECK_DIGEST, &found, err);
     }
     if (!shaped) return judge(c, CHECK_LAYOUT, &shape, err);
-    if (!tar_layer_check(fd, "layer", &c->tar, &found) || !check_labels(run, i, &found)) return judge(c, CHECK_LAYOUT, &found, err);
+    if (!tar_layer_check(fd, "layer", &c->tar, &found) || !check_labels(run, i, &found))
+        return judge(c, CHECK_LAYOUT, &found, err);
     c->ok = true;
     return true;
 }
@@ -143,7 +147,8 @@ static bool check_layer(void *ctx, uint64_t item, uint32_t worker, struct error 
     bool differs = false;
     if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
         error_set(&found, ERR_FORMAT, "expected media type \"" OCI_MEDIA_LAYER "\", found \"%.128s\"", d->media_type);
-    else if (oci_blob_open(&run->p->layout, d, "layer", &fd, &differs, &found)) return check_open_layer(run, i, fd, worker, err);
+    else if (oci_blob_open(&run->p->layout, d, "layer", &fd, &differs, &found))
+        return check_open_layer(run, i, fd, worker, err);
     return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
 }
 
@@ -157,7 +162,8 @@ static void report_layers(const struct layer_run *run)
         snprintf(name, sizeof name, "layer %u of %u (%.180s)", i + 1, run->m->n_layers, title ? title : "no title");
         digest_hex(&c->file_digest, hex);
         if (c->ok)
-            report_add(run->p->report, CHECK_DIGEST, VERDICT_PASS, name, "%llu bytes as named, one file of %llu bytes, sha256 %s",
+            report_add(run->p->report, CHECK_DIGEST, VERDICT_PASS, name,
+                       "%llu bytes as named, one file of %llu bytes, sha256 %s",
                        (unsigned long long)run->m->layers[i].size, (unsigned long long)c->tar.data_bytes, hex);
         else report_add(run->p->report, c->check_class, c->verdict, name, "%s", text);
     }
@@ -206,8 +212,8 @@ static bool attach_files(const struct layer_run *run, struct error *err)
         if (!c->ok) continue;
         digest_hex(&c->file_digest, hex);
         oci_digest_text(&run->m->layers[i].digest, layer);
-        json_t *file = json_pack("{s:s,s:I,s:s,s:s}", "path", c->tar.path, "bytes", (json_int_t)c->tar.data_bytes, "sha256", hex,
-                                 "layer", layer);
+        json_t *file = json_pack("{s:s,s:I,s:s,s:s}", "path", c->tar.path, "bytes", (json_int_t)c->tar.data_bytes,
+                                 "sha256", hex, "layer", layer);
         if (json_array_append_new(files, file) != 0) return error_memory(err, 0);
     }
     json_t *j = json_pack("{s:s,s:s,s:O}", "image", image, "tag", run->p->ref.tag, "files", files);
@@ -223,7 +229,7 @@ bool package_check_layers(struct package *p, struct error *err)
     if (!run.m->doc || run.m->n_layers == 0) return true;
     run.checks = calloc(run.m->n_layers, sizeof *run.checks);
     if (!run.checks) return error_memory(err, run.m->n_layers * sizeof *run.checks);
-    for (uint32_t i = 0; i < run.m->n_layers; i++) run.total_bytes += run.m->layers[i].size;   /* 8192 * 2^47 fits */
+    for (uint32_t i = 0; i < run.m->n_layers; i++) run.total_bytes += run.m->layers[i].size; /* 8192 * 2^47 fits */
     bool ok = pool_try(p->o->pool, run.m->n_layers, check_layer, &run, err);
     if (ok) {
         report_layers(&run);

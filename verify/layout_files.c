@@ -8,13 +8,17 @@
 
 #define STRAYS_SHOWN 8u
 #define FILES_MAX 200000u
-#define SIZE_CONFLICT UINT64_MAX         /* two documents give a blob two sizes: no file has this one */
+#define SIZE_CONFLICT UINT64_MAX /* two documents give a blob two sizes: no file has this one */
 
-struct referred { struct digest digest; uint64_t size; bool seen; };
+struct referred {
+    struct digest digest;
+    uint64_t size;
+    bool seen;
+};
 
 struct listing {
     struct package *p;
-    struct referred *referred;       /* sorted by digest, each once */
+    struct referred *referred; /* sorted by digest, each once */
     size_t n_referred;
     uint32_t n_files, n_strays;
     bool undecided;
@@ -75,7 +79,8 @@ static void visit_blob(struct listing *l, const char *name, const struct stat *s
     else if (!(r = bsearch(&key, l->referred, l->n_referred, sizeof key, by_digest))) {
         /* Where a manifest cannot be read, that has been said, and what it refers to is not known. */
         if (l->p->all_read) stray(l, OCI_BLOBS_FOLDER "/", name, "is a blob that nothing refers to");
-    } else if ((uint64_t)st->st_size != r->size) stray(l, OCI_BLOBS_FOLDER "/", name, "has another size than the documents say");
+    } else if ((uint64_t)st->st_size != r->size)
+        stray(l, OCI_BLOBS_FOLDER "/", name, "has another size than the documents say");
     if (r) r->seen = true;
 }
 
@@ -103,7 +108,8 @@ static void visit_root(struct listing *l, const char *name, const struct stat *s
 
 static void visit_blobs(struct listing *l, const char *name, const struct stat *st)
 {
-    if (strcmp(name, "sha256") != 0 || !S_ISDIR(st->st_mode)) stray(l, "blobs/", name, "does not belong into an image layout");
+    if (strcmp(name, "sha256") != 0 || !S_ISDIR(st->st_mode))
+        stray(l, "blobs/", name, "does not belong into an image layout");
 }
 
 typedef void (*visit_fn)(struct listing *l, const char *name, const struct stat *st);
@@ -153,7 +159,8 @@ static void note_others(const struct package *p)
         n += p->manifests[i].doc && !p->manifests[i].has_subject && !same;
     }
     if (n)
-        report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, "other images", "%u more in this layout; their layers were not read", n);
+        report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, "other images",
+                   "%u more in this layout; their layers were not read", n);
 }
 
 bool package_check_files(struct package *p, struct error *err)
@@ -164,11 +171,14 @@ bool package_check_files(struct package *p, struct error *err)
     list_folder(&l, p->layout.dir, "blobs", visit_blobs);
     list_folder(&l, p->layout.blobs, ".", visit_blob);
     check_missing(&l);
-    if (l.n_files >= FILES_MAX) report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "layout", "has more than %u files", FILES_MAX);
+    if (l.n_files >= FILES_MAX)
+        report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "layout", "has more than %u files", FILES_MAX);
     else if (l.n_strays > STRAYS_SHOWN)
-        report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "layout", "%u files in all do not belong or are missing", l.n_strays);
+        report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "layout", "%u files in all do not belong or are missing",
+                   l.n_strays);
     else if (l.n_strays == 0 && !l.undecided)
-        report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, "layout", "%zu blobs, each referred to, and nothing else", l.n_referred);
+        report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, "layout", "%zu blobs, each referred to, and nothing else",
+                   l.n_referred);
     note_others(p);
     free(l.referred);
     return true;

@@ -3,12 +3,14 @@
 
 #include "formats/envelope.h"
 
-static bool report_document(struct package *p, const char *name, const struct error *found, bool differs, struct error *err)
+static bool report_document(struct package *p, const char *name, const struct error *found, bool differs,
+                            struct error *err)
 {
     return package_judge(p->report, differs ? CHECK_DIGEST : CHECK_LAYOUT, name, found, err);
 }
 
-bool package_judge(struct report *r, const char *check_class, const char *name, const struct error *found, struct error *err)
+bool package_judge(struct report *r, const char *check_class, const char *name, const struct error *found,
+                   struct error *err)
 {
     size_t n = strlen(name);
     const char *text = found->text;
@@ -16,12 +18,8 @@ bool package_judge(struct report *r, const char *check_class, const char *name, 
     switch (found->code) {
     case ERR_FORMAT:
     case ERR_UNSUPPORTED:
-    case ERR_MISMATCH:
-        report_add(r, check_class, VERDICT_FAIL, name, "%s", text);
-        return true;
-    case ERR_IO:
-        report_add(r, check_class, VERDICT_UNDECIDED, name, "%s", text);
-        return true;
+    case ERR_MISMATCH: report_add(r, check_class, VERDICT_FAIL, name, "%s", text); return true;
+    case ERR_IO: report_add(r, check_class, VERDICT_UNDECIDED, name, "%s", text); return true;
     default:
         if (err) *err = *found;
         return false;
@@ -33,7 +31,8 @@ static bool check_index(struct package *p, bool *go_on, struct error *err)
 {
     struct error found = ERROR_INIT;
     *go_on = false;
-    if (oci_layout_marker(&p->layout, &found)) report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, OCI_LAYOUT_FILE, "version 1.0.0");
+    if (oci_layout_marker(&p->layout, &found))
+        report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, OCI_LAYOUT_FILE, "version 1.0.0");
     else if (!package_judge(p->report, CHECK_LAYOUT, OCI_LAYOUT_FILE, &found, err)) return false;
     if (!oci_layout_index(&p->layout, &p->index, &found))
         return package_judge(p->report, CHECK_LAYOUT, OCI_INDEX_FILE, &found, err);
@@ -76,13 +75,13 @@ static bool is_listed(const struct package *p, const struct oci_descriptor *d)
     return false;
 }
 
-/* index.json is not signed, so an entry may say nothing of its own but the tag and cosign's mark: other annotations must be the
- * manifest's (oras copies them). */
+/* index.json is not signed, so an entry may say nothing of its own but the tag and cosign's mark: other annotations
+ * must be the manifest's (oras copies them). */
 static bool entry_adds_nothing(const struct oci_descriptor *entry, const struct oci_manifest *m)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)entry->annotations, key, value) {
+    json_object_foreach ((json_t *)(uintptr_t)entry->annotations, key, value) {
         const char *own = oci_annotation(m->annotations, key);
         if (strcmp(key, OCI_ANNOTATION_REF) == 0 || strcmp(key, OCI_ANNOTATION_KIND) == 0) continue;
         if (!own || strcmp(own, json_string_value(value)) != 0) return false;
@@ -101,7 +100,8 @@ static const char *entry_fault(const struct package *p, uint32_t i)
     if (!entry_adds_nothing(entry, m)) return "index.json gives it annotations that it does not have itself";
     if (m->has_subject && !is_listed(p, &m->subject))
         return "it is attached to an image that is not in this layout, or not as described";
-    if (!m->has_subject && !oci_annotation(entry->annotations, OCI_ANNOTATION_REF)) return "it has neither a tag nor a subject";
+    if (!m->has_subject && !oci_annotation(entry->annotations, OCI_ANNOTATION_REF))
+        return "it has neither a tag nor a subject";
     if (i != p->image) return NULL;
     if (m->has_subject || m->artifact_type) return "it is an artifact, not an image";
     if (strcmp(m->config.media_type, OCI_MEDIA_CONFIG) != 0) return "its config is not an image config";
@@ -139,7 +139,8 @@ static bool check_manifests(struct package *p, struct error *err)
     return true;
 }
 
-/* After the signature: that an image was exchanged is better said by its signature than by its old signature's subject. */
+/* After the signature: that an image was exchanged is better said by its signature than by its old signature's subject.
+ */
 static void check_entries(struct package *p)
 {
     for (uint32_t i = 0; i < p->index.n_manifests; i++) {
@@ -163,7 +164,9 @@ static bool check_config(struct package *p, struct error *err)
     if (p->config.n_layers != m->n_layers)
         report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "config", "has %u diff ids, the manifest has %u layers",
                    p->config.n_layers, m->n_layers);
-    else report_add(p->report, CHECK_DIGEST, VERDICT_PASS, "config", "%zu bytes as named, a data image for linux/amd64", text.size);
+    else
+        report_add(p->report, CHECK_DIGEST, VERDICT_PASS, "config", "%zu bytes as named, a data image for linux/amd64",
+                   text.size);
     return true;
 }
 
@@ -175,7 +178,8 @@ static bool run(struct package *p, struct error *err)
     int dir;
     if (!dir_open(p->ref.dir, &dir, err)) return false;
     close(dir);
-    if (!oci_layout_open(&p->layout, p->ref.dir, &found)) return package_judge(p->report, CHECK_LAYOUT, "layout", &found, err);
+    if (!oci_layout_open(&p->layout, p->ref.dir, &found))
+        return package_judge(p->report, CHECK_LAYOUT, "layout", &found, err);
     if (!check_index(p, &go_on, err)) return false;
     if (!go_on) return true;
     check_wanted(p);

@@ -1,4 +1,5 @@
-/* What the parts of package verification share. Private to verify/package.c, signature.c, image_layers.c, layout_files.c. */
+/* What the parts of package verification share. Private to verify/package.c, signature.c, image_layers.c,
+ * layout_files.c. */
 #ifndef VERIFY_PACKAGE_STATE_H
 #define VERIFY_PACKAGE_STATE_H
 
@@ -12,10 +13,10 @@ struct package {
     struct oci_ref ref;
     struct oci_layout layout;
     struct oci_index index;
-    uint32_t image;                   /* entry of the index that has the tag */
-    struct oci_manifest *manifests;   /* one per index entry; `doc` NULL where it cannot be read */
-    bool all_read;                    /* every manifest was: it is known what they refer to */
-    struct oci_config config;         /* `doc` NULL where it cannot be read */
+    uint32_t image;                 /* entry of the index that has the tag */
+    struct oci_manifest *manifests; /* one per index entry; `doc` NULL where it cannot be read */
+    bool all_read;                  /* every manifest was: it is known what they refer to */
+    struct oci_config config;       /* `doc` NULL where it cannot be read */
 };
 
 static inline const struct oci_descriptor *package_image(const struct package *p)
@@ -24,7 +25,8 @@ static inline const struct oci_descriptor *package_image(const struct package *p
 }
 
 /* Turns a failed call into a line of the report: wrong bytes and shapes are failures of `check_class`, an operating
- * system that does not read is undecided. False (err is set) for what is not about the package: memory, our own mistakes. */
+ * system that does not read is undecided. False (err is set) for what is not about the package: memory, our own
+ * mistakes. */
 MUST_CHECK bool package_judge(struct report *r, const char *check_class, const char *name, const struct error *found,
                               struct error *err);
 

@@ -4,13 +4,13 @@
 
 #include "formats/referrer.h"
 
-#define ATTACHED_MAX 128u                    /* bundles and artifacts on one image; each is read whole */
-#define OTHER_BYTES_MAX ((size_t)16 << 20)   /* larger parts of foreign artifacts are only counted */
+#define ATTACHED_MAX 128u                  /* bundles and artifacts on one image; each is read whole */
+#define OTHER_BYTES_MAX ((size_t)16 << 20) /* larger parts of foreign artifacts are only counted */
 
 struct tally {
-    uint32_t n_own, n_foreign;      /* signatures of this image, by the given key and by others */
-    uint32_t n_other;               /* statements of other types, and bundles of other kinds of signer */
-    uint32_t n_unread;              /* bundles that claim this image and are not what they must be: each has its own line */
+    uint32_t n_own, n_foreign; /* signatures of this image, by the given key and by others */
+    uint32_t n_other;          /* statements of other types, and bundles of other kinds of signer */
+    uint32_t n_unread;         /* bundles that claim this image and are not what they must be: each has its own line */
 };
 
 static void bundle_name(const struct oci_manifest *m, char name[64])
@@ -32,13 +32,14 @@ static bool weigh(struct package *p, struct tally *t, const char *name, const st
     if (strcmp(e->predicate_type, ENVELOPE_PREDICATE_SIGN) != 0) {
         const char *by = valid ? "signed by the given key" : p->o->key ? "not by the given key" : "not verified";
         t->n_other++;
-        report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, name, "a statement of type %s, %s; it is no signature of the image",
-                   e->predicate_type, by);
+        report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, name,
+                   "a statement of type %s, %s; it is no signature of the image", e->predicate_type, by);
     } else if (valid) t->n_own++;
     else {
         t->n_foreign++;
         if (p->o->key)
-            note(p, VERDICT_PASS, CHECK_LAYOUT, name, "a well-formed signature, not by the given key: it counts for nothing");
+            note(p, VERDICT_PASS, CHECK_LAYOUT, name,
+                 "a well-formed signature, not by the given key: it counts for nothing");
     }
     return true;
 }
@@ -52,7 +53,8 @@ static bool check_bundle(struct package *p, const struct oci_manifest *m, struct
     bundle_name(m, name);
     if (m->subject.size != package_image(p)->size || strcmp(m->subject.media_type, package_image(p)->media_type) != 0) {
         t->n_unread++;
-        note(p, VERDICT_FAIL, CHECK_SIGNATURE, name, "its subject has the image's digest and another size or media type");
+        note(p, VERDICT_FAIL, CHECK_SIGNATURE, name,
+             "its subject has the image's digest and another size or media type");
         return true;
     }
     if (referrer_load(&p->layout, m, name, &e, &differs, &found)) return weigh(p, t, name, &e, err);
@@ -92,15 +94,20 @@ static bool conclude(struct package *p, const struct tally *t, struct error *err
     if (p->o->key && !key_id(p->o->key, &id, err)) return false;
     if (p->o->key) digest_hex(&id, key);
     if (!p->o->key)
-        report_add(r, CHECK_SIGNATURE, VERDICT_UNDECIDED, name, "no key was given; %u signatures are attached to %s", t->n_foreign, image);
+        report_add(r, CHECK_SIGNATURE, VERDICT_UNDECIDED, name, "no key was given; %u signatures are attached to %s",
+                   t->n_foreign, image);
     else if (t->n_own)
-        report_add(r, CHECK_SIGNATURE, VERDICT_PASS, name, "%s is signed by key %s (" ENVELOPE_PREDICATE_SIGN ")", image, key);
+        report_add(r, CHECK_SIGNATURE, VERDICT_PASS, name, "%s is signed by key %s (" ENVELOPE_PREDICATE_SIGN ")",
+                   image, key);
     else if (t->n_foreign)
-        report_add(r, CHECK_SIGNATURE, VERDICT_FAIL, name, "none of the %u signatures of %s is by key %s", t->n_foreign, image, key);
+        report_add(r, CHECK_SIGNATURE, VERDICT_FAIL, name, "none of the %u signatures of %s is by key %s", t->n_foreign,
+                   image, key);
     else if (t->n_unread)
-        report_add(r, CHECK_SIGNATURE, VERDICT_FAIL, name, "none of the %u bundles attached to %s can be read", t->n_unread, image);
+        report_add(r, CHECK_SIGNATURE, VERDICT_FAIL, name, "none of the %u bundles attached to %s can be read",
+                   t->n_unread, image);
     else
-        report_add(r, CHECK_NO_SIGNATURE, VERDICT_FAIL, name, "%s is not signed (%u other statements are attached)", image, t->n_other);
+        report_add(r, CHECK_NO_SIGNATURE, VERDICT_FAIL, name, "%s is not signed (%u other statements are attached)",
+                   image, t->n_other);
     return true;
 }
 
@@ -116,8 +123,8 @@ bool package_check_signatures(struct package *p, struct error *err)
     uint32_t n = 0;
     for (uint32_t i = 0; i < p->index.n_manifests; i++) n += is_attached(p, i);
     if (n > ATTACHED_MAX) {
-        report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "signature", "%u manifests are attached to the image, at most %u are read", n,
-                   ATTACHED_MAX);
+        report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "signature",
+                   "%u manifests are attached to the image, at most %u are read", n, ATTACHED_MAX);
         return true;
     }
     for (uint32_t i = 0; i < p->index.n_manifests; i++) {
