@@ -211,6 +211,25 @@ for path in tree + glob.glob(ROOT + "/tests/**/*.py", recursive=True) + glob.glo
             check(f"{here} points to {target}, {where}", where.lower() in headings, headings)
 check("the source points into docs/", n > 20, n)
 
+# ---- docs/adding.md: the rooms and doors are those of the lint script, the files it names are there ----
+adding = source(ROOT + "/docs/adding.md")
+lint = source(ROOT + "/tests/lint/lint.sh")
+rooms = {}
+for names, may in re.findall(r"^    ([a-z |]+)\) echo *([A-Za-z ]*) *;;", lint, re.M):
+    for room in names.split(" | "):
+        rooms[room] = set(may.replace("ANY", "anything").split()) or {"nothing"}
+said = {room: set(may.split()) for room, may in re.findall(r"^\| `([a-z]+)` \| .*? \| ([a-z ]+) \|$", adding, re.M)}
+check("docs/adding.md: rooms as in lint.sh", len(rooms) > 10 and rooms == said, {r for r in set(rooms) | set(said) if rooms.get(r) != said.get(r)})
+doors = sorted(re.findall(r"^door '[^']+' (.*)$", lint, re.M))
+check("docs/adding.md: doors as in lint.sh", doors and doors == sorted(d.replace("`", "").replace(",", "") for d in re.findall(r"^\| \w+ \| (`.*`) \|$", adding, re.M) if "." in d), doors)
+for page in sorted(glob.glob(ROOT + "/docs/*.md")):
+    named = set(re.findall(r"`((?:[a-z]+/)+[\w.*-]+\.\w+|Makefile|(?:[a-z]+/)+)`", source(page)))
+    lost = sorted(f for f in named if not glob.glob(f"{ROOT}/{f}") and not f.startswith(("blobs/", "models/config.json", "profiles/NAME", "build/", "application/")) and not re.search("NAME|ENGINE|WHAT", f))
+    check(f"{os.path.basename(page)}: the files it names are there", not lost, lost)
+for name, where in re.findall(r"`([a-z_]+\[\])`(?:[^`]*?\(`([a-z/_]+\.[ch])`\))?", adding):
+    texts = [source(f"{ROOT}/{where}")] if where else [source(f) for f in tree]
+    check(f"adding.md: {name} is there", any(name[:-2] + "[" in t for t in texts), where)
+
 # ---- mandoc ----
 if shutil.which("mandoc"):
     for page in pages:
