@@ -1,16 +1,20 @@
 #include "engine/pretokenizer_match.h"
 
 #include "engine/pretokenizer_pattern.h"
+#include "engine/unicode.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdlib.h>
 
-/* Matching in bounded time. A word is first looked for in a window of text and with few steps. When it does not end in
- * the window (PCRE2 says "partial"), or the steps do not suffice, the counted form of the pattern looks through the
- * whole text with ever more steps, which are paid from a budget that is in proportion to the text. */
-#define WINDOW_BYTES 1024u
-#define WINDOW_STEPS 4096u
+/* Matching in bounded time. PCRE2's limit of steps counts anew for each place where a match may begin, and does not
+ * count what a single repeated character or class runs over. So a word is first looked for in a small window and with
+ * few steps for each place. Where it does not end in the window (PCRE2 says "partial"), or the steps do not suffice,
+ * the counted form of the pattern, in which every step counts, is tried at one place after another with ever more
+ * steps, which are paid from a budget in proportion to the text. */
+#define WINDOW_BYTES 512u
+#define WINDOW_STEPS 64u
+#define COUNTED_STEPS_LEAST 64u
 #define BUDGET_PER_BYTE 256u
 #define BUDGET_LEAST ((uint64_t)1 << 22)
 /* Memory for going back, when a word is very long: about 50 bytes for each of its characters. */
@@ -28,7 +32,7 @@ struct match_run {
     uint64_t budget;
 };
 
-static bool compile(const struct text *pattern, bool partial, pcre2_code **out, struct error *err)
+static bool compile(const struct text *pattern, bool counted, pcre2_code **out, struct error *err)
 {
     int code;
     PCRE2_SIZE at;
@@ -36,11 +40,12 @@ static bool compile(const struct text *pattern, bool partial, pcre2_code **out, 
     if (!c) return error_memory(err, pattern->size);
     pcre2_set_newline(c, PCRE2_NEWLINE_LF);
     *out = pcre2_compile((PCRE2_SPTR)pattern->data, pattern->size,
-                         PCRE2_UTF | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &at, c);
+                         PCRE2_UTF | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | (counted ? PCRE2_ANCHORED : 0), &code,
+                         &at, c);
     pcre2_compile_context_free(c);
     if (*out) {
         /* Without a just-in-time compiler, or memory it may execute, the same is interpreted. */
-        if (pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE | (partial ? PCRE2_JIT_PARTIAL_HARD : 0)) == 0) return true;
+        (void)pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE | (counted ? 0 : PCRE2_JIT_PARTIAL_HARD));
         return true;
     }
     PCRE2_UCHAR message[128];
@@ -61,7 +66,7 @@ static bool compile_both(struct matcher *m, const char *pattern, bool is_regex, 
     if (ok && (fast.failed || counted.failed)) ok = error_memory(err, fast.size);
     text_put(&fast, "", 0);
     text_put(&counted, "", 0);
-    ok = ok && compile(&fast, true, &m->fast, err) && compile(&counted, false, &m->counted, err);
+    ok = ok && compile(&fast, false, &m->fast, err) && compile(&counted, true, &m->counted, err);
     text_free(&fast);
     text_free(&counted);
     return ok;
@@ -117,6 +122,8 @@ void match_run_close(struct match_run *r)
     free(r);
 }
 
+static const struct span no_span = {SIZE_MAX, SIZE_MAX};
+
 static bool match_failed(int rc, size_t at, struct error *err)
 {
     PCRE2_UCHAR message[128];
@@ -126,9 +133,9 @@ static bool match_failed(int rc, size_t at, struct error *err)
                      (const char *)message);
 }
 
-/* The next match from `at` on, by the counted pattern; *found.start is SIZE_MAX when there is none. */
-static bool find_counted(struct match_run *r, const struct matcher *m, struct bytes text, size_t at, struct span *found,
-                         struct error *err)
+/* The match that begins at `at`, by the counted pattern; found->start is SIZE_MAX when there is none. */
+static bool match_counted(struct match_run *r, const struct matcher *m, struct bytes text, size_t at,
+                          struct span *found, struct error *err)
 {
     if (!r->stack) {
         r->stack = pcre2_jit_stack_create(STACK_BYTES_LEAST, STACK_BYTES_MAX, NULL);
@@ -136,14 +143,26 @@ static bool find_counted(struct match_run *r, const struct matcher *m, struct by
         pcre2_jit_stack_assign(r->counted, NULL, r->stack);
     }
     int rc = PCRE2_ERROR_MATCHLIMIT;
-    for (uint32_t steps = 4 * WINDOW_STEPS; rc == PCRE2_ERROR_MATCHLIMIT && steps <= r->budget; steps *= 4) {
+    for (uint64_t steps = COUNTED_STEPS_LEAST; rc == PCRE2_ERROR_MATCHLIMIT && steps <= r->budget; steps *= 4) {
         r->budget -= steps;
-        pcre2_set_match_limit(r->counted, steps);
+        pcre2_set_match_limit(r->counted, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
         rc = pcre2_match(m->counted, text.data, text.size, at, PCRE2_NO_UTF_CHECK, r->match, r->counted);
     }
     if (rc < 0 && rc != PCRE2_ERROR_NOMATCH) return match_failed(rc, at, err);
     const PCRE2_SIZE *o = pcre2_get_ovector_pointer(r->match);
-    *found = rc < 0 ? (struct span){SIZE_MAX, SIZE_MAX} : (struct span){o[0], o[1]};
+    *found = rc < 0 ? no_span : (struct span){o[0], o[1]};
+    return true;
+}
+
+/* The same for all places before `end`. */
+static bool match_each(struct match_run *r, const struct matcher *m, struct bytes text, size_t at, size_t end,
+                       struct span *found, struct error *err)
+{
+    do {
+        if (!match_counted(r, m, text, at, found, err)) return false;
+        if (found->start != SIZE_MAX || at == text.size) return true;
+        at += utf8_lead_size(text.data[at]);
+    } while (at < end);
     return true;
 }
 
@@ -151,6 +170,7 @@ bool match_next(struct match_run *r, const struct matcher *m, struct bytes text,
                 struct error *err)
 {
     const PCRE2_SIZE *o = pcre2_get_ovector_pointer(r->match);
+    *found = no_span;
     for (;;) {
         size_t end = text.size - at > WINDOW_BYTES ? at + WINDOW_BYTES : text.size;
         while (end < text.size && (text.data[end] & 0xc0) == 0x80) end--;
@@ -162,16 +182,14 @@ bool match_next(struct match_run *r, const struct matcher *m, struct bytes text,
         }
         if (rc == PCRE2_ERROR_PARTIAL && o[0] > at) {
             at = o[0]; /* nothing begins before */
-        } else if (rc == PCRE2_ERROR_NOMATCH && end < text.size) {
-            at = end;
-        } else if (rc == PCRE2_ERROR_NOMATCH) {
-            *found = (struct span){SIZE_MAX, SIZE_MAX};
-            return true;
-        } else if (rc == PCRE2_ERROR_PARTIAL || rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_JIT_STACKLIMIT ||
-                   rc == PCRE2_ERROR_HEAPLIMIT) {
-            return find_counted(r, m, text, at, found, err);
-        } else {
-            return match_failed(rc, at, err);
+            continue;
         }
+        if (rc == PCRE2_ERROR_PARTIAL) end = at + utf8_lead_size(text.data[at]);
+        else if (rc != PCRE2_ERROR_NOMATCH && rc != PCRE2_ERROR_MATCHLIMIT && rc != PCRE2_ERROR_JIT_STACKLIMIT &&
+                 rc != PCRE2_ERROR_HEAPLIMIT)
+            return match_failed(rc, at, err);
+        if (rc != PCRE2_ERROR_NOMATCH && !match_each(r, m, text, at, end, found, err)) return false;
+        if (found->start != SIZE_MAX || (rc != PCRE2_ERROR_PARTIAL && end == text.size)) return true;
+        at = end;
     }
 }

@@ -11,7 +11,8 @@
 #include "core/error.h"
 #include "core/text.h"
 
-#define PATTERN_BYTES_MAX 8192u
+/* The longest in use has about 600. */
+#define PATTERN_BYTES_MAX 2048u
 #define PATTERN_REPEAT_MAX 1000u
 #define PATTERN_DEPTH_MAX 32u
 
