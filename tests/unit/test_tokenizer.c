@@ -64,23 +64,11 @@ static void test_unknown(void **state)
     assert_null(ids);
 }
 
-/* id, content, single_word, lstrip, rstrip, normalized, special */
-#define TOKEN(id, content, word, left, right, normalized, special)                                                     \
-    "{'id':" #id ",'content':'" content "','single_word':" #word ",'lstrip':" #left ",'rstrip':" #right                \
-    ",'normalized':" #normalized ",'special':" #special "}"
-static const char added[] = "'added_tokens':[" TOKEN(15, "<s>", false, false, false, false, true) "," TOKEN(
-    16, "<l>", false, true, false, false,
-    true) "," TOKEN(17, "<r>", false, false, true, false,
-                    false) "," TOKEN(18, "<w>", true, false, false, false,
-                                     false) "," TOKEN(19, "<n> ", false, false, false, true,
-                                                      false) "," TOKEN(20, "<s><s>", false, false, false, false,
-                                                                       false) "," TOKEN(21, "ab", true, false, false,
-                                                                                        false,
-                                                                                        false) "," TOKEN(22,
-                                                                                                         "<\\u00e9>",
-                                                                                                         false, false,
-                                                                                                         false, true,
-                                                                                                         false) "],";
+/* Ids from 15 on. The flags of each: w single_word, l lstrip, r rstrip, n normalized, s special. */
+static const struct {
+    const char *content, *flags;
+} added[] = {{"<s>", "s"},  {"<l>", "ls"},  {"<r>", "r"}, {"<w>", "w"},
+             {"<n> ", "n"}, {"<s><s>", ""}, {"ab", "w"},  {"<\\u00e9>", "n"}};
 static const char normalizer[] = "'normalizer':{'type':'Sequence','normalizers':["
                                  "{'type':'Replace','pattern':{'String':' '},'content':'_'},{'type':'NFC'}]},";
 static const char model[] =
@@ -94,10 +82,19 @@ static const char model[] =
 /* The tokenizer of those parts and a post-processor. */
 static struct tokenizer *open_parts(const char *norm, const char *post)
 {
-    char json[8192];
+    static const char *const names[] = {"single_word", "lstrip", "rstrip", "normalized", "special"};
+    struct text json = TEXT_INIT;
     struct tokenizer *t;
-    snprintf(json, sizeof json, "{%s%s'post_processor':%s,%s}", added, norm, post, model);
-    CHECK_OK(open_text(&t, json, e_));
+    text_add(&json, "{%s'post_processor':%s,%s,'added_tokens':[", norm, post, model);
+    for (uint32_t i = 0; i < sizeof added / sizeof *added; i++) {
+        text_add(&json, "%s{'id':%u,'content':'%s'", i ? "," : "", 15 + i, added[i].content);
+        for (int k = 0; k < 5; k++)
+            text_add(&json, ",'%s':%s", names[k], strchr(added[i].flags, "wlrns"[k]) ? "true" : "false");
+        text_add(&json, "}");
+    }
+    text_put(&json, "]}", 3);
+    CHECK_OK(open_text(&t, json.data, e_));
+    text_free(&json);
     return t;
 }
 

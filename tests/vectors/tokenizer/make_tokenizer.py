@@ -1,4 +1,4 @@
-"""Writes nano-hybrid.json: what Hugging Face `tokenizers` makes of awkward texts with the tokenizer of examples/nano-hybrid.
+"""Writes nano-hybrid.json: awkward texts and what Hugging Face `tokenizers` makes of them with a tokenizer.json.
 usage: make_tokenizer.py TOKENIZER.JSON OUT.JSON"""
 import json, sys
 import tokenizers
