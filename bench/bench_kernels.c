@@ -11,7 +11,7 @@
 #include <time.h>
 
 #define ROWS 16u
-#define COLS 4096u              /* 64 Ki elements: 128 KiB of bf16, with results inside a 1 MiB second-level cache */
+#define COLS 4096u /* 64 Ki elements: 128 KiB of bf16, with results inside a 1 MiB second-level cache */
 #define ELEMENTS (ROWS * COLS)
 
 static double now_s(void)
@@ -41,7 +41,7 @@ static double time_of(kernel_fn run, const struct kernel_args *a)
         for (uint64_t i = 0; i < n; i++) {
             if (run) run(a);
             else memcpy(a->dst_f32, a->src, ELEMENTS * 2);
-            __asm__ volatile("" ::: "memory");      /* so that no copy is left out */
+            __asm__ volatile("" ::: "memory"); /* so that no copy is left out */
         }
         double s = now_s() - start;
         if (s < 0.02) {
@@ -84,9 +84,17 @@ int main(int argc, char **argv)
     printf("%-32s %8.2f GB/s\n", "memcpy, 128 KiB", ELEMENTS * 2 / time_of(NULL, &copy) * 1e-9);
     for (const struct kernel *k = kernels; k->run; k++) {
         if ((k->isa & ~isa) != 0 || !strstr(k->name, part)) continue;
-        struct kernel_args a = {.n_rows = ROWS, .n_cols = COLS, .src = bf16, .dtype = DTYPE_BF16, .src_scale = scales,
-                                .block_amax = block_amax, .amax = g, .static_max = NVFP4_STATIC_MAX,
-                                .dst = packed, .dst_scale = scales, .dst_f32 = result};
+        struct kernel_args a = {.n_rows = ROWS,
+                                .n_cols = COLS,
+                                .src = bf16,
+                                .dtype = DTYPE_BF16,
+                                .src_scale = scales,
+                                .block_amax = block_amax,
+                                .amax = g,
+                                .static_max = NVFP4_STATIC_MAX,
+                                .dst = packed,
+                                .dst_scale = scales,
+                                .dst_f32 = result};
         bool fp8 = k->op == OP_ENCODE_FP8 || k->op == OP_DECODE_FP8 || k->op == OP_INPUT_FP8;
         a.scale = fp8 ? fp8_scale(g) : nvfp4_tensor_scale(g);
         if (reads_bytes(k->op)) a.src = bytes;

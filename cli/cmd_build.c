@@ -1,5 +1,7 @@
 #include "cli/build_job.h"
 
+#include <string.h>
+
 struct build_args {
     struct common_args common;
     const char *output;
@@ -36,6 +38,36 @@ static void print_parity(const struct parity *p)
                100 * p->top1.mean, p->ppl_original, p->ppl_quantized, (unsigned long long)p->n_tokens);
 }
 
+/* A word of a command line that the user may copy: in quotes where a shell would not take it as one word. */
+static void print_word(const char *w)
+{
+    if (*w && !w[strspn(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:@%+=,-")]) {
+        print_text(" %s", w);
+        return;
+    }
+    print_text(" '");
+    for (; *w; w++) print_text(*w == '\'' ? "'\\''" : "%c", *w);
+    print_text("'");
+}
+
+static void print_command(const char *const *words)
+{
+    print_text(" ");
+    for (; *words; words++) print_word(*words);
+    print_text("\n");
+}
+
+static void print_next(const struct build_job *j, const char *key)
+{
+    const struct release *r = &j->release;
+    const char *me = j->env->program, *policy = r->policy;
+    print_text("\nnext:\n");
+    print_command((const char *const[]){me, "verify", j->ref, "--key", key, "--against", r->source,
+                                        policy ? "--policy" : NULL, policy, NULL});
+    print_command((const char *const[]){me, "generate", j->ref, "--prompt", r->prompt, "-n", "40", NULL});
+    print_command((const char *const[]){me, "plan", r->source, "--recipe", r->recipe, NULL});
+}
+
 static bool summary(const struct build_job *j, struct error *err)
 {
     char was[32], is[32], image[DIGEST_HEX_SIZE];
@@ -53,11 +85,7 @@ static bool summary(const struct build_job *j, struct error *err)
     print_text("size       %s -> %s\n", was, is);
     print_parity(&j->parity);
     print_text("package    %s\nimage      sha256:%s\nreport     %s\n", j->ref, image, j->report_path);
-    const char *me = j->env->program;
-    print_text("\nnext:\n");
-    print_text("  %s verify %s --key %s --against %s\n", me, j->ref, key, j->release.source);
-    print_text("  %s generate %s --prompt 'sub new {' -n 40\n", me, j->ref);
-    print_text("  %s plan %s --recipe %s\n", me, j->release.source, j->recipe->name);
+    print_next(j, key);
     return true;
 }
 

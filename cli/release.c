@@ -86,12 +86,14 @@ static bool read_keys(struct release *r, const char *what, const char *folder, s
 static bool read_release(struct release *r, const char *what, const char *folder, struct error *err)
 {
     static const char *const keys[] = {"name", "source", "recipe", "calibration", "profiles",
-                                       "tag",  "key",    "policy", NULL};
+                                       "tag",  "key",    "policy", "prompt",      NULL};
     const char *source = NULL;
     r->tag = "latest";
+    r->prompt = "Hello";
     if (!json_known_keys(r->json, what, keys, err) || !json_get_string(r->json, "name", what, &r->name, err) ||
         !json_get_string(r->json, "source", what, &source, err) || !resolve(folder, source, &r->source, err) ||
-        !json_opt_string(r->json, "tag", what, &r->tag, err))
+        !json_opt_string(r->json, "tag", what, &r->tag, err) ||
+        !json_opt_string(r->json, "prompt", what, &r->prompt, err))
         return false;
     return read_recipe(r, what, folder, err) && read_calibration(r, what, folder, err) && read_profiles(r, what, err) &&
            read_keys(r, what, folder, err) && opt_path(r->json, "policy", what, folder, &r->policy, err);

@@ -1,5 +1,5 @@
-/* A release file: everything that `ingot build` needs, in YAML (docs/man/ingot-build.1). Relative paths are taken from
- * the folder of the file. */
+/* A release file: everything that `ingot build` needs, in YAML (docs/man/ingot-release.5). Relative paths are taken
+ * from the folder of the file. */
 #ifndef CLI_RELEASE_H
 #define CLI_RELEASE_H
 
@@ -17,6 +17,7 @@ struct release {
     char *source, *recipe, *data, *policy; /* data, policy NULL when absent; recipe may be a built-in name */
     uint64_t max_tokens;                   /* of calibration */
     const char *tag;
+    const char *prompt;             /* for the command that build suggests at its end */
     char *private_key, *public_key; /* NULL: OUT/release.key and OUT/release.pub, made when they are not there */
     struct release_profile profiles[RELEASE_PROFILES_MAX];
     uint32_t n_profiles;

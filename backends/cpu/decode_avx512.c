@@ -19,8 +19,8 @@ void decode_nvfp4_avx512(const struct kernel_args *a)
     uint64_t n_blocks = a->n_rows * (a->n_cols / NVFP4_BLOCK);
     const uint8_t *src = a->src;
     uint8_t *dst = (uint8_t *)a->dst_f32;
-    const __m512 values = _mm512_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f,
-                                         -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f);
+    const __m512 values = _mm512_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f, -0.0f, -0.5f, -1.0f, -1.5f,
+                                         -2.0f, -3.0f, -4.0f, -6.0f);
     __m512 scale = _mm512_set1_ps(a->scale);
     for (uint64_t b = 0; b < n_blocks; b += 16) {
         uint64_t n = n_blocks - b < 16 ? n_blocks - b : 16;

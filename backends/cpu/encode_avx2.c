@@ -43,9 +43,10 @@ LANES_FN void pack_blocks(const __m256 v[16], __m256i scale, float s2, uint8_t *
         __m256 d = _mm256_set1_ps(e[b]);
         __m256i low = lanes_nvfp4_code(_mm256_div_ps(v[2 * b], d));
         __m256i high = lanes_nvfp4_code(_mm256_div_ps(v[2 * b + 1], d));
-        low = _mm256_or_si256(low, _mm256_srli_epi64(low, 28));           /* low byte of each pair: even | odd << 4 */
+        low = _mm256_or_si256(low, _mm256_srli_epi64(low, 28)); /* low byte of each pair: even | odd << 4 */
         high = _mm256_or_si256(high, _mm256_srli_epi64(high, 28));
-        /* The lower halves of the pairs, per 128-bit lane two of `low`, two of `high`; then words; then bytes in order. */
+        /* The lower halves of the pairs, per 128-bit lane two of `low`, two of `high`; then words; then bytes in order.
+         */
         __m256 pairs = _mm256_shuffle_ps(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high), 0x88);
         __m256i u = _mm256_castps_si256(pairs);
         __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(u), _mm256_extracti128_si256(u, 1));
@@ -85,7 +86,7 @@ void encode_nvfp4_avx2(const struct kernel_args *a)
 
 void encode_nvfp4_static_avx2(const struct kernel_args *a)
 {
-    if (a->amax / (6.0f * a->static_max) == 0.0f) encode_nvfp4_static_scalar(a);    /* counts as zero: scales 1.0 */
+    if (a->amax / (6.0f * a->static_max) == 0.0f) encode_nvfp4_static_scalar(a); /* counts as zero: scales 1.0 */
     else if (a->dtype == DTYPE_F32) encode_nvfp4(a, DTYPE_F32, true);
     else if (a->dtype == DTYPE_BF16) encode_nvfp4(a, DTYPE_BF16, true);
     else encode_nvfp4(a, DTYPE_F16, true);

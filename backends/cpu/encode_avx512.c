@@ -45,7 +45,7 @@ LANES_FN void pack_blocks(const __m512 v[16], __m512i scale, float s2, uint8_t *
     LANES_UNROLL
     for (unsigned b = 0; b < 16; b++) {
         __m512i code = lanes_nvfp4_code(_mm512_div_ps(v[b], _mm512_set1_ps(e[b])));
-        code = _mm512_or_si512(code, _mm512_srli_epi64(code, 28));        /* low byte of each pair: even | odd << 4 */
+        code = _mm512_or_si512(code, _mm512_srli_epi64(code, 28)); /* low byte of each pair: even | odd << 4 */
         _mm_storel_epi64((__m128i *)(dst + 8 * b), _mm512_cvtepi64_epi8(code));
     }
 }
@@ -83,7 +83,7 @@ void encode_nvfp4_avx512(const struct kernel_args *a)
 
 void encode_nvfp4_static_avx512(const struct kernel_args *a)
 {
-    if (a->amax / (6.0f * a->static_max) == 0.0f) encode_nvfp4_static_scalar(a);    /* counts as zero: scales 1.0 */
+    if (a->amax / (6.0f * a->static_max) == 0.0f) encode_nvfp4_static_scalar(a); /* counts as zero: scales 1.0 */
     else if (a->dtype == DTYPE_F32) encode_nvfp4(a, DTYPE_F32, true);
     else if (a->dtype == DTYPE_BF16) encode_nvfp4(a, DTYPE_BF16, true);
     else encode_nvfp4(a, DTYPE_F16, true);

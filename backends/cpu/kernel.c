@@ -16,16 +16,26 @@ const struct kernel kernels[] = {
 #undef KERNEL
 
 static const char *const op_names[] = {
-    [OP_WIDEN] = "widen", [OP_AMAX] = "amax",
-    [OP_ENCODE_NVFP4] = "encode_nvfp4", [OP_ENCODE_NVFP4_STATIC] = "encode_nvfp4_static",
+    [OP_WIDEN] = "widen",
+    [OP_AMAX] = "amax",
+    [OP_ENCODE_NVFP4] = "encode_nvfp4",
+    [OP_ENCODE_NVFP4_STATIC] = "encode_nvfp4_static",
     [OP_SWEEP_NVFP4] = "sweep_nvfp4",
-    [OP_ENCODE_FP8] = "encode_fp8", [OP_DECODE_NVFP4] = "decode_nvfp4", [OP_DECODE_FP8] = "decode_fp8",
-    [OP_INPUT_NVFP4] = "input_nvfp4", [OP_INPUT_FP8] = "input_fp8",
+    [OP_ENCODE_FP8] = "encode_fp8",
+    [OP_DECODE_NVFP4] = "decode_nvfp4",
+    [OP_DECODE_FP8] = "decode_fp8",
+    [OP_INPUT_NVFP4] = "input_nvfp4",
+    [OP_INPUT_FP8] = "input_fp8",
 };
 _Static_assert(sizeof op_names / sizeof *op_names == OP_COUNT, "every operation has a name");
 
-static const struct { const char *name; uint64_t isa; } levels[] = {
-    {"scalar", 0}, {"avx2", ISA_AVX2}, {"avx512", ISA_AVX2 | ISA_AVX512},
+static const struct {
+    const char *name;
+    uint64_t isa;
+} levels[] = {
+    {"scalar", 0},
+    {"avx2", ISA_AVX2},
+    {"avx512", ISA_AVX2 | ISA_AVX512},
 };
 
 const char *op_name(enum op op)

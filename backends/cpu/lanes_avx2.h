@@ -81,7 +81,10 @@ LANES_FN __m256 lanes_through_f16(__m256 x)
     return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
-struct lanes_rounded { __m256 sum; __m256i power, exponent; };
+struct lanes_rounded {
+    __m256 sum;
+    __m256i power, exponent;
+};
 
 LANES_FN struct lanes_rounded lanes_round(__m256i a, uint32_t min_exponent, uint32_t shift)
 {
@@ -104,9 +107,9 @@ LANES_FN __m256i lanes_rounded_code(struct lanes_rounded r, uint32_t min_exponen
     return _mm256_add_epi32(steps, below);
 }
 
-#define E4M3_MIN_EXPONENT 0x3C800000u   /* 2^-6 */
+#define E4M3_MIN_EXPONENT 0x3C800000u /* 2^-6 */
 #define E4M3_SHIFT 20
-#define E2M1_MIN_EXPONENT 0x3F800000u   /* 1.0 */
+#define E2M1_MIN_EXPONENT 0x3F800000u /* 1.0 */
 #define E2M1_SHIFT 22
 
 LANES_FN __m256i lanes_e4m3_encode(__m256 x)
@@ -132,8 +135,8 @@ LANES_FN __m256 lanes_e4m3_decode(__m256i code)
     __m256 v = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32(a, 20)), _mm256_set1_ps(0x1p120f));
     __m256i sign = _mm256_and_si256(_mm256_slli_epi32(code, 24), lanes_u32(F32_SIGN_BIT));
     __m256i nan = _mm256_cmpeq_epi32(a, lanes_u32(E4M3_NAN));
-    return _mm256_castsi256_ps(lanes_select(_mm256_or_si256(_mm256_castps_si256(v), sign), nan,
-                                            lanes_u32(F32_NAN_BITS)));
+    return _mm256_castsi256_ps(
+        lanes_select(_mm256_or_si256(_mm256_castps_si256(v), sign), nan, lanes_u32(F32_NAN_BITS)));
 }
 
 LANES_FN struct lanes_rounded lanes_e2m1_round(__m256 q)

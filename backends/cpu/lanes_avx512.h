@@ -11,7 +11,7 @@
 #include <immintrin.h>
 
 #define LANES_FN static inline __attribute__((always_inline))
-#define LANES_UNROLL _Pragma("GCC unroll 16")    /* arrays of vectors become registers only when their loops are gone */
+#define LANES_UNROLL _Pragma("GCC unroll 16") /* arrays of vectors become registers only when their loops are gone */
 
 LANES_FN __m512i lanes_u32(uint32_t u)
 {
@@ -67,7 +67,10 @@ LANES_FN __m512 lanes_through_f16(__m512 x)
 /* Rounding to a small float by one addition: for |x| in [2^n, 2^(n+1)), adding 2^(n + 23 - mantissa bits) leaves the
  * fraction field of the sum counting steps of the small type. Below its smallest normal the power stays, which is
  * denormal rounding. The power comes from the exponent field of x itself. */
-struct lanes_rounded { __m512 sum; __m512i power, exponent; };
+struct lanes_rounded {
+    __m512 sum;
+    __m512i power, exponent;
+};
 
 /* `a` holds magnitude bits of finite values; min_exponent is the float of the smallest normal, shift is 23 - mantissa
  * bits. */
@@ -94,9 +97,9 @@ LANES_FN __m512i lanes_rounded_code(struct lanes_rounded r, uint32_t min_exponen
     return _mm512_add_epi32(steps, below);
 }
 
-#define E4M3_MIN_EXPONENT 0x3C800000u   /* 2^-6 */
+#define E4M3_MIN_EXPONENT 0x3C800000u /* 2^-6 */
 #define E4M3_SHIFT 20u
-#define E2M1_MIN_EXPONENT 0x3F800000u   /* 1.0 */
+#define E2M1_MIN_EXPONENT 0x3F800000u /* 1.0 */
 #define E2M1_SHIFT 22u
 
 /* e4m3_encode in 32-bit lanes. */
@@ -106,7 +109,7 @@ LANES_FN __m512i lanes_e4m3_encode(__m512 x)
     struct lanes_rounded r = lanes_round(a, E4M3_MIN_EXPONENT, E4M3_SHIFT);
     __m512i code = lanes_rounded_code(r, E4M3_MIN_EXPONENT, E4M3_SHIFT);
     __m512i sign = _mm512_srli_epi32(_mm512_castps_si512(x), 24);
-    code = _mm512_ternarylogic_epi32(code, sign, lanes_u32(0x80), 0xF8);                   /* code | (sign & 0x80) */
+    code = _mm512_ternarylogic_epi32(code, sign, lanes_u32(0x80), 0xF8); /* code | (sign & 0x80) */
     return _mm512_mask_mov_epi32(code, lanes_is_nan(x), lanes_u32(E4M3_NAN));
 }
 
@@ -186,16 +189,16 @@ LANES_FN __m512i lanes_block_amax(const __m512 v[16])
     LANES_UNROLL
     for (int b = 0; b < 16; b++) a[b] = lanes_magnitude_bits(v[b]);
     LANES_UNROLL
-    for (int b = 0; b < 8; b++)             /* lanes of 64 bits: block b in the even ones, b + 8 in the odd ones */
+    for (int b = 0; b < 8; b++) /* lanes of 64 bits: block b in the even ones, b + 8 in the odd ones */
         a[b] = _mm512_max_epu32(_mm512_unpacklo_epi64(a[b], a[b + 8]), _mm512_unpackhi_epi64(a[b], a[b + 8]));
     LANES_UNROLL
-    for (int b = 0; b < 4; b++) {           /* every 128-bit lane: b, b + 8, b + 4, b + 12 */
+    for (int b = 0; b < 4; b++) { /* every 128-bit lane: b, b + 8, b + 4, b + 12 */
         __m512 x = _mm512_castsi512_ps(a[b]), y = _mm512_castsi512_ps(a[b + 4]);
         a[b] = _mm512_max_epu32(_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0x88)),
                                 _mm512_castps_si512(_mm512_shuffle_ps(x, y, 0xDD)));
     }
     LANES_UNROLL
-    for (int b = 0; b < 2; b++)             /* 128-bit lanes 0, 1 of b and 2, 3 of b + 2 */
+    for (int b = 0; b < 2; b++) /* 128-bit lanes 0, 1 of b and 2, 3 of b + 2 */
         a[b] = _mm512_max_epu32(_mm512_shuffle_i32x4(a[b], a[b + 2], 0x88), _mm512_shuffle_i32x4(a[b], a[b + 2], 0xDD));
     a[0] = _mm512_max_epu32(_mm512_shuffle_i32x4(a[0], a[1], 0x88), _mm512_shuffle_i32x4(a[0], a[1], 0xDD));
     /* 128-bit lanes: 0, 2, 1, 3; inside lane k: k, k + 8, k + 4, k + 12. */

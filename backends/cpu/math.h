@@ -10,78 +10,81 @@
  * No fast-math, no contraction, no flush-to-zero. tests/kernels/test_math compares all tables on the same inputs.
  * The one exception is the sign and payload of a NaN: where one table gives a NaN, every table gives some NaN.
  *
- * Pointers need no more alignment than a float; n is in elements; an output may be exactly an input where a comment says so,
- * else arrays do not overlap. Nothing outside the named elements is read or written. */
+ * Pointers need no more alignment than a float; n is in elements; an output may be exactly an input where a comment
+ * says so, else arrays do not overlap. Nothing outside the named elements is read or written. */
 #ifndef BACKENDS_CPU_MATH_H
 #define BACKENDS_CPU_MATH_H
 
 #include <stdint.h>
 
-#define GEMM_PANEL 32u     /* columns of a packed panel */
+#define GEMM_PANEL 32u /* columns of a packed panel */
 
-/* Largest distance from the true value, in units of the last place of a float of its size (denormals included), for every
- * argument: results fade through the denormals to 0 and grow to +inf where the true value does. */
-#define MATH_EXP_ULP 1.0         /* measured over all floats, tests/kernels/test_math_error: 0.99 */
-#define MATH_SOFTPLUS_ULP 3.0    /* 2.80 */
-#define MATH_SIGMOID_ULP 2.5     /* 2.41 */
-#define MATH_SILU_ULP 3.5        /* 3.40 */
+/* Largest distance from the true value, in units of the last place of a float of its size (denormals included), for
+ * every argument: results fade through the denormals to 0 and grow to +inf where the true value does. */
+#define MATH_EXP_ULP 1.0      /* measured over all floats, tests/kernels/test_math_error: 0.99 */
+#define MATH_SOFTPLUS_ULP 3.0 /* 2.80 */
+#define MATH_SIGMOID_ULP 2.5  /* 2.41 */
+#define MATH_SILU_ULP 3.5     /* 3.40 */
 
-struct ssm_step {          /* one Mamba-2 head over a run of tokens */
-    uint32_t head_dim;     /* P */
-    uint32_t state_size;   /* N */
+struct ssm_step {        /* one Mamba-2 head over a run of tokens */
+    uint32_t head_dim;   /* P */
+    uint32_t state_size; /* N */
     uint32_t n_tokens;
-    const float *x;        /* token t: x + t*x_stride, [P] */
-    const float *b, *c;    /* token t: + t*bc_stride, [N] each */
-    const float *dt;       /* token t: dt[t*dt_stride], after softplus and clamp */
+    const float *x;     /* token t: x + t*x_stride, [P] */
+    const float *b, *c; /* token t: + t*bc_stride, [N] each */
+    const float *dt;    /* token t: dt[t*dt_stride], after softplus and clamp */
     uint64_t x_stride, bc_stride, dt_stride, y_stride;
-    float a;               /* -exp(A_log) */
-    float d;               /* skip weight */
-    float *state;          /* [P, N], read and written */
-    float *y;              /* token t: y + t*y_stride, [P] */
+    float a;      /* -exp(A_log) */
+    float d;      /* skip weight */
+    float *state; /* [P, N], read and written */
+    float *y;     /* token t: y + t*y_stride, [P] */
 };
 
 struct math_ops {
-    const char *name;      /* "scalar", "avx2", "avx512" */
-    uint64_t isa;          /* bits of backends/cpu/kernel.h that this table needs */
+    const char *name; /* "scalar", "avx2", "avx512" */
+    uint64_t isa;     /* bits of backends/cpu/kernel.h that this table needs */
 
-    /* y[i, j] = sum over k of x[i, k] * panel[k][j], for j < n (n <= GEMM_PANEL). x: [m, K] with row stride ldx; panel: [K][GEMM_PANEL],
-     * zero beyond column n; y: [m, n] with row stride ldy. */
-    void (*gemm_panel)(const float *x, uint64_t ldx, uint64_t m, const float *panel, uint64_t k, float *y, uint64_t ldy, uint32_t n);
+    /* y[i, j] = sum over k of x[i, k] * panel[k][j], for j < n (n <= GEMM_PANEL). x: [m, K] with row stride ldx; panel:
+     * [K][GEMM_PANEL], zero beyond column n; y: [m, n] with row stride ldy. */
+    void (*gemm_panel)(const float *x, uint64_t ldx, uint64_t m, const float *panel, uint64_t k, float *y, uint64_t ldy,
+                       uint32_t n);
 
     /* Lane sums. */
     float (*dot)(const float *x, const float *y, uint64_t n);
     float (*sum_squares)(const float *x, uint64_t n);
     float (*sum)(const float *x, uint64_t n);
-    float (*max)(const float *x, uint64_t n);      /* largest value, +0 for any zero; -inf for n == 0; no NaN inside */
-    float (*amax)(const float *x, uint64_t n);     /* largest magnitude; NaN if there is one; 0 for n == 0 */
+    float (*max)(const float *x, uint64_t n);  /* largest value, +0 for any zero; -inf for n == 0; no NaN inside */
+    float (*amax)(const float *x, uint64_t n); /* largest magnitude; NaN if there is one; 0 for n == 0 */
 
     /* Element by element; y may be x or w. */
-    void (*scale)(float *y, const float *x, float s, uint64_t n);          /* y = x * s */
-    void (*multiply)(float *y, const float *x, const float *w, uint64_t n);   /* y = x * w */
-    void (*add)(float *y, const float *x, const float *w, uint64_t n);     /* y = x + w */
-    void (*multiply_add)(float *y, const float *x, float s, uint64_t n);   /* y = y + x * s, two roundings */
-    void (*exp)(float *y, const float *x, uint64_t n);                     /* 0 below -104, +inf above 88.8 */
-    void (*softplus)(float *y, const float *x, uint64_t n);                /* log(1 + e^x) = max(x, 0) + log1p(e^-|x|) */
-    void (*sigmoid)(float *y, const float *x, uint64_t n);                 /* 1 / (1 + e^-x) */
-    void (*silu)(float *y, const float *x, uint64_t n);                    /* x / (1 + e^-x); NaN for -inf */
-    void (*relu2)(float *y, const float *x, uint64_t n);                   /* max(x, 0)^2; NaN for NaN */
+    void (*scale)(float *y, const float *x, float s, uint64_t n);           /* y = x * s */
+    void (*multiply)(float *y, const float *x, const float *w, uint64_t n); /* y = x * w */
+    void (*add)(float *y, const float *x, const float *w, uint64_t n);      /* y = x + w */
+    void (*multiply_add)(float *y, const float *x, float s, uint64_t n);    /* y = y + x * s, two roundings */
+    void (*exp)(float *y, const float *x, uint64_t n);                      /* 0 below -104, +inf above 88.8 */
+    void (*softplus)(float *y, const float *x, uint64_t n); /* log(1 + e^x) = max(x, 0) + log1p(e^-|x|) */
+    void (*sigmoid)(float *y, const float *x, uint64_t n);  /* 1 / (1 + e^-x) */
+    void (*silu)(float *y, const float *x, uint64_t n);     /* x / (1 + e^-x); NaN for -inf */
+    void (*relu2)(float *y, const float *x, uint64_t n);    /* max(x, 0)^2; NaN for NaN */
 
-    /* Depthwise causal convolution and silu: y[t, c] = silu(bias[c] + sum over j < taps of w[c*taps + j] * in[t - taps + 1 + j, c]),
-     * the sum from j = 0 up, multiply and add rounded separately, bias first. `in` is [taps - 1 + n_tokens, n_channels]: the last
-     * taps - 1 inputs before the run, then the run; row stride `in_stride`, of y `y_stride`. bias may be NULL (0). */
-    void (*conv_silu)(float *y, uint64_t y_stride, const float *in, uint64_t in_stride, const float *w, const float *bias,
-                      uint32_t taps, uint64_t n_channels, uint64_t n_tokens);
+    /* Depthwise causal convolution and silu: y[t, c] = silu(bias[c] + sum over j < taps of w[c*taps + j] * in[t - taps
+     * + 1 + j, c]), the sum from j = 0 up, multiply and add rounded separately, bias first. `in` is [taps - 1 +
+     * n_tokens, n_channels]: the last taps - 1 inputs before the run, then the run; row stride `in_stride`, of y
+     * `y_stride`. bias may be NULL (0). */
+    void (*conv_silu)(float *y, uint64_t y_stride, const float *in, uint64_t in_stride, const float *w,
+                      const float *bias, uint32_t taps, uint64_t n_channels, uint64_t n_tokens);
 
     /* For each token: decay = exp(dt*a); state[p, s] = decay*state[p, s] + (dt*x[p])*b[s]; y[p] = lane sum over s of
      * state[p, s]*c[s], plus d*x[p]. Products and sums rounded one by one, in this order. */
     void (*ssm_scan)(const struct ssm_step *s);
 };
 
-extern const struct math_ops math_scalar, math_avx2, math_avx512;   /* callers ask math_for */
-extern const struct math_ops *const math_tables[];     /* from plain C to the widest; NULL-terminated */
-const struct math_ops *math_for(uint64_t isa);         /* the widest table that `isa` allows */
+extern const struct math_ops math_scalar, math_avx2, math_avx512; /* callers ask math_for */
+extern const struct math_ops *const math_tables[];                /* from plain C to the widest; NULL-terminated */
+const struct math_ops *math_for(uint64_t isa);                    /* the widest table that `isa` allows */
 
-/* Packs rows of a weight matrix for gemm_panel: w is [n, K] row-major with n <= GEMM_PANEL; panel is [K][GEMM_PANEL]. */
+/* Packs rows of a weight matrix for gemm_panel: w is [n, K] row-major with n <= GEMM_PANEL; panel is [K][GEMM_PANEL].
+ */
 void gemm_pack(const float *w, uint64_t ldw, uint32_t n, uint64_t k, float *panel);
 
 #endif

@@ -1,5 +1,6 @@
 /* The arithmetic itself, the same text for every instruction set: sums, element by element, matrix product.
- * Included at the end of math_<isa>.c; exp and its relatives, the convolution and the scan are in files of their own. */
+ * Included at the end of math_<isa>.c; exp and its relatives, the convolution and the scan are in files of their own.
+ */
 #include "backends/cpu/math_exp_body.h"
 #include "backends/cpu/math_scan_body.h"
 
@@ -50,10 +51,10 @@ static float amax(const float *x, uint64_t n)
 /* ---- element by element ---------------------------------------------------------------------------------------- */
 
 /* Defines a function whose body is one expression in vectors; x, w and y are read before y is written. */
-#define EACH(arguments, expression)                                                       \
-    arguments                                                                             \
-    {                                                                                     \
-        for (uint64_t i = 0; i < n; i += LANES) vec_store_upto(y + i, expression, n - i); \
+#define EACH(arguments, expression)                                                                                    \
+    arguments                                                                                                          \
+    {                                                                                                                  \
+        for (uint64_t i = 0; i < n; i += LANES) vec_store_upto(y + i, expression, n - i);                              \
     }
 #define AT(p) vec_load_upto((p) + i, n - i)
 
@@ -75,10 +76,23 @@ EACH(static void relu2(float *y, const float *x, uint64_t n), vec_relu(AT(x)) * 
 /* Tiles of every height, so that the last rows of a matrix run in registers too. */
 static void gemm_rows(uint64_t rows, const struct tile *t)
 {
-#define HEIGHT(r) case r: if (r <= TILE_ROWS) gemm_tile(r, t); break
+#define HEIGHT(r)                                                                                                      \
+    case r:                                                                                                            \
+        if (r <= TILE_ROWS) gemm_tile(r, t);                                                                           \
+        break
     switch (rows) {
-    HEIGHT(1); HEIGHT(2); HEIGHT(3); HEIGHT(4); HEIGHT(5); HEIGHT(6);
-    HEIGHT(7); HEIGHT(8); HEIGHT(9); HEIGHT(10); HEIGHT(11); HEIGHT(12);
+        HEIGHT(1);
+        HEIGHT(2);
+        HEIGHT(3);
+        HEIGHT(4);
+        HEIGHT(5);
+        HEIGHT(6);
+        HEIGHT(7);
+        HEIGHT(8);
+        HEIGHT(9);
+        HEIGHT(10);
+        HEIGHT(11);
+        HEIGHT(12);
     }
 #undef HEIGHT
 }
@@ -87,21 +101,27 @@ static void gemm_panel(const float *x, uint64_t ldx, uint64_t m, const float *pa
                        uint32_t n)
 {
     uint64_t done = 0;
-    do {                                             /* once even when k is 0: y becomes 0 */
+    do { /* once even when k is 0: y becomes 0 */
         uint64_t depth = k - done < TILE_DEPTH ? k - done : TILE_DEPTH;
         for (uint64_t i = 0; i < m; i += TILE_ROWS) {
-            struct tile t = {.x = x + i * ldx + done, .panel = panel + done * GEMM_PANEL, .y = y + i * ldy,
-                             .ldx = ldx, .ldy = ldy, .depth = depth, .n = n, .first = done == 0};
+            struct tile t = {.x = x + i * ldx + done,
+                             .panel = panel + done * GEMM_PANEL,
+                             .y = y + i * ldy,
+                             .ldx = ldx,
+                             .ldy = ldy,
+                             .depth = depth,
+                             .n = n,
+                             .first = done == 0};
             gemm_rows(m - i < TILE_ROWS ? m - i : TILE_ROWS, &t);
         }
         done += depth;
     } while (done < k);
 }
 
-#define MATH_OPS(table_name, needs)                                                                                   \
-    {                                                                                                                 \
-        .name = table_name, .isa = needs, .gemm_panel = gemm_panel, .dot = dot, .sum_squares = sum_squares,           \
-        .sum = sum, .max = max, .amax = amax, .scale = scale, .multiply = multiply, .add = add,                       \
-        .multiply_add = multiply_add, .exp = exp_each, .softplus = softplus, .sigmoid = sigmoid, .silu = silu,        \
-        .relu2 = relu2, .conv_silu = conv_silu, .ssm_scan = ssm_scan,                                                 \
+#define MATH_OPS(table_name, needs)                                                                                    \
+    {                                                                                                                  \
+        .name = table_name, .isa = needs, .gemm_panel = gemm_panel, .dot = dot, .sum_squares = sum_squares,            \
+        .sum = sum, .max = max, .amax = amax, .scale = scale, .multiply = multiply, .add = add,                        \
+        .multiply_add = multiply_add, .exp = exp_each, .softplus = softplus, .sigmoid = sigmoid, .silu = silu,         \
+        .relu2 = relu2, .conv_silu = conv_silu, .ssm_scan = ssm_scan,                                                  \
     }

@@ -8,10 +8,8 @@ INLINE vec vec_load_upto(const float *p, uint64_t n)
 
 INLINE void vec_store_upto(float *p, vec v, uint64_t n)
 {
-    if (n >= LANES)
-        vec_store(p, v);
-    else
-        vec_store_part(p, v, n);
+    if (n >= LANES) vec_store(p, v);
+    else vec_store_part(p, v, n);
 }
 
 /* Lanes j and j + 8 are added, then j and j + 4, j + 2, j + 1. */
@@ -29,8 +27,8 @@ INLINE quad quad_totals(const quad q[4])
     return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) + __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
 }
 
-/* The lane sum of x[i] * y[i], or of x[i]. The zeros that fill the last group change nothing: a lane begins at +0 and so
- * can never be -0, the only number to which adding +0 makes a difference. */
+/* The lane sum of x[i] * y[i], or of x[i]. The zeros that fill the last group change nothing: a lane begins at +0 and
+ * so can never be -0, the only number to which adding +0 makes a difference. */
 INLINE float lane_sum(const float *x, const float *y, const bool product, uint64_t n)
 {
     vec g[PARTS] = {0};

@@ -1,0 +1,36 @@
+/* What one kernel works on, whichever backend it belongs to; C11 and CUDA.
+ *
+ * All matrices are row-major without gaps. On the CPU sources and results may begin at any address; a device backend
+ * places them at addresses that are multiples of 256. n_rows may be any number, n_cols too, but a multiple of the block
+ * for the operations that have one. What each operation means, to the bit, is in numeric/; sources hold no NaN or
+ * infinity where numeric/ says that callers refuse them (find them with AMAX). */
+#ifndef BACKENDS_KERNEL_ARGS_H
+#define BACKENDS_KERNEL_ARGS_H
+
+#include "core/dtype.h"
+#include "numeric/op.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct kernel_args {
+    uint64_t n_rows, n_cols; /* logical: elements, not packed bytes */
+    /* sources; each op reads some */
+    const void *src;            /* [n_rows, n_cols] of `dtype`; INPUT ops: f32; DECODE ops: packed or e4m3 bytes */
+    enum dtype dtype;           /* F32, BF16 or F16 */
+    const uint8_t *src_scale;   /* DECODE_NVFP4: e4m3 [n_rows, n_cols/16] */
+    const float *block_amax;    /* ENCODE_NVFP4_STATIC: f32 [n_rows, n_cols/16] */
+    float scale;                /* NVFP4 dynamic/decode: weight_scale_2; FP8: weight_scale; INPUT: input_scale */
+    float amax;                 /* ENCODE_NVFP4_STATIC, SWEEP_NVFP4: g, largest magnitude of tensor or fused group */
+    float static_max;           /* the same two: 448, or 256 for four-over-six */
+    enum fp8_rounding rounding; /* ENCODE_FP8 */
+    /* results */
+    uint8_t *dst;       /* ENCODE_NVFP4*: [n_rows, n_cols/2]; ENCODE_FP8: [n_rows, n_cols] */
+    uint8_t *dst_scale; /* ENCODE_NVFP4*: e4m3 [n_rows, n_cols/16] */
+    float *dst_f32;     /* WIDEN, DECODE_*, INPUT_*: [n_rows, n_cols] (INPUT: may be exactly src);
+                           SWEEP: block amax [n_rows, n_cols/16];
+                           AMAX: [n_rows], NaN when the row holds a NaN, else +inf when it holds an infinity;
+                           0 without columns */
+};
+
+#endif
