@@ -16,7 +16,8 @@ static void check_decode(const struct tokenizer *t, const uint32_t *ids, size_t 
         /* What comes out is a text again; it need not be the same one. */
         uint32_t *again = NULL;
         size_t n_again;
-        if (!tokenizer_encode(t, bytes_of(text, n_text), false, &again, &n_again, &e) && strstr(e.text, "UTF-8")) abort();
+        if (!tokenizer_encode(t, bytes_of(text, n_text), false, &again, &n_again, &e) && strstr(e.text, "UTF-8"))
+            abort();
         free(again);
     }
 }
