@@ -164,6 +164,28 @@ check("generate takes the likeliest of the logits of the whole text", best == ge
 (p,) = ask("generate", MODEL, "--prompt", "package", "-n", "3")
 check("generate from a prompt", len(p["ids"]) <= 3 and isinstance(p["text"], str), p)
 
+# ---- what only few recipes ask for: the head's input, an FP8 cache without scales ----
+def scalar(row):
+    return struct.unpack("<f", tensor_bytes(row))[0]
+
+
+RULES = "name: t\nkv_cache: %s\nrules:\n  - {role: lm_head, weights: fp8, inputs: fp8}\n"
+for kv in ("fp8", "fp8_cast"):
+    open(f"{WORK}/{kv}.yaml", "w").write(RULES % kv)
+    ask("quantize", MODEL, "-r", f"{WORK}/{kv}.yaml", "--ids", WORK + "/two.json", "-o", f"{WORK}/head-{kv}")
+largest = max(abs(v) for i in (0, 1) for v in memoryview(tensor_bytes(out[f"{i}.hidden.final_norm"])).cast("f"))
+scale = scalar(headers(WORK + "/head-fp8")["lm_head.input_scale"])
+check("calibrate: the input of the head", abs(scale * 448 / largest - 1) < 1e-6, (scale * 448, largest))
+with open(WORK + "/head-fp8/model.safetensors", "r+b") as f:     # scales of 1, written down
+    for name, row in headers(WORK + "/head-fp8").items():
+        if name.endswith((".k_scale", ".v_scale")):
+            f.seek(row[3])
+            f.write(struct.pack("<f", 1.0))
+for kv in ("fp8", "fp8_cast"):
+    ask("logits", f"{WORK}/head-{kv}", "--ids", WORK + "/two.json", "-o", f"{WORK}/{kv}.safetensors")
+check("an FP8 cache without scales is one with scales of 1", [tensor_bytes(t) for t in headers(WORK + "/fp8.safetensors").values()]
+      == [tensor_bytes(t) for t in headers(WORK + "/fp8_cast.safetensors").values()])
+
 # ---- keygen, pack, sign, verify, profile ----
 (k,) = ask("keygen", "-o", WORK + "/key")
 check("keygen: only the owner reads the private key", stat.S_IMODE(os.stat(k["private"]).st_mode) == 0o600)
