@@ -112,6 +112,8 @@ for recipe in ("nvfp4-data-free", "nvfp4_weight_only-kv_fp16", "copy"):
         check(f"{recipe}: the same bytes with {threads} threads", tree(out) == tree(out + threads))
 check("copy changes no tensor", {k: tensor_bytes(t) for k, t in headers(WORK + "/copy").items()} == {k: tensor_bytes(t) for k, t in source.items()})
 check("--force replaces", ask("quantize", MODEL, "-r", "copy", "-o", WORK + "/copy1", "--force")[0]["copied"] == len(source))
+check("a slash behind the output's name, in a folder that is not there", ask("quantize", MODEL, "-r", "copy", "-o", WORK + "/new/slash/")[0]["copied"] == len(source)
+      and tree(WORK + "/new/slash") == tree(WORK + "/copy"))
 ask("quantize", MODEL, "-r", "copy", "-o", WORK + "/sharded", "--shard-size", "2MB")
 index = json.load(open(WORK + "/sharded/model.safetensors.index.json"))
 shards = glob.glob(WORK + "/sharded/*.safetensors")
