@@ -255,5 +255,6 @@ bool folder_survives(const struct folder *f, const char *output, struct error *e
 {
     return !dir_is_within(f->dirfd, output)
                ? true
-               : error_set(err, ERR_USAGE, "output '%.512s' would replace '%.512s', which is being read", output, f->path);
+               : error_set(err, ERR_USAGE, "output '%.512s' would replace '%.512s', which is being read", output,
+                           f->path);
 }
