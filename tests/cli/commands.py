@@ -212,6 +212,9 @@ check("sign: the image stays what it was", s["image"] == pk["image"] and not s["
 check("verify: yes", v["verdict"] == "pass" and all(c["verdict"] == "pass" for c in v["checks"]) and v == json.load(open(WORK + "/report.json")), v)
 check("verify: parity figures", 0 < v["parity"]["kl_mean"] < 0.01 and len(v["parity"]["layer_sqnr_db"]) == seen["layers"], v["parity"].keys())
 check("verify: undecided without a key", ask("verify", image, status=9)[0]["verdict"] == "undecided")
+for asked in (["-d", EXAMPLE + "/evaluation.jsonl"], ["--policy", EXAMPLE + "/policy.yaml"]):
+    (v,) = ask("verify", image, "-k", WORK + "/key.pub", *asked, status=9)
+    check(f"verify {asked[0]} without an original: undecided", (v["verdict"], v["error"].get("check")) == ("undecided", "parity"), v.get("error"))
 open(WORK + "/tight.yaml", "w").write("parity:\n  kl_mean_at_most: 0.0000001\n  texts: ['package main;']\n")
 p = ingot("verify", image, "-k", WORK + "/key.pub", "-a", MODEL, "--policy", WORK + "/tight.yaml", "-q", status=1)
 check("verify: a limit of the policy", re.match("ingot verify: parity: .*KL", p.stderr), p.stderr)
