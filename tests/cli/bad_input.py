@@ -233,6 +233,9 @@ json.dump([[5, 6]], open(WORK + "/ids-few.json", "w"))
 json.dump([], open(WORK + "/ids-none.json", "w"))
 open(WORK + "/ids-text.json", "w").write("hello")
 quantize = ["quantize", MODEL, "-r", "nvfp4-super"] + out
+for text, words in (("[[1],[]]", "text 2: .*an empty one"), ("[[1,-1]]", "text 1: item 2: .*-1"), ("[[1.5]]", "text 1: item 1: .*1.5"), ("[1,2]", "text 1: .*found 1")):
+    open(WORK + "/ids-odd.json", "w").write(text)
+    run(f"token ids {text}", 3, words, quantize + ["--ids", WORK + "/ids-odd.json"])
 run("token id outside the vocabulary", 3, "99999", quantize + ["--ids", WORK + "/ids-outside.json"])
 run("no token ids", 3, "ids-none.json|no texts", quantize + ["--ids", WORK + "/ids-none.json"])
 run("token ids that are not JSON", 3, "ids-text.json", quantize + ["--ids", WORK + "/ids-text.json"])
