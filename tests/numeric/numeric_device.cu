@@ -5,6 +5,7 @@
 #include "numeric/e5m2.h"
 #include "numeric/e8m0.h"
 #include "numeric/fp8.h"
+#include "numeric/fp8_scaled.h"
 #include "numeric/half.h"
 #include "numeric/numeric.h"
 #include "numeric/nvfp4.h"
@@ -77,4 +78,12 @@ extern "C" __global__ void four_six_nvfp4(const float *w, float g, float *amax)
 {
     unsigned i = AT;
     amax[i] = nvfp4_four_six_block(w + 16 * i, nvfp4_four_six_normal(g));
+}
+
+extern "C" __global__ void fp8_scaled(const float *w, const float *amax, int form, unsigned char *code, float *back)
+{
+    unsigned i = AT;
+    float scale = fp8_scaled_scale(amax[i / 128], (enum fp8_scale_form)form);
+    code[i] = fp8_scaled_encode(w[i], scale);
+    back[i] = fp8_scaled_decode(code[i], scale);
 }

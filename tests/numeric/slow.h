@@ -229,4 +229,20 @@ static inline uint8_t slow_fp8(const struct slow_type *source, float w, float sc
     return (uint8_t)slow_encode(&slow_e4m3, (double)q);
 }
 
+/* The scale of a row or block of FP8; a power of two for ue8m0. amax: its largest magnitude, or NaN. */
+static inline float slow_fp8_scale(float amax, bool ue8m0)
+{
+    float s = slow_div(amax, 448);
+    if (isnan(s)) return slow_from_bits(0x7FC00000);
+    if (s == 0) s = slow_div(1, 448);
+    return ue8m0 ? (float)ldexp(1.0, (int)slow_e8m0(s, 1) - 127) : s;
+}
+
+/* What such a code comes back as. */
+static inline float slow_fp8_back(unsigned code, float scale)
+{
+    float x = slow_mul((float)slow_decode(&slow_e4m3, code), scale);
+    return isnan(x) ? slow_from_bits(0x7FC00000) : x;
+}
+
 #endif

@@ -10,6 +10,7 @@
 #include "numeric/e5m2.h"
 #include "numeric/e8m0.h"
 #include "numeric/fp8.h"
+#include "numeric/fp8_scaled.h"
 #include "numeric/nvfp4.h"
 #include "numeric/nvfp4_four_six.h"
 
@@ -227,12 +228,36 @@ static uint64_t sweep_nvfp4_input(uint64_t n, uint64_t seed, char *why)
     return bad;
 }
 
+/* Groups of 16 stand for rows and blocks: their arithmetic does not know how many elements there are. */
+static uint64_t sweep_fp8_scaled(uint64_t n, uint64_t seed, char *why)
+{
+    uint64_t bad = 0;
+    for (uint64_t i = 0; i < n; i += 16) {
+        struct draw d;
+        draw_block(&d, &seed);
+        bool ue8m0 = i & 16;
+        float amax = 0, want = slow_fp8_scale(d.amax, ue8m0);
+        for (int k = 0; k < 16; k++) amax = f32_amax(amax, d.w[k]);
+        float scale = fp8_scaled_scale(amax, ue8m0 ? FP8_SCALE_UE8M0 : FP8_SCALE_F32);
+        if (slow_to_bits(scale) != slow_to_bits(want))
+            NOTE("scale of %a is %a, expected %a", (double)d.amax, (double)scale, (double)want);
+        for (int k = 0; k < 16; k++) {
+            unsigned got = fp8_scaled_encode(d.w[k], scale), code = slow_fp8(NULL, d.w[k], want, 0);
+            float back = fp8_scaled_decode((uint8_t)got, scale), expected = slow_fp8_back(code, want);
+            if (got != code || slow_to_bits(back) != slow_to_bits(expected))
+                NOTE("%a / %a gives %#x and %a, expected %#x and %a", (double)d.w[k], (double)scale, got, (double)back,
+                     code, (double)expected);
+        }
+    }
+    return bad;
+}
+
 static const struct { const char *name; uint64_t (*run)(uint64_t n, uint64_t seed, char *why); } sweeps[] = {
     {"bf16", sweep_bf16}, {"f16", sweep_f16}, {"e2m1", sweep_e2m1}, {"e4m3", sweep_e4m3}, {"e5m2", sweep_e5m2},
     {"e8m0", sweep_e8m0},
     {"fp8 of f32, fp8 input", sweep_fp8_f32}, {"fp8 of bf16", sweep_fp8_bf16}, {"fp8 of f16", sweep_fp8_f16},
     {"nvfp4 dynamic", sweep_nvfp4}, {"nvfp4 static", sweep_nvfp4_static}, {"nvfp4 input", sweep_nvfp4_input},
-    {"nvfp4 four-over-six", sweep_four_six},
+    {"nvfp4 four-over-six", sweep_four_six}, {"fp8 channel and block", sweep_fp8_scaled},
 };
 
 struct job { size_t which; uint64_t per_slice; atomic_uint next_slice; atomic_ullong bad; char why[SLICES][200]; };
