@@ -234,7 +234,7 @@ static inline float slow_fp8_scale(float amax, bool ue8m0)
 {
     float s = slow_div(amax, 448);
     if (isnan(s)) return slow_from_bits(0x7FC00000);
-    if (s == 0) s = slow_div(1, 448);
+    if (s == 0) s = 1;
     return ue8m0 ? (float)ldexp(1.0, (int)slow_e8m0(s, 1) - 127) : s;
 }
 

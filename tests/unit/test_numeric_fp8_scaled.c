@@ -35,8 +35,8 @@ static void test_named_scales(void **state)
     float inf = slow_from_bits(0x7F800000);
     static const struct { float amax, f32, ue8m0; } cases[] = {
         {448, 1, 1}, {224, 0.5f, 0.5f}, {0x1.c00002p8f, 0x1.000002p0f, 2}, {896, 2, 2}, {1, 0x1.24924ap-9f, 0x1p-8f},
-        {0, 0x1.24924ap-9f, 0x1p-8f},                                  /* counts as 1 */
-        {0x1p-149f, 0x1.24924ap-9f, 0x1p-8f},                          /* its scale would be zero */
+        {0, 1, 1}, {0x1p-149f, 1, 1}, {0x1.bcp-142f, 1, 1},            /* the scale would be zero */
+        {0x1.c4p-142f, 0x1p-149f, 0x1p-127f},
         {0x1p-140f, 0x1p-149f, 0x1p-127f},                             /* 2^9 denormals, 1.14 of them */
         {0x1.fffffep127f, 0x1.249248p119f, 0x1p120f},
     };
@@ -76,7 +76,8 @@ static void test_elements(void **state)
             }
             for (unsigned c = 0; c < 126; c++) {                       /* on and beside every midpoint, times the scale */
                 uint32_t mid = slow_to_bits(slow_mul((float)slow_e4m3.mid[c], scale));
-                for (uint32_t d = 0; d < 5 && mid > 2; d++) check_element(slow_from_bits((mid - 2u + d) | c << 31), scale);
+                for (uint32_t d = 0; d < 5 && mid > 2; d++)
+                    check_element(slow_from_bits((mid - 2u + d) | c << 31), scale);
             }
         }
     /* what callers should have refused */
