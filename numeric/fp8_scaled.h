@@ -1,10 +1,10 @@
 /* FP8 with one scale per row ("channel" of a weight [out, in]) or per block of 128 x 128: value = e4m3 * scale.
  *
- * scale = a / 448, one division, with a the largest magnitude of the row or block; where that is zero (a row or block of
- * zeros, or of fp32 values up to 3.1e-43) it is 1, so that no scale is zero. The bytes are rounded once, e4m3(w / scale),
- * whatever the source type: ModelOpt broadcasts these scales as tensors, so PyTorch divides in fp32, unlike with its
- * per-tensor scale. Blocks begin at row 0 and column 0; those at the lower and right edge are smaller and their scale
- * counts only what is there. On disk the block scale is called scale_inv and is multiplied all the same.
+ * scale = a / 448, one division, with a the largest magnitude of the row or block; where that is zero (a row or block
+ * of zeros, or of fp32 values up to 3.1e-43) it is 1, so that no scale is zero. The bytes are rounded once,
+ * e4m3(w / scale), whatever the source type: ModelOpt broadcasts these scales as tensors, so PyTorch divides in fp32,
+ * unlike with its per-tensor scale. Blocks begin at row 0 and column 0; those at the lower and right edge are smaller
+ * and their scale counts only what is there. On disk the block scale is called scale_inv and is multiplied all the same.
  *
  * The scale comes in two forms: F32 as it is; UE8M0, the next power of two that is not smaller (e8m0_encode_up), still
  * an fp32 number, whose E8M0 byte is its exponent field. The largest quotient is then in (224, 448].

@@ -19,6 +19,10 @@ enum op {
     OP_DECODE_FP8_CHANNEL,     /* -> f32 */
     OP_ENCODE_FP8_BLOCK,       /* E4M3, one scale per block of 128 x 128, from the block's maximum */
     OP_DECODE_FP8_BLOCK,       /* -> f32 */
+    OP_ENCODE_MXFP4,           /* E2M1, blocks of 32 with E8M0 scales, by one of two rules */
+    OP_DECODE_MXFP4,           /* -> f32 */
+    OP_ENCODE_MXFP8,           /* E4M3, blocks of 32 with E8M0 scales */
+    OP_DECODE_MXFP8,           /* -> f32 */
     OP_COUNT
 };
 
@@ -34,6 +38,12 @@ enum fp8_rounding {
 enum fp8_scale_form {
     FP8_SCALE_F32,             /* any fp32 number */
     FP8_SCALE_UE8M0            /* a power of two: DeepSeek's scale_fmt "ue8m0" */
+};
+
+/* Who writes MXFP4 like this (numeric/mxfp4.h). */
+enum mxfp4_rule {
+    MXFP4_MODELOPT,            /* scale rounded up, ties towards zero, zeros are code 8 */
+    MXFP4_OCP                  /* scale rounded down (the maximum may be clipped), ties to even, sign bit kept */
 };
 
 #endif

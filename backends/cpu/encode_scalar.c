@@ -3,6 +3,8 @@
 #include "backends/cpu/kernel_list.h"
 #include "numeric/fp8.h"
 #include "numeric/fp8_scaled.h"
+#include "numeric/mxfp4.h"
+#include "numeric/mxfp8.h"
 #include "numeric/nvfp4.h"
 
 void encode_nvfp4_scalar(const struct kernel_args *a)
@@ -71,4 +73,24 @@ void encode_fp8_block_scalar(const struct kernel_args *a)
             uint64_t c1 = a->n_cols - c < FP8_BLOCK ? a->n_cols : c + FP8_BLOCK;
             element_store_f32(a->dst_f32, block++, encode_fp8_one_block(a, r, r1, c, c1));
         }
+}
+
+void encode_mxfp4_scalar(const struct kernel_args *a)
+{
+    uint64_t n_blocks = a->n_rows * (a->n_cols / MXFP4_BLOCK);
+    for (uint64_t b = 0; b < n_blocks; b++) {
+        float w[MXFP4_BLOCK];
+        element_widen_block32(a->src, a->dtype, b * MXFP4_BLOCK, w);
+        mxfp4_encode_block(w, a->mxfp4_rule, a->dst_scale + b, a->dst + b * MXFP4_BLOCK_BYTES);
+    }
+}
+
+void encode_mxfp8_scalar(const struct kernel_args *a)
+{
+    uint64_t n_blocks = a->n_rows * (a->n_cols / MXFP8_BLOCK);
+    for (uint64_t b = 0; b < n_blocks; b++) {
+        float w[MXFP8_BLOCK];
+        element_widen_block32(a->src, a->dtype, b * MXFP8_BLOCK, w);
+        mxfp8_encode_block(w, a->dst_scale + b, a->dst + b * MXFP8_BLOCK);
+    }
 }

@@ -58,8 +58,46 @@ static void test_fp8_block(void **state)
     assert_true(n > 20 && ragged > 5);
 }
 
+/* GPT-OSS: blocks [experts, rows, cols/32, 16] and scales [experts, rows, cols/32], by the OCP rule. */
+static void test_mxfp4(void **state)
+{
+    (void)state;
+    struct source s;
+    unsigned n = 0;
+    if (!open_fixture(&s, "gpt_oss_mxfp4")) skip();
+    for (uint32_t i = 0; i < s.n; i++) {
+        const char *name;
+        json_t *t;
+        json_object_foreach(s.header[i], name, t) {
+            char scale_name[PATH_SIZE];
+            struct weight w, scale;
+            size_t stem = strlen(name);
+            if (stem < 7 || strcmp(name + stem - 7, "_blocks") != 0) continue;
+            snprintf(scale_name, sizeof scale_name, "%.*s_scales", (int)(stem - 7), name);
+            assert_true(source_find(&s, scale_name, &scale) && source_find(&s, name, &w));
+            uint64_t blocks = w.rows;
+            assert_true(w.cols == 16 && blocks == scale.rows * scale.cols);
+            float *f32 = malloc(4 * 32 * blocks);
+            uint8_t *packed = malloc(16 * blocks), *bytes = malloc(blocks);
+            struct kernel_args d = {.n_rows = 1, .n_cols = 32 * blocks, .src = w.data, .src_scale = scale.data,
+                                    .dst_f32 = f32};
+            struct kernel_args e = {.n_rows = 1, .n_cols = 32 * blocks, .src = f32, .dtype = DTYPE_F32,
+                                    .mxfp4_rule = MXFP4_OCP, .dst = packed, .dst_scale = bytes};
+            kernel_for(OP_DECODE_MXFP4, isa_detected())(&d);
+            kernel_for(OP_ENCODE_MXFP4, isa_detected())(&e);
+            check_bytes(bytes, scale.data, blocks, scale_name);
+            check_bytes(packed, w.data, 16 * blocks, name);
+            n++;
+            free(f32), free(packed), free(bytes);
+        }
+    }
+    source_close(&s);
+    print_message("# %u weights in MXFP4 come back\n", n);
+    assert_true(n > 6);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp8_block)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp8_block), cmocka_unit_test(test_mxfp4)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,6 +113,7 @@ static uint64_t op_block(enum op op)
     switch (op) {
     case OP_ENCODE_NVFP4: case OP_ENCODE_NVFP4_STATIC: case OP_SWEEP_NVFP4: case OP_DECODE_NVFP4: case OP_INPUT_NVFP4:
     case OP_FOUR_SIX_NVFP4: return 16;
+    case OP_ENCODE_MXFP4: case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8: return 32;
     default: return 1;
     }
 }
@@ -121,7 +122,7 @@ static bool op_reads_dtype(enum op op)
 {
     switch (op) {
     case OP_DECODE_NVFP4: case OP_DECODE_FP8: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK:
-    case OP_INPUT_NVFP4: case OP_INPUT_FP8: return false;
+    case OP_DECODE_MXFP4: case OP_DECODE_MXFP8: case OP_INPUT_NVFP4: case OP_INPUT_FP8: return false;
     default: return true;
     }
 }
@@ -131,8 +132,8 @@ static int op_variants(enum op op)
 {
     switch (op) {
     case OP_WIDEN: case OP_AMAX: case OP_ENCODE_FP8_CHANNEL: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK:
-        return 1;
-    case OP_ENCODE_FP8_BLOCK: return 2;
+    case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8: return 1;
+    case OP_ENCODE_FP8_BLOCK: case OP_ENCODE_MXFP4: return 2;
     default: return 3;
     }
 }
@@ -151,13 +152,14 @@ static bool op_decodes(enum op op)
 static uint64_t packed_bytes(enum op op, const struct kernel_args *a)
 {
     uint64_t n = a->n_rows * a->n_cols;
-    return op == OP_DECODE_NVFP4 ? n / 2 : n;
+    return op == OP_DECODE_NVFP4 || op == OP_DECODE_MXFP4 ? n / 2 : n;
 }
 
 /* Numbers of byte scales and of f32 scales that a decoder reads. */
 static uint64_t byte_scales(enum op op, const struct kernel_args *a)
 {
-    return op == OP_DECODE_NVFP4 ? a->n_rows * a->n_cols / 16 : 0;
+    bool mx = op == OP_DECODE_MXFP4 || op == OP_DECODE_MXFP8;
+    return op == OP_DECODE_NVFP4 || mx ? a->n_rows * a->n_cols / op_block(op) : 0;
 }
 
 static uint64_t f32_scales(enum op op, const struct kernel_args *a)
@@ -171,6 +173,8 @@ static struct results result_sizes(enum op op, const struct kernel_args *a)
     switch (op) {
     case OP_ENCODE_NVFP4: case OP_ENCODE_NVFP4_STATIC: return (struct results){.n_dst = n / 2, .n_scale = n / 16};
     case OP_ENCODE_FP8: return (struct results){.n_dst = n};
+    case OP_ENCODE_MXFP4: return (struct results){.n_dst = n / 2, .n_scale = n / 32};
+    case OP_ENCODE_MXFP8: return (struct results){.n_dst = n, .n_scale = n / 32};
     case OP_ENCODE_FP8_CHANNEL: return (struct results){.n_dst = n, .n_f32 = 4 * a->n_rows};
     case OP_ENCODE_FP8_BLOCK: return (struct results){.n_dst = n, .n_f32 = 4 * blocks_of_128(a)};
     case OP_SWEEP_NVFP4: case OP_FOUR_SIX_NVFP4: return (struct results){.n_f32 = n / 4};
@@ -281,6 +285,7 @@ static void check_case(const struct kernel *k, kernel_fn scalar, struct kernel_a
     for (int which = 0; which < op_variants(k->op); which++) {
         a.rounding = (enum fp8_rounding)which;
         a.form = (enum fp8_scale_form)(which % 2);
+        a.mxfp4_rule = (enum mxfp4_rule)(which % 2);
         a.static_max = which == 1 ? NVFP4_FOUR_OVER_SIX_MAX : NVFP4_STATIC_MAX;
         static const float odd_amaxes[] = {0x1p-4f, 0, 1e-41f, 1e-36f};     /* a wrong g must not matter either */
         a.amax = which == 2 ? odd_amaxes[check_random(&seed) % 4] : g;
@@ -304,7 +309,7 @@ static void check_case(const struct kernel *k, kernel_fn scalar, struct kernel_a
 
 static const uint64_t any_cols[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257,
                                     1000};
-static const uint64_t block_cols[] = {0, 16, 32, 48, 112, 128, 144, 240, 256, 272, 512, 1008};
+static const uint64_t block_cols[] = {0, 16, 32, 48, 112, 128, 144, 240, 256, 272, 512, 1008, 1024};
 static const uint64_t row_counts[] = {0, 1, 2, 3, 7};
 static const uint64_t tall_row_counts[] = {127, 128, 129, 257};     /* for blocks of 128 x 128, besides those */
 
@@ -333,6 +338,7 @@ static void walk(const struct kernel *k, kernel_fn scalar)
                 for (int kind = 0; kind < DATA_COUNT; kind++) {
                     struct kernel_args a = {.n_rows = row_counts[r], .n_cols = cols[c], .dtype = dtypes[d]};
                     unsigned skew = (unsigned)(r + c + (size_t)kind) % 4;
+                    if (a.n_cols % op_block(k->op) != 0) continue;
                     if (k->op == OP_SWEEP_NVFP4 && a.n_rows * a.n_cols > 1100) continue;    /* the plain one is slow */
                     check_case(k, scalar, a, (enum kind)kind, skew);
                 }

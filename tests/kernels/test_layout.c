@@ -82,9 +82,47 @@ static void test_fp8(void **state)
     check_fp8(128, 256, true, false);
 }
 
+static void check_mx(uint64_t rows, uint64_t cols, int which)
+{
+    static uint8_t bytes[MAX_ELEMENTS / 32 + 1];
+    struct kernel_args a = draw(rows, cols, rows * cols), d = a;
+    memset(bytes, 0xA5, sizeof bytes);
+    a.dst_scale = bytes, a.mxfp4_rule = which == 0 ? MXFP4_MODELOPT : MXFP4_OCP;
+    kernel_for(which == 2 ? OP_ENCODE_MXFP8 : OP_ENCODE_MXFP4, 0)(&a);
+    d.src = codes, d.src_scale = bytes, d.dst_f32 = back;
+    kernel_for(which == 2 ? OP_DECODE_MXFP8 : OP_DECODE_MXFP4, 0)(&d);
+    for (uint64_t r = 0; r < rows; r++)
+        for (uint64_t c = 0; c < cols; c += 32) {
+            struct slow_mx want;
+            float w[32];
+            for (uint64_t k = 0; k < 32; k++) w[k] = at(cols, r, c + k);
+            if (which == 2) slow_mxfp8(&want, w);
+            else slow_mxfp4(&want, w, which == 0);
+            assert_int_equal(bytes[r * (cols / 32) + c / 32], want.scale);
+            for (uint64_t k = 0; k < 32; k++) {
+                uint64_t i = r * cols + c + k;
+                unsigned got = which == 2 ? codes[i] : codes[i / 2] >> (i % 2 ? 4 : 0) & 15;
+                assert_int_equal(got, want.code[k]);
+                check_float(back[i], want.decoded[k], "value", r, c + k);
+            }
+        }
+    assert_int_equal(codes[rows * cols / (which == 2 ? 1 : 2)], 0xA5);
+    assert_int_equal(bytes[rows * cols / 32], 0xA5);
+}
+
+static void test_mx(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 3; which++) {
+        check_mx(1, 32, which);
+        check_mx(7, 96, which);
+        check_mx(16, 320, which);
+    }
+}
+
 int main(void)
 {
     slow_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp8)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp8), cmocka_unit_test(test_mx)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

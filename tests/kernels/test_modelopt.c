@@ -30,8 +30,36 @@ static float scalar_of(const json_t *t)
     return f32_from_bits((uint32_t)json_integer_value(json_object_get(t, "bits")));
 }
 
-enum { KIND_NVFP4, KIND_FP8_BF16, KIND_FP8_F32, KIND_COUNT };
+enum { KIND_NVFP4, KIND_FP8_BF16, KIND_FP8_F32, KIND_MXFP4, KIND_COUNT };
 struct tally { unsigned checked[KIND_COUNT], own_scale[KIND_COUNT]; };
+
+/* A weight whose scales are bytes of an own tensor; they come from its blocks alone. */
+static void check_mxfp4(const json_t *tensors, const char *name, const json_t *scales, const struct weight *w,
+                        uint64_t isa, const char *golden)
+{
+    uint64_t n = w->rows * w->cols;
+    uint8_t *packed = malloc(n / 2 + 1), *bytes = malloc(n / 32 + 1);
+    char what[2 * PATH_SIZE + 40];
+    snprintf(what, sizeof what, "%s: %s (%s)", golden, name, isa_name(isa));
+    struct kernel_args a = {.n_rows = w->rows, .n_cols = w->cols, .src = w->data, .dtype = w->dtype,
+                            .mxfp4_rule = MXFP4_MODELOPT, .dst = packed, .dst_scale = bytes};
+    kernel_for(OP_ENCODE_MXFP4, isa)(&a);
+    check_digest(bytes, n / 32, scales, what);
+    check_digest(packed, n / 2, json_object_get(tensors, name), what);
+    free(packed);
+    free(bytes);
+}
+
+/* U8 scales: "weight_scale" beside "weight", or "x_weight_scale" beside the stacked experts' "x", which are quantized
+ * along their last dimension as they are stored. NULL for anything else. */
+static const json_t *mxfp4_scales(const json_t *tensors, const char *name)
+{
+    const json_t *s = part(tensors, name, "_scale");
+    if (!s) s = part(tensors, name, "_weight_scale");
+    const char *type = json_string_value(json_object_get(json_object_get(tensors, name), "dtype"));
+    const char *scale_type = json_string_value(json_object_get(s, "dtype"));
+    return scale_type && strcmp(type, "U8") == 0 && strcmp(scale_type, "U8") == 0 ? s : NULL;
+}
 
 /* One weight with one instruction set; -1 when it is not one of the two types or its scale is not a scalar. */
 static int check_weight(const json_t *tensors, const char *name, const struct weight *w, uint64_t isa, float *scale,
@@ -79,7 +107,14 @@ static void check_golden(const char *path, const struct source *s, uint64_t isa,
         size_t n = strlen(name);
         struct weight w;
         float scale = 0;
-        if (n < 7 || strcmp(name + n - 7, ".weight") != 0 || !source_find(s, name, &w)) continue;
+        if (!source_find(s, name, &w)) continue;
+        const json_t *bytes = mxfp4_scales(tensors, name);
+        if (bytes && dtype_is_plain_float(w.dtype)) {
+            check_mxfp4(tensors, name, bytes, &w, isa, path);
+            tally->checked[KIND_MXFP4]++, tally->own_scale[KIND_MXFP4]++;
+            continue;
+        }
+        if (n < 7 || strcmp(name + n - 7, ".weight") != 0) continue;
         if (w.n_dims != 2 || !dtype_is_plain_float(w.dtype)) continue;
         int kind = check_weight(tensors, name, &w, isa, &scale, path);
         if (kind < 0) continue;
@@ -115,7 +150,7 @@ static void check_isa(uint64_t isa)
     source_close(&s);
     globfree(&g);
     for (int k = 0; k < KIND_COUNT; k++) {
-        static const char *const names[KIND_COUNT] = {"NVFP4", "FP8 of bf16", "FP8 of f32"};
+        static const char *const names[KIND_COUNT] = {"NVFP4", "FP8 of bf16", "FP8 of f32", "MXFP4"};
         print_message("# %s: %u %s weights equal, %u with a scale of their own\n", isa_name(isa), tally.checked[k],
                       names[k],
                       tally.own_scale[k]);

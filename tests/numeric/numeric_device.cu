@@ -7,6 +7,8 @@
 #include "numeric/fp8.h"
 #include "numeric/fp8_scaled.h"
 #include "numeric/half.h"
+#include "numeric/mxfp4.h"
+#include "numeric/mxfp8.h"
 #include "numeric/numeric.h"
 #include "numeric/nvfp4.h"
 #include "numeric/nvfp4_four_six.h"
@@ -86,4 +88,14 @@ extern "C" __global__ void fp8_scaled(const float *w, const float *amax, int for
     float scale = fp8_scaled_scale(amax[i / 128], (enum fp8_scale_form)form);
     code[i] = fp8_scaled_encode(w[i], scale);
     back[i] = fp8_scaled_decode(code[i], scale);
+}
+
+extern "C" __global__ void mx_types(const float *w, int rule, unsigned char *scale, unsigned char *packed4,
+                                    unsigned char *codes8, float *back)
+{
+    unsigned i = AT;
+    mxfp4_encode_block(w + 32 * i, (enum mxfp4_rule)rule, scale + 2 * i, packed4 + 16 * i);
+    mxfp8_encode_block(w + 32 * i, scale + 2 * i + 1, codes8 + 32 * i);
+    mxfp4_decode_block(packed4 + 16 * i, scale[2 * i], back + 64 * i);
+    mxfp8_decode_block(codes8 + 32 * i, scale[2 * i + 1], back + 64 * i + 32);
 }
