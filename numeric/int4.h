@@ -21,9 +21,9 @@
  * ones with zero 8). Which nibble goes where is the layout's matter (docs/numerics.md).
  *
  * Sources: symmetric, ModelOpt 0.47.0's W4A16_AWQ export (a / 7, a zero group's scale is 1); asymmetric, the
- * min-max grid of GPTQ's quantizer (arXiv 2210.17323 and its code; read, not run), which widens the range to hold 0; for
- * a group of zeros it has scale 2/15 and zero 8, and it does not round the scale first. Its symmetric form divides by
- * 7.5; such weights are read here (zero 8) but not written. */
+ * min-max grid of GPTQ's quantizer (arXiv 2210.17323 and its code; read, not run), which widens the range to hold 0;
+ * for a group of zeros it has scale 2/15 and zero 8, and it does not round the scale first. Its symmetric form and that
+ * of compressed-tensors divide by 7.5; such weights are read here (zero 8) but not written. */
 #ifndef NUMERIC_INT4_H
 #define NUMERIC_INT4_H
 
