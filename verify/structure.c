@@ -2,38 +2,14 @@
 
 #include "core/memory.h"
 #include "plan/plan.h"
-
-#include <stdarg.h>
+#include "verify/carried.h"
+#include "verify/findings.h"
 
 #include <math.h>
 
 #define MANIFEST_NAME "ingot.json"
 #define MANIFEST_BYTES_MAX ((size_t)1 << 30)
 #define HASH_PIECE_BYTES ((uint64_t)4 << 20)
-
-/* Keeps the first problem of a kind and how many there were, so that a report stays readable. */
-struct findings {
-    uint32_t n;
-    char first[512];
-};
-
-static void find(struct findings *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static void find(struct findings *f, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    if (f->n++ == 0) vsnprintf(f->first, sizeof f->first, fmt, ap);
-    va_end(ap);
-}
-
-static void report_findings(struct report *r, const char *check_class, const char *name, const struct findings *f,
-                            uint64_t n_checked, const char *unit)
-{
-    if (f->n == 0) report_add(r, check_class, VERDICT_PASS, name, "%llu %s", (unsigned long long)n_checked, unit);
-    else if (f->n == 1) report_add(r, check_class, VERDICT_FAIL, name, "%s", f->first);
-    else report_add(r, check_class, VERDICT_FAIL, name, "%s (and %u more)", f->first, f->n - 1);
-}
 
 static bool load_manifest(const struct model *m, json_t **out, struct report *r, struct error *err)
 {
@@ -139,14 +115,6 @@ static bool is_weight_file(const struct model *m, const char *name)
     return strcmp(name, "model.safetensors.index.json") == 0 || strcmp(name, MANIFEST_NAME) == 0;
 }
 
-static bool hash_member(const struct folder *f, uint32_t member, struct digest *out, struct error *err)
-{
-    int fd;
-    uint64_t offset;
-    return folder_place(f, member, &fd, &offset, err) &&
-           sha256_of_file(fd, folder_name(f, member), offset, folder_size(f, member), out, err);
-}
-
 static bool check_files(const struct model *m, const json_t *manifest, struct report *r, struct error *err)
 {
     struct findings names = {0}, bytes = {0};
@@ -161,7 +129,7 @@ static bool check_files(const struct model *m, const json_t *manifest, struct re
             find(&names, "file '%.256s' is not in %s", name, MANIFEST_NAME);
             continue;
         }
-        if (!hash_member(m->folder, i, &is, err)) return false;
+        if (!member_digest(m->folder, i, &is, err)) return false;
         if (!digest_equal(&want, &is))
             find(&bytes, "file '%.256s': its bytes are not those that %s names", name, MANIFEST_NAME);
     }
@@ -297,5 +265,5 @@ bool structure_check_against(const struct model *m, const struct model *original
     if (!load_manifest(m, &manifest, r, err)) return false;
     if (!manifest || !rebuild_plan(manifest, original, &recipe, &plan, r)) return true;
     check_plan(plan, m, manifest, r);
-    return check_sources(plan, original, manifest, pool, r, pr, err);
+    return check_sources(plan, original, manifest, pool, r, pr, err) && carried_check(m, original, r, err);
 }

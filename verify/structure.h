@@ -13,7 +13,8 @@
 MUST_CHECK bool structure_check(const struct model *m, struct pool *pool, struct report *r, const struct progress *pr,
                                 struct error *err);
 /* Against the original: the plan is made again from the recipe in ingot.json and must have the same digest and outputs;
- * every tensor's source digest must be that of the original's bytes. */
+ * every tensor's source digest must be that of the original's bytes; tokenizer, generation settings and chat template
+ * are the original's (verify/carried.h). */
 MUST_CHECK bool structure_check_against(const struct model *m, const struct model *original, struct pool *pool,
                                         struct report *r, const struct progress *pr, struct error *err);
 

@@ -217,6 +217,15 @@ for asked in (["-d", EXAMPLE + "/evaluation.jsonl"], ["--policy", EXAMPLE + "/po
     (v,) = ask("verify", image, "-k", WORK + "/key.pub", *asked, status=9)
     check(f"verify {asked[0]} without an original: undecided", (v["verdict"], v["error"].get("check")) == ("undecided", "parity"), v.get("error"))
 open(WORK + "/tight.yaml", "w").write("parity:\n  kl_mean_at_most: 0.0000001\n  texts: ['package main;']\n")
+for what, change in {"is not the original's": lambda d: open(d + "/tokenizer.json", "a").write("\n"),
+                     "is missing": lambda d: open(d + "/special_tokens_map.json", "w").write("{}"),
+                     "is not in the original": lambda d: os.unlink(d + "/chat_template.jinja")}.items():
+    shutil.rmtree(WORK + "/other", ignore_errors=True)
+    shutil.copytree(MODEL, WORK + "/other")
+    subprocess.run(["chmod", "-R", "u+w", WORK + "/other"])
+    change(WORK + "/other")
+    p = ingot("verify", image, "-k", WORK + "/key.pub", "-a", WORK + "/other", "-q", status=1)
+    check(f"verify: a file beside the weights {what}", re.match("ingot verify: digest: carried files: file '.*" + what, p.stderr), p.stderr)
 p = ingot("verify", image, "-k", WORK + "/key.pub", "-a", MODEL, "--policy", WORK + "/tight.yaml", "-q", status=1)
 check("verify: a limit of the policy", re.match("ingot verify: parity: .*KL", p.stderr), p.stderr)
 
