@@ -111,5 +111,6 @@ const struct command command_build = {
     .args_bytes = sizeof(struct build_args),
     .min_operands = 1,
     .max_operands = 1,
+    .resumes = true,
     .run = run,
 };

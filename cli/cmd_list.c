@@ -68,7 +68,8 @@ static bool fill_recipes(json_t *rows, struct error *err)
 static bool fill_roles(json_t *rows, struct error *err)
 {
     static const char *const kinds[] = {[KIND_LINEAR] = "linear",
-                                        [KIND_TABLE] = "table, only when named",
+                                        [KIND_TABLE] =
+                                            "table: for lines that name it and for patterns, not for class linear",
                                         [KIND_ROUTER] = "never quantized",
                                         [KIND_SSM] = "state path, never quantized",
                                         [KIND_SMALL] = "never quantized"};

@@ -31,6 +31,9 @@ static bool get_stats(const struct command_env *env, const struct quantize_args 
 {
     if (a->stats && data_given(&a->data)) return error_set(err, ERR_USAGE, "--stats and --data exclude each other");
     if (a->stats) return stats_load(out, a->stats, err) && stats_fit(*out, plan, err);
+    if (!plan->needs_data && data_given(&a->data))
+        progress_note(env->progress, "quantize", "recipe '%s' needs no calibration: the texts are not read",
+                      plan->recipe->name);
     if (!plan->needs_data) return true;
     if (!data_given(&a->data))
         return error_set(err, ERR_USAGE, "recipe '%s' needs calibration: give --data, --ids or --stats",
@@ -93,5 +96,6 @@ const struct command command_quantize = {
     .args_bytes = sizeof(struct quantize_args),
     .min_operands = 1,
     .max_operands = 1,
+    .resumes = true,
     .run = run,
 };

@@ -79,6 +79,14 @@ check("inspect: every tensor has a role", sum(r["tensors"] for r in seen["roles"
 config = json.load(open(MODEL + "/config.json"))
 check("inspect: layers", seen["layers"] == config["num_hidden_layers"] == sum(seen["layer_kinds"].values()), seen["layer_kinds"])
 check("inspect --strict says the same", ask("inspect", MODEL, "--strict")[0]["tensors"] == len(source))
+check("inspect: nothing to remark", seen["remarks"] == [])
+shutil.copytree(MODEL, WORK + "/odd")
+subprocess.run(["chmod", "-R", "u+w", WORK + "/odd"])
+index = json.load(open(WORK + "/odd/model.safetensors.index.json"))
+json.dump({**index, "metadata": {"total_size": 5}}, open(WORK + "/odd/model.safetensors.index.json", "w"))
+open(WORK + "/odd/pytorch_model.bin", "w").write("x")
+remarks = ask("inspect", WORK + "/odd")[0]["remarks"]
+check("inspect remarks on a wrong total and on other weights", len(remarks) == 2 and "total_size is 5" in remarks[0] and "pytorch_model.bin" in remarks[1], remarks)
 
 # ---- plan, quantize ----
 for recipe in ("nvfp4-data-free", "nvfp4_weight_only-kv_fp16", "copy"):
