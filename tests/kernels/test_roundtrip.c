@@ -105,6 +105,143 @@ static void test_error_bounds(void **state)
     }
 }
 
+/* ---- types whose layout is not in quant_formats ---- */
+
+struct type_case {
+    const char *name;
+    /* Encodes and decodes the whole matrix; fills bound[] with the largest error that each element may have. */
+    void (*run)(const struct kernel_args *a, uint64_t isa, int variant, double *bound);
+    unsigned variants;
+    double tight;                  /* how much of its bound the worst element must use */
+};
+
+static double bounds[N];
+
+static float block_max(uint32_t first, uint32_t n)
+{
+    float amax = 0;
+    for (uint32_t i = 0; i < n; i++) amax = f32_amax(amax, weight[first + i]);
+    return amax;
+}
+
+/* Both candidates keep the bound of NVFP4 (formats/quant_format.c): with M=4 the widest steps are not used. */
+static void run_four_six(const struct kernel_args *a, uint64_t isa, int variant, double *bound)
+{
+    static float chosen[N / 16];
+    float g = block_max(0, N);
+    (void)variant;
+    struct kernel_args e = *a;
+    e.amax = g, e.static_max = NVFP4_FOUR_OVER_SIX_MAX, e.dst_f32 = chosen;
+    kernel_for(OP_FOUR_SIX_NVFP4, isa)(&e);
+    e.block_amax = chosen, e.dst = packed, e.dst_scale = scales;
+    kernel_for(OP_ENCODE_NVFP4_STATIC, isa)(&e);
+    e.src = packed, e.src_scale = scales, e.dst_f32 = decoded, e.scale = nvfp4_static_tensor_scale(g, 256);
+    kernel_for(OP_DECODE_NVFP4, isa)(&e);
+    for (uint32_t i = 0; i < N; i++) {
+        double amax = (double)block_max(i / 16 * 16, 16), s2 = (double)e.scale;
+        bound[i] = 1.0 / 6 * 18 / 17 * amax;
+        if (amax < 6 * s2 * 0x1p-6) bound[i] = amax / 6 + 1.5 * 0x1p-9 * s2;        /* a denormal scale */
+    }
+}
+
+static float f32_scales[N / 16];
+
+/* FP8: half the widest step is 16 of 448 scales; with a power of two as scale the maximum lies anywhere in (224, 448],
+ * and the widest step relative to it is that of 272: 16 / 272. */
+static void run_fp8_scaled(const struct kernel_args *a, uint64_t isa, int variant, double *bound)
+{
+    bool block = variant > 0;
+    struct kernel_args e = *a;
+    e.form = variant == 2 ? FP8_SCALE_UE8M0 : FP8_SCALE_F32;
+    e.dst = packed, e.dst_f32 = f32_scales;
+    kernel_for(block ? OP_ENCODE_FP8_BLOCK : OP_ENCODE_FP8_CHANNEL, isa)(&e);
+    e.src = packed, e.src_scale_f32 = f32_scales, e.dst_f32 = decoded;
+    kernel_for(block ? OP_DECODE_FP8_BLOCK : OP_DECODE_FP8_CHANNEL, isa)(&e);
+    for (uint32_t r = 0; r < ROWS; r++)
+        for (uint32_t c = 0; c < COLS; c += 128) {
+            float amax = 0;
+            if (!block) amax = block_max(r * COLS, COLS);
+            for (uint32_t k = 0; block && k < ROWS; k++) amax = f32_amax(amax, block_max(k * COLS + c, 128));
+            for (uint32_t i = 0; i < 128; i++)
+                bound[r * COLS + c + i] = (double)amax * (variant == 2 ? 1.0 / 17 : 16.0 / 448);
+        }
+}
+
+/* MXFP4: half the widest step is 1 scale, next to 5 (ModelOpt: the maximum is never below 5 scales there) or clipped
+ * from just below 8 to 6 (OCP). MXFP8: as FP8 with powers of two. */
+static void run_mx(const struct kernel_args *a, uint64_t isa, int variant, double *bound)
+{
+    static const double steps[] = {1.0 / 5, 1.0 / 4, 1.0 / 17};
+    struct kernel_args e = *a;
+    e.mxfp4_rule = variant == 0 ? MXFP4_MODELOPT : MXFP4_OCP;
+    e.dst = packed, e.dst_scale = scales;
+    kernel_for(variant == 2 ? OP_ENCODE_MXFP8 : OP_ENCODE_MXFP4, isa)(&e);
+    e.src = packed, e.src_scale = scales, e.dst_f32 = decoded;
+    kernel_for(variant == 2 ? OP_DECODE_MXFP8 : OP_DECODE_MXFP4, isa)(&e);
+    for (uint32_t i = 0; i < N; i++) bound[i] = (double)block_max(i / 32 * 32, 32) * steps[variant];
+}
+
+/* INT4: half a scale, and what a scale that was rounded down leaves beyond the last code. Variants: groups of 32, 64
+ * and 128, each with the three types of scales; symmetric, then with zero points. */
+static void run_int4(const struct kernel_args *a, uint64_t isa, int variant, double *bound)
+{
+    bool symmetric = variant < 9;
+    struct kernel_args e = *a;
+    e.group = 32u << variant / 3 % 3, e.int4_scale = (enum int4_scale_type)(variant % 3);
+    e.dst = packed, e.dst_f32 = f32_scales, e.dst_scale = scales;
+    kernel_for(symmetric ? OP_ENCODE_INT4 : OP_ENCODE_INT4_ZERO, isa)(&e);
+    e.src = packed, e.src_scale = scales, e.src_scale_f32 = f32_scales, e.dst_f32 = decoded;
+    kernel_for(symmetric ? OP_DECODE_INT4 : OP_DECODE_INT4_ZERO, isa)(&e);
+    for (uint32_t i = 0; i < N; i += e.group) {
+        double s = (double)f32_scales[i / e.group], lo = 0, hi = 0;
+        for (uint32_t k = 0; k < e.group; k++)
+            lo = fmin(lo, (double)weight[i + k]), hi = fmax(hi, (double)weight[i + k]);
+        double beyond = symmetric ? hi - 7.5 * s : hi - lo - 15 * s;
+        if (isinf(lo) || isinf(hi)) beyond = (double)INFINITY;           /* overflow of binary16 in the draw */
+        for (uint32_t k = 0; k < e.group; k++) bound[i + k] = s / 2 + fmax(beyond, 0);
+    }
+}
+
+static const struct type_case type_cases[] = {
+    {"nvfp4 four-over-six", run_four_six, 1, 0.8},
+    {"fp8 per channel and block", run_fp8_scaled, 3, 0.95},
+    {"mxfp4, mxfp8", run_mx, 3, 0.95},
+    {"int4", run_int4, 18, 0.95},
+};
+
+static void test_type_bounds(void **state)
+{
+    (void)state;
+    static const uint64_t isas[] = {0, ISA_AVX2, ISA_AVX2 | ISA_AVX512};
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+    for (size_t t = 0; t < sizeof type_cases / sizeof *type_cases; t++) {
+        const struct type_case *c = &type_cases[t];
+        double worst[18] = {0};
+        for (size_t k = 0; k < 9u * W_COUNT * c->variants; k++) {
+            uint64_t isa = isas[k % 3], seed = k / 9;
+            enum dtype dtype = dtypes[k / 3 % 3];
+            int kind = (int)(k / 9 % W_COUNT), variant = (int)(k / 9 / W_COUNT);
+            if (isa & ~isa_detected()) continue;
+            for (uint32_t i = 0; i < N; i++) put(source, dtype, i, draw(kind, i, &seed));
+            struct kernel_args a = {.n_rows = ROWS, .n_cols = COLS, .src = source, .dtype = dtype, .dst_f32 = weight};
+            kernel_for(OP_WIDEN, isa)(&a);
+            c->run(&a, isa, variant, bounds);
+            for (uint32_t i = 0; i < N; i++) {
+                double error = fabs((double)decoded[i] - (double)weight[i]), bound = bounds[i] * (1 + 0x1p-16);
+                if (error > bound)
+                    fail_msg("%s, variant %d, %s, %s, %s: %a comes back as %a, off by %.4f of what is allowed", c->name,
+                             variant, isa_name(isa), dtype_name(dtype), w_names[kind], (double)weight[i],
+                             (double)decoded[i], error / bound);
+                if (bound > 0) worst[variant] = fmax(worst[variant], error / bound);
+            }
+        }
+        for (unsigned v = 0; v < c->variants; v++) {
+            print_message("# %s, variant %u: the worst element uses %.3f of its bound\n", c->name, v, worst[v]);
+            assert_true(worst[v] > c->tight);
+        }
+    }
+}
+
 /* Where each bound comes from, in numbers: the worst block of NVFP4, the worst element of FP8. */
 static void test_worst_cases(void **state)
 {
@@ -136,7 +273,8 @@ static void test_fp8_is_stable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error_bounds), cmocka_unit_test(test_worst_cases), cmocka_unit_test(test_fp8_is_stable),
+        cmocka_unit_test(test_error_bounds), cmocka_unit_test(test_type_bounds),
+        cmocka_unit_test(test_worst_cases), cmocka_unit_test(test_fp8_is_stable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

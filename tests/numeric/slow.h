@@ -181,6 +181,32 @@ static inline void slow_nvfp4_static(struct slow_block *b, const float w[16], fl
     slow_pack(b, w, s2);
 }
 
+/* Squared error of a block with scale e, elements in order; what is not a number counts as 6. */
+static inline float slow_block_error(const float w[16], float e)
+{
+    float error = 0;
+    for (int i = 0; i < 16; i++) {
+        float a = fabsf(w[i]), q = slow_div(a, e);
+        float v = isnan(q) ? 6.0f : (float)slow_e2m1.value[slow_nearest(&slow_e2m1, (double)q)];
+        float d = slow_sub(a, slow_mul(v, e));
+        error = slow_add(error, slow_mul(d, d));
+    }
+    return error;
+}
+
+/* Four-over-six: error[0] with the block's maximum, error[1] with 1.5 times it; the maximum of the smaller, the first
+ * of equals and the first when one is not a number. */
+static inline float slow_four_six(const float w[16], float g, float error[2])
+{
+    float n = slow_div(448, slow_div(slow_mul(g, 1.75f), 6)), v = slow_div(1, n);
+    float amax[2] = {slow_amax(w), slow_mul(slow_amax(w), 1.5f)};
+    for (int c = 0; c < 2; c++) {
+        float t = slow_mul(slow_div(amax[c], 6), n);
+        error[c] = slow_block_error(w, slow_mul((float)slow_decode(&slow_e4m3, slow_encode(&slow_e4m3, (double)t)), v));
+    }
+    return amax[error[1] < error[0]];
+}
+
 /* Activations: parity_reference's fq_nvfp4 but for NaN, which it turns into zeros and we keep. */
 static inline void slow_nvfp4_input(const float x[16], float input_scale, float out[16])
 {
@@ -201,6 +227,129 @@ static inline uint8_t slow_fp8(const struct slow_type *source, float w, float sc
     float q = slow_div(w, scale);
     if (source && rounding != 0) q = (float)slow_decode(source, slow_encode(source, (double)q));
     return (uint8_t)slow_encode(&slow_e4m3, (double)q);
+}
+
+/* The scale of a row or block of FP8; a power of two for ue8m0. amax: its largest magnitude, or NaN. */
+static inline float slow_fp8_scale(float amax, bool ue8m0)
+{
+    float s = slow_div(amax, 448);
+    if (isnan(s)) return slow_from_bits(0x7FC00000);
+    if (s == 0) s = 1;
+    return ue8m0 ? (float)ldexp(1.0, (int)slow_e8m0(s, 1) - 127) : s;
+}
+
+/* What such a code comes back as. */
+static inline float slow_fp8_back(unsigned code, float scale)
+{
+    float x = slow_mul((float)slow_decode(&slow_e4m3, code), scale);
+    return isnan(x) ? slow_from_bits(0x7FC00000) : x;
+}
+
+static inline float slow_amax_of(const float *w, int n)
+{
+    float a = 0;
+    for (int i = 0; i < n; i++)
+        if (isnan(w[i])) return (float)NAN;
+        else if (fabsf(w[i]) > a) a = fabsf(w[i]);
+    return a;
+}
+
+/* Scale byte of an MX block as the power of two itself, found by stepping through all of them. up: the first that is
+ * not below x, else the last that is not above; outside the range its end. */
+static inline uint8_t slow_mx_byte(float x, bool up)
+{
+    if (isnan(x)) return 255;
+    int b = 0;
+    while (b < 254 && (up ? ldexp(1.0, b - 127) < (double)x : ldexp(1.0, b - 126) <= (double)x)) b++;
+    return (uint8_t)b;
+}
+
+/* Codes one per byte, and what they decode to. */
+struct slow_mx { uint8_t scale, code[32]; float decoded[32]; };
+
+static inline void slow_mxfp4(struct slow_mx *b, const float w[32], bool modelopt)
+{
+    float amax = slow_amax_of(w, 32);
+    /* floor(log2 a) - 2: 2^e with 4 * 2^e up to a */
+    b->scale = modelopt ? slow_mx_byte(slow_div(amax, 6), true) : slow_mx_byte((float)ldexp((double)amax, -2), false);
+    if (!modelopt && isinf(amax)) b->scale = 252;
+    float e = (float)ldexp(1.0, b->scale - 127);
+    for (int i = 0; i < 32; i++) {
+        double q = b->scale == 255 ? (double)NAN : (double)slow_div(w[i], e), a = fabs(q);
+        unsigned c = 7;
+        if (modelopt) {
+            for (unsigned k = 7; k-- > 0;)
+                if (a <= slow_e2m1.mid[k]) c = k;               /* a tie goes down */
+            c |= q > 0 ? 0u : 8u;
+        } else c = slow_encode(&slow_e2m1, q);
+        b->code[i] = (uint8_t)c;
+        b->decoded[i] = b->scale == 255 ? slow_from_bits(0x7FC00000) : slow_mul((float)slow_decode(&slow_e2m1, c), e);
+    }
+}
+
+static inline void slow_mxfp8(struct slow_mx *b, const float w[32])
+{
+    b->scale = slow_mx_byte(slow_div(slow_amax_of(w, 32), 448), true);
+    float e = (float)ldexp(1.0, b->scale - 127);
+    for (int i = 0; i < 32; i++) {
+        b->code[i] = (uint8_t)slow_encode(&slow_e4m3, b->scale == 255 ? (double)NAN : (double)slow_div(w[i], e));
+        b->decoded[i] = slow_mul((float)slow_decode(&slow_e4m3, b->code[i]), e);
+        if (b->scale == 255 || isnan(b->decoded[i])) b->decoded[i] = slow_from_bits(0x7FC00000);
+    }
+}
+
+/* The integer of low..high nearest to q by trying them all, ties to the even one. */
+static inline int slow_integer(double q, int low, int high)
+{
+    int best = low;
+    q = fmax(fmin(q, 1000), -1000);                             /* so that differences stay exact */
+    for (int i = low + 1; i <= high; i++) {
+        double d = fabs(q - i), d_best = fabs(q - best);
+        if (d < d_best || (d == d_best && i % 2 == 0)) best = i;
+    }
+    return best;
+}
+
+/* How a scale is stored: as fp32 (stored NULL), f16 or bf16. */
+static inline float slow_stored(float s, const struct slow_type *stored)
+{
+    unsigned largest = stored ? stored->n_finite - 1 : 0;
+    if (isnan(s)) return slow_from_bits(0x7FC00000);
+    if (stored) {
+        unsigned c = slow_encode(stored, (double)s);
+        s = (float)stored->value[c < largest ? c : largest];
+    } else if (isinf(s)) s = 0x1.fffffep127f;
+    return s == 0 ? 1 : s;
+}
+
+struct slow_int4 { float scale; int zero; };
+
+/* Scale and zero point of a group; zero point -1 means symmetric. */
+static inline struct slow_int4 slow_int4_group(const float *w, int n, bool symmetric, const struct slow_type *stored)
+{
+    struct slow_int4 g = {slow_stored(slow_div(slow_amax_of(w, n), 7), stored), -1};
+    if (symmetric) return g;
+    float lo = 0, hi = 0;
+    for (int i = 0; i < n; i++) lo = fminf(lo, w[i]), hi = fmaxf(hi, w[i]);
+    if (isnan(slow_amax_of(w, n))) lo = (float)NAN;
+    g.scale = slow_stored(slow_div(slow_sub(hi, lo), 15), stored);
+    g.zero = isnan(lo) ? 0 : slow_integer((double)slow_div(-lo, g.scale), 0, 15);
+    return g;
+}
+
+/* The number itself, -8..7 or 0..15, and what it decodes to. */
+static inline int slow_int4(struct slow_int4 g, float w, float *back)
+{
+    double q = (double)slow_div(w, g.scale);
+    bool symmetric = g.zero < 0;
+    int c = isnan(q) ? (symmetric ? 7 : 15) : symmetric ? slow_integer(q, -8, 7) : 0;
+    if (!isnan(q) && !symmetric) {
+        c = slow_integer(q, -16, 16) + g.zero;
+        c = c < 0 ? 0 : c > 15 ? 15 : c;
+    }
+    *back = slow_mul((float)(symmetric ? c : c - g.zero), g.scale);
+    if (isnan(*back)) *back = slow_from_bits(0x7FC00000);
+    return c;
 }
 
 #endif
