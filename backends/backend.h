@@ -51,8 +51,9 @@ struct lane {
 };
 
 /* One operation of a submit. The pointers in args are not looked at: the lane knows them. SWEEP leaves its maxima in
- * the lane, where a later ENCODE_NVFP4_STATIC of the same submit finds them; they do not travel. AMAX leaves one float
- * per row in dst_f32. DECODE_NVFP4 finds the block scales in src too, at lane_src_scale_at. */
+ * the lane, where a later ENCODE_NVFP4_STATIC of the same submit finds them; they do not travel (FOUR_SIX likewise).
+ * AMAX leaves one float per row in dst_f32. Decoders find their scales in src too, behind the codes at the next
+ * multiple of LANE_ALIGN: floats or bytes; where there are both, the bytes behind the floats in the same way. */
 struct lane_step {
     enum op op;
     struct kernel_args args;
@@ -60,10 +61,15 @@ struct lane_step {
 
 #define LANE_ALIGN 256u
 
-/* Where the block scales of a packed NVFP4 source lie: behind the nibbles, at the next multiple of LANE_ALIGN. */
+static inline uint64_t lane_align(uint64_t bytes)
+{
+    return (bytes + LANE_ALIGN - 1) / LANE_ALIGN * LANE_ALIGN;
+}
+
+/* Where the block scales of a packed NVFP4 source lie. */
 static inline uint64_t lane_src_scale_at(const struct kernel_args *a)
 {
-    return (a->n_rows * a->n_cols / 2 + LANE_ALIGN - 1) / LANE_ALIGN * LANE_ALIGN;
+    return lane_align(a->n_rows * a->n_cols / 2);
 }
 
 struct backend_ops {

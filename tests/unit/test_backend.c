@@ -8,7 +8,7 @@
 #define ELEMS ((uint64_t)1 << 19) /* enough for several tasks of the pool */
 
 static const struct lane_sizes room = {
-    .src = 4 * ELEMS, .dst = ELEMS, .dst_scale = ELEMS / 16, .dst_f32 = 4 * ELEMS, .block_amax = ELEMS / 4};
+    .src = 5 * ELEMS, .dst = ELEMS, .dst_scale = ELEMS / 16, .dst_f32 = 4 * ELEMS, .block_amax = ELEMS / 4};
 
 static struct backend *cpu(struct pool *pool, uint64_t isa)
 {
@@ -17,16 +17,36 @@ static struct backend *cpu(struct pool *pool, uint64_t isa)
     return be;
 }
 
+/* Of one code in a decoder's source; 0: not a decoder. */
+static uint64_t code_bits(enum op op)
+{
+    switch (op) {
+    case OP_DECODE_NVFP4: case OP_DECODE_MXFP4: case OP_DECODE_INT4: case OP_DECODE_INT4_ZERO: return 4;
+    case OP_DECODE_FP8: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK: case OP_DECODE_MXFP8: return 8;
+    default: return 0;
+    }
+}
+
 static bool reads_dtype(enum op op)
 {
-    return op != OP_DECODE_NVFP4 && op != OP_DECODE_FP8 && op != OP_INPUT_NVFP4 && op != OP_INPUT_FP8;
+    return !code_bits(op) && op != OP_INPUT_NVFP4 && op != OP_INPUT_FP8;
+}
+
+static uint64_t block_of(enum op op)
+{
+    return op == OP_ENCODE_MXFP4 || op == OP_DECODE_MXFP4 || op == OP_ENCODE_MXFP8 || op == OP_DECODE_MXFP8 ? 32 : 16;
+}
+
+static bool chooses(enum op op)
+{
+    return op == OP_SWEEP_NVFP4 || op == OP_FOUR_SIX_NVFP4;
 }
 
 /* Finite values of every type around 0.02; any byte where codes are decoded. */
 static void fill(uint8_t *src, enum op op, enum dtype dtype)
 {
     uint64_t seed = 7;
-    if (op == OP_DECODE_NVFP4 || op == OP_DECODE_FP8) {
+    if (code_bits(op)) {
         for (uint64_t i = 0; i < room.src; i++) src[i] = (uint8_t)check_random(&seed);
         return;
     }
@@ -53,12 +73,14 @@ static struct direct direct_run(const uint8_t *src, const struct lane_step *step
                        calloc(1, room.block_amax)};
     for (uint32_t i = 0; i < n; i++) {
         struct kernel_args a = steps[i].args;
+        uint64_t elems = a.n_rows * a.n_cols, scales = (elems * code_bits(steps[i].op) / 8 + 255) / 256 * 256;
         a.src = src;
-        a.src_scale = src + lane_src_scale_at(&a);
+        a.src_scale_f32 = (const float *)(const void *)(src + scales);
+        a.src_scale = src + scales + (steps[i].op == OP_DECODE_INT4_ZERO ? (elems / 16 * 4 + 255) / 256 * 256 : 0);
         a.dst = d.dst;
         a.dst_scale = d.dst_scale;
         a.block_amax = d.block_amax;
-        a.dst_f32 = steps[i].op == OP_SWEEP_NVFP4 ? d.block_amax : d.dst_f32;
+        a.dst_f32 = chooses(steps[i].op) ? d.block_amax : d.dst_f32;
         kernel_for(steps[i].op, isa)(&a);
     }
     return d;
@@ -102,13 +124,15 @@ static void check_op(struct lane *l, enum op op, enum dtype dtype, uint64_t rows
                                        .dtype = dtype,
                                        .scale = 3e-4f,
                                        .amax = 0.5f,
-                                       .static_max = 448.0f,
-                                       .rounding = FP8_MODELOPT_CPU}}};
+                                       .static_max = op == OP_FOUR_SIX_NVFP4 ? 256.0f : 448.0f,
+                                       .rounding = FP8_MODELOPT_CPU,
+                                       .form = FP8_SCALE_UE8M0,
+                                       .mxfp4_rule = MXFP4_OCP,
+                                       .group = 16}}};
     steps[1] = steps[0];
-    if (op == OP_ENCODE_NVFP4_STATIC) return; /* needs a sweep in front */
-    bool sweep = op == OP_SWEEP_NVFP4;
+    if (op == OP_ENCODE_NVFP4_STATIC) return; /* comes behind those that choose */
     steps[1].op = OP_ENCODE_NVFP4_STATIC;
-    check_steps(l, steps, sweep ? 2 : 1, isa);
+    check_steps(l, steps, chooses(op) ? 2 : 1, isa);
 }
 
 static const struct {
@@ -121,7 +145,8 @@ static void check_shapes(struct lane *l, enum op op, enum dtype dtype, uint64_t 
     uint64_t most = op != OP_SWEEP_NVFP4 ? ELEMS : !isa ? 4096 : dtype == DTYPE_BF16 ? 257 * 1024 : 77 * 48;
     fill(l->src, op, dtype);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-        if (shapes[s].rows * shapes[s].cols <= most) check_op(l, op, dtype, shapes[s].rows, shapes[s].cols, isa);
+        if (shapes[s].rows * shapes[s].cols <= most && shapes[s].cols % block_of(op) == 0)
+            check_op(l, op, dtype, shapes[s].rows, shapes[s].cols, isa);
 }
 
 static void test_same_as_kernels(void **state)
@@ -177,7 +202,9 @@ static void test_room(void **state)
     CHECK_OK(backend_cpu.lane_open(&l, be, &(struct lane_sizes){.src = 100, .dst = 50, .dst_f32 = 8}, e_));
     struct kernel_args a = {.n_rows = 3, .n_cols = 16, .dtype = DTYPE_BF16, .scale = 1};
     CHECK_OK(backend_cpu.submit(l, &(struct lane_step){OP_ENCODE_FP8, a}, 1, true, e_));
-    static const enum op too_large[] = {OP_AMAX, OP_WIDEN, OP_ENCODE_NVFP4, OP_DECODE_NVFP4, OP_SWEEP_NVFP4};
+    static const enum op too_large[] = {OP_AMAX,           OP_WIDEN,          OP_ENCODE_NVFP4,       OP_DECODE_NVFP4,
+                                        OP_SWEEP_NVFP4,    OP_FOUR_SIX_NVFP4, OP_ENCODE_FP8_CHANNEL, OP_DECODE_FP8_BLOCK,
+                                        OP_DECODE_INT4_ZERO};
     for (size_t i = 0; i < sizeof too_large / sizeof *too_large; i++)
         CHECK_FAILS(backend_cpu.submit(l, &(struct lane_step){too_large[i], a}, 1, true, e_), ERR_INTERNAL,
                     "larger than its lane");
