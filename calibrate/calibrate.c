@@ -73,6 +73,23 @@ static bool run_blocks(struct calibration *c, struct stream *s, const struct pro
     return true;
 }
 
+/* The head runs after the blocks and sees every row; only a recipe that quantizes its input asks. */
+static bool run_head(struct calibration *c, struct stream *s, struct error *err)
+{
+    const struct model_tensor *head = inventory_find(c->plan->inventory, ROLE_LM_HEAD, -1, -1, false);
+    if (!head || !c->plan->items[item_of(c, head)].observe_input) return true;
+    enum { CHUNK = 256 };
+    uint64_t hidden = head->dims[1];
+    CLEANUP(free) float *x = NULL;
+    if (!memory_alloc(&x, CHUNK * hidden, sizeof *x, err)) return false;
+    for (uint64_t row = 0; row < stream_rows(s); row += CHUNK) {
+        uint64_t n = u64_min(CHUNK, stream_rows(s) - row);
+        if (!stream_logits(s, row, n, x, NULL, err)) return false;
+        on_input(c, head, x, n, hidden);
+    }
+    return check_finite(c, err);
+}
+
 /* ---- weights ---- */
 
 struct weight_ctx {
@@ -159,7 +176,8 @@ static bool observe(struct calibration *c, const struct corpus *corpus, const st
     CLEANUP(stream) struct stream *s = NULL;
     struct engine_options eo = {.pool = opt->pool, .isa = opt->isa, .quantize_inputs = true};
     return engine_open(&e, c->plan->inventory, &eo, err) &&
-           stream_open(&s, e, corpus->texts, corpus->n_texts, opt->spill_dir, err) && run_blocks(c, s, pr, err);
+           stream_open(&s, e, corpus->texts, corpus->n_texts, opt->spill_dir, err) && run_blocks(c, s, pr, err) &&
+           run_head(c, s, err);
 }
 
 bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const struct calibrate_options *opt,

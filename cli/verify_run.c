@@ -76,6 +76,10 @@ static bool check_model(const struct command_env *env, const struct verify_reque
     bool opened;
     if (!policy_load(&policy, q->policy, err) || !open_packed_model(q->ref, &m, r, &opened, err)) return false;
     if (opened && !structure_check(&m, env->pool, r, env->progress, err)) return false;
+    if (!q->against && (q->policy || q->data))
+        report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity",
+                   "not run: %s was given, but no original to compare with (--against)",
+                   q->policy ? "a policy" : "a file of texts");
     if (!q->against) return true;
     if (!model_open(&original, q->against, err)) return false;
     if (!opened) return true;

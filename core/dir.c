@@ -21,6 +21,7 @@ bool dir_make_parents(const char *path, struct error *err)
 {
     CLEANUP(free) char *copy = strdup(path);
     if (!copy) return error_memory(err, strlen(path));
+    for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--) copy[n - 1] = '\0'; /* "a/b/" is a/b */
     for (char *p = *copy ? copy + 1 : copy; *p; p++) {
         if (*p != '/') continue;
         *p = '\0';
@@ -61,6 +62,25 @@ bool dir_empty(int dirfd, const char *name, struct error *err)
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) ok = dir_remove_tree(fd, e->d_name, err);
     closedir(d);
     return ok;
+}
+
+bool dir_is_within(int dirfd, const char *outer)
+{
+    struct stat want, at, above;
+    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool within = false;
+    bool go_on = fd >= 0 && stat(outer, &want) == 0 && fstat(fd, &at) == 0;
+    while (go_on && !within) {
+        within = at.st_dev == want.st_dev && at.st_ino == want.st_ino;
+        int up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        close(fd);
+        fd = up;
+        if (fd < 0 || fstat(fd, &above) != 0) break;
+        go_on = above.st_dev != at.st_dev || above.st_ino != at.st_ino; /* the root is its own parent */
+        at = above;
+    }
+    if (fd >= 0) close(fd);
+    return within;
 }
 
 bool dir_space(const char *path, uint64_t *out, struct error *err)

@@ -79,6 +79,7 @@ MUST_CHECK bool dir_make_parents(const char *path, struct error *err); /* `mkdir
 MUST_CHECK bool dir_sync(int dirfd, const char *name, struct error *err);
 bool dir_remove_tree(int parent, const char *name, struct error *err); /* absent is fine; does not follow links */
 bool dir_empty(int dirfd, const char *name, struct error *err);        /* removes everything inside */
+bool dir_is_within(int dirfd, const char *outer);                      /* `outer` itself counts; absent: false */
 /* Bytes that an ordinary user may still write on the file system of `path` (or of its nearest existing parent). */
 MUST_CHECK bool dir_space(const char *path, uint64_t *out, struct error *err);
 

@@ -26,8 +26,10 @@ static void attention_close(void *kind)
 static bool cache_scale(const struct engine *e, const struct linear *l, enum tensor_part part, float *out,
                         struct error *err)
 {
-    if (l->tensor->parts[part] == NAME_NONE || !e->quantize_inputs) return true;
-    return weights_scalar(e, l->tensor, part, out, err);
+    if (!e->quantize_inputs) return true;
+    if (l->tensor->parts[part] != NAME_NONE) return weights_scalar(e, l->tensor, part, out, err);
+    *out = e->inv->kv_algo ? 1.0f : 0; /* an FP8 cache without a scale: engines take 1 */
+    return true;
 }
 
 static bool attention_open(void **kind, const struct engine *e, const struct block_config *b, struct error *err)

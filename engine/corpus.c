@@ -84,15 +84,19 @@ static bool add_list(struct loader *l, const json_t *list, struct error *err)
     size_t n = json_array_size(list);
     uint32_t *ids = malloc((n + 1) * sizeof *ids);
     if (!ids) return error_memory(err, n * sizeof *ids);
-    bool ok = json_is_array(list) && n > 0;
-    for (size_t i = 0; ok && i < n; i++) {
-        const json_t *v = json_array_get(list, i);
-        ok = json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) <= UINT32_MAX;
-        if (ok) ids[i] = (uint32_t)json_integer_value(v);
+    size_t good = 0;
+    for (; good < n; good++) {
+        const json_t *v = json_array_get(list, good);
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > UINT32_MAX) break;
+        ids[good] = (uint32_t)json_integer_value(v);
     }
-    if (ok) return add_ids(l, ids, n, err);
+    if (n > 0 && good == n) return add_ids(l, ids, n, err);
     free(ids);
-    return error_set(err, ERR_FORMAT, "expected a list of token ids, found %s", json_brief(list));
+    if (good < n)
+        return error_set(err, ERR_FORMAT, "item %zu: expected a token id, found %s", good + 1,
+                         json_brief(json_array_get(list, good)));
+    return error_set(err, ERR_FORMAT, "expected a list of token ids, found %s",
+                     json_is_array(list) ? "an empty one" : json_brief(list));
 }
 
 static bool add_line(struct loader *l, struct bytes line, struct error *err)

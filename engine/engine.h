@@ -66,7 +66,8 @@ MUST_CHECK bool stream_block(struct stream *s, uint32_t b, const struct observer
                              struct error *err);
 /* The residual stream as it is now: rows [first, first + n) into out [n, hidden]. */
 MUST_CHECK bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err);
-/* Final norm and head of rows [first, first + n): `normed` [n, hidden] may be NULL; logits [n, vocab]. */
+/* Final norm and head of rows [first, first + n): `normed` [n, hidden], what enters the head, and `logits` [n, vocab];
+ * either may be NULL. */
 MUST_CHECK bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, float *logits,
                               struct error *err);
 

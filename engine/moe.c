@@ -49,6 +49,7 @@ static bool open_expert(struct expert *x, const struct engine *e, const struct b
 static bool moe_open(void **kind, const struct engine *e, const struct block_config *b, struct error *err)
 {
     const struct moe_config *cfg = &e->inv->config.moe;
+    bool bias = e->inv->config.mlp_bias; /* the router and the routed experts have none */
     struct moe *m = calloc(1, sizeof *m);
     if (!m) return error_memory(err, sizeof *m);
     *kind = m;
@@ -58,11 +59,11 @@ static bool moe_open(void **kind, const struct engine *e, const struct block_con
     if (!linear_open_role(&m->router, e, ROLE_ROUTER, b, false, err) ||
         !weights_load_role(e, ROLE_ROUTER_BIAS, b, &m->router_bias, err))
         return false;
-    if (cfg->has_latent && (!linear_open_role(&m->latent_in, e, ROLE_LATENT_IN, b, false, err) ||
-                            !linear_open_role(&m->latent_out, e, ROLE_LATENT_OUT, b, false, err)))
+    if (cfg->has_latent && (!linear_open_role(&m->latent_in, e, ROLE_LATENT_IN, b, bias, err) ||
+                            !linear_open_role(&m->latent_out, e, ROLE_LATENT_OUT, b, bias, err)))
         return false;
-    if (cfg->has_shared && (!linear_open_role(&m->shared.up, e, ROLE_SHARED_UP, b, false, err) ||
-                            !linear_open_role(&m->shared.down, e, ROLE_SHARED_DOWN, b, false, err)))
+    if (cfg->has_shared && (!linear_open_role(&m->shared.up, e, ROLE_SHARED_UP, b, bias, err) ||
+                            !linear_open_role(&m->shared.down, e, ROLE_SHARED_DOWN, b, bias, err)))
         return false;
     for (uint32_t i = 0; i < m->n_experts; i++)
         if (!open_expert(&m->experts[i], e, b, i, err)) return false;

@@ -159,5 +159,5 @@ bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, 
     if (!memory_alloc(&x, n * hidden, sizeof *x, err) || !residual_read(&s->rows, first, n, x, err)) return false;
     rows_norm(e, x, n, hidden, e->final_norm, (float)e->inv->config.norm_eps, x);
     if (normed) memcpy(normed, x, n * hidden * sizeof *x);
-    return linear_run(&s->head, e, x, hidden, n, logits, s->head.rows, NULL, err);
+    return !logits || linear_run(&s->head, e, x, hidden, n, logits, s->head.rows, NULL, err);
 }

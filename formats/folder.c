@@ -250,3 +250,11 @@ bool folder_load(const struct folder *f, const char *name, size_t max, struct bu
     b = (struct buffer){0};
     return true;
 }
+
+bool folder_survives(const struct folder *f, const char *output, struct error *err)
+{
+    return !dir_is_within(f->dirfd, output)
+               ? true
+               : error_set(err, ERR_USAGE, "output '%.512s' would replace '%.512s', which is being read", output,
+                           f->path);
+}

@@ -39,6 +39,8 @@ MUST_CHECK bool folder_load(const struct folder *f, const char *name, size_t max
 MUST_CHECK bool folder_stamp(const struct folder *f, struct digest *out, struct error *err);
 /* Where a member's bytes lie: an open descriptor (borrowed) and the offset of its first byte in that file. */
 MUST_CHECK bool folder_place(const struct folder *f, uint32_t member, int *fd, uint64_t *offset, struct error *err);
+/* ERR_USAGE when `output`, which is about to be replaced, is the folder or holds it. */
+MUST_CHECK bool folder_survives(const struct folder *f, const char *output, struct error *err);
 
 /* How a kind of folder is opened; kinds are listed in formats/folder.c. `open` calls folder_set_dir once and folder_add
  * for every member; reading is the same for all kinds. */

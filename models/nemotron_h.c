@@ -295,6 +295,8 @@ WHEN(proj_bias, cfg->ssm_proj_bias)
 WHEN(conv_bias, cfg->ssm_conv_bias)
 WHEN(latent, cfg->moe.has_latent)
 WHEN(shared, cfg->moe.has_shared)
+WHEN(latent_bias, cfg->mlp_bias && cfg->moe.has_latent)
+WHEN(shared_bias, cfg->mlp_bias && cfg->moe.has_shared)
 WHEN(mtp_first, block->mtp && block->layer == 0)
 WHEN(mtp_last, block->mtp && block->layer + 1 == cfg->n_mtp_blocks)
 
@@ -335,10 +337,14 @@ static const struct role_rule rules[] = {
     {"{B}.mixer.gate.e_score_correction_bias", ROLE_ROUTER_BIAS, SCOPE_BLOCK, X, "experts", NULL},
     {"{B}.mixer.fc1_latent_proj.weight", ROLE_LATENT_IN, SCOPE_BLOCK, X, "latent,hidden", latent},
     {"{B}.mixer.fc2_latent_proj.weight", ROLE_LATENT_OUT, SCOPE_BLOCK, X, "hidden,latent", latent},
+    {"{B}.mixer.fc1_latent_proj.bias", ROLE_MLP_BIAS, SCOPE_BLOCK, X, "latent", latent_bias},
+    {"{B}.mixer.fc2_latent_proj.bias", ROLE_MLP_BIAS, SCOPE_BLOCK, X, "hidden", latent_bias},
     {"{B}.mixer.experts.{E}.up_proj.weight", ROLE_EXPERT_UP, SCOPE_EXPERT, X, "expert_mlp,expert_in", NULL},
     {"{B}.mixer.experts.{E}.down_proj.weight", ROLE_EXPERT_DOWN, SCOPE_EXPERT, X, "expert_in,expert_mlp", NULL},
     {"{B}.mixer.shared_experts.up_proj.weight", ROLE_SHARED_UP, SCOPE_BLOCK, X, "shared_mlp,hidden", shared},
     {"{B}.mixer.shared_experts.down_proj.weight", ROLE_SHARED_DOWN, SCOPE_BLOCK, X, "hidden,shared_mlp", shared},
+    {"{B}.mixer.shared_experts.up_proj.bias", ROLE_MLP_BIAS, SCOPE_BLOCK, X, "shared_mlp", shared_bias},
+    {"{B}.mixer.shared_experts.down_proj.bias", ROLE_MLP_BIAS, SCOPE_BLOCK, X, "hidden", shared_bias},
     {"{B}.final_layernorm.weight", ROLE_MTP_FINAL_NORM, SCOPE_BLOCK, 0, "hidden", mtp_last},
     {"backbone.norm_f.weight", ROLE_FINAL_NORM, SCOPE_MODEL, 0, "hidden", NULL},
     {"lm_head.weight", ROLE_LM_HEAD, SCOPE_MODEL, 0, "vocab,hidden", NULL},

@@ -219,7 +219,9 @@ static bool write_layout(const struct job *j, struct error *err)
     char key[DIGEST_HEX_SIZE + 8];
     struct oci_writer *w = NULL;
     struct oci_descriptor image;
-    if (!staging_key(j, key, err)) return false;
+    if (!folder_survives(j->model, j->ref.dir, err) ||
+        (j->profiles && !folder_survives(j->profiles, j->ref.dir, err)) || !staging_key(j, key, err))
+        return false;
     struct oci_writer_options wo = {.layout_dir = j->ref.dir,
                                     .key = key,
                                     .replace = j->o->replace,

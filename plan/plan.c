@@ -77,6 +77,11 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
     bool quantizes_input = item->format->input_op != OP_COUNT;
     item->input_amax = quantizes_input ? (float)w->input_amax : 0;
     item->observe_input = quantizes_input && !(w->input_amax > 0);
+    if (item->observe_input && t->place.mtp)
+        return error_set(b->err, ERR_UNSUPPORTED,
+                         "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
+                         "say inputs: {type: %s, amax: N} or inputs: none",
+                         b->plan->recipe->name, item->reason, t->name, choice_names[w->inputs]);
     return true;
 }
 

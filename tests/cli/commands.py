@@ -112,6 +112,8 @@ for recipe in ("nvfp4-data-free", "nvfp4_weight_only-kv_fp16", "copy"):
         check(f"{recipe}: the same bytes with {threads} threads", tree(out) == tree(out + threads))
 check("copy changes no tensor", {k: tensor_bytes(t) for k, t in headers(WORK + "/copy").items()} == {k: tensor_bytes(t) for k, t in source.items()})
 check("--force replaces", ask("quantize", MODEL, "-r", "copy", "-o", WORK + "/copy1", "--force")[0]["copied"] == len(source))
+check("a slash behind the output's name, in a folder that is not there", ask("quantize", MODEL, "-r", "copy", "-o", WORK + "/new/slash/")[0]["copied"] == len(source)
+      and tree(WORK + "/new/slash") == tree(WORK + "/copy"))
 ask("quantize", MODEL, "-r", "copy", "-o", WORK + "/sharded", "--shard-size", "2MB")
 index = json.load(open(WORK + "/sharded/model.safetensors.index.json"))
 shards = glob.glob(WORK + "/sharded/*.safetensors")
@@ -186,6 +188,28 @@ check("generate takes the likeliest of the logits of the whole text", best == ge
 (p,) = ask("generate", MODEL, "--prompt", "package", "-n", "3")
 check("generate from a prompt", len(p["ids"]) <= 3 and isinstance(p["text"], str), p)
 
+# ---- what only few recipes ask for: the head's input, an FP8 cache without scales ----
+def scalar(row):
+    return struct.unpack("<f", tensor_bytes(row))[0]
+
+
+RULES = "name: t\nkv_cache: %s\nrules:\n  - {role: lm_head, weights: fp8, inputs: fp8}\n"
+for kv in ("fp8", "fp8_cast"):
+    open(f"{WORK}/{kv}.yaml", "w").write(RULES % kv)
+    ask("quantize", MODEL, "-r", f"{WORK}/{kv}.yaml", "--ids", WORK + "/two.json", "-o", f"{WORK}/head-{kv}")
+largest = max(abs(v) for i in (0, 1) for v in memoryview(tensor_bytes(out[f"{i}.hidden.final_norm"])).cast("f"))
+scale = scalar(headers(WORK + "/head-fp8")["lm_head.input_scale"])
+check("calibrate: the input of the head", abs(scale * 448 / largest - 1) < 1e-6, (scale * 448, largest))
+with open(WORK + "/head-fp8/model.safetensors", "r+b") as f:     # scales of 1, written down
+    for name, row in headers(WORK + "/head-fp8").items():
+        if name.endswith((".k_scale", ".v_scale")):
+            f.seek(row[3])
+            f.write(struct.pack("<f", 1.0))
+for kv in ("fp8", "fp8_cast"):
+    ask("logits", f"{WORK}/head-{kv}", "--ids", WORK + "/two.json", "-o", f"{WORK}/{kv}.safetensors")
+check("an FP8 cache without scales is one with scales of 1", [tensor_bytes(t) for t in headers(WORK + "/fp8.safetensors").values()]
+      == [tensor_bytes(t) for t in headers(WORK + "/fp8_cast.safetensors").values()])
+
 # ---- keygen, pack, sign, verify, profile ----
 (k,) = ask("keygen", "-o", WORK + "/key")
 check("keygen: only the owner reads the private key", stat.S_IMODE(os.stat(k["private"]).st_mode) == 0o600)
@@ -211,6 +235,9 @@ open(WORK + "/some.jsonl", "w").write("".join(open(EXAMPLE + "/evaluation.jsonl"
 check("verify: yes", v["verdict"] == "pass" and all(c["verdict"] == "pass" for c in v["checks"]) and v == json.load(open(WORK + "/report.json")), v)
 check("verify: parity figures", 0 < v["parity"]["kl_mean"] < 0.01 and len(v["parity"]["layer_sqnr_db"]) == seen["layers"], v["parity"].keys())
 check("verify: undecided without a key", ask("verify", image, status=9)[0]["verdict"] == "undecided")
+for asked in (["-d", EXAMPLE + "/evaluation.jsonl"], ["--policy", EXAMPLE + "/policy.yaml"]):
+    (v,) = ask("verify", image, "-k", WORK + "/key.pub", *asked, status=9)
+    check(f"verify {asked[0]} without an original: undecided", (v["verdict"], v["error"].get("check")) == ("undecided", "parity"), v.get("error"))
 open(WORK + "/tight.yaml", "w").write("parity:\n  kl_mean_at_most: 0.0000001\n  texts: ['package main;']\n")
 p = ingot("verify", image, "-k", WORK + "/key.pub", "-a", MODEL, "--policy", WORK + "/tight.yaml", "-q", status=1)
 check("verify: a limit of the policy", re.match("ingot verify: parity: .*KL", p.stderr), p.stderr)

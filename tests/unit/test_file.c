@@ -330,6 +330,24 @@ static void test_paths(void **state)
     CHECK_OK(dir_make_parents(at("p/q/r"), e_));
     assert_int_equal(access(at("p/q"), F_OK), 0);
     assert_int_not_equal(access(at("p/q/r"), F_OK), 0);
+    CHECK_OK(dir_make_parents(at("p/s/t//"), e_)); /* a slash behind the name makes it no parent */
+    assert_int_equal(access(at("p/s"), F_OK), 0);
+    assert_int_not_equal(access(at("p/s/t"), F_OK), 0);
+}
+
+static void test_within(void **state)
+{
+    (void)state;
+    CHECK_OK(dir_make_parents(at("w/inner/x"), e_));
+    CHECK_OK(dir_make_parents(at("w/inner2/x"), e_));
+    assert_int_equal(symlink("w", at("wlink")), 0);
+    CLEANUP(fd) int inner = -1;
+    CHECK_OK(dir_open(at("w/inner"), &inner, e_));
+    static const char *const around[] = {"w/inner", "w/inner/", "w", "wlink", "wlink/inner", "w/inner2/../inner"};
+    for (size_t i = 0; i < sizeof around / sizeof *around; i++) assert_true(dir_is_within(inner, at(around[i])));
+    assert_true(dir_is_within(inner, "/"));
+    assert_false(dir_is_within(inner, at("w/inner2")));
+    assert_false(dir_is_within(inner, at("w/absent")));
 }
 
 static void test_remove_tree(void **state)
@@ -357,7 +375,7 @@ int main(void)
         TEST(test_output_appears_whole), TEST(test_abort_leaves_nothing), TEST(test_second_writer), TEST(test_many_writers),
         TEST(test_leftover_temporary), TEST(test_output_replaces_a_link), TEST(test_reserve), TEST(test_full_device),
         TEST(test_inputs_are_regular), TEST(test_read_notices_the_end), TEST(test_map), TEST(test_map_many), TEST(test_paths),
-        TEST(test_remove_tree),
+        TEST(test_within), TEST(test_remove_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,6 +131,7 @@ static void test_plan_refused(void **state)
         {R("  - {role: attn_q, weights: nvfp4}\n"), ERR_UNSUPPORTED, "engines fuse them and need one format"},
         {R("  - {module: \"*experts.0.*\", weights: nvfp4}\n"), ERR_UNSUPPORTED, "engines need one for all experts of a layer"},
         {R("  - {role: mlp, layers: [7], weights: nvfp4}\n"), ERR_FORMAT, "matches nothing"},
+        {R("  - {role: routed_experts, mtp: true, weights: nvfp4, inputs: nvfp4}\n"), ERR_UNSUPPORTED, "'mtp.layers.1.mixer.experts.0.up_proj.weight': calibration does not run"},
         {"name: t\npublished: true\nrules:\n  - {quantizer: \"*nope*\", type: nvfp4}\n", ERR_FORMAT, "quantizes nothing"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) CHECK_FAILS(plan_fails(rows[i].yaml, e_), rows[i].code, rows[i].why);
