@@ -1,3 +1,4 @@
+#include "backends/backend.h"
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
 #include "cli/commands.h"
@@ -82,11 +83,39 @@ static bool fill_roles(json_t *rows, struct error *err)
     return true;
 }
 
+/* One line about a backend: its first device, or why it has none. */
+static void backend_line(const struct backend_ops *ops, char *what, size_t size)
+{
+    char why[256] = "", memory[96] = "", more[32] = "";
+    struct backend *be = NULL;
+    struct backend_device d;
+    struct error err = ERROR_INIT;
+    uint32_t n = ops->devices(why, sizeof why);
+    if (n == 0) {
+        snprintf(what, size, "not available: %s", why);
+        return;
+    }
+    bool ok = ops->open(&be, 0, &(struct backend_config){.isa = isa_detected()}, &err) && ops->describe(be, &d, &err);
+    ops->close(be);
+    if (ok && d.memory) {
+        char all[32], free[32];
+        text_bytes(all, d.memory);
+        text_bytes(free, d.unused);
+        snprintf(memory, sizeof memory, ", %s (%s free)", all, free);
+    }
+    if (n > 1) snprintf(more, sizeof more, ", and %u more", n - 1);
+    if (ok) snprintf(what, size, "available; uses %s%s%s", d.name, memory, more);
+    else snprintf(what, size, "not available: %.400s", err.text);
+}
+
 static bool fill_backends(json_t *rows, struct error *err)
 {
-    char what[96];
-    snprintf(what, sizeof what, "available; uses %s", isa_name(isa_detected()));
-    return row(rows, err, "cpu", what) && row(rows, err, "cuda", "not available: this program was built without it");
+    for (const struct backend_ops *const *b = backends; *b; b++) {
+        char what[512];
+        backend_line(*b, what, sizeof what);
+        if (!row(rows, err, (*b)->name, what)) return false;
+    }
+    return true;
 }
 
 static bool fill_kernels(json_t *rows, struct error *err)

@@ -120,6 +120,28 @@ shards = glob.glob(WORK + "/sharded/*.safetensors")
 check("--shard-size", len(shards) > 8 and sorted(index["weight_map"]) == sorted(source) and set(index["weight_map"].values()) == {os.path.basename(s) for s in shards})
 check("shards hold the same tensors", {k: tensor_bytes(t) for k, t in headers(WORK + "/sharded").items()} == {k: tensor_bytes(t) for k, t in source.items()})
 
+# ---- backends ----
+(rows,) = ask("list", "backends")
+has = {r["name"]: not r["what"].startswith("not available: ") for r in rows["backends"]}
+check("list backends", has.get("cpu") is True and "cuda" in has, rows)
+base = ["quantize", MODEL, "-r", "nvfp4-data-free", "-o", WORK + "/backend", "--force"]
+for word in ("auto", "cpu", "cpu:0"):
+    (done,) = ask(*base, "--backend", word)
+    check(f"--backend {word}: the same bytes, and what made them", tree(WORK + "/backend") == tree(WORK + "/nvfp4-data-free") and done["devices"] >= 1 and (done["backend"] == "cpu" or word == "auto"), done)
+    check(f"--backend {word}: no word of it in the output", not any(done["backend"].encode() == w for f in glob.glob(WORK + "/backend/*.json") for w in re.findall(rb'"([^"]*)"', open(f, "rb").read())))
+for word, status, words in (("gpu", 2, "there is no backend 'gpu'"), ("", 2, "there is no backend"), ("cpu:1", 7, "no device 1"), ("cpu:x", 2, "the number of a device")):
+    p = ingot(*base, "-q", "--backend", word, status=status)
+    check(f"--backend '{word}' is refused", words in p.stderr and len(p.stderr.splitlines()) <= 2, p.stderr)
+if not has["cuda"]:
+    p = ingot(*base, "-q", "--backend", "cuda", status=7)
+    check("--backend cuda without one", re.fullmatch("ingot quantize: backend 'cuda' is not available: .*[^.]\n", p.stderr), p.stderr)
+FORWARD = {"calibrate": [MODEL, "-r", "nvfp4-super", "--ids", "none", "-o", "none"], "verify": ["oci:none:t"], "logits": [MODEL, "--ids", "none", "-o", "none"],
+           "generate": [MODEL, "--ids", "1"], "build": ["none"]}
+for c, args in FORWARD.items():
+    p = ingot(c, *args, "-q", "--backend", "cuda", status=4)
+    check(f"{c} --backend cuda: not yet", "has no kernels for yet" in p.stderr and len(p.stderr.splitlines()) == 1, p.stderr)
+    check(f"{c}: an unknown backend", "there is no backend 'x'" in ingot(c, *args, "-q", "--backend", "x", status=2).stderr)
+
 # ---- calibrate ----
 data = ["--data", EXAMPLE + "/calibration.jsonl", "--max-texts", "12", "--max-tokens", "100"]
 (cal,) = ask("calibrate", MODEL, "-r", "nvfp4-super", *data, "-o", WORK + "/s.safetensors")
