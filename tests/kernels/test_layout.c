@@ -101,7 +101,7 @@ static void check_mx(uint64_t rows, uint64_t cols, int which)
             assert_int_equal(bytes[r * (cols / 32) + c / 32], want.scale);
             for (uint64_t k = 0; k < 32; k++) {
                 uint64_t i = r * cols + c + k;
-                unsigned got = which == 2 ? codes[i] : codes[i / 2] >> (i % 2 ? 4 : 0) & 15;
+                unsigned got = which == 2 ? codes[i] : (unsigned)codes[i / 2] >> (i % 2 ? 4 : 0) & 15u;
                 assert_int_equal(got, want.code[k]);
                 check_float(back[i], want.decoded[k], "value", r, c + k);
             }
