@@ -5,6 +5,9 @@
  * caller that keeps two or three busy keeps disk, link and device busy. On the CPU submit() does the work before it
  * returns, with all threads of the pool, and one lane is enough.
  *
+ * Threads: all calls of one opened backend and of its lanes come from the thread that opened it. Only lane->src may be
+ * filled by another one, between wait and submit.
+ *
  * Every backend gives the same bytes as the scalar CPU kernel of the operation (docs/numerics.md); which one computed
  * is never visible in an output.
  *
@@ -41,7 +44,7 @@ struct lane_sizes {
 struct lane {
     const struct backend_ops *ops;
     struct lane_sizes sizes;
-    uint8_t *src; /* the caller fills it before submit and may read it until the next one */
+    uint8_t *src; /* the caller fills it before submit, may read it at any time, and changes it only after wait */
     uint8_t *dst; /* results: valid between wait and the next submit */
     uint8_t *dst_scale;
     float *dst_f32;
@@ -49,11 +52,19 @@ struct lane {
 
 /* One operation of a submit. The pointers in args are not looked at: the lane knows them. SWEEP leaves its maxima in
  * the lane, where a later ENCODE_NVFP4_STATIC of the same submit finds them; they do not travel. AMAX leaves one float
- * per row in dst_f32. */
+ * per row in dst_f32. DECODE_NVFP4 finds the block scales in src too, at lane_src_scale_at. */
 struct lane_step {
     enum op op;
     struct kernel_args args;
 };
+
+#define LANE_ALIGN 256u
+
+/* Where the block scales of a packed NVFP4 source lie: behind the nibbles, at the next multiple of LANE_ALIGN. */
+static inline uint64_t lane_src_scale_at(const struct kernel_args *a)
+{
+    return (a->n_rows * a->n_cols / 2 + LANE_ALIGN - 1) / LANE_ALIGN * LANE_ALIGN;
+}
 
 struct backend_ops {
     const char *name; /* "cpu", "cuda" */
@@ -74,9 +85,18 @@ struct backend_ops {
 
 /* The list, from the one that "auto" tries first; ends with NULL. "cpu" is its last and always has a device. */
 extern const struct backend_ops *const backends[];
+extern const struct backend_ops backend_cpu; /* backends/cpu/backend_cpu.c */
 
-/* "auto": the first of the list that has a device; a name: that one, ERR_DEVICE with its reason when it has none;
- * ERR_USAGE for a word that is not in the list. */
-MUST_CHECK bool backend_find(const char *name, const struct backend_ops **out, struct error *err);
+/* What a word chose: devices first .. first + n - 1 of a row of the list. */
+struct backend_choice {
+    const struct backend_ops *ops;
+    uint32_t first, n;
+    bool is_auto; /* nobody named it: where it has no kernel for something, the caller may take the CPU */
+};
+
+/* "auto" (or NULL): the first of the list that has a device; a name: that one, ERR_DEVICE with its reason when it has
+ * none. Both mean all its devices; "name:N" is its device N alone, ERR_DEVICE when there are fewer. ERR_USAGE for a
+ * word that is not in the list. */
+MUST_CHECK bool backend_find(const char *word, struct backend_choice *out, struct error *err);
 
 #endif

@@ -21,14 +21,15 @@ struct kernel_args {
     const uint8_t *src_scale;   /* DECODE_NVFP4: e4m3 [n_rows, n_cols/16] */
     const float *block_amax;    /* ENCODE_NVFP4_STATIC: f32 [n_rows, n_cols/16] */
     float scale;                /* NVFP4 dynamic/decode: weight_scale_2; FP8: weight_scale; INPUT: input_scale */
-    float amax;                 /* ENCODE_NVFP4_STATIC, SWEEP_NVFP4: g, largest magnitude of tensor or fused group */
-    float static_max;           /* the same two: 448, or 256 for four-over-six */
+    float amax;                 /* ENCODE_NVFP4_STATIC, SWEEP_NVFP4, FOUR_SIX_NVFP4: g, largest magnitude of tensor or
+                                   fused group */
+    float static_max;           /* ENCODE_NVFP4_STATIC, SWEEP_NVFP4: 448, or 256 after FOUR_SIX_NVFP4 */
     enum fp8_rounding rounding; /* ENCODE_FP8 */
     /* results */
     uint8_t *dst;       /* ENCODE_NVFP4*: [n_rows, n_cols/2]; ENCODE_FP8: [n_rows, n_cols] */
     uint8_t *dst_scale; /* ENCODE_NVFP4*: e4m3 [n_rows, n_cols/16] */
     float *dst_f32;     /* WIDEN, DECODE_*, INPUT_*: [n_rows, n_cols] (INPUT: may be exactly src);
-                           SWEEP: block amax [n_rows, n_cols/16];
+                           SWEEP, FOUR_SIX: block amax [n_rows, n_cols/16];
                            AMAX: [n_rows], NaN when the row holds a NaN, else +inf when it holds an infinity;
                            0 without columns */
 };

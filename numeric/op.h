@@ -14,6 +14,7 @@ enum op {
     OP_DECODE_FP8,             /* -> f32 */
     OP_INPUT_NVFP4,            /* activations f32 -> f32: what a W4A4 engine computes with */
     OP_INPUT_FP8,              /* activations f32 -> f32: what a W8A8 engine computes with; K, V of an FP8 cache too */
+    OP_FOUR_SIX_NVFP4,         /* chooses block maxima as OP_SWEEP_NVFP4 does: the block's own or 1.5 times it */
     OP_COUNT
 };
 

@@ -26,6 +26,7 @@ static const char *const op_names[] = {
     [OP_DECODE_FP8] = "decode_fp8",
     [OP_INPUT_NVFP4] = "input_nvfp4",
     [OP_INPUT_FP8] = "input_fp8",
+    [OP_FOUR_SIX_NVFP4] = "four_six_nvfp4",
 };
 _Static_assert(sizeof op_names / sizeof *op_names == OP_COUNT, "every operation has a name");
 

@@ -1,6 +1,7 @@
 /* The specification of what looks at weights before they are encoded: loops over numeric/ and nothing else. */
 #include "backends/cpu/element.h"
 #include "backends/cpu/kernel_list.h"
+#include "numeric/nvfp4_four_six.h"
 #include "numeric/nvfp4_sweep.h"
 
 void widen_scalar(const struct kernel_args *a)
@@ -26,5 +27,16 @@ void sweep_nvfp4_scalar(const struct kernel_args *a)
         float w[NVFP4_BLOCK];
         element_widen_block(a->src, a->dtype, b * NVFP4_BLOCK, w);
         element_store_f32(a->dst_f32, b, nvfp4_sweep_block(w, a->amax, a->static_max));
+    }
+}
+
+void four_six_nvfp4_scalar(const struct kernel_args *a)
+{
+    uint64_t n_blocks = a->n_rows * (a->n_cols / NVFP4_BLOCK);
+    float normal = nvfp4_four_six_normal(a->amax);
+    for (uint64_t b = 0; b < n_blocks; b++) {
+        float w[NVFP4_BLOCK];
+        element_widen_block(a->src, a->dtype, b * NVFP4_BLOCK, w);
+        element_store_f32(a->dst_f32, b, nvfp4_four_six_block(w, normal));
     }
 }

@@ -133,7 +133,7 @@ static void check_kernel(const struct kernel *k, kernel_fn scalar, const struct 
 {
     uint64_t n = a->n_rows * a->n_cols;
     bool encodes4 = k->op == OP_ENCODE_NVFP4 || k->op == OP_ENCODE_NVFP4_STATIC;
-    bool per_block = k->op == OP_SWEEP_NVFP4;
+    bool per_block = k->op == OP_SWEEP_NVFP4 || k->op == OP_FOUR_SIX_NVFP4;
     struct results sizes = {.n_dst = encodes4 ? n / 2 : k->op == OP_ENCODE_FP8 ? n : 0,
                             .n_scale = encodes4 ? n / 16 : 0};
     if (!encodes4 && k->op != OP_ENCODE_FP8) sizes.n_f32 = 4 * (k->op == OP_AMAX ? a->n_rows : per_block ? n / 16 : n);
@@ -159,13 +159,27 @@ static void check_kernel(const struct kernel *k, kernel_fn scalar, const struct 
 static bool op_has_blocks(enum op op)
 {
     return op == OP_ENCODE_NVFP4 || op == OP_ENCODE_NVFP4_STATIC || op == OP_SWEEP_NVFP4 || op == OP_DECODE_NVFP4 ||
-        op == OP_INPUT_NVFP4;
+        op == OP_INPUT_NVFP4 || op == OP_FOUR_SIX_NVFP4;
 }
 
 static bool op_reads_dtype(enum op op)
 {
     return op == OP_WIDEN || op == OP_AMAX || op == OP_ENCODE_NVFP4 || op == OP_ENCODE_NVFP4_STATIC ||
-        op == OP_SWEEP_NVFP4 || op == OP_ENCODE_FP8;
+        op == OP_SWEEP_NVFP4 || op == OP_ENCODE_FP8 || op == OP_FOUR_SIX_NVFP4;
+}
+
+/* Operations that have no vector kernel yet. A row that is missing by mistake fails test_choice and check_isa; so does
+ * a vector kernel whose operation still stands here. */
+static bool op_is_scalar_only(enum op op)
+{
+    return op == OP_FOUR_SIX_NVFP4;
+}
+
+static unsigned ops_with(uint64_t isa)
+{
+    unsigned n = 0;
+    for (int op = 0; op < OP_COUNT; op++) n += isa == 0 || !op_is_scalar_only((enum op)op);
+    return n;
 }
 
 /* Fills the source, scales and chosen maxima for one case; returns the largest finite magnitude. */
@@ -273,7 +287,7 @@ static void check_isa(uint64_t isa)
         walk(k, scalar_of(k->op));
         n++;
     }
-    assert_int_equal(n, OP_COUNT);
+    assert_int_equal(n, ops_with(isa));
     free(fast.dst), free(fast.dst_scale), free(fast.dst_f32);
     free(plain.dst), free(plain.dst_scale), free(plain.dst_f32);
     munmap(source_end - SOURCE_BYTES, SOURCE_BYTES + 4096);
@@ -313,7 +327,7 @@ static void test_choice(void **state)
             while (k->run && k->run != got) k++;
             assert_non_null(k->run);
             assert_int_equal(k->op, op);
-            assert_int_equal(k->isa, subsets[i].want);
+            assert_int_equal(k->isa, op_is_scalar_only((enum op)op) ? 0 : subsets[i].want);
         }
 }
 

@@ -105,6 +105,80 @@ static void test_error_bounds(void **state)
     }
 }
 
+/* ---- types whose layout is not in quant_formats ---- */
+
+struct type_case {
+    const char *name;
+    /* Encodes and decodes the whole matrix; fills bound[] with the largest error that each element may have. */
+    void (*run)(const struct kernel_args *a, uint64_t isa, int variant, double *bound);
+    unsigned variants;
+    double tight;                  /* how much of its bound the worst element must use */
+};
+
+static double bounds[N];
+
+static float block_max(uint32_t first, uint32_t n)
+{
+    float amax = 0;
+    for (uint32_t i = 0; i < n; i++) amax = f32_amax(amax, weight[first + i]);
+    return amax;
+}
+
+/* Both candidates keep the bound of NVFP4 (formats/quant_format.c): with M=4 the widest steps are not used. */
+static void run_four_six(const struct kernel_args *a, uint64_t isa, int variant, double *bound)
+{
+    static float chosen[N / 16];
+    float g = block_max(0, N);
+    (void)variant;
+    struct kernel_args e = *a;
+    e.amax = g, e.static_max = NVFP4_FOUR_OVER_SIX_MAX, e.dst_f32 = chosen;
+    kernel_for(OP_FOUR_SIX_NVFP4, isa)(&e);
+    e.block_amax = chosen, e.dst = packed, e.dst_scale = scales;
+    kernel_for(OP_ENCODE_NVFP4_STATIC, isa)(&e);
+    e.src = packed, e.src_scale = scales, e.dst_f32 = decoded, e.scale = nvfp4_static_tensor_scale(g, 256);
+    kernel_for(OP_DECODE_NVFP4, isa)(&e);
+    for (uint32_t i = 0; i < N; i++) {
+        double amax = (double)block_max(i / 16 * 16, 16), s2 = (double)e.scale;
+        bound[i] = 1.0 / 6 * 18 / 17 * amax;
+        if (amax < 6 * s2 * 0x1p-6) bound[i] = amax / 6 + 1.5 * 0x1p-9 * s2;        /* a denormal scale */
+    }
+}
+
+static const struct type_case type_cases[] = {
+    {"nvfp4 four-over-six", run_four_six, 1, 0.8},
+};
+
+static void test_type_bounds(void **state)
+{
+    (void)state;
+    static const uint64_t isas[] = {0, ISA_AVX2, ISA_AVX2 | ISA_AVX512};
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+    for (size_t t = 0; t < sizeof type_cases / sizeof *type_cases; t++) {
+        const struct type_case *c = &type_cases[t];
+        double worst = 0;
+        for (size_t k = 0; k < 9u * W_COUNT * c->variants; k++) {
+            uint64_t isa = isas[k % 3], seed = k / 9;
+            enum dtype dtype = dtypes[k / 3 % 3];
+            int kind = (int)(k / 9 % W_COUNT), variant = (int)(k / 9 / W_COUNT);
+            if (isa & ~isa_detected()) continue;
+            for (uint32_t i = 0; i < N; i++) put(source, dtype, i, draw(kind, i, &seed));
+            struct kernel_args a = {.n_rows = ROWS, .n_cols = COLS, .src = source, .dtype = dtype, .dst_f32 = weight};
+            kernel_for(OP_WIDEN, isa)(&a);
+            c->run(&a, isa, variant, bounds);
+            for (uint32_t i = 0; i < N; i++) {
+                double error = fabs((double)decoded[i] - (double)weight[i]), bound = bounds[i] * (1 + 0x1p-20);
+                if (error > bound)
+                    fail_msg("%s, variant %d, %s, %s, %s: %a comes back as %a, off by %.4f of what is allowed", c->name,
+                             variant, isa_name(isa), dtype_name(dtype), w_names[kind], (double)weight[i],
+                             (double)decoded[i], error / bound);
+                if (bound > 0) worst = fmax(worst, error / bound);
+            }
+        }
+        print_message("# %s: the worst element uses %.3f of its bound\n", c->name, worst);
+        assert_true(worst > c->tight);
+    }
+}
+
 /* Where each bound comes from, in numbers: the worst block of NVFP4, the worst element of FP8. */
 static void test_worst_cases(void **state)
 {
@@ -136,7 +210,8 @@ static void test_fp8_is_stable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error_bounds), cmocka_unit_test(test_worst_cases), cmocka_unit_test(test_fp8_is_stable),
+        cmocka_unit_test(test_error_bounds), cmocka_unit_test(test_type_bounds),
+        cmocka_unit_test(test_worst_cases), cmocka_unit_test(test_fp8_is_stable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include "numeric/half.h"
 #include "numeric/numeric.h"
 #include "numeric/nvfp4.h"
+#include "numeric/nvfp4_four_six.h"
 #include "numeric/nvfp4_sweep.h"
 #include "numeric/op.h"
 
@@ -70,4 +71,10 @@ extern "C" __global__ void sweep_nvfp4(const float *w, float g, float m, float *
 {
     unsigned i = AT;
     amax[i] = nvfp4_sweep_block(w + 16 * i, g, m);
+}
+
+extern "C" __global__ void four_six_nvfp4(const float *w, float g, float *amax)
+{
+    unsigned i = AT;
+    amax[i] = nvfp4_four_six_block(w + 16 * i, nvfp4_four_six_normal(g));
 }

@@ -181,6 +181,32 @@ static inline void slow_nvfp4_static(struct slow_block *b, const float w[16], fl
     slow_pack(b, w, s2);
 }
 
+/* Squared error of a block with scale e, elements in order; what is not a number counts as 6. */
+static inline float slow_block_error(const float w[16], float e)
+{
+    float error = 0;
+    for (int i = 0; i < 16; i++) {
+        float a = fabsf(w[i]), q = slow_div(a, e);
+        float v = isnan(q) ? 6.0f : (float)slow_e2m1.value[slow_nearest(&slow_e2m1, (double)q)];
+        float d = slow_sub(a, slow_mul(v, e));
+        error = slow_add(error, slow_mul(d, d));
+    }
+    return error;
+}
+
+/* Four-over-six: error[0] with the block's maximum, error[1] with 1.5 times it; the maximum of the smaller, the first
+ * of equals and the first when one is not a number. */
+static inline float slow_four_six(const float w[16], float g, float error[2])
+{
+    float n = slow_div(448, slow_div(slow_mul(g, 1.75f), 6)), v = slow_div(1, n);
+    float amax[2] = {slow_amax(w), slow_mul(slow_amax(w), 1.5f)};
+    for (int c = 0; c < 2; c++) {
+        float t = slow_mul(slow_div(amax[c], 6), n);
+        error[c] = slow_block_error(w, slow_mul((float)slow_decode(&slow_e4m3, slow_encode(&slow_e4m3, (double)t)), v));
+    }
+    return amax[error[1] < error[0]];
+}
+
 /* Activations: parity_reference's fq_nvfp4 but for NaN, which it turns into zeros and we keep. */
 static inline void slow_nvfp4_input(const float x[16], float input_scale, float out[16])
 {

@@ -11,6 +11,7 @@
 #include "numeric/e8m0.h"
 #include "numeric/fp8.h"
 #include "numeric/nvfp4.h"
+#include "numeric/nvfp4_four_six.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -192,6 +193,21 @@ static uint64_t sweep_nvfp4_static(uint64_t n, uint64_t seed, char *why)
     return bad;
 }
 
+static uint64_t sweep_four_six(uint64_t n, uint64_t seed, char *why)
+{
+    uint64_t bad = 0;
+    for (uint64_t i = 0; i < n; i += 16) {
+        struct draw d;
+        float error[2];
+        draw_block(&d, &seed);
+        float got = nvfp4_four_six_block(d.w, nvfp4_four_six_normal(d.g)), want = slow_four_six(d.w, d.g, error);
+        if (isnan(want)) want = slow_from_bits(0x7FC00000);
+        if (slow_to_bits(got) != slow_to_bits(want))
+            NOTE("block of maximum %a, g %a: %a, expected %a", (double)d.amax, (double)d.g, (double)got, (double)want);
+    }
+    return bad;
+}
+
 static uint64_t sweep_nvfp4_input(uint64_t n, uint64_t seed, char *why)
 {
     uint64_t bad = 0;
@@ -216,6 +232,7 @@ static const struct { const char *name; uint64_t (*run)(uint64_t n, uint64_t see
     {"e8m0", sweep_e8m0},
     {"fp8 of f32, fp8 input", sweep_fp8_f32}, {"fp8 of bf16", sweep_fp8_bf16}, {"fp8 of f16", sweep_fp8_f16},
     {"nvfp4 dynamic", sweep_nvfp4}, {"nvfp4 static", sweep_nvfp4_static}, {"nvfp4 input", sweep_nvfp4_input},
+    {"nvfp4 four-over-six", sweep_four_six},
 };
 
 struct job { size_t which; uint64_t per_slice; atomic_uint next_slice; atomic_ullong bad; char why[SLICES][200]; };
