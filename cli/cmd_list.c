@@ -1,6 +1,8 @@
+#include "backends/backend.h"
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
 #include "cli/commands.h"
+#include "core/text.h"
 #include "formats/checkpoint.h"
 #include "pack/profile.h"
 #include "plan/recipe.h"
@@ -81,11 +83,37 @@ static bool fill_roles(json_t *rows, struct error *err)
     return true;
 }
 
+/* One device of a backend: its name, or why it cannot be opened after all. */
+static bool fill_device(json_t *rows, struct error *err, const struct backend_ops *ops, uint32_t device)
+{
+    struct backend *be = NULL;
+    struct backend_device d;
+    struct error why = ERROR_INIT;
+    struct backend_config config = {.isa = isa_detected()};
+    char name[64], what[ERROR_TEXT_MAX + 64], memory[32], left[32];
+    snprintf(name, sizeof name, "%s:%u", ops->name, device);
+    if (!ops->open(&be, device, &config, &why) || !ops->describe(be, &d, &why)) {
+        snprintf(what, sizeof what, "not available: %s", why.text);
+    } else {
+        text_bytes(memory, d.memory), text_bytes(left, d.unused);
+        snprintf(what, sizeof what, "%s", d.name);
+        if (d.memory) snprintf(what, sizeof what, "%s; %s, %s free", d.name, memory, left);
+    }
+    if (be) ops->close(be);
+    return row(rows, err, name, what);
+}
+
 static bool fill_backends(json_t *rows, struct error *err)
 {
-    char what[96];
-    snprintf(what, sizeof what, "available; uses %s", isa_name(isa_detected()));
-    return row(rows, err, "cpu", what) && row(rows, err, "cuda", "not available: this program was built without it");
+    for (const struct backend_ops *const *b = backends; *b; b++) {
+        char why[256] = "", what[320];
+        uint32_t n = (*b)->devices(why, sizeof why);
+        snprintf(what, sizeof what, "%savailable%s%s", n ? "" : "not ", n ? "" : ": ", n ? "" : why);
+        if (!row(rows, err, (*b)->name, what)) return false;
+        for (uint32_t i = 0; i < n; i++)
+            if (!fill_device(rows, err, *b, i)) return false;
+    }
+    return true;
 }
 
 static bool fill_kernels(json_t *rows, struct error *err)

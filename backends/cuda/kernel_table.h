@@ -18,7 +18,7 @@ enum gpu_room {
     ROOM_BYTE,    /* n */
     ROOM_NIBBLE,  /* n / 2 */
     ROOM_BYTE_16, /* one byte per 16 elements of a row */
-    ROOM_F32_16,  /* four bytes per 16 elements of a row */
+    ROOM_AMAX_16, /* block maxima: four bytes per 16 elements of a row; of a lane, its block_amax */
     ROOM_F32_ROW  /* four bytes per row */
 };
 
@@ -47,7 +47,7 @@ static inline uint64_t gpu_room_bytes(enum gpu_room room, enum dtype dtype, uint
     case ROOM_BYTE: return n;
     case ROOM_NIBBLE: return n / 2u;
     case ROOM_BYTE_16: return n / 16u;
-    case ROOM_F32_16: return n / 16u * 4u;
+    case ROOM_AMAX_16: return n / 16u * 4u;
     case ROOM_F32_ROW: return n_rows * 4u;
     }
     return 0;

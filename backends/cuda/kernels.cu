@@ -3,6 +3,7 @@
 #include "backends/cuda/kernel_table.h"
 #include "backends/cuda/kernel_words.h"
 #include "numeric/fp8.h"
+#include "numeric/nvfp4_four_six.h"
 #include "numeric/nvfp4_sweep.h"
 
 #include "backends/cuda/load_body.h"

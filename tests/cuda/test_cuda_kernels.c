@@ -100,8 +100,8 @@ static float look(const struct cuda_kernel *k, const struct kernel_args *a, uint
 
 static bool has_blocks(const struct cuda_kernel *k)
 {
-    return k->op == OP_ENCODE_NVFP4 || k->op == OP_ENCODE_NVFP4_STATIC || k->op == OP_SWEEP_NVFP4 ||
-           k->op == OP_DECODE_NVFP4 || k->op == OP_INPUT_NVFP4;
+    return k->op != OP_WIDEN && k->op != OP_AMAX && k->op != OP_ENCODE_FP8 && k->op != OP_DECODE_FP8 &&
+           k->op != OP_INPUT_FP8;
 }
 
 /* The same data under the scales that belong to it, with all roundings and both static maxima, and under odd ones. */
