@@ -31,7 +31,7 @@ endif
 CUDA_ALL  := 80 86 89 90a 100a 103a 110a 120a 121a
 CUDA_ARCH ?= all
 CUDA_SRC  := $(if $(CUDA_ON),backends/cuda/backend_cuda.c backends/cuda/lane_cuda.c,backends/cuda/none.c)
-CUDA_OBJ  := $(if $(CUDA_ON),$(B)/backends/cuda/kernels.o)
+CUDA_OBJ  := $(if $(CUDA_ON),build/cuda/kernels.o)
 CUDA_LIBS := $(if $(CUDA_ON),$(CUDA_LIB) -ldl -lrt)
 CUDA_BARE  = $(patsubst %a,%,$(1))
 # An older toolkit does not know the newest chips: of `all`, what it knows.
@@ -50,6 +50,7 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/embedded.o $(CUDA_OBJ)
 CLI_OBJ  := $(filter-out $(B)/cli/main.o,$(CLI_SRC:%.c=$(B)/%.o))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 KERNELS  := $(patsubst tests/kernels/%.c,$(B)/tests/kernels/%,$(sort $(wildcard tests/kernels/test_*.c)))
+CUDATEST := $(patsubst tests/cuda/%.c,$(B)/tests/cuda/%,$(sort $(wildcard tests/cuda/test_*.c)))
 FUZZ     := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 TOOLS    := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(sort $(wildcard tests/tools/*.c)))
 FAULT    := $(B)/tests/preload/fault.so
@@ -115,7 +116,7 @@ $(B)/%.o: %.c | build/.deps
 
 # Rewritten when the choice of compiler and chips changes, so that a build of the other choice is not left in place.
 CUDA_CHOICE := $(B)/cuda.choice
-$(CUDA_CHOICE): FORCE
+$(CUDA_CHOICE) build/cuda/chips: FORCE
 	@mkdir -p $(@D)
 	@echo '$(if $(CUDA_ON),$(NVCC) $(CUDA_CHIPS),none)' | cmp -s - $@ || echo '$(if $(CUDA_ON),$(NVCC) $(CUDA_CHIPS),none)' > $@
 .PHONY: FORCE
@@ -123,11 +124,11 @@ $(CUDA_CHOICE): FORCE
 $(B)/libingot.a: $(CUDA_CHOICE)
 $(B)/backends/cuda/backend_cuda.o: CFLAGS_ALL += $(CUDA_SM)
 $(B)/backends/cuda/backend_cuda.o $(B)/backends/cuda/lane_cuda.o: CFLAGS_ALL += -isystem $(CUDA_ROOT)/include
-$(B)/backends/cuda/backend_cuda.o $(B)/backends/cuda/kernels.o: $(CUDA_CHOICE)
+$(B)/backends/cuda/backend_cuda.o: $(CUDA_CHOICE)
 
-$(B)/backends/cuda/kernels.o: backends/cuda/kernels.cu
+# One for all configurations: sanitizers and warnings of the host compiler do not reach kernels.
+build/cuda/kernels.o: backends/cuda/kernels.cu build/cuda/chips
 	$(call say,NVCC)
-	@mkdir -p $(@D)
 	$(Q)$(NVCC) $(CUDA_EXACT) $(CUDA_GEN) --Werror all-warnings --threads 2 -ccbin $(CXX) -I. -O3 \
 	  -Xcompiler -fPIE,-fstack-protector-strong,-ffp-contract=off,-fno-threadsafe-statics -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
@@ -155,6 +156,28 @@ $(B)/tests/%: $(B)/tests/%.o $(CLI_OBJ) $(B)/libingot.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $$(pkg-config --libs cmocka)
 
+# backends/cuda/ on a runtime of plain memory, and its kernels as loops (tests/cuda/emulate.h).
+FAKE := $(patsubst %.c,$(B)/fake/%.o,backends/cuda/backend_cuda.c backends/cuda/lane_cuda.c tests/cuda/emulate.c tests/cuda/fake_runtime.c)
+$(B)/fake/%.o: %.c | build/.deps
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests/cuda/fake -DFAKE_CUDA -MMD -MP -c -o $@ $<
+
+$(B)/tests/cuda/%: $(B)/fake/tests/cuda/%.o $(FAKE) $(B)/libingot.a
+	$(call say,LD)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $$(pkg-config --libs cmocka)
+
+# The same tests and the benchmark on a GPU.
+build/cuda/%.o: %.c | build/.deps
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -isystem $(CUDA_ROOT)/include -MMD -MP -c -o $@ $<
+
+build/cuda/%: build/cuda/%.o $(B)/libingot.a
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $$(pkg-config --libs cmocka)
+
 $(B)/tests/fuzz/%: LDFLAGS_ALL += $(if $(FUZZING),-fsanitize=fuzzer)
 
 $(B)/bench/%: $(B)/bench/%.o $(B)/libingot.a
@@ -169,7 +192,7 @@ $(FAULT): tests/preload/fault.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O1 -shared -fPIC $(WARN) -o $@ $< -ldl
 
-test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(TOOLS) $(BENCH) $(FAULT)
+test-programs: $(BIN) $(UNIT) $(KERNELS) $(CUDATEST) $(FUZZ) $(TOOLS) $(BENCH) $(FAULT)
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)

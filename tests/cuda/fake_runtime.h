@@ -3,6 +3,7 @@
 #define TESTS_CUDA_FAKE_RUNTIME_H
 
 #include <cuda_runtime_api.h>
+#include <stdbool.h>
 
 struct fake_cuda {
     int driver, runtime; /* 13000 is 13.0; driver 0: none is installed */
