@@ -3,6 +3,7 @@
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
 #include "core/memory.h"
+#include "plan/workspace.h"
 
 #include <math.h>
 
@@ -90,7 +91,7 @@ static bool weight_item(void *ctx, uint64_t i, uint32_t worker, struct error *er
     const struct checkpoint *ck = w->plan->inventory->checkpoint;
     uint32_t t = item->tensor->parts[PART_WEIGHT];
     const struct tensor_info *info = checkpoint_tensor(ck, t);
-    uint64_t chunk = u64_min(PLAN_CHUNK_BYTES, info->bytes), elem = dtype_bytes(info->dtype);
+    uint64_t chunk = u64_min(PLAN_PIECE_BYTES, info->bytes), elem = dtype_bytes(info->dtype);
     CLEANUP(free) void *raw = NULL;
     if (!memory_alloc(&raw, chunk, 1, err)) return false;
     float top = 0;

@@ -1,4 +1,4 @@
-#include "plan/plan.h"
+#include "plan/workspace.h"
 
 #include "core/bytes.h"
 
@@ -267,25 +267,6 @@ static bool make_outputs(struct plan_builder *b)
     return true;
 }
 
-/* Quantize holds a small group whole, or one piece of a large one; beside it the encoded piece and, for the search, a
- * maximum per block. */
-static void measure_workspace(struct plan *p)
-{
-    uint64_t most = PLAN_CHUNK_BYTES;
-    uint64_t *groups = arena_alloc(p->arena, p->n_groups + 1, sizeof *groups);
-    for (uint32_t i = 0; groups && i < p->n_items; i++) {
-        const struct plan_item *item = &p->items[i];
-        const struct tensor_info *src = checkpoint_tensor(p->inventory->checkpoint, item->tensor->parts[PART_WEIGHT]);
-        if (item->action != ACTION_QUANTIZE) continue;
-        groups[item->group] += src->bytes;
-        uint64_t row_bytes = item->tensor->dims[0] ? src->bytes / item->tensor->dims[0] : 0;
-        if (row_bytes > most) most = row_bytes;
-        if (groups[item->group] <= PLAN_HOLD_BYTES && groups[item->group] > most) most = groups[item->group];
-    }
-    uint64_t piece = PLAN_CHUNK_BYTES;
-    p->workspace_bytes = most + 2 * piece;
-}
-
 static bool check_lines(struct plan_builder *b)
 {
     struct plan *p = b->plan;
@@ -322,7 +303,8 @@ static bool build(struct plan_builder *b)
     }
     if (!make_groups(b) || !check_containers(b) || !decide_kv(b) || !make_outputs(b) || !check_lines(b)) return false;
     for (uint32_t i = 0; i < p->n_items; i++) p->needs_data |= p->items[i].observe_input || p->items[i].kv_scale;
-    measure_workspace(p);
+    struct plan_workspace w = plan_workspace_for(p, PLAN_PIECE_BYTES, PLAN_HOLD_BYTES);
+    p->workspace_bytes = plan_workspace_bytes(&w);
     return plan_digests(p, b->err);
 }
 

@@ -45,15 +45,10 @@ struct plan {
     uint64_t read_bytes, write_bytes;          /* tensor bytes */
     uint64_t quantized_elems, quantized_bytes; /* of the quantized linears: elements, and bytes of all their parts */
     uint64_t total_elems;
-    uint64_t workspace_bytes; /* what quantize allocates at most, beside a few MiB for the process itself */
+    uint64_t workspace_bytes; /* what quantize works in (plan/workspace.h), beside a few MiB for the process */
     struct digest observe_digest, digest;
     struct arena *arena;
 };
-
-/* Quantize keeps a fused group in memory when it is at most this large, and reads it twice otherwise. */
-#define PLAN_HOLD_BYTES ((uint64_t)64 << 20)
-/* Rows are read, encoded and written in pieces of at most this many source bytes (at least one row). */
-#define PLAN_CHUNK_BYTES ((uint64_t)16 << 20)
 
 /* Borrows inventory and recipe. */
 MUST_CHECK bool plan_build(struct plan **out, const struct inventory *inv, const struct recipe *recipe,

@@ -1,15 +1,73 @@
-/* Inside of quantize: one run's state. */
+/* Inside of quantize: one run's state.
+ *
+ * The plan becomes a list of passes over tensors (passes.c), cut into pieces, all in one order. Pieces wait in a ring
+ * of slots, each with a lane of a device. Readers (reader.c) fill slots in that order and hash what they read; the
+ * thread that runs the stage (pipeline.c) takes every piece through four steps, each in that order too:
+ *
+ *     measure    submit AMAX                    passes that look for a maximum
+ *     collect    wait, keep the maximum         the same
+ *     encode     submit the encoders            passes that write, once their group's maximum is known
+ *     retire     wait, hash, write, free the slot
+ *
+ * (encode.c). Because everything that decides or writes is done by one thread in plan order, neither the number of
+ * readers nor of devices shows in the output. */
 #ifndef QUANTIZE_JOB_H
 #define QUANTIZE_JOB_H
 
-#include "backends/cpu/kernel.h"
+#include "backends/backend.h"
 #include "core/staging.h"
+#include "plan/workspace.h"
 #include "quantize/quantize.h"
+
+#include <pthread.h>
 
 /* What ingot.json says of one written tensor. `source` is all zero for tensors that have none (scales). */
 struct tensor_digests {
     struct digest written, source;
     bool has_source;
+};
+
+/* One reading of one source tensor. */
+struct pass {
+    enum pass_kind {
+        PASS_COPY,   /* written as it is */
+        PASS_SCAN,   /* only its maximum is wanted */
+        PASS_KEEP,   /* its maximum, and then it is encoded from where it lies */
+        PASS_ENCODE, /* encoded; its group's maximum is known by then */
+    } kind;
+    bool ends_item, collected; /* collected: all its maxima are in */
+    uint32_t item, source;     /* source: of the checkpoint */
+    uint32_t output;           /* first tensor it writes */
+    struct sha256 *hash;       /* of the source; readers take turns */
+    uint64_t n_hashed;         /* pieces */
+};
+
+struct slot {
+    struct lane *lane;
+    /* the piece in it */
+    struct pass *pass;
+    struct plan_piece at;
+    uint64_t offset, bytes, index; /* of the source tensor; index: of the piece in its pass */
+    bool first, last;              /* of its pass */
+    bool full, failed;             /* a reader is done with it; failed: and could not */
+    struct error err;
+};
+
+#define READERS_MAX 4u
+
+struct ring {
+    struct slot *slots;
+    uint32_t n_slots;
+    struct backend *devices[16];
+    uint32_t n_devices, depth; /* depth: pieces that keep the devices busy */
+    pthread_t readers[READERS_MAX];
+    uint32_t n_readers;
+    pthread_mutex_t lock; /* of what follows, of slots' full and of passes' n_hashed */
+    pthread_cond_t changed;
+    uint64_t n_claimed, n_retired, n_pieces; /* piece number n is in slot n % n_slots */
+    uint32_t next_pass;                      /* of the piece that is claimed next */
+    uint64_t next_index;
+    bool stop;
 };
 
 struct job {
@@ -25,16 +83,48 @@ struct job {
     struct tensor_digests *digests; /* [n_outputs] */
     float *input_amax;              /* [n_items] */
     float *group_amax;              /* [n_groups], NaN until known */
-    uint8_t *hold;                  /* workspace: source bytes; PLAN_HOLD_BYTES or one piece */
-    uint64_t hold_bytes;
-    uint8_t *weight, *scales; /* workspace: encoded bytes of one piece */
-    float *block_amax;        /* workspace of the search, or NULL */
+    struct plan_workspace workspace;
+    struct pass *passes;
+    uint32_t n_passes;
+    struct ring ring;
+    const struct backend_ops *ops;
+    float pass_amax;               /* of the pass that is being collected */
+    struct sha256 *part_hashes[2]; /* of the pass that is being written: weight, block scales */
+    uint32_t progress_item;        /* items in front of it are done, with progress_bytes */
+    uint64_t progress_bytes;
     struct quantize_result *result;
 };
 
-/* quantize/encode.c: item i, whole; its outputs go to job_write. */
-MUST_CHECK bool job_quantize_item(struct job *j, uint32_t i, struct error *err);
-MUST_CHECK bool job_copy_item(struct job *j, uint32_t i, struct error *err);
+/* quantize/passes.c */
+MUST_CHECK bool job_make_passes(struct job *j, struct error *err);
+struct plan_cut pass_cut(const struct job *j, const struct pass *p);
+const struct tensor_info *pass_source(const struct job *j, const struct pass *p);
+
+/* quantize/lanes.c: the devices and the ring's lanes, in smaller pieces where a device's memory is short; fills
+ * j->workspace and what the result says of devices. */
+MUST_CHECK bool job_open_lanes(struct job *j, struct error *err);
+void job_close_lanes(struct job *j); /* also after a failure */
+
+/* quantize/reader.c */
+MUST_CHECK bool job_start_readers(struct job *j, struct error *err);
+void job_stop_readers(struct job *j);
+/* Piece number n, when it has been read: waits for it, or returns NULL when `wait` is false and it has not. */
+struct slot *job_piece(struct job *j, uint64_t n, bool wait);
+void job_retired(struct job *j, uint64_t n);
+
+/* quantize/encode.c: one piece through its steps. */
+MUST_CHECK bool piece_measure(struct job *j, struct slot *s, struct error *err);
+MUST_CHECK bool piece_collect(struct job *j, struct slot *s, struct error *err);
+MUST_CHECK bool piece_encode(struct job *j, struct slot *s, struct error *err);
+MUST_CHECK bool piece_retire(struct job *j, struct slot *s, struct error *err);
+/* quantize/scalars.c: what stands behind a weight; weight_scale and weight_scale_2, input_scale, k_scale, v_scale. */
+MUST_CHECK bool job_weight_scale(struct job *j, uint32_t item, float *g, float *scale, struct error *err);
+MUST_CHECK bool job_write_scalars(struct job *j, uint32_t item, struct error *err);
+MUST_CHECK bool job_write_cache_scale(struct job *j, uint32_t item, struct error *err);
+
+/* quantize/pipeline.c: all pieces. */
+MUST_CHECK bool job_stream(struct job *j, struct error *err);
+
 /* quantize/files.c: config.json, hf_quant_config.json, ingot.json, and every other file of the source byte for byte. */
 MUST_CHECK bool job_write_files(struct job *j, struct error *err);
 /* quantize/shards.c: bytes of output o from `offset` on; ignored when its shard is done already. */

@@ -4,6 +4,7 @@
 #ifndef QUANTIZE_QUANTIZE_H
 #define QUANTIZE_QUANTIZE_H
 
+#include "backends/backend.h"
 #include "core/pool.h"
 #include "core/progress.h"
 #include "plan/stats.h"
@@ -11,8 +12,11 @@
 struct quantize_options {
     struct pool *pool;
     uint64_t isa;
-    uint64_t shard_bytes; /* SHARD_BYTES_DEFAULT */
-    bool replace;         /* an existing output is swapped out at the end */
+    struct backend_choice backend; /* ops NULL: the CPU. Several devices share the tensors */
+    uint64_t shard_bytes;          /* SHARD_BYTES_DEFAULT */
+    bool replace;                  /* an existing output is swapped out at the end */
+    uint64_t piece_bytes;          /* 0: PLAN_PIECE_BYTES, and less where a device's memory is short */
+    uint64_t hold_bytes;           /* 0: PLAN_HOLD_BYTES */
 };
 
 /* Everything that the command reports. */
@@ -20,6 +24,10 @@ struct quantize_result {
     uint64_t read_bytes, written_bytes;
     uint32_t n_quantized, n_copied, n_zero; /* linears; n_zero: all-zero ones, written with scale 1/2688 or 1/448 */
     bool resumed;
+    const char *backend; /* what computed: of no influence on the output */
+    char device[128];
+    uint32_t n_devices;
+    uint64_t piece_bytes;
 };
 
 /* `stats` may be NULL when the plan needs no data. `m` is the source that the plan was made from. */

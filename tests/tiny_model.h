@@ -26,6 +26,7 @@ struct tiny_edit {
     const char *poison; uint16_t bits;    /* a tensor whose element 5 is this bf16 */
     const char *zero;                     /* a tensor that is zero throughout */
     uint64_t shard_bytes;                 /* 0: one file */
+    const char *shapes;                   /* the config that the tensors follow; NULL: TINY_CONFIG */
 };
 
 struct tiny_list { struct tensor_spec specs[256]; uint32_t n; const struct tiny_edit *edit; };
@@ -55,7 +56,7 @@ static inline void tiny_fill(uint16_t *v, size_t n, const char *name, const stru
     if (edit->poison && strcmp(edit->poison, name) == 0) v[5] = edit->bits;
 }
 
-/* Writes config.json (`config`; the tensors follow TINY_CONFIG whatever it says) and the weights into an existing folder. */
+/* Writes config.json (`config`; the tensors follow edit.shapes whatever it says) and the weights into an existing folder. */
 static inline void tiny_model_write(const char *dir, const char *config, struct tiny_edit edit)
 {
     struct arena *arena = arena_new();
@@ -64,7 +65,7 @@ static inline void tiny_model_write(const char *dir, const char *config, struct 
     struct tiny_list list = {.edit = &edit};
     struct shard_layout l;
     char path[512];
-    CHECK_OK(json_parse(bytes_text(TINY_CONFIG), JSON_DIALECT_HF, "config", &hf.config, e_));
+    CHECK_OK(json_parse(bytes_text(edit.shapes ? edit.shapes : TINY_CONFIG), JSON_DIALECT_HF, "config", &hf.config, e_));
     CHECK_OK(model_config_read(&cfg, &hf, arena, e_));
     CHECK_OK(model_expect(&cfg, arena, tiny_collect, &list, e_));
     if (edit.add) list.specs[list.n++] = (struct tensor_spec){.name = edit.add, .dtype = DTYPE_F32, .n_dims = 1, .dims = {3}};

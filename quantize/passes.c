@@ -1,0 +1,102 @@
+/* Which tensors are read, in which order and what for: all of it known before the first byte is. */
+#include "quantize/job.h"
+
+#include "core/memory.h"
+
+struct maker {
+    struct job *j;
+    uint32_t capacity;
+    bool *scanned; /* [n_groups] */
+    struct error *err;
+};
+
+const struct tensor_info *pass_source(const struct job *j, const struct pass *p)
+{
+    return checkpoint_tensor(j->plan->inventory->checkpoint, p->source);
+}
+
+struct plan_cut pass_cut(const struct job *j, const struct pass *p)
+{
+    const struct tensor_info *t = pass_source(j, p);
+    uint64_t piece = j->workspace.piece_bytes;
+    return p->kind == PASS_COPY ? plan_cut_bytes(t->bytes, piece) : plan_cut_rows(t, piece);
+}
+
+static bool add(struct maker *m, struct pass p)
+{
+    struct job *j = m->j;
+    if (j->n_passes == m->capacity) {
+        uint32_t capacity = m->capacity ? 2 * m->capacity : 256;
+        struct pass *grown = realloc(j->passes, capacity * sizeof *grown);
+        if (!grown) return error_memory(m->err, capacity * sizeof *grown);
+        j->passes = grown;
+        m->capacity = capacity;
+    }
+    j->ring.n_pieces += pass_cut(j, &p).n_pieces;
+    j->passes[j->n_passes++] = p;
+    return true;
+}
+
+static bool same_layer(const struct plan *p, uint32_t a, uint32_t b)
+{
+    return p->items[a].tensor->place.layer == p->items[b].tensor->place.layer &&
+           p->items[a].tensor->place.mtp == p->items[b].tensor->place.mtp;
+}
+
+/* The group's members except item i itself, which is read anyway. After a resume they may lie in front of i, in a shard
+ * that is done. */
+static bool scan_others(struct maker *m, uint32_t i)
+{
+    const struct plan *p = m->j->plan;
+    uint32_t k = i;
+    while (k > 0 && same_layer(p, k - 1, i)) k--;
+    for (; k < p->n_items && same_layer(p, k, i); k++)
+        if (k != i && p->items[k].group == p->items[i].group &&
+            !add(m, (struct pass){.kind = PASS_SCAN, .item = k, .source = p->items[k].tensor->parts[PART_WEIGHT]}))
+            return false;
+    return true;
+}
+
+static bool quantize_item(struct maker *m, uint32_t i)
+{
+    const struct plan_item *item = &m->j->plan->items[i];
+    struct pass p = {.kind = PASS_ENCODE,
+                     .item = i,
+                     .source = item->tensor->parts[PART_WEIGHT],
+                     .output = item->first_output,
+                     .ends_item = true};
+    if (m->scanned[item->group]) return add(m, p);
+    m->scanned[item->group] = true;
+    if (!scan_others(m, i)) return false;
+    if (pass_cut(m->j, &p).n_pieces <= m->j->workspace.n_held) {
+        p.kind = PASS_KEEP;
+        return add(m, p);
+    }
+    return add(m, (struct pass){.kind = PASS_SCAN, .item = i, .source = p.source}) && add(m, p);
+}
+
+static bool copy_item(struct maker *m, uint32_t i)
+{
+    const struct plan_item *item = &m->j->plan->items[i];
+    for (uint32_t k = 0; k < item->n_outputs; k++) {
+        uint32_t output = item->first_output + k;
+        uint32_t source = item->tensor->parts[m->j->plan->outputs[output].part];
+        if (source == NAME_NONE) continue; /* a cache scale: not in the source */
+        if (!add(m, (struct pass){.kind = PASS_COPY, .item = i, .source = source, .output = output})) return false;
+    }
+    m->j->passes[m->j->n_passes - 1].ends_item = true; /* every item has a weight */
+    return true;
+}
+
+bool job_make_passes(struct job *j, struct error *err)
+{
+    const struct plan *p = j->plan;
+    CLEANUP(free) bool *scanned = NULL;
+    if (!memory_zalloc(&scanned, p->n_groups, sizeof *scanned, err)) return false;
+    struct maker m = {.j = j, .scanned = scanned, .err = err};
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        if (!job_needs_item(j, i)) continue;
+        if (!(p->items[i].action == ACTION_QUANTIZE ? quantize_item(&m, i) : copy_item(&m, i))) return false;
+    }
+    return true;
+}

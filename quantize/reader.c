@@ -1,0 +1,130 @@
+/* Threads that read ahead: each takes the next piece of the list, waits until its slot is free, reads, and hashes when
+ * all of the tensor in front of it has been hashed. They change no file and report no progress. */
+#include "quantize/job.h"
+
+#include "backends/cpu/kernel.h"
+
+#include <math.h>
+
+/* The next piece of the list and its number; false at the end, and when the run stops. */
+static bool claim(struct job *j, uint64_t *number)
+{
+    struct ring *r = &j->ring;
+    if (r->stop || r->n_claimed == r->n_pieces) return false;
+    struct pass *p = &j->passes[r->next_pass];
+    struct plan_cut c = pass_cut(j, p);
+    uint64_t n = *number = r->n_claimed++, index = r->next_index++;
+    if (r->next_index == c.n_pieces) {
+        r->next_index = 0;
+        r->next_pass++;
+    }
+    while (n >= r->n_retired + r->n_slots && !r->stop) pthread_cond_wait(&r->changed, &r->lock);
+    if (r->stop) return false;
+    struct slot *s = &r->slots[n % r->n_slots];
+    s->pass = p;
+    s->index = index;
+    s->first = index == 0;
+    s->last = index + 1 == c.n_pieces;
+    s->at = plan_cut_piece(&c, index);
+    s->offset = s->at.first * c.elem_bytes;
+    s->bytes = s->at.n_rows * s->at.n_cols * c.elem_bytes;
+    s->failed = false;
+    return true;
+}
+
+/* What is carried is looked at too: a NaN in an attention weight spoils the model as much as one in an expert. */
+static bool check_copied(const struct job *j, const struct slot *s, struct error *err)
+{
+    const struct tensor_info *t = pass_source(j, s->pass);
+    if (s->bytes == 0 || !dtype_is_plain_float(t->dtype)) return true;
+    uint64_t elem = dtype_bytes(t->dtype);
+    float amax;
+    kernel_for(OP_AMAX, j->opt->isa)(&(struct kernel_args){
+        .n_rows = 1, .n_cols = s->bytes / elem, .src = s->lane->src, .dtype = t->dtype, .dst_f32 = &amax});
+    if (isfinite(amax)) return true;
+    return error_set(err, ERR_FORMAT,
+                     "file '%.128s': tensor '%.256s' holds a value that is not finite (elements %llu to %llu)",
+                     folder_name(j->model->folder, t->member), t->name, (unsigned long long)(s->offset / elem),
+                     (unsigned long long)((s->offset + s->bytes) / elem - 1));
+}
+
+static bool fill(const struct job *j, struct slot *s)
+{
+    struct pass *p = s->pass;
+    if (s->first && p->kind != PASS_SCAN && !sha256_open(&p->hash, &s->err)) return false;
+    return (s->bytes == 0 ||
+            checkpoint_read(j->plan->inventory->checkpoint, p->source, s->offset, s->lane->src, s->bytes, &s->err)) &&
+           (p->kind != PASS_COPY || check_copied(j, s, &s->err));
+}
+
+static void *read_pieces(void *ctx)
+{
+    struct job *j = ctx;
+    struct ring *r = &j->ring;
+    uint64_t n;
+    pthread_mutex_lock(&r->lock);
+    while (claim(j, &n)) {
+        struct slot *s = &r->slots[n % r->n_slots];
+        struct pass *p = s->pass;
+        pthread_mutex_unlock(&r->lock);
+        bool ok = fill(j, s);
+        pthread_mutex_lock(&r->lock);
+        while (p->n_hashed != s->index && !r->stop) pthread_cond_wait(&r->changed, &r->lock);
+        if (ok && p->hash && !r->stop) {
+            pthread_mutex_unlock(&r->lock);
+            sha256_add(p->hash, s->lane->src, s->bytes);
+            pthread_mutex_lock(&r->lock);
+        }
+        p->n_hashed++;
+        s->failed = !ok;
+        s->full = true;
+        pthread_cond_broadcast(&r->changed);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+bool job_start_readers(struct job *j, struct error *err)
+{
+    struct ring *r = &j->ring;
+    uint32_t n = pool_threads(j->opt->pool) / 2;
+    n = n < 1 ? 1 : n > READERS_MAX ? READERS_MAX : n;
+    for (; r->n_readers < n; r->n_readers++) {
+        int rc = pthread_create(&r->readers[r->n_readers], NULL, read_pieces, j);
+        if (rc != 0) return error_set(err, ERR_MEMORY, "cannot start a thread that reads: %s", strerror(rc));
+    }
+    return true;
+}
+
+void job_stop_readers(struct job *j)
+{
+    struct ring *r = &j->ring;
+    pthread_mutex_lock(&r->lock);
+    r->stop = true;
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->lock);
+    while (r->n_readers) pthread_join(r->readers[--r->n_readers], NULL);
+    for (uint32_t i = 0; i < j->n_passes; i++) sha256_close(j->passes[i].hash, NULL, NULL);
+}
+
+struct slot *job_piece(struct job *j, uint64_t n, bool wait)
+{
+    struct ring *r = &j->ring;
+    struct slot *s = &r->slots[n % r->n_slots];
+    pthread_mutex_lock(&r->lock);
+    bool in_reach = n < r->n_pieces && n < r->n_retired + r->n_slots; /* else the slot still holds an earlier piece */
+    while (in_reach && wait && !s->full) pthread_cond_wait(&r->changed, &r->lock);
+    bool full = in_reach && s->full;
+    pthread_mutex_unlock(&r->lock);
+    return full ? s : NULL;
+}
+
+void job_retired(struct job *j, uint64_t n)
+{
+    struct ring *r = &j->ring;
+    pthread_mutex_lock(&r->lock);
+    r->slots[n % r->n_slots].full = false;
+    r->n_retired = n + 1;
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->lock);
+}
