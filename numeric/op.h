@@ -15,6 +15,14 @@ enum op {
     OP_INPUT_NVFP4,            /* activations f32 -> f32: what a W4A4 engine computes with */
     OP_INPUT_FP8,              /* activations f32 -> f32: what a W8A8 engine computes with; K, V of an FP8 cache too */
     OP_FOUR_SIX_NVFP4,         /* chooses block maxima as OP_SWEEP_NVFP4 does: the block's own or 1.5 times it */
+    OP_ENCODE_FP8_CHANNEL,     /* E4M3, one scale per row, from the row's maximum */
+    OP_DECODE_FP8_CHANNEL,     /* -> f32 */
+    OP_ENCODE_FP8_BLOCK,       /* E4M3, one scale per block of 128 x 128, from the block's maximum */
+    OP_DECODE_FP8_BLOCK,       /* -> f32 */
+    OP_ENCODE_MXFP4,           /* E2M1, blocks of 32 with E8M0 scales, by one of two rules */
+    OP_DECODE_MXFP4,           /* -> f32 */
+    OP_ENCODE_MXFP8,           /* E4M3, blocks of 32 with E8M0 scales */
+    OP_DECODE_MXFP8,           /* -> f32 */
     OP_COUNT
 };
 
@@ -24,6 +32,18 @@ enum fp8_rounding {
     FP8_MODELOPT_CPU,          /* e4m3(round_to_source_dtype(w / scale)): what ModelOpt's CPU export writes */
     FP8_MODELOPT_CUDA          /* the scale is rounded to the source dtype too: what its GPU export should write
                                   (not confirmed) */
+};
+
+/* What the scale of an FP8 block may be (docs/numerics.md, FP8 with more scales). */
+enum fp8_scale_form {
+    FP8_SCALE_F32,             /* any fp32 number */
+    FP8_SCALE_UE8M0            /* a power of two: DeepSeek's scale_fmt "ue8m0" */
+};
+
+/* Who writes MXFP4 like this (numeric/mxfp4.h). */
+enum mxfp4_rule {
+    MXFP4_MODELOPT,            /* scale rounded up, ties towards zero, zeros are code 8 */
+    MXFP4_OCP                  /* scale rounded down (the maximum may be clipped), ties to even, sign bit kept */
 };
 
 #endif

@@ -33,6 +33,12 @@ static inline void element_widen_block(const void *src, enum dtype dtype, uint64
     for (uint64_t k = 0; k < 16; k++) out[k] = element_widen(src, dtype, i + k);
 }
 
+/* Elements i..i+31, widened: one block of the MX types. */
+static inline void element_widen_block32(const void *src, enum dtype dtype, uint64_t i, float out[32])
+{
+    for (uint64_t k = 0; k < 32; k++) out[k] = element_widen(src, dtype, i + k);
+}
+
 static inline void element_store_f32(float *dst, uint64_t i, float x)
 {
     memcpy((uint8_t *)dst + 4u * i, &x, sizeof x);

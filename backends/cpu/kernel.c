@@ -27,6 +27,14 @@ static const char *const op_names[] = {
     [OP_INPUT_NVFP4] = "input_nvfp4",
     [OP_INPUT_FP8] = "input_fp8",
     [OP_FOUR_SIX_NVFP4] = "four_six_nvfp4",
+    [OP_ENCODE_FP8_CHANNEL] = "encode_fp8_channel",
+    [OP_DECODE_FP8_CHANNEL] = "decode_fp8_channel",
+    [OP_ENCODE_FP8_BLOCK] = "encode_fp8_block",
+    [OP_DECODE_FP8_BLOCK] = "decode_fp8_block",
+    [OP_ENCODE_MXFP4] = "encode_mxfp4",
+    [OP_DECODE_MXFP4] = "decode_mxfp4",
+    [OP_ENCODE_MXFP8] = "encode_mxfp8",
+    [OP_DECODE_MXFP8] = "decode_mxfp8",
 };
 _Static_assert(sizeof op_names / sizeof *op_names == OP_COUNT, "every operation has a name");
 

@@ -105,6 +105,84 @@ static float element_get(const uint8_t *p, enum dtype dtype, uint64_t i)
     return dtype == DTYPE_BF16 ? bf16_decode(h) : f16_decode(h);
 }
 
+/* ---- what an operation reads and writes ---- */
+
+/* Columns of a block; n_cols must be a multiple. */
+static uint64_t op_block(enum op op)
+{
+    switch (op) {
+    case OP_ENCODE_NVFP4: case OP_ENCODE_NVFP4_STATIC: case OP_SWEEP_NVFP4: case OP_DECODE_NVFP4: case OP_INPUT_NVFP4:
+    case OP_FOUR_SIX_NVFP4: return 16;
+    case OP_ENCODE_MXFP4: case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8: return 32;
+    default: return 1;
+    }
+}
+
+static bool op_reads_dtype(enum op op)
+{
+    switch (op) {
+    case OP_DECODE_NVFP4: case OP_DECODE_FP8: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK:
+    case OP_DECODE_MXFP4: case OP_DECODE_MXFP8: case OP_INPUT_NVFP4: case OP_INPUT_FP8: return false;
+    default: return true;
+    }
+}
+
+/* Number of variants (rounding, scale, maximum ...) that make a difference. */
+static int op_variants(enum op op)
+{
+    switch (op) {
+    case OP_WIDEN: case OP_AMAX: case OP_ENCODE_FP8_CHANNEL: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK:
+    case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8: return 1;
+    case OP_ENCODE_FP8_BLOCK: case OP_ENCODE_MXFP4: return 2;
+    default: return 3;
+    }
+}
+
+static uint64_t blocks_of_128(const struct kernel_args *a)
+{
+    return (a->n_rows + 127) / 128 * ((a->n_cols + 127) / 128);
+}
+
+static bool op_decodes(enum op op)
+{
+    return !op_reads_dtype(op) && op != OP_INPUT_NVFP4 && op != OP_INPUT_FP8;
+}
+
+/* Bytes of a decoder's source. */
+static uint64_t packed_bytes(enum op op, const struct kernel_args *a)
+{
+    uint64_t n = a->n_rows * a->n_cols;
+    return op == OP_DECODE_NVFP4 || op == OP_DECODE_MXFP4 ? n / 2 : n;
+}
+
+/* Numbers of byte scales and of f32 scales that a decoder reads. */
+static uint64_t byte_scales(enum op op, const struct kernel_args *a)
+{
+    bool mx = op == OP_DECODE_MXFP4 || op == OP_DECODE_MXFP8;
+    return op == OP_DECODE_NVFP4 || mx ? a->n_rows * a->n_cols / op_block(op) : 0;
+}
+
+static uint64_t f32_scales(enum op op, const struct kernel_args *a)
+{
+    return op == OP_DECODE_FP8_CHANNEL ? a->n_rows : op == OP_DECODE_FP8_BLOCK ? blocks_of_128(a) : 0;
+}
+
+static struct results result_sizes(enum op op, const struct kernel_args *a)
+{
+    uint64_t n = a->n_rows * a->n_cols;
+    switch (op) {
+    case OP_ENCODE_NVFP4: case OP_ENCODE_NVFP4_STATIC: return (struct results){.n_dst = n / 2, .n_scale = n / 16};
+    case OP_ENCODE_FP8: return (struct results){.n_dst = n};
+    case OP_ENCODE_MXFP4: return (struct results){.n_dst = n / 2, .n_scale = n / 32};
+    case OP_ENCODE_MXFP8: return (struct results){.n_dst = n, .n_scale = n / 32};
+    case OP_ENCODE_FP8_CHANNEL: return (struct results){.n_dst = n, .n_f32 = 4 * a->n_rows};
+    case OP_ENCODE_FP8_BLOCK: return (struct results){.n_dst = n, .n_f32 = 4 * blocks_of_128(a)};
+    case OP_SWEEP_NVFP4: case OP_FOUR_SIX_NVFP4: return (struct results){.n_f32 = n / 4};
+    case OP_AMAX: return (struct results){.n_f32 = 4 * a->n_rows};
+    default: return (struct results){.n_f32 = 4 * n};
+    }
+}
+
 /* ---- one comparison ---- */
 
 static void run_into(kernel_fn run, struct kernel_args a, struct results *r, unsigned skew)
@@ -132,11 +210,7 @@ static void check_kernel(const struct kernel *k, kernel_fn scalar, const struct 
                          const char *where)
 {
     uint64_t n = a->n_rows * a->n_cols;
-    bool encodes4 = k->op == OP_ENCODE_NVFP4 || k->op == OP_ENCODE_NVFP4_STATIC;
-    bool per_block = k->op == OP_SWEEP_NVFP4 || k->op == OP_FOUR_SIX_NVFP4;
-    struct results sizes = {.n_dst = encodes4 ? n / 2 : k->op == OP_ENCODE_FP8 ? n : 0,
-                            .n_scale = encodes4 ? n / 16 : 0};
-    if (!encodes4 && k->op != OP_ENCODE_FP8) sizes.n_f32 = 4 * (k->op == OP_AMAX ? a->n_rows : per_block ? n / 16 : n);
+    struct results sizes = result_sizes(k->op, a);
     assert_true(sizes.n_f32 + 128 <= RESULT_BYTES && sizes.n_dst + 128 <= RESULT_BYTES);
     fast.n_dst = plain.n_dst = sizes.n_dst;
     fast.n_scale = plain.n_scale = sizes.n_scale;
@@ -156,23 +230,11 @@ static void check_kernel(const struct kernel *k, kernel_fn scalar, const struct 
 
 /* ---- walking the list ---- */
 
-static bool op_has_blocks(enum op op)
-{
-    return op == OP_ENCODE_NVFP4 || op == OP_ENCODE_NVFP4_STATIC || op == OP_SWEEP_NVFP4 || op == OP_DECODE_NVFP4 ||
-        op == OP_INPUT_NVFP4 || op == OP_FOUR_SIX_NVFP4;
-}
-
-static bool op_reads_dtype(enum op op)
-{
-    return op == OP_WIDEN || op == OP_AMAX || op == OP_ENCODE_NVFP4 || op == OP_ENCODE_NVFP4_STATIC ||
-        op == OP_SWEEP_NVFP4 || op == OP_ENCODE_FP8 || op == OP_FOUR_SIX_NVFP4;
-}
-
 /* Operations that have no vector kernel yet. A row that is missing by mistake fails test_choice and check_isa; so does
  * a vector kernel whose operation still stands here. */
 static bool op_is_scalar_only(enum op op)
 {
-    return op == OP_FOUR_SIX_NVFP4;
+    return op >= OP_FOUR_SIX_NVFP4;
 }
 
 static unsigned ops_with(uint64_t isa)
@@ -186,16 +248,18 @@ static unsigned ops_with(uint64_t isa)
 static float fill(struct kernel_args *a, const struct kernel *k, enum kind kind, unsigned skew, uint64_t *seed)
 {
     uint64_t n = a->n_rows * a->n_cols, n_blocks = n / 16;
-    bool decodes = k->op == OP_DECODE_NVFP4 || k->op == OP_DECODE_FP8;
-    uint64_t bytes = k->op == OP_DECODE_NVFP4 ? n / 2 : decodes ? n : n * dtype_bytes(a->dtype);
-    uint8_t *src = source_end - bytes - skew, *amax = amax_end - 4 * n_blocks - skew;
+    bool decodes = op_decodes(k->op);
+    uint64_t n_scales = byte_scales(k->op, a), n_f32 = f32_scales(k->op, a);
+    uint64_t bytes = decodes ? packed_bytes(k->op, a) : n * dtype_bytes(a->dtype);
+    uint8_t *src = source_end - bytes - skew, *amax = amax_end - 4 * (decodes ? n_f32 : n_blocks) - skew;
     float g = 0;
     a->src = src;
-    a->src_scale = scale_end - n_blocks - skew;
-    a->block_amax = (const float *)(void *)amax;
+    a->src_scale = scale_end - n_scales - skew;
+    a->block_amax = a->src_scale_f32 = (const float *)(void *)amax;
     if (decodes) {
         for (uint64_t i = 0; i < bytes; i++) src[i] = (uint8_t)check_random(seed);
-        for (uint64_t b = 0; b < n_blocks; b++) (scale_end - n_blocks - skew)[b] = (uint8_t)check_random(seed);
+        for (uint64_t b = 0; b < n_scales; b++) (scale_end - n_scales - skew)[b] = (uint8_t)check_random(seed);
+        for (uint64_t b = 0; b < n_f32; b++) element_put(amax, DTYPE_F32, b, datum(kind, b, n_f32, seed));
         return 1;
     }
     for (uint64_t i = 0; i < n; i++) {
@@ -218,18 +282,19 @@ static void check_case(const struct kernel *k, kernel_fn scalar, struct kernel_a
     float g = fill(&a, k, kind, skew, &seed);
     char where[256];
     static const float odd_scales[] = {1.0f, 3e-4f, 1e-41f, 0x1p-149f, 2e-39f, 1e30f, 3e38f};
-    for (int which = 0; which < 3; which++) {
+    for (int which = 0; which < op_variants(k->op); which++) {
         a.rounding = (enum fp8_rounding)which;
+        a.form = (enum fp8_scale_form)(which % 2);
+        a.mxfp4_rule = (enum mxfp4_rule)(which % 2);
         a.static_max = which == 1 ? NVFP4_FOUR_OVER_SIX_MAX : NVFP4_STATIC_MAX;
         static const float odd_amaxes[] = {0x1p-4f, 0, 1e-41f, 1e-36f};     /* a wrong g must not matter either */
         a.amax = which == 2 ? odd_amaxes[check_random(&seed) % 4] : g;
-        a.scale = op_has_blocks(k->op) ? nvfp4_tensor_scale(g) : fp8_scale(g);
+        a.scale = op_block(k->op) == 16 ? nvfp4_tensor_scale(g) : fp8_scale(g);
         if (which == 2 && k->op != OP_ENCODE_FP8) a.scale = odd_scales[check_random(&seed) % 7];
         snprintf(where, sizeof where, "%s, %s, %s, %llu x %llu, skew %u, variant %d", k->name, dtype_name(a.dtype),
                  kind_names[kind],
                  (unsigned long long)a.n_rows, (unsigned long long)a.n_cols, skew, which);
         check_kernel(k, scalar, &a, skew, where);
-        if (k->op == OP_WIDEN || k->op == OP_AMAX) break;
     }
     if (k->op != OP_ENCODE_FP8) return;
     for (size_t s = 0; s < sizeof odd_scales / sizeof *odd_scales; s++) {
@@ -244,13 +309,27 @@ static void check_case(const struct kernel *k, kernel_fn scalar, struct kernel_a
 
 static const uint64_t any_cols[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257,
                                     1000};
-static const uint64_t block_cols[] = {0, 16, 32, 48, 112, 128, 144, 240, 256, 272, 512, 1008};
+static const uint64_t block_cols[] = {0, 16, 32, 48, 112, 128, 144, 240, 256, 272, 512, 1008, 1024};
 static const uint64_t row_counts[] = {0, 1, 2, 3, 7};
+static const uint64_t tall_row_counts[] = {127, 128, 129, 257};     /* for blocks of 128 x 128, besides those */
+
+static void walk_tall(const struct kernel *k, kernel_fn scalar)
+{
+    static const uint64_t cols[] = {1, 16, 127, 128, 129, 257};
+    for (unsigned i = 0; i < 4 * 6; i++)
+        for (int kind = 0; kind < DATA_COUNT; kind++) {
+            static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+            struct kernel_args a = {.n_rows = tall_row_counts[i % 4], .n_cols = cols[i / 4],
+                                    .dtype = op_reads_dtype(k->op) ? dtypes[(i + (unsigned)kind) % 3] : DTYPE_F32};
+            check_case(k, scalar, a, (enum kind)kind, i % 4);
+        }
+}
 
 static void walk(const struct kernel *k, kernel_fn scalar)
 {
     static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
-    bool blocks = op_has_blocks(k->op);
+    bool blocks = op_block(k->op) > 1;
+    if (k->op == OP_ENCODE_FP8_BLOCK || k->op == OP_DECODE_FP8_BLOCK) walk_tall(k, scalar);
     const uint64_t *cols = blocks ? block_cols : any_cols;
     size_t n_cols = blocks ? sizeof block_cols / sizeof *block_cols : sizeof any_cols / sizeof *any_cols;
     for (size_t d = 0; d < (op_reads_dtype(k->op) ? 3 : 1); d++)
@@ -259,6 +338,7 @@ static void walk(const struct kernel *k, kernel_fn scalar)
                 for (int kind = 0; kind < DATA_COUNT; kind++) {
                     struct kernel_args a = {.n_rows = row_counts[r], .n_cols = cols[c], .dtype = dtypes[d]};
                     unsigned skew = (unsigned)(r + c + (size_t)kind) % 4;
+                    if (a.n_cols % op_block(k->op) != 0) continue;
                     if (k->op == OP_SWEEP_NVFP4 && a.n_rows * a.n_cols > 1100) continue;    /* the plain one is slow */
                     check_case(k, scalar, a, (enum kind)kind, skew);
                 }

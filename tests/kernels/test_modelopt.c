@@ -3,67 +3,12 @@
  * by SHA-256. Needs the shared goldens and fixtures; without them this is skipped. (Shared scales of fused weights, and
  * fused source tensors, are the plan's matter and are tested with the quantize command.) */
 #include "tests/checks.h"
+#include "tests/kernels/source.h"
 
 #include "backends/cpu/kernel.h"
 #include "core/crypto.h"
-#include "core/file.h"
-#include "core/json.h"
 #include "numeric/fp8.h"
 #include "numeric/nvfp4.h"
-
-#include <fcntl.h>
-#include <glob.h>
-
-#define SHARDS_MAX 8u
-#define PATH_SIZE 1024u
-
-struct source { struct buffer file[SHARDS_MAX]; json_t *header[SHARDS_MAX]; uint32_t n; };
-struct weight { const uint8_t *data; enum dtype dtype; uint64_t rows, cols; };
-
-static void source_close(struct source *s)
-{
-    for (uint32_t i = 0; i < s->n; i++) {
-        json_decref(s->header[i]);
-        buffer_free(&s->file[i]);
-    }
-    s->n = 0;
-}
-
-static void source_open(struct source *s, const char *folder)
-{
-    char pattern[PATH_SIZE + 20];
-    glob_t g;
-    snprintf(pattern, sizeof pattern, "%s/*.safetensors", folder);
-    if (glob(pattern, 0, NULL, &g) != 0) fail_msg("%s: no safetensors files", folder);
-    assert_true(g.gl_pathc <= SHARDS_MAX);
-    for (s->n = 0; s->n < g.gl_pathc; s->n++) {
-        struct buffer *f = &s->file[s->n];
-        CHECK_OK(file_load(AT_FDCWD, g.gl_pathv[s->n], 1u << 28, f, e_));
-        uint64_t header = load_le64(f->data);
-        assert_true(header <= f->size - 8);
-        CHECK_OK(json_parse(bytes_of(f->data + 8, header), JSON_DIALECT_STRICT, g.gl_pathv[s->n], &s->header[s->n],
-                            e_));
-    }
-    globfree(&g);
-}
-
-/* False when there is no plain 2-D tensor of that name. */
-static bool source_find(const struct source *s, const char *name, struct weight *out)
-{
-    for (uint32_t i = 0; i < s->n; i++) {
-        const json_t *t = json_object_get(s->header[i], name), *shape = json_object_get(t, "shape");
-        const char *dtype = json_string_value(json_object_get(t, "dtype"));
-        if (!t || !dtype_parse(dtype, strlen(dtype), &out->dtype)) continue;
-        if (!dtype_is_plain_float(out->dtype) || json_array_size(shape) != 2) return false;
-        out->rows = (uint64_t)json_integer_value(json_array_get(shape, 0));
-        out->cols = (uint64_t)json_integer_value(json_array_get(shape, 1));
-        uint64_t start = (uint64_t)json_integer_value(json_array_get(json_object_get(t, "data_offsets"), 0));
-        out->data = s->file[i].data + 8 + load_le64(s->file[i].data) + start;
-        assert_true(out->data + out->rows * out->cols * dtype_bytes(out->dtype) <= s->file[i].data + s->file[i].size);
-        return true;
-    }
-    return false;
-}
 
 static const json_t *part(const json_t *tensors, const char *name, const char *suffix)
 {
@@ -85,8 +30,36 @@ static float scalar_of(const json_t *t)
     return f32_from_bits((uint32_t)json_integer_value(json_object_get(t, "bits")));
 }
 
-enum { KIND_NVFP4, KIND_FP8_BF16, KIND_FP8_F32, KIND_COUNT };
+enum { KIND_NVFP4, KIND_FP8_BF16, KIND_FP8_F32, KIND_MXFP4, KIND_COUNT };
 struct tally { unsigned checked[KIND_COUNT], own_scale[KIND_COUNT]; };
+
+/* A weight whose scales are bytes of an own tensor; they come from its blocks alone. */
+static void check_mxfp4(const json_t *tensors, const char *name, const json_t *scales, const struct weight *w,
+                        uint64_t isa, const char *golden)
+{
+    uint64_t n = w->rows * w->cols;
+    uint8_t *packed = malloc(n / 2 + 1), *bytes = malloc(n / 32 + 1);
+    char what[2 * PATH_SIZE + 40];
+    snprintf(what, sizeof what, "%s: %s (%s)", golden, name, isa_name(isa));
+    struct kernel_args a = {.n_rows = w->rows, .n_cols = w->cols, .src = w->data, .dtype = w->dtype,
+                            .mxfp4_rule = MXFP4_MODELOPT, .dst = packed, .dst_scale = bytes};
+    kernel_for(OP_ENCODE_MXFP4, isa)(&a);
+    check_digest(bytes, n / 32, scales, what);
+    check_digest(packed, n / 2, json_object_get(tensors, name), what);
+    free(packed);
+    free(bytes);
+}
+
+/* U8 scales: "weight_scale" beside "weight", or "x_weight_scale" beside the stacked experts' "x", which are quantized
+ * along their last dimension as they are stored. NULL for anything else. */
+static const json_t *mxfp4_scales(const json_t *tensors, const char *name)
+{
+    const json_t *s = part(tensors, name, "_scale");
+    if (!s) s = part(tensors, name, "_weight_scale");
+    const char *type = json_string_value(json_object_get(json_object_get(tensors, name), "dtype"));
+    const char *scale_type = json_string_value(json_object_get(s, "dtype"));
+    return scale_type && strcmp(type, "U8") == 0 && strcmp(scale_type, "U8") == 0 ? s : NULL;
+}
 
 /* One weight with one instruction set; -1 when it is not one of the two types or its scale is not a scalar. */
 static int check_weight(const json_t *tensors, const char *name, const struct weight *w, uint64_t isa, float *scale,
@@ -134,7 +107,15 @@ static void check_golden(const char *path, const struct source *s, uint64_t isa,
         size_t n = strlen(name);
         struct weight w;
         float scale = 0;
-        if (n < 7 || strcmp(name + n - 7, ".weight") != 0 || !source_find(s, name, &w)) continue;
+        if (!source_find(s, name, &w)) continue;
+        const json_t *bytes = mxfp4_scales(tensors, name);
+        if (bytes && dtype_is_plain_float(w.dtype)) {
+            check_mxfp4(tensors, name, bytes, &w, isa, path);
+            tally->checked[KIND_MXFP4]++, tally->own_scale[KIND_MXFP4]++;
+            continue;
+        }
+        if (n < 7 || strcmp(name + n - 7, ".weight") != 0) continue;
+        if (w.n_dims != 2 || !dtype_is_plain_float(w.dtype)) continue;
         int kind = check_weight(tensors, name, &w, isa, &scale, path);
         if (kind < 0) continue;
         tally->checked[kind]++;
@@ -169,7 +150,7 @@ static void check_isa(uint64_t isa)
     source_close(&s);
     globfree(&g);
     for (int k = 0; k < KIND_COUNT; k++) {
-        static const char *const names[KIND_COUNT] = {"NVFP4", "FP8 of bf16", "FP8 of f32"};
+        static const char *const names[KIND_COUNT] = {"NVFP4", "FP8 of bf16", "FP8 of f32", "MXFP4"};
         print_message("# %s: %u %s weights equal, %u with a scale of their own\n", isa_name(isa), tally.checked[k],
                       names[k],
                       tally.own_scale[k]);

@@ -5,7 +5,10 @@
 #include "numeric/e5m2.h"
 #include "numeric/e8m0.h"
 #include "numeric/fp8.h"
+#include "numeric/fp8_scaled.h"
 #include "numeric/half.h"
+#include "numeric/mxfp4.h"
+#include "numeric/mxfp8.h"
 #include "numeric/numeric.h"
 #include "numeric/nvfp4.h"
 #include "numeric/nvfp4_four_six.h"
@@ -77,4 +80,22 @@ extern "C" __global__ void four_six_nvfp4(const float *w, float g, float *amax)
 {
     unsigned i = AT;
     amax[i] = nvfp4_four_six_block(w + 16 * i, nvfp4_four_six_normal(g));
+}
+
+extern "C" __global__ void fp8_scaled(const float *w, const float *amax, int form, unsigned char *code, float *back)
+{
+    unsigned i = AT;
+    float scale = fp8_scaled_scale(amax[i / 128], (enum fp8_scale_form)form);
+    code[i] = fp8_scaled_encode(w[i], scale);
+    back[i] = fp8_scaled_decode(code[i], scale);
+}
+
+extern "C" __global__ void mx_types(const float *w, int rule, unsigned char *scale, unsigned char *packed4,
+                                    unsigned char *codes8, float *back)
+{
+    unsigned i = AT;
+    mxfp4_encode_block(w + 32 * i, (enum mxfp4_rule)rule, scale + 2 * i, packed4 + 16 * i);
+    mxfp8_encode_block(w + 32 * i, scale + 2 * i + 1, codes8 + 32 * i);
+    mxfp4_decode_block(packed4 + 16 * i, scale[2 * i], back + 64 * i);
+    mxfp8_decode_block(codes8 + 32 * i, scale[2 * i + 1], back + 64 * i + 32);
 }

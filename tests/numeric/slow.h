@@ -229,4 +229,73 @@ static inline uint8_t slow_fp8(const struct slow_type *source, float w, float sc
     return (uint8_t)slow_encode(&slow_e4m3, (double)q);
 }
 
+/* The scale of a row or block of FP8; a power of two for ue8m0. amax: its largest magnitude, or NaN. */
+static inline float slow_fp8_scale(float amax, bool ue8m0)
+{
+    float s = slow_div(amax, 448);
+    if (isnan(s)) return slow_from_bits(0x7FC00000);
+    if (s == 0) s = 1;
+    return ue8m0 ? (float)ldexp(1.0, (int)slow_e8m0(s, 1) - 127) : s;
+}
+
+/* What such a code comes back as. */
+static inline float slow_fp8_back(unsigned code, float scale)
+{
+    float x = slow_mul((float)slow_decode(&slow_e4m3, code), scale);
+    return isnan(x) ? slow_from_bits(0x7FC00000) : x;
+}
+
+static inline float slow_amax_of(const float *w, int n)
+{
+    float a = 0;
+    for (int i = 0; i < n; i++)
+        if (isnan(w[i])) return (float)NAN;
+        else if (fabsf(w[i]) > a) a = fabsf(w[i]);
+    return a;
+}
+
+/* Scale byte of an MX block as the power of two itself, found by stepping through all of them. up: the first that is
+ * not below x, else the last that is not above; outside the range its end. */
+static inline uint8_t slow_mx_byte(float x, bool up)
+{
+    if (isnan(x)) return 255;
+    int b = 0;
+    while (b < 254 && (up ? ldexp(1.0, b - 127) < (double)x : ldexp(1.0, b - 126) <= (double)x)) b++;
+    return (uint8_t)b;
+}
+
+/* Codes one per byte, and what they decode to. */
+struct slow_mx { uint8_t scale, code[32]; float decoded[32]; };
+
+static inline void slow_mxfp4(struct slow_mx *b, const float w[32], bool modelopt)
+{
+    float amax = slow_amax_of(w, 32);
+    /* floor(log2 a) - 2: 2^e with 4 * 2^e up to a */
+    b->scale = modelopt ? slow_mx_byte(slow_div(amax, 6), true) : slow_mx_byte((float)ldexp((double)amax, -2), false);
+    if (!modelopt && isinf(amax)) b->scale = 252;
+    float e = (float)ldexp(1.0, b->scale - 127);
+    for (int i = 0; i < 32; i++) {
+        double q = b->scale == 255 ? (double)NAN : (double)slow_div(w[i], e), a = fabs(q);
+        unsigned c = 7;
+        if (modelopt) {
+            for (unsigned k = 7; k-- > 0;)
+                if (a <= slow_e2m1.mid[k]) c = k;               /* a tie goes down */
+            c |= q > 0 ? 0u : 8u;
+        } else c = slow_encode(&slow_e2m1, q);
+        b->code[i] = (uint8_t)c;
+        b->decoded[i] = b->scale == 255 ? slow_from_bits(0x7FC00000) : slow_mul((float)slow_decode(&slow_e2m1, c), e);
+    }
+}
+
+static inline void slow_mxfp8(struct slow_mx *b, const float w[32])
+{
+    b->scale = slow_mx_byte(slow_div(slow_amax_of(w, 32), 448), true);
+    float e = (float)ldexp(1.0, b->scale - 127);
+    for (int i = 0; i < 32; i++) {
+        b->code[i] = (uint8_t)slow_encode(&slow_e4m3, b->scale == 255 ? (double)NAN : (double)slow_div(w[i], e));
+        b->decoded[i] = slow_mul((float)slow_decode(&slow_e4m3, b->code[i]), e);
+        if (b->scale == 255 || isnan(b->decoded[i])) b->decoded[i] = slow_from_bits(0x7FC00000);
+    }
+}
+
 #endif

@@ -10,6 +10,9 @@
 #include "numeric/e5m2.h"
 #include "numeric/e8m0.h"
 #include "numeric/fp8.h"
+#include "numeric/fp8_scaled.h"
+#include "numeric/mxfp4.h"
+#include "numeric/mxfp8.h"
 #include "numeric/nvfp4.h"
 #include "numeric/nvfp4_four_six.h"
 
@@ -138,15 +141,21 @@ static uint64_t sweep_fp8_f16(uint64_t n, uint64_t seed, char *why)
 /* Sixteen weights of one size, and what their scales are made from. */
 struct draw { float w[16], amax, g, s2; };
 
+static void draw_values(float *w, int n, const struct slow_type *t, float size, uint64_t *seed)
+{
+    uint64_t r = next(seed);
+    for (int i = 0; i < n; i++) {
+        float x = slow_mul(pattern(t, next(seed)), size);
+        w[i] = isfinite(x) || r % 64 == 0 ? x : size;            /* few blocks with infinities and NaN */
+        if (r % 8 == 1) w[i] = slow_from_bits(slow_to_bits(w[i]) & 0xFFFF0000u);
+    }
+}
+
 static void draw_block(struct draw *d, uint64_t *seed)
 {
     float size = draw_scale(next(seed));
+    draw_values(d->w, 16, &slow_e2m1, size, seed);
     uint64_t r = next(seed);
-    for (int i = 0; i < 16; i++) {
-        float x = slow_mul(pattern(&slow_e2m1, next(seed)), size);
-        d->w[i] = isfinite(x) || r % 64 == 0 ? x : size;         /* few blocks with infinities and NaN */
-        if (r % 8 == 1) d->w[i] = slow_from_bits(slow_to_bits(d->w[i]) & 0xFFFF0000u);
-    }
     d->amax = slow_amax(d->w);
     d->g = slow_mul(isfinite(d->amax) ? d->amax : 1, r >> 32 & 1 ? 1 : (float)(1 + (r >> 33) % 100000) * 0.01f);
     if (!isfinite(d->g)) d->g = 1;
@@ -227,12 +236,80 @@ static uint64_t sweep_nvfp4_input(uint64_t n, uint64_t seed, char *why)
     return bad;
 }
 
+/* Groups of 16 stand for rows and blocks: their arithmetic does not know how many elements there are. */
+static uint64_t sweep_fp8_scaled(uint64_t n, uint64_t seed, char *why)
+{
+    uint64_t bad = 0;
+    for (uint64_t i = 0; i < n; i += 16) {
+        struct draw d;
+        draw_block(&d, &seed);
+        bool ue8m0 = i & 16;
+        float amax = 0, want = slow_fp8_scale(d.amax, ue8m0);
+        for (int k = 0; k < 16; k++) amax = f32_amax(amax, d.w[k]);
+        float scale = fp8_scaled_scale(amax, ue8m0 ? FP8_SCALE_UE8M0 : FP8_SCALE_F32);
+        if (slow_to_bits(scale) != slow_to_bits(want))
+            NOTE("scale of %a is %a, expected %a", (double)d.amax, (double)scale, (double)want);
+        for (int k = 0; k < 16; k++) {
+            unsigned got = fp8_scaled_encode(d.w[k], scale), code = slow_fp8(NULL, d.w[k], want, 0);
+            float back = fp8_scaled_decode((uint8_t)got, scale), expected = slow_fp8_back(code, want);
+            if (got != code || slow_to_bits(back) != slow_to_bits(expected))
+                NOTE("%a / %a gives %#x and %a, expected %#x and %a", (double)d.w[k], (double)scale, got, (double)back,
+                     code, (double)expected);
+        }
+    }
+    return bad;
+}
+
+/* Sizes are powers of two half of the time, so that quotients meet the midpoints. */
+static uint64_t sweep_mx(uint64_t n, uint64_t seed, char *why, int which)
+{
+    uint64_t bad = 0;
+    for (uint64_t i = 0; i < n; i += 32) {
+        struct slow_mx want;
+        float w[32], back[32], size = draw_scale(next(&seed));
+        uint8_t scale, packed[16], code[32];
+        if (next(&seed) % 2) size = slow_from_bits(slow_to_bits(size) & 0x7F800000u);
+        draw_values(w, 32, which == 2 ? &slow_e4m3 : &slow_e2m1, size, &seed);
+        if (which == 2) {
+            slow_mxfp8(&want, w);
+            mxfp8_encode_block(w, &scale, code);
+            mxfp8_decode_block(code, scale, back);
+        } else {
+            slow_mxfp4(&want, w, which == 0);
+            mxfp4_encode_block(w, which == 0 ? MXFP4_MODELOPT : MXFP4_OCP, &scale, packed);
+            mxfp4_decode_block(packed, scale, back);
+            for (int k = 0; k < 32; k++) code[k] = k % 2 ? packed[k / 2] >> 4 : packed[k / 2] & 15;
+        }
+        for (int k = 0; k < 32; k++)
+            if (scale != want.scale || code[k] != want.code[k] || slow_to_bits(back[k]) != slow_to_bits(want.decoded[k]))
+                NOTE("%a: scale %u, code %#x, value %a, expected %u, %#x, %a", (double)w[k], scale, code[k],
+                     (double)back[k], want.scale, want.code[k], (double)want.decoded[k]);
+    }
+    return bad;
+}
+
+static uint64_t sweep_mxfp4_modelopt(uint64_t n, uint64_t seed, char *why)
+{
+    return sweep_mx(n, seed, why, 0);
+}
+
+static uint64_t sweep_mxfp4_ocp(uint64_t n, uint64_t seed, char *why)
+{
+    return sweep_mx(n, seed, why, 1);
+}
+
+static uint64_t sweep_mxfp8(uint64_t n, uint64_t seed, char *why)
+{
+    return sweep_mx(n, seed, why, 2);
+}
+
 static const struct { const char *name; uint64_t (*run)(uint64_t n, uint64_t seed, char *why); } sweeps[] = {
     {"bf16", sweep_bf16}, {"f16", sweep_f16}, {"e2m1", sweep_e2m1}, {"e4m3", sweep_e4m3}, {"e5m2", sweep_e5m2},
     {"e8m0", sweep_e8m0},
     {"fp8 of f32, fp8 input", sweep_fp8_f32}, {"fp8 of bf16", sweep_fp8_bf16}, {"fp8 of f16", sweep_fp8_f16},
     {"nvfp4 dynamic", sweep_nvfp4}, {"nvfp4 static", sweep_nvfp4_static}, {"nvfp4 input", sweep_nvfp4_input},
-    {"nvfp4 four-over-six", sweep_four_six},
+    {"nvfp4 four-over-six", sweep_four_six}, {"fp8 channel and block", sweep_fp8_scaled},
+    {"mxfp4 modelopt", sweep_mxfp4_modelopt}, {"mxfp4 ocp", sweep_mxfp4_ocp}, {"mxfp8", sweep_mxfp8},
 };
 
 struct job { size_t which; uint64_t per_slice; atomic_uint next_slice; atomic_ullong bad; char why[SLICES][200]; };
