@@ -98,9 +98,7 @@ static uint32_t devices(char *why_not, size_t why_size)
 
 static bool has_op(enum op op)
 {
-    for (const struct cuda_kernel *k = cuda_kernels; k->function; k++)
-        if (k->op == op) return true;
-    return false;
+    return cuda_kernel_of(op) != NULL;
 }
 
 /* ---- one of them ---- */

@@ -58,6 +58,20 @@ GPU_FN float fp8_divisor(float scale, enum dtype dtype, enum fp8_rounding roundi
     return dtype == DTYPE_BF16 ? bf16_decode(bf16_encode(scale)) : f16_decode(f16_encode(scale));
 }
 
+/* e4m3(w / scale) of elements i..i+15. */
+GPU_FN void encode_fp8_16(const struct kernel_args *a, enum dtype dtype, uint64_t i, float scale)
+{
+    float w[16];
+    uint32_t out[4];
+    load_block(a->src, dtype, i, w);
+    GPU_UNROLL(4)
+    for (int j = 0; j < 4; j++) {
+        const float *q = w + 4 * j;
+        out[j] = gpu_e4m3_pair(q[0] / scale, q[1] / scale) | gpu_e4m3_pair(q[2] / scale, q[3] / scale) << 16;
+    }
+    gpu_store_16(a->dst + i, out);
+}
+
 GPU_FN void encode_fp8_of(const struct kernel_args *a, enum dtype dtype)
 {
     uint64_t n = a->n_rows * a->n_cols, n_blocks = n / 16u;

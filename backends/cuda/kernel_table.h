@@ -18,16 +18,19 @@ enum gpu_room {
     ROOM_BYTE,    /* n */
     ROOM_NIBBLE,  /* n / 2 */
     ROOM_BYTE_16, /* one byte per 16 elements of a row */
+    ROOM_BYTE_32, /* one byte per 32 elements of a row */
     ROOM_AMAX_16, /* block maxima: four bytes per 16 elements of a row; of a lane, its block_amax */
-    ROOM_F32_ROW  /* four bytes per row */
+    ROOM_F32_ROW, /* four bytes per row */
+    ROOM_F32_TILE /* four bytes per tile of 128 x 128, those at the edges too */
 };
 
 struct cuda_kernel {
     enum op op;
-    enum gpu_shape shape;
     const void *function; /* void (struct kernel_args) */
     const char *name;
-    enum gpu_room src, src_scale, block_amax; /* read */
+    enum gpu_shape shape;
+    bool zeroes_f32;
+    enum gpu_room src, src_scale, block_amax; /* read; src_scale is kernel_args' src_scale or src_scale_f32 */
     enum gpu_room dst, dst_scale, dst_f32;    /* written */
 };
 extern const struct cuda_kernel cuda_kernels[]; /* ends with function == NULL */
@@ -36,7 +39,15 @@ extern const struct cuda_kernel cuda_kernels[]; /* ends with function == NULL */
 }
 #endif
 
-/* Of a matrix of at most GPU_ELEMENTS_MAX elements, so that nothing overflows. */
+/* The first row of an operation; NULL when there is none. The rows after it belong to it while their op is the same. */
+static inline const struct cuda_kernel *cuda_kernel_of(enum op op)
+{
+    const struct cuda_kernel *k = cuda_kernels;
+    while (k->function && k->op != op) k++;
+    return k->function ? k : 0;
+}
+
+/* Of a matrix that gpu_grid accepts, so that nothing overflows. */
 static inline uint64_t gpu_room_bytes(enum gpu_room room, enum dtype dtype, uint64_t n_rows, uint64_t n_cols)
 {
     uint64_t n = n_rows * n_cols;
@@ -47,8 +58,10 @@ static inline uint64_t gpu_room_bytes(enum gpu_room room, enum dtype dtype, uint
     case ROOM_BYTE: return n;
     case ROOM_NIBBLE: return n / 2u;
     case ROOM_BYTE_16: return n / 16u;
+    case ROOM_BYTE_32: return n / 32u;
     case ROOM_AMAX_16: return n / 16u * 4u;
     case ROOM_F32_ROW: return n_rows * 4u;
+    case ROOM_F32_TILE: return gpu_div_up(n_rows, GPU_TILE) * gpu_div_up(n_cols, GPU_TILE) * 4u;
     }
     return 0;
 }

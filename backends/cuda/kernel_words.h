@@ -5,7 +5,7 @@
  * gpu_thread() of gpu_threads() takes pieces gpu_thread(), gpu_thread() + gpu_threads(), ..., counted in 64 bits.
  * Buffers begin at multiples of 256 bytes and the vector loads and stores need their own size as alignment.
  *
- * Two words are a conversion instruction where the chip has one, and the software of numeric/ elsewhere. Both give the
+ * Three words are a conversion instruction where the chip has one, and the software of numeric/ elsewhere. Both give the
  * same bytes for every fp32 input: `make check-cuda` runs through all 2^32 of them on the device, and the semantics of
  * the instructions, as NVIDIA's headers emulate them, are compared by `make check-cuda-host`. */
 #ifndef BACKENDS_CUDA_KERNEL_WORDS_H
@@ -18,7 +18,8 @@
 #define GPU_FN static __device__ __forceinline__
 #define GPU_KERNEL(name)                                                                                               \
     extern "C" __global__ void __launch_bounds__(GPU_THREADS) name(const __grid_constant__ struct kernel_args a)
-#define GPU_UNROLL(n) _Pragma("unroll")
+#define GPU_PRAGMA(words) _Pragma(#words)
+#define GPU_UNROLL(n) GPU_PRAGMA(unroll n)
 
 GPU_FN uint64_t gpu_thread(void)
 {
@@ -70,6 +71,11 @@ GPU_FN void gpu_store_16(void *p, const uint32_t w[4])
     *(uint4 *)p = make_uint4(w[0], w[1], w[2], w[3]);
 }
 
+GPU_FN void gpu_store_4(void *p, uint32_t w)
+{
+    *(uint32_t *)p = w;
+}
+
 GPU_FN void gpu_store_8(void *p, const uint32_t w[2])
 {
     *(uint2 *)p = make_uint2(w[0], w[1]);
@@ -94,20 +100,26 @@ GPU_FN uint32_t gpu_e4m3_pair(float lo, float hi)
 #endif
 }
 
-/* nvfp4_code of two values, the first in the low nibble. The instruction keeps the sign bit of -0, nvfp4_code does not;
- * -0 + 0 is +0, and no other value is changed by adding 0. */
-GPU_FN uint32_t gpu_nvfp4_pair(float lo, float hi)
+/* e2m1_encode of two values, the first in the low nibble. */
+GPU_FN uint32_t gpu_e2m1_pair(float lo, float hi)
 {
 #if defined(__CUDA_ARCH_FAMILY_SPECIFIC__) && __CUDA_ARCH_FAMILY_SPECIFIC__ >= 1000 &&                                 \
     __CUDA_ARCH_FAMILY_SPECIFIC__ < 1300 && !defined(GPU_SOFTWARE_CONVERSIONS)
     uint16_t pair;
     asm("{ .reg .b8 both; cvt.rn.satfinite.e2m1x2.f32 both, %2, %1; mov.b16 %0, {both, 0}; }"
         : "=h"(pair)
-        : "f"(lo + 0.0f), "f"(hi + 0.0f));
+        : "f"(lo), "f"(hi));
     return pair;
 #else
-    return nvfp4_code(lo) | (uint32_t)nvfp4_code(hi) << 4;
+    return e2m1_encode(lo) | (uint32_t)e2m1_encode(hi) << 4;
 #endif
+}
+
+/* nvfp4_code of two values: e2m1_encode but for -0, whose sign bit counts there and not here. -0 + 0 is +0, and no
+ * other value is changed by adding 0. */
+GPU_FN uint32_t gpu_nvfp4_pair(float lo, float hi)
+{
+    return gpu_e2m1_pair(lo + 0.0f, hi + 0.0f);
 }
 
 #endif

@@ -123,59 +123,64 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-static const struct cuda_kernel *kernel_of(enum op op)
+/* Where the scales of a packed source lie in src: behind the codes, at a multiple of LANE_ALIGN (lane_src_scale_at). */
+static uint64_t src_scale_at(const struct cuda_kernel *k, const struct kernel_args *a)
 {
-    const struct cuda_kernel *k = cuda_kernels;
-    while (k->function && k->op != op) k++;
-    return k->function ? k : NULL;
+    uint64_t codes = gpu_room_bytes(k->src, a->dtype, a->n_rows, a->n_cols);
+    return (codes + LANE_ALIGN - 1) / LANE_ALIGN * LANE_ALIGN;
 }
 
-/* Bytes of each room that a step touches, and the grid of its launch. */
-static bool measure(const struct cuda_lane *l, const struct lane_step *s, struct lane_sizes *out, uint32_t *grid,
-                    struct error *err)
+/* Bytes of each room that a step touches; an error when that is more than the lane has. */
+static bool measure(const struct cuda_lane *l, const struct lane_step *s, struct lane_sizes *out, struct error *err)
 {
-    const struct cuda_kernel *k = kernel_of(s->op);
+    const struct cuda_kernel *k = cuda_kernel_of(s->op);
     const struct kernel_args *a = &s->args;
     const struct lane_sizes *room = &l->lane.sizes;
-    if (!k) return error_set(err, ERR_INTERNAL, "backend 'cuda' has no %s", op_name(s->op));
-    bool ok = gpu_grid(k->shape, a->n_rows, a->n_cols, l->backend->n_sm, grid);
+    uint32_t grid;
     *out = (struct lane_sizes){0};
-    if (ok) {
-        uint64_t scales = gpu_room_bytes(k->src_scale, a->dtype, a->n_rows, a->n_cols);
+    if (!k) return error_set(err, ERR_INTERNAL, "backend 'cuda' has no %s", op_name(s->op));
+    if (gpu_grid(k->shape, a->n_rows, a->n_cols, l->backend->n_sm, &grid)) {
         uint64_t f32 = gpu_room_bytes(k->dst_f32, a->dtype, a->n_rows, a->n_cols);
+        bool chooses = k->dst_f32 == ROOM_AMAX_16;
         out->src = gpu_room_bytes(k->src, a->dtype, a->n_rows, a->n_cols);
-        if (k->src_scale) out->src = lane_src_scale_at(a) + scales;
+        if (k->src_scale)
+            out->src = src_scale_at(k, a) + gpu_room_bytes(k->src_scale, a->dtype, a->n_rows, a->n_cols);
         out->dst = gpu_room_bytes(k->dst, a->dtype, a->n_rows, a->n_cols);
         out->dst_scale = gpu_room_bytes(k->dst_scale, a->dtype, a->n_rows, a->n_cols);
-        out->dst_f32 = k->dst_f32 == ROOM_AMAX_16 ? 0 : f32;
-        out->block_amax = larger(k->dst_f32 == ROOM_AMAX_16 ? f32 : 0,
-                                 gpu_room_bytes(k->block_amax, a->dtype, a->n_rows, a->n_cols));
+        out->dst_f32 = chooses ? 0 : f32;
+        out->block_amax = chooses ? f32 : gpu_room_bytes(k->block_amax, a->dtype, a->n_rows, a->n_cols);
+        if (out->src <= room->src && out->dst <= room->dst && out->dst_scale <= room->dst_scale &&
+            out->dst_f32 <= room->dst_f32 && out->block_amax <= room->block_amax)
+            return true;
     }
-    if (ok && out->src <= room->src && out->dst <= room->dst && out->dst_scale <= room->dst_scale &&
-        out->dst_f32 <= room->dst_f32 && out->block_amax <= room->block_amax)
-        return true;
     return error_set(err, ERR_INTERNAL, "%s of %llu x %llu elements is larger than its lane", op_name(s->op),
                      (unsigned long long)a->n_rows, (unsigned long long)a->n_cols);
 }
 
-static bool launch(const struct cuda_lane *l, const struct lane_step *s, uint32_t grid, const struct lane_sizes *bytes,
-                   struct error *err)
+/* All passes of a step. */
+static bool launch(const struct cuda_lane *l, const struct lane_step *s, struct error *err)
 {
-    const struct cuda_kernel *k = kernel_of(s->op);
+    const struct cuda_kernel *k = cuda_kernel_of(s->op);
     struct kernel_args a = s->args;
     a.src = l->src;
-    a.src_scale = k->src_scale ? l->src + lane_src_scale_at(&a) : NULL;
+    a.src_scale = k->src_scale ? l->src + src_scale_at(k, &a) : NULL;
+    a.src_scale_f32 = (const float *)(const void *)a.src_scale;
     a.block_amax = l->block_amax;
     a.dst = l->dst;
     a.dst_scale = l->dst_scale;
     a.dst_f32 = k->dst_f32 == ROOM_AMAX_16 ? l->block_amax : l->dst_f32;
-    if (k->shape == GPU_ROW_PARTS && bytes->dst_f32)
-        CUDA_TRY(l->backend, cudaMemsetAsync(a.dst_f32, 0, bytes->dst_f32, l->stream));
-    if (grid == 0) return true;
-    dim3 blocks = {grid, 1, 1}, threads = {GPU_THREADS, 1, 1};
-    void *args[] = {&a};
-    cudaError_t e = cudaLaunchKernel(k->function, blocks, threads, args, 0, l->stream);
-    return e == cudaSuccess ? true : cuda_failed(l->backend, op_name(s->op), e, err);
+    for (; k->op == s->op; k++) {
+        uint64_t f32 = gpu_room_bytes(k->dst_f32, a.dtype, a.n_rows, a.n_cols);
+        uint32_t grid = 0;
+        dim3 blocks = {1, 1, 1}, threads = {GPU_THREADS, 1, 1};
+        void *args[] = {&a};
+        if (k->zeroes_f32 && f32) CUDA_TRY(l->backend, cudaMemsetAsync(a.dst_f32, 0, f32, l->stream));
+        if (!gpu_grid(k->shape, a.n_rows, a.n_cols, l->backend->n_sm, &grid) || grid == 0) continue;
+        blocks.x = grid;
+        cudaError_t e = cudaLaunchKernel(k->function, blocks, threads, args, 0, l->stream);
+        if (e != cudaSuccess) return cuda_failed(l->backend, op_name(s->op), e, err);
+    }
+    return true;
 }
 
 static bool copy_back(const struct cuda_lane *l, void *host, const void *device, uint64_t bytes, struct error *err)
@@ -189,15 +194,15 @@ bool cuda_lane_submit(struct lane *lane, const struct lane_step *steps, uint32_t
                       struct error *err)
 {
     struct cuda_lane *l = (struct cuda_lane *)lane;
-    struct lane_sizes each[LANE_STEPS_MAX], all = {0};
-    uint32_t grids[LANE_STEPS_MAX];
+    struct lane_sizes all = {0};
     if (n_steps > LANE_STEPS_MAX) return error_set(err, ERR_INTERNAL, "%u steps in one submit", n_steps);
     l->ops[0] = '\0';
     for (uint32_t i = 0; i < n_steps; i++) {
         size_t n = strlen(l->ops);
-        if (!measure(l, &steps[i], &each[i], &grids[i], err)) return false;
-        all.src = larger(all.src, each[i].src), all.dst = larger(all.dst, each[i].dst);
-        all.dst_scale = larger(all.dst_scale, each[i].dst_scale), all.dst_f32 = larger(all.dst_f32, each[i].dst_f32);
+        struct lane_sizes one;
+        if (!measure(l, &steps[i], &one, err)) return false;
+        all.src = larger(all.src, one.src), all.dst = larger(all.dst, one.dst);
+        all.dst_scale = larger(all.dst_scale, one.dst_scale), all.dst_f32 = larger(all.dst_f32, one.dst_f32);
         snprintf(l->ops + n, sizeof l->ops - n, "%s%s", i ? ", " : "", op_name(steps[i].op));
     }
     CUDA_TRY(l->backend, cudaSetDevice(l->backend->ordinal));
@@ -205,7 +210,7 @@ bool cuda_lane_submit(struct lane *lane, const struct lane_step *steps, uint32_t
         CUDA_TRY(l->backend, cudaMemcpyAsync(l->src, lane->src, all.src, cudaMemcpyHostToDevice, l->stream));
     l->busy = true; /* from here on memory of the lane is in use, whatever comes */
     for (uint32_t i = 0; i < n_steps; i++)
-        if (!launch(l, &steps[i], grids[i], &each[i], err)) return false;
+        if (!launch(l, &steps[i], err)) return false;
     if (!copy_back(l, lane->dst, l->dst, all.dst, err) ||
         !copy_back(l, lane->dst_scale, l->dst_scale, all.dst_scale, err) ||
         !copy_back(l, lane->dst_f32, l->dst_f32, all.dst_f32, err))

@@ -88,19 +88,21 @@ static inline void cases_queue(struct cases *c, const struct cuda_kernel *k, con
     on_device.block_amax = (const float *)(const void *)c->arrays[BLOCK_AMAX].device;
     on_device.dst = c->arrays[DST].device, on_device.dst_scale = c->arrays[DST_SCALE].device;
     on_device.dst_f32 = (float *)(void *)c->arrays[DST_F32].device;
-    uint32_t grid = 0;
-    if (!gpu_grid(k->shape, a->n_rows, a->n_cols, c->n_sm, &grid)) exit(1);
-    if (k->shape == GPU_ROW_PARTS) CUDA_OK(cudaMemsetAsync(on_device.dst_f32, 0, c->arrays[DST_F32].bytes, c->stream));
-    if (grid == 0) return;
-    dim3 blocks = {grid, 1, 1}, threads = {GPU_THREADS, 1, 1};
-    void *args[] = {&on_device};
-    CUDA_OK(cudaLaunchKernel(k->function, blocks, threads, args, 0, c->stream));
+    on_device.src_scale_f32 = (const float *)(const void *)c->arrays[SRC_SCALE].device;
+    for (enum op op = k->op; k->op == op; k++) {
+        dim3 blocks = {1, 1, 1}, threads = {GPU_THREADS, 1, 1};
+        void *args[] = {&on_device};
+        if (k->zeroes_f32) CUDA_OK(cudaMemsetAsync(on_device.dst_f32, 0, c->arrays[DST_F32].bytes, c->stream));
+        if (!gpu_grid(k->shape, a->n_rows, a->n_cols, c->n_sm, &blocks.x)) exit(1);
+        if (blocks.x) CUDA_OK(cudaLaunchKernel(k->function, blocks, threads, args, 0, c->stream));
+    }
 }
 
 static inline void cases_scalar(struct cases *c, const struct cuda_kernel *k, const struct kernel_args *a)
 {
     struct kernel_args on_host = *a;
     on_host.src = c->arrays[SRC].host, on_host.src_scale = c->arrays[SRC_SCALE].host;
+    on_host.src_scale_f32 = (const float *)(const void *)c->arrays[SRC_SCALE].host;
     on_host.block_amax = (const float *)(const void *)c->arrays[BLOCK_AMAX].host;
     on_host.dst = c->arrays[DST].want, on_host.dst_scale = c->arrays[DST_SCALE].want;
     on_host.dst_f32 = (float *)(void *)c->arrays[DST_F32].want;
@@ -131,7 +133,7 @@ static inline bool cases_run(struct cases *c, const struct cuda_kernel *k, const
         if (memcmp(p->host, p->want, p->room) == 0) continue;
         size_t at = 0;
         while (p->host[at] == p->want[at]) at++;
-        printf("FAIL %s: %s: %s byte %zu of %zu is %02x, the scalar kernel writes %02x\n", k->name, where, names[i], at,
+        printf("FAIL %s: %s: %s byte %zu of %zu is %02x, the scalar kernel writes %02x\n", op_name(k->op), where, names[i], at,
                p->bytes, p->host[at], p->want[at]);
         return false;
     }

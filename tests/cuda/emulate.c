@@ -2,7 +2,9 @@
 #include "tests/cuda/emulate.h"
 
 #include "backends/cuda/kernel_table.h"
-#include "numeric/fp8.h"
+#include "numeric/fp8_scaled.h"
+#include "numeric/mxfp4.h"
+#include "numeric/mxfp8.h"
 #include "numeric/nvfp4_four_six.h"
 #include "numeric/nvfp4_sweep.h"
 
@@ -12,12 +14,16 @@
 
 #include "backends/cuda/observe_body.h"
 
+#include "backends/cuda/scaled_body.h"
+
+#include "backends/cuda/mx_body.h"
+
 #include "backends/cuda/decode_body.h"
 
 struct emulated emulated;
 
-#define CUDA_KERNEL(op, shape, fn, src, src_scale, amax, dst, dst_scale, dst_f32)                                      \
-    {op, shape, __extension__(const void *)fn, #fn, src, src_scale, amax, dst, dst_scale, dst_f32},
+#define CUDA_KERNEL(op, fn, shape, zero, src, src_scale, amax, dst, dst_scale, dst_f32)                                \
+    {op, __extension__(const void *)fn, #fn, shape, zero, src, src_scale, amax, dst, dst_scale, dst_f32},
 const struct cuda_kernel cuda_kernels[] = {
 #include "backends/cuda/kernels.inc"
     {.op = OP_COUNT},

@@ -93,6 +93,12 @@ static inline void gpu_store_16(void *p, const uint32_t w[4])
     memcpy(p, w, 16);
 }
 
+static inline void gpu_store_4(void *p, uint32_t w)
+{
+    emulate_aligned(p, 4);
+    memcpy(p, &w, 4);
+}
+
 static inline void gpu_store_8(void *p, const uint32_t w[2])
 {
     emulate_aligned(p, 8);
@@ -111,9 +117,14 @@ static inline uint32_t gpu_e4m3_pair(float lo, float hi)
     return e4m3_encode(lo) | (uint32_t)e4m3_encode(hi) << 8;
 }
 
+static inline uint32_t gpu_e2m1_pair(float lo, float hi)
+{
+    return e2m1_encode(lo) | (uint32_t)e2m1_encode(hi) << 4;
+}
+
 static inline uint32_t gpu_nvfp4_pair(float lo, float hi)
 {
-    return nvfp4_code(lo) | (uint32_t)nvfp4_code(hi) << 4;
+    return gpu_e2m1_pair(lo + 0.0f, hi + 0.0f);
 }
 
 #endif
