@@ -1,13 +1,22 @@
 /* ENCODE_NVFP4, ENCODE_NVFP4_STATIC, ENCODE_FP8. A thread takes 16 elements: for bf16 that is two 16-byte loads that
  * share a 32-byte sector with nobody, and one 8- or 16-byte store. */
 
-/* nvfp4_pack_block in registers. */
+/* nvfp4_pack_block; scales so small or large that the thresholds are not exact divide. */
 GPU_FN void pack_block(const float w[16], uint8_t scale, float s2, uint8_t *dst)
 {
     float e = nvfp4_block_scale(scale, s2);
     uint32_t out[2] = {0, 0};
-    GPU_UNROLL(8)
-    for (int k = 0; k < 8; k++) out[k / 4] |= gpu_nvfp4_pair(w[2 * k] / e, w[2 * k + 1] / e) << (k % 4 * 8);
+    if (e >= 0x1p-90f && e <= 0x1p100f) {
+        const struct nvfp4_steps s = nvfp4_steps_of(e);
+        GPU_UNROLL(16)
+        for (int i = 0; i < 16; i++) out[i / 8] |= nvfp4_code_by(&s, w[i]) << (i % 8 * 4);
+    } else {
+        GPU_UNROLL(8)
+        for (int k = 0; k < 8; k++) {
+            uint32_t pair = nvfp4_code(w[2 * k] / e) | (uint32_t)nvfp4_code(w[2 * k + 1] / e) << 4;
+            out[k / 4] |= pair << (k % 4 * 8);
+        }
+    }
     gpu_store_8(dst, out);
 }
 

@@ -5,7 +5,7 @@
  * gpu_thread() of gpu_threads() takes pieces gpu_thread(), gpu_thread() + gpu_threads(), ..., counted in 64 bits.
  * Buffers begin at multiples of 256 bytes and the vector loads and stores need their own size as alignment.
  *
- * Three words are a conversion instruction where the chip has one, and the software of numeric/ elsewhere. Both give the
+ * Two words are a conversion instruction where the chip has one, and the software of numeric/ elsewhere. Both give the
  * same bytes for every fp32 input: `make check-cuda` runs through all 2^32 of them on the device, and the semantics of
  * the instructions, as NVIDIA's headers emulate them, are compared by `make check-cuda-host`. */
 #ifndef BACKENDS_CUDA_KERNEL_WORDS_H
@@ -115,11 +115,16 @@ GPU_FN uint32_t gpu_e2m1_pair(float lo, float hi)
 #endif
 }
 
-/* nvfp4_code of two values: e2m1_encode but for -0, whose sign bit counts there and not here. -0 + 0 is +0, and no
- * other value is changed by adding 0. */
-GPU_FN uint32_t gpu_nvfp4_pair(float lo, float hi)
+/* a * b + c, rounded once, upwards. */
+GPU_FN float gpu_fma_up(float a, float b, float c)
 {
-    return gpu_e2m1_pair(lo + 0.0f, hi + 0.0f);
+    return __fmaf_ru(a, b, c);
+}
+
+/* a * b, rounded downwards. */
+GPU_FN float gpu_mul_down(float a, float b)
+{
+    return __fmul_rd(a, b);
 }
 
 #endif

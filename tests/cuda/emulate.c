@@ -10,6 +10,8 @@
 
 #include "backends/cuda/load_body.h"
 
+#include "backends/cuda/nvfp4_steps_body.h"
+
 #include "backends/cuda/encode_body.h"
 
 #include "backends/cuda/observe_body.h"

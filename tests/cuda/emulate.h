@@ -122,9 +122,22 @@ static inline uint32_t gpu_e2m1_pair(float lo, float hi)
     return e2m1_encode(lo) | (uint32_t)e2m1_encode(hi) << 4;
 }
 
-static inline uint32_t gpu_nvfp4_pair(float lo, float hi)
+/* The sum of the kernels' products fits a double's 53 bits; that is checked, not assumed. */
+static inline float gpu_fma_up(float a, float b, float c)
 {
-    return gpu_e2m1_pair(lo + 0.0f, hi + 0.0f);
+    double exact = (double)a * (double)b + (double)c;
+    float f = (float)exact;
+    if (exact - (double)a * (double)b != (double)c) emulate_stop("a fused sum is not exact in double");
+    if ((double)f < exact) f = f32_from_bits(f32_bits(f) + 1u); /* positive ones only */
+    return f;
+}
+
+static inline float gpu_mul_down(float a, float b)
+{
+    double exact = (double)a * (double)b;
+    float f = (float)exact;
+    if ((double)f > exact) f = f32_from_bits(f32_bits(f) - 1u);
+    return f;
 }
 
 #endif
