@@ -247,6 +247,9 @@ fuzz-run: $(FUZZ)
 	   $(B)/tests/fuzz/$$p -runs=$(FUZZ_RUNS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -dict=tests/fuzz/words.dict \
 	     $(B)/found/$$p tests/fuzz/corpus/$${p#fuzz_} || exit 1; done
 
+bench: $(BENCH)  ## how fast the kernels are here, beside memcpy and the machine's peak (1 min; docs/performance.md)
+	@for b in $(filter-out %/make_checkpoint,$(BENCH)); do echo "$$(basename $$b)"; $$b; done
+
 lint:  ## include rules, headers alone, file shapes
 	@sh tests/lint/lint.sh
 

@@ -92,7 +92,7 @@ extern const struct backend_ops backend_cuda; /* backends/cuda/; without a compi
 struct backend_choice {
     const struct backend_ops *ops;
     uint32_t first, n;
-    bool is_auto; /* nobody named it: where it has no kernel for something, the caller may take the CPU */
+    bool is_auto; /* nobody named it: where it lacks a kernel or cannot be opened, the caller may take the CPU */
 };
 
 /* "auto" (or NULL): the first of the list that has a device; a name: that one, ERR_DEVICE with its reason when it has

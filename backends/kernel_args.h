@@ -21,9 +21,11 @@ struct kernel_args {
     /* sources; each op reads some */
     const void *src;            /* [n_rows, n_cols] of `dtype`; INPUT ops: f32; DECODE ops: packed or e4m3 bytes */
     enum dtype dtype;           /* F32, BF16 or F16 */
-    const uint8_t *src_scale;   /* DECODE_NVFP4: e4m3 [n_rows, n_cols/16]; DECODE_MXFP*: e8m0 [n_rows, n_cols/32] */
+    const uint8_t *src_scale;   /* DECODE_NVFP4: e4m3 [n_rows, n_cols/16]; DECODE_MXFP*: e8m0 [n_rows, n_cols/32];
+                                   DECODE_INT4_ZERO: zero points [n_rows, n_cols/group] */
     const float *src_scale_f32; /* DECODE_FP8_CHANNEL: [n_rows];
-                                   DECODE_FP8_BLOCK: [ceil(n_rows/128), ceil(n_cols/128)] */
+                                   DECODE_FP8_BLOCK: [ceil(n_rows/128), ceil(n_cols/128)];
+                                   DECODE_INT4*: [n_rows, n_cols/group] */
     const float *block_amax;    /* ENCODE_NVFP4_STATIC: f32 [n_rows, n_cols/16] */
     float scale;                /* NVFP4 dynamic/decode: weight_scale_2; FP8: weight_scale; INPUT: input_scale */
     float amax;                 /* ENCODE_NVFP4_STATIC, SWEEP_NVFP4, FOUR_SIX_NVFP4: g, largest magnitude of tensor or
@@ -32,13 +34,17 @@ struct kernel_args {
     enum fp8_rounding rounding; /* ENCODE_FP8 */
     enum fp8_scale_form form;   /* ENCODE_FP8_BLOCK */
     enum mxfp4_rule mxfp4_rule; /* ENCODE_MXFP4 */
+    uint32_t group;             /* INT4*: columns that share a scale: 32, 64, 128 or another even number, not 0 */
+    enum int4_scale_type int4_scale; /* ENCODE_INT4* */
     /* results */
-    uint8_t *dst;       /* ENCODE_NVFP4*, _MXFP4: [n_rows, n_cols/2]; ENCODE_FP8*, _MXFP8: [n_rows, n_cols] */
-    uint8_t *dst_scale; /* ENCODE_NVFP4*: e4m3 [n_rows, n_cols/16]; ENCODE_MXFP*: e8m0 [n_rows, n_cols/32] */
+    uint8_t *dst;       /* ENCODE_NVFP4*, _MXFP4, _INT4*: [n_rows, n_cols/2]; ENCODE_FP8*, _MXFP8: [n_rows, n_cols] */
+    uint8_t *dst_scale; /* ENCODE_NVFP4*: e4m3 [n_rows, n_cols/16]; ENCODE_MXFP*: e8m0 [n_rows, n_cols/32];
+                           ENCODE_INT4_ZERO: zero points [n_rows, n_cols/group] */
     float *dst_f32;     /* WIDEN, DECODE_*, INPUT_*: [n_rows, n_cols] (INPUT: may be exactly src);
                            SWEEP, FOUR_SIX: block amax [n_rows, n_cols/16];
                            ENCODE_FP8_CHANNEL: scales [n_rows];
                            ENCODE_FP8_BLOCK: scales [ceil(n_rows/128), ceil(n_cols/128)];
+                           ENCODE_INT4*: scales [n_rows, n_cols/group];
                            AMAX: [n_rows], NaN when the row holds a NaN, else +inf when it holds an infinity;
                            0 without columns */
 };

@@ -56,7 +56,8 @@ static double time_of(kernel_fn run, const struct kernel_args *a)
 
 static bool reads_bytes(enum op op)
 {
-    return op == OP_DECODE_NVFP4 || op == OP_DECODE_FP8;
+    return op == OP_DECODE_NVFP4 || op == OP_DECODE_FP8 || op == OP_DECODE_FP8_CHANNEL || op == OP_DECODE_FP8_BLOCK ||
+           op == OP_DECODE_MXFP4 || op == OP_DECODE_MXFP8 || op == OP_DECODE_INT4 || op == OP_DECODE_INT4_ZERO;
 }
 
 static bool reads_f32(enum op op)
@@ -90,6 +91,8 @@ int main(int argc, char **argv)
                                 .dtype = DTYPE_BF16,
                                 .src_scale = scales,
                                 .block_amax = block_amax,
+                                .src_scale_f32 = block_amax,
+                                .group = 128,
                                 .amax = g,
                                 .static_max = NVFP4_STATIC_MAX,
                                 .dst = packed,

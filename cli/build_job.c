@@ -162,9 +162,10 @@ static bool quantize(struct build_job *j, bool *skipped, struct error *err)
         .pool = j->env->pool, .isa = j->env->isa, .shard_bytes = SHARD_BYTES_DEFAULT, .replace = true};
     struct quantize_result r;
     *skipped = keep_quantized(j);
-    if (!*skipped && (!build_stamp_drop(j->out, "quantize", err) ||
-                      !quantize_run(j->plan, &j->source, j->stats, j->quantized, &o, &r, j->env->progress, err) ||
-                      !build_stamp_save(j->out, "quantize", j->release.source, j->quantized, err)))
+    if (!*skipped &&
+        (!backend_find(j->env->common->backend, &o.backend, err) || !build_stamp_drop(j->out, "quantize", err) ||
+         !quantize_run(j->plan, &j->source, j->stats, j->quantized, &o, &r, j->env->progress, err) ||
+         !build_stamp_save(j->out, "quantize", j->release.source, j->quantized, err)))
         return false;
     char was[32], is[32];
     text_bytes(was, j->source_bytes);

@@ -1,3 +1,4 @@
+#include "cli/backend_args.h"
 #include "cli/build_job.h"
 
 #include <string.h>
@@ -10,6 +11,7 @@ struct build_args {
 static const struct option options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(struct build_args, output), "DIR", "everything goes here (default: build)", 0,
      0},
+    BACKEND_OPTION(struct build_args),
     COMMON_OPTIONS(struct build_args),
 };
 
@@ -95,6 +97,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     (void)n_operands;
     const struct build_args *a = args;
     struct build_job j;
+    /* Every build ends with a parity run. */
+    if (!backend_forward(env->common, "verify", err)) return false;
     bool ok = build_open(&j, env, operands[0], a->output ? a->output : "build", err) && run_stages(&j, err) &&
               summary(&j, err);
     build_close(&j);
@@ -111,5 +115,6 @@ const struct command command_build = {
     .args_bytes = sizeof(struct build_args),
     .min_operands = 1,
     .max_operands = 1,
+    .resumes = true,
     .run = run,
 };

@@ -1,4 +1,5 @@
 #include "calibrate/calibrate.h"
+#include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
 #include "core/file.h"
@@ -17,6 +18,7 @@ static const struct option options[] = {
     DATA_OPTIONS(struct calibrate_args),
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct calibrate_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
+    BACKEND_OPTION(struct calibrate_args),
     COMMON_OPTIONS(struct calibrate_args),
 };
 
@@ -58,6 +60,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!a->recipe) return error_set(err, ERR_USAGE, "option --recipe is missing");
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     if (!data_given(&a->data)) return error_set(err, ERR_USAGE, "option --data (or --ids) is missing");
+    if (!backend_forward(env->common, "calibration", err)) return false;
     struct calibrate_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = a->spill};
     return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) &&
            plan_build(&plan, m.inventory, recipe, err) && data_load(&a->data, &m, &corpus, err) &&

@@ -1,3 +1,4 @@
+#include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/id_list.h"
 #include "core/memory.h"
@@ -22,6 +23,7 @@ static const struct option options[] = {
      "take the likeliest token (the only way so far, and the default)", 0, 0},
     {"ignore-eos", 0, OPTION_FLAG, offsetof(struct generate_args, ignore_eos), NULL,
      "go on behind the end-of-text token", 0, 0},
+    BACKEND_OPTION(struct generate_args),
     COMMON_OPTIONS(struct generate_args),
 };
 
@@ -112,6 +114,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     struct output out = {0};
     size_t n_prompt;
     if (!a->prompt == !a->ids) return error_set(err, ERR_USAGE, "give one of --prompt and --ids");
+    if (!backend_forward(env->common, "generation", err)) return false;
     if (!model_open(&m, operands[0], err)) return false;
     bool has_tokenizer = folder_find(m.folder, "tokenizer.json") != NAME_NONE;
     if ((has_tokenizer || a->prompt) && !tokenizer_open(&t, m.folder, err)) return false;

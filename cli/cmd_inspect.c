@@ -72,6 +72,26 @@ static json_t *roles_json(const struct model *m)
     return rows;
 }
 
+/* What is odd about the files without being wrong. */
+static json_t *remarks_json(const struct model *m)
+{
+    json_t *list = json_array();
+    const char *remark;
+    for (uint32_t i = 0; (remark = checkpoint_remark(m->checkpoint, i)); i++)
+        json_array_append_new(list, json_string(remark));
+    uint32_t n_files;
+    const struct checkpoint_file *files = checkpoint_files(m->checkpoint, &n_files);
+    for (uint32_t k = 0; k < folder_count(m->folder); k++) {
+        bool read = !checkpoint_is_weights(folder_name(m->folder, k));
+        for (uint32_t i = 0; i < n_files; i++) read |= files[i].member == k;
+        if (!read)
+            json_array_append_new(list, json_sprintf("%s: weights that belong to no tensor list here; no stage reads "
+                                                     "or carries them",
+                                                     folder_name(m->folder, k)));
+    }
+    return list;
+}
+
 static bool inspect_json(const struct model *m, json_t **out, struct error *err)
 {
     const struct inventory *inv = m->inventory;
@@ -88,15 +108,15 @@ static bool inspect_json(const struct model *m, json_t **out, struct error *err)
                                                                                : NULL;
     bool template =
         folder_find(m->folder, "chat_template.jinja") != NAME_NONE || json_has(m->hf.tokenizer_config, "chat_template");
-    *out = json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:b,s:s?,s:s?,s:b,s:b,s:s?,s:o}", "schema",
-                     "ingot.inspect/1", "architecture", cfg->arch->name, "class", cfg->hf_name, "format",
-                     checkpoint_format_name(m->checkpoint), "parameters", (json_int_t)total, "active_parameters",
-                     (json_int_t)active, "bytes", (json_int_t)checkpoint_bytes(m->checkpoint), "tensors",
-                     (json_int_t)checkpoint_count(m->checkpoint), "files", (json_int_t)n_files, "layers",
-                     (json_int_t)cfg->n_blocks, "layer_kinds", layers_json(cfg), "context",
-                     (json_int_t)cfg->max_position, "vocabulary", (json_int_t)cfg->dims[DIM_VOCAB], "quantized",
-                     inv->is_quantized, "kv_cache", inv->kv_algo, "ssm_cache_dtype", cfg->ssm_cache_dtype, "mtp",
-                     cfg->n_mtp_blocks > 0, "chat_template", template, "license", license, "roles", roles_json(m));
+    *out = json_pack(
+        "{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:b,s:s?,s:s?,s:b,s:b,s:s?,s:o,s:o}", "schema",
+        "ingot.inspect/1", "architecture", cfg->arch->name, "class", cfg->hf_name, "format",
+        checkpoint_format_name(m->checkpoint), "parameters", (json_int_t)total, "active_parameters", (json_int_t)active,
+        "bytes", (json_int_t)checkpoint_bytes(m->checkpoint), "tensors", (json_int_t)checkpoint_count(m->checkpoint),
+        "files", (json_int_t)n_files, "layers", (json_int_t)cfg->n_blocks, "layer_kinds", layers_json(cfg), "context",
+        (json_int_t)cfg->max_position, "vocabulary", (json_int_t)cfg->dims[DIM_VOCAB], "quantized", inv->is_quantized,
+        "kv_cache", inv->kv_algo, "ssm_cache_dtype", cfg->ssm_cache_dtype, "mtp", cfg->n_mtp_blocks > 0,
+        "chat_template", template, "license", license, "remarks", remarks_json(m), "roles", roles_json(m));
     return *out ? true : error_memory(err, 0);
 }
 
@@ -127,9 +147,11 @@ static void print_table(const json_t *j)
                json_is_true(json_object_get(j, "quantized")) ? "yes" : "no", kv ? kv : "as the model",
                ssm ? ssm : "not at all", json_is_true(json_object_get(j, "chat_template")) ? "yes" : "no",
                license ? license : "none");
-    print_text("%-16s %-12s %8s %14s %12s\n", "role", "stored as", "tensors", "parameters", "bytes");
     size_t i;
     json_t *row;
+    json_array_foreach (json_object_get(j, "remarks"), i, row) print_text("remark: %s\n", json_string_value(row));
+    if (i > 0) print_text("\n");
+    print_text("%-16s %-12s %8s %14s %12s\n", "role", "stored as", "tensors", "parameters", "bytes");
     json_array_foreach (json_object_get(j, "roles"), i, row) {
         char name[32];
         snprintf(name, sizeof name, "%s%s", json_is_true(json_object_get(row, "mtp")) ? "mtp " : "",

@@ -2,7 +2,6 @@
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
 #include "cli/commands.h"
-#include "core/text.h"
 #include "formats/checkpoint.h"
 #include "pack/profile.h"
 #include "plan/recipe.h"
@@ -70,7 +69,8 @@ static bool fill_recipes(json_t *rows, struct error *err)
 static bool fill_roles(json_t *rows, struct error *err)
 {
     static const char *const kinds[] = {[KIND_LINEAR] = "linear",
-                                        [KIND_TABLE] = "table, only when named",
+                                        [KIND_TABLE] =
+                                            "table: for lines that name it and for patterns, not for class linear",
                                         [KIND_ROUTER] = "never quantized",
                                         [KIND_SSM] = "state path, never quantized",
                                         [KIND_SMALL] = "never quantized"};
@@ -83,35 +83,37 @@ static bool fill_roles(json_t *rows, struct error *err)
     return true;
 }
 
-/* One device of a backend: its name, or why it cannot be opened after all. */
-static bool fill_device(json_t *rows, struct error *err, const struct backend_ops *ops, uint32_t device)
+/* One line about a backend: its first device, or why it has none. */
+static void backend_line(const struct backend_ops *ops, char *what, size_t size)
 {
+    char why[256] = "", memory[96] = "", more[32] = "";
     struct backend *be = NULL;
     struct backend_device d;
-    struct error why = ERROR_INIT;
-    struct backend_config config = {.isa = isa_detected()};
-    char name[64], what[ERROR_TEXT_MAX + 64], memory[32], left[32];
-    snprintf(name, sizeof name, "%s:%u", ops->name, device);
-    if (!ops->open(&be, device, &config, &why) || !ops->describe(be, &d, &why)) {
-        snprintf(what, sizeof what, "not available: %s", why.text);
-    } else {
-        text_bytes(memory, d.memory), text_bytes(left, d.unused);
-        snprintf(what, sizeof what, "%s", d.name);
-        if (d.memory) snprintf(what, sizeof what, "%s; %s, %s free", d.name, memory, left);
+    struct error err = ERROR_INIT;
+    uint32_t n = ops->devices(why, sizeof why);
+    if (n == 0) {
+        snprintf(what, size, "not available: %s", why);
+        return;
     }
-    if (be) ops->close(be);
-    return row(rows, err, name, what);
+    bool ok = ops->open(&be, 0, &(struct backend_config){.isa = isa_detected()}, &err) && ops->describe(be, &d, &err);
+    ops->close(be);
+    if (ok && d.memory) {
+        char all[32], free[32];
+        text_bytes(all, d.memory);
+        text_bytes(free, d.unused);
+        snprintf(memory, sizeof memory, ", %s (%s free)", all, free);
+    }
+    if (n > 1) snprintf(more, sizeof more, ", and %u more", n - 1);
+    if (ok) snprintf(what, size, "available; uses %s%s%s", d.name, memory, more);
+    else snprintf(what, size, "not available: %.400s", err.text);
 }
 
 static bool fill_backends(json_t *rows, struct error *err)
 {
     for (const struct backend_ops *const *b = backends; *b; b++) {
-        char why[256] = "", what[320];
-        uint32_t n = (*b)->devices(why, sizeof why);
-        snprintf(what, sizeof what, "%savailable%s%s", n ? "" : "not ", n ? "" : ": ", n ? "" : why);
+        char what[512];
+        backend_line(*b, what, sizeof what);
         if (!row(rows, err, (*b)->name, what)) return false;
-        for (uint32_t i = 0; i < n; i++)
-            if (!fill_device(rows, err, *b, i)) return false;
     }
     return true;
 }

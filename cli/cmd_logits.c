@@ -1,3 +1,4 @@
+#include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/logits_file.h"
 #include "core/file.h"
@@ -22,6 +23,7 @@ static const struct option options[] = {
      "also N.router.L.experts and N.router.L.weights", 0, 0},
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct logits_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
+    BACKEND_OPTION(struct logits_args),
     COMMON_OPTIONS(struct logits_args),
 };
 
@@ -48,6 +50,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(stream) struct stream *s = NULL;
     if (!a->ids) return error_set(err, ERR_USAGE, "option --ids is missing");
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
+    if (!backend_forward(env->common, "logits", err)) return false;
     struct corpus_options co = {.max_tokens = UINT32_MAX};
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
     struct logits_what what = {a->hidden, a->states, a->router};

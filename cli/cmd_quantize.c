@@ -1,4 +1,5 @@
 #include "calibrate/calibrate.h"
+#include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
 #include "quantize/quantize.h"
@@ -23,6 +24,7 @@ static const struct option options[] = {
     {"shard-size", 0, OPTION_NUMBER, offsetof(struct quantize_args, shard_bytes), "BYTES",
      "tensor bytes per file at most (default 5G)", 1, UINT64_MAX / 2},
     {"force", 0, OPTION_FLAG, offsetof(struct quantize_args, force), NULL, "replace an output that exists", 0, 0},
+    BACKEND_OPTION(struct quantize_args),
     COMMON_OPTIONS(struct quantize_args),
 };
 
@@ -31,10 +33,14 @@ static bool get_stats(const struct command_env *env, const struct quantize_args 
 {
     if (a->stats && data_given(&a->data)) return error_set(err, ERR_USAGE, "--stats and --data exclude each other");
     if (a->stats) return stats_load(out, a->stats, err) && stats_fit(*out, plan, err);
+    if (!plan->needs_data && data_given(&a->data))
+        progress_note(env->progress, "quantize", "recipe '%s' needs no calibration: the texts are not read",
+                      plan->recipe->name);
     if (!plan->needs_data) return true;
     if (!data_given(&a->data))
         return error_set(err, ERR_USAGE, "recipe '%s' needs calibration: give --data, --ids or --stats",
                          plan->recipe->name);
+    if (!backend_forward(env->common, "calibration", err)) return false;
     __attribute__((cleanup(cleanup_corpus))) struct corpus corpus = {0};
     struct calibrate_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = a->spill};
     return data_load(&a->data, m, &corpus, err) && calibrate_run(plan, &corpus, &o, out, env->progress, err);
@@ -46,11 +52,12 @@ static bool report(const struct command_env *env, const struct plan *plan, const
     char hex[DIGEST_HEX_SIZE], was[32], is[32];
     digest_hex(&plan->digest, hex);
     if (env->common->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b}", "output", output, "plan_sha256", hex,
-                                    "quantized", (json_int_t)r->n_quantized, "copied", (json_int_t)r->n_copied,
-                                    "zero_tensors", (json_int_t)r->n_zero, "source_bytes", (json_int_t)plan->read_bytes,
-                                    "bytes", (json_int_t)plan->write_bytes, "effective_bits", plan_effective_bits(plan),
-                                    "resumed", r->resumed),
+        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:s,s:s,s:I}", "output", output,
+                                    "plan_sha256", hex, "quantized", (json_int_t)r->n_quantized, "copied",
+                                    (json_int_t)r->n_copied, "zero_tensors", (json_int_t)r->n_zero, "source_bytes",
+                                    (json_int_t)plan->read_bytes, "bytes", (json_int_t)plan->write_bytes,
+                                    "effective_bits", plan_effective_bits(plan), "resumed", r->resumed, "backend",
+                                    r->backend, "device", r->device, "devices", (json_int_t)r->n_devices),
                           err);
     text_bytes(was, plan->read_bytes);
     text_bytes(is, plan->write_bytes);
@@ -75,8 +82,9 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                  .replace = a->force,
                                  .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct quantize_result r;
-    return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) &&
-           plan_build(&plan, m.inventory, recipe, err) && get_stats(env, a, &m, plan, &stats, err) &&
+    return backend_find(env->common->backend, &o.backend, err) && recipe_load(&recipe, a->recipe, err) &&
+           model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
+           get_stats(env, a, &m, plan, &stats, err) &&
            quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
            report(env, plan, &r, a->output, err);
 }
@@ -93,5 +101,6 @@ const struct command command_quantize = {
     .args_bytes = sizeof(struct quantize_args),
     .min_operands = 1,
     .max_operands = 1,
+    .resumes = true,
     .run = run,
 };

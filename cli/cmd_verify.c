@@ -1,3 +1,4 @@
+#include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/package_ref.h"
 #include "cli/verify_run.h"
@@ -22,6 +23,7 @@ static const struct option options[] = {
     {"report", 0, OPTION_TEXT, offsetof(struct verify_args, report), "FILE", "write the report as JSON too", 0, 0},
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct verify_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
+    BACKEND_OPTION(struct verify_args),
     COMMON_OPTIONS(struct verify_args),
 };
 
@@ -55,6 +57,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(free) char *ref = NULL;
     CLEANUP(report) struct report *r = NULL;
     struct parity parity = {0};
+    if (!backend_forward(env->common, "the parity check", err)) return false;
     if (!package_ref(operands[0], &ref, err) || !report_open(&r, err)) return false;
     struct verify_request q = {.ref = ref,
                                .key = a->key,

@@ -27,6 +27,7 @@ struct command {
     uint32_t n_options;
     size_t args_bytes; /* its arguments begin with struct common_args */
     uint32_t min_operands, max_operands;
+    bool resumes; /* a run that was stopped goes on when the same command is given again */
     bool (*run)(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
                 struct error *err);
 };

@@ -56,6 +56,10 @@ static bool run(const struct command *c, const char *program, const void *args, 
     bool ok = pool_open(&env.pool, (uint32_t)common->threads, err) && c->run(&env, args, operands, n_operands, err);
     console_close(&console);
     pool_close(env.pool);
+    if (!ok && err->code == ERR_CANCELLED && c->resumes) {
+        struct error was = *err;
+        error_set(err, ERR_CANCELLED, "%.900s; run the same command again to go on", was.text);
+    }
     return ok && print_end(err);
 }
 
@@ -87,6 +91,12 @@ static int run_command(const struct command *c, const char *program, int argc, c
                       n_operands);
         return fail(c, &err, json);
     }
+    const char *isa = getenv("INGOT_ISA");
+    uint64_t cap;
+    if (isa && *isa && !isa_parse(isa, &cap)) {
+        error_set(&err, ERR_USAGE, "INGOT_ISA is '%.64s'; known are scalar, avx2, avx512", isa);
+        return fail(c, &err, json);
+    }
     bool error_printed = false;
     if (run(c, program, args, operands, n_operands, &error_printed, &err)) return 0;
     return fail(c, &err, json && !error_printed);
@@ -107,6 +117,11 @@ int main(int argc, char **argv)
     raise_limits();
     struct error err = ERROR_INIT;
     const char *name = argc > 1 ? argv[1] : "--help";
+    if (argc == 3 && strcmp(name, "help") == 0) { /* `ingot help CMD` is `ingot CMD --help` */
+        static char help[] = "--help";
+        name = argv[1] = argv[2];
+        argv[2] = help;
+    }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_usage();
         return argc > 1 ? (print_end(&err) ? 0 : fail(NULL, &err, false)) : 2;
@@ -117,6 +132,8 @@ int main(int argc, char **argv)
     }
     for (const struct command *const *c = commands; *c; c++)
         if (strcmp((*c)->name, name) == 0) return run_command(*c, argv[0], argc - 1, argv + 1);
+    bool json = false;
+    for (int i = 1; i < argc; i++) json |= strcmp(argv[i], "--json") == 0;
     error_set(&err, ERR_USAGE, "there is no command '%.64s' (ingot --help lists them)", name);
-    return fail(NULL, &err, false);
+    return fail(NULL, &err, json);
 }

@@ -24,6 +24,7 @@ struct option {
 struct common_args {
     bool help, json, quiet;
     uint64_t threads;
+    const char *backend; /* of commands that compute (cli/backend_args.h) */
 };
 
 #define COMMON_OPTIONS(type)                                                                                           \

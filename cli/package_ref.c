@@ -32,7 +32,9 @@ static bool only_tag(const char *dir, const char **tag, struct oci_index *index,
 bool package_ref(const char *operand, char **out, struct error *err)
 {
     *out = NULL;
-    if (strncmp(operand, OCI_REF_PREFIX, strlen(OCI_REF_PREFIX)) == 0) {
+    size_t prefix = strlen(OCI_REF_PREFIX);
+    if (strncmp(operand, OCI_REF_PREFIX, prefix) == 0 && is_folder(operand + prefix)) operand += prefix;
+    if (strncmp(operand, OCI_REF_PREFIX, prefix) == 0) {
         *out = strdup(operand);
         return *out ? true : error_memory(err, strlen(operand));
     }

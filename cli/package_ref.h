@@ -1,4 +1,5 @@
-/* What a person types for a package: "oci:DIR:TAG", "DIR:TAG", or just "DIR" when one image in it has a tag. */
+/* What a person types for a package: "oci:DIR:TAG", "DIR:TAG", or just "DIR" (or "oci:DIR") when one image in it has a
+ * tag. */
 #ifndef CLI_PACKAGE_REF_H
 #define CLI_PACKAGE_REF_H
 

@@ -1,5 +1,5 @@
-/* A release file: everything that `ingot build` needs, in YAML (docs/man/ingot-build.1). Relative paths are taken from
- * the folder of the file. */
+/* A release file: everything that `ingot build` needs, in YAML (docs/man/ingot-release.5). Relative paths are taken
+ * from the folder of the file. */
 #ifndef CLI_RELEASE_H
 #define CLI_RELEASE_H
 

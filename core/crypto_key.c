@@ -90,10 +90,16 @@ bool key_load_private(const char *path, const char *passphrase, struct key **out
     *out = NULL;
     CLEANUP(fd) int fd = -1;
     uint64_t size;
-    if (!file_open(AT_FDCWD, path, &fd, &size, err) || !check_private_file(fd, path, err)) return false;
     uint8_t text[KEY_FILE_BYTES_MAX];
+    if (!file_open(AT_FDCWD, path, &fd, &size, err)) return false;
     if (size > sizeof text) return error_set(err, ERR_FORMAT, "'%.512s' is too large for a key", path);
     if (!file_read_at(fd, path, 0, text, (size_t)size, err)) return false;
+    if (memmem(text, (size_t)size, "BEGIN PUBLIC KEY", 16))
+        return error_set(err, ERR_FORMAT, "'%.512s' is a public key; a signature is made with the private one", path);
+    if (!check_private_file(fd, path, err)) {
+        OPENSSL_cleanse(text, sizeof text);
+        return false;
+    }
     bool encrypted = memmem(text, (size_t)size, "ENCRYPTED", 9) != NULL;
     BIO *bio = BIO_new_mem_buf(text, (int)size);
     EVP_PKEY *pkey = bio ? PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, (void *)(uintptr_t)passphrase) : NULL;

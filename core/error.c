@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Exit statuses are DESIGN.md section 3: the table that scripts rely on. */
+/* The table that scripts rely on: docs/man/ingot.1, exit status. */
 static const struct {
     const char *name;
     int exit_status;

@@ -67,6 +67,7 @@ bool json_parse(struct bytes text, enum json_dialect dialect, const char *what, 
     *out = json_loadb((const char *)src.data, src.size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
     if (*out) return true;
     if (json_error_code(&je) == json_error_out_of_memory) return error_memory(err, src.size);
+    if (json_error_code(&je) == json_error_out_of_memory || je.line < 0) return error_memory(err, text.size);
     return error_set(err, ERR_FORMAT, "%s: line %d, column %d: %s", what, je.line, je.column, je.text);
 }
 

@@ -22,6 +22,6 @@ void progress_note(const struct progress *pr, const char *stage, const char *fmt
 bool progress_go_on(const struct progress *pr, struct error *err)
 {
     if (pr && pr->cancelled && pr->cancelled(pr->ctx))
-        return error_set(err, ERR_CANCELLED, "cancelled by a signal; run the same command again to go on");
+        return error_set(err, ERR_CANCELLED, "cancelled by a signal");
     return true;
 }

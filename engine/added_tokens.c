@@ -5,7 +5,8 @@
 
 static bool read_token(struct added_tokens *a, const json_t *item, struct added_token *out, struct error *err)
 {
-    static const char *const keys[] = {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special", NULL};
+    static const char *const keys[] = {"id",     "content",    "single_word", "lstrip",
+                                       "rstrip", "normalized", "special",     NULL};
     const char *content;
     uint64_t id;
     if (!json_get_u64(item, "id", "token", 0, TOKENIZER_IDS_MAX - 1, &id, err) ||
@@ -26,7 +27,8 @@ static bool read_token(struct added_tokens *a, const json_t *item, struct added_
     return true;
 }
 
-static bool normalize_match(struct added_tokens *a, const struct normalizer *n, struct added_token *t, struct error *err)
+static bool normalize_match(struct added_tokens *a, const struct normalizer *n, struct added_token *t,
+                            struct error *err)
 {
     struct normalize_run run = {0};
     struct bytes made;
@@ -48,7 +50,8 @@ static bool check_id(const struct vocab *v, const struct added_token *t, uint32_
     uint32_t id = token_index_find(&v->index, t->content.data, t->content.size);
     if (id == ID_NONE) id = (*next)++;
     if (id != t->id)
-        return error_set(err, ERR_FORMAT, "'%.200s' has the id %u, expected %u", (const char *)t->content.data, t->id, id);
+        return error_set(err, ERR_FORMAT, "'%.200s' has the id %u, expected %u", (const char *)t->content.data, t->id,
+                         id);
     return true;
 }
 
@@ -72,7 +75,8 @@ static bool build_set(const struct added_tokens *a, struct added_set *set, bool 
     qsort(set->tokens, set->n, sizeof *set->tokens, by_match);
     for (uint32_t i = 1; i < set->n; i++)
         if (by_match(&set->tokens[i - 1], &set->tokens[i]) == 0)
-            return error_set(err, ERR_FORMAT, "added_tokens: '%.200s' is there twice", (const char *)set->tokens[i]->match.data);
+            return error_set(err, ERR_FORMAT, "added_tokens: '%.200s' is there twice",
+                             (const char *)set->tokens[i]->match.data);
     for (uint32_t b = 0, i = 0; b <= 256; b++) {
         while (i < set->n && set->tokens[i]->match.data[0] < b) i++;
         set->first[b] = i;
@@ -101,7 +105,8 @@ bool added_tokens_open(struct added_tokens *a, const json_t *list, const struct 
 {
     *a = (struct added_tokens){.arena = arena_new()};
     size_t count = list ? json_array_size(list) : 0;
-    if (list && !json_is_null(list) && !json_is_array(list)) return error_set(err, ERR_FORMAT, "added_tokens: expected a list");
+    if (list && !json_is_null(list) && !json_is_array(list))
+        return error_set(err, ERR_FORMAT, "added_tokens: expected a list");
     if (count > ADDED_TOKENS_MAX) return error_set(err, ERR_FORMAT, "added_tokens: more than %u", ADDED_TOKENS_MAX);
     if (a->arena) a->tokens = arena_alloc(a->arena, count + 1, sizeof *a->tokens);
     if (!a->tokens) return error_memory(err, count * sizeof *a->tokens);

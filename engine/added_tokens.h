@@ -11,20 +11,23 @@
 #define ADDED_TOKEN_BYTES_MAX 4096u
 
 struct added_token {
-    struct bytes content, match;   /* as written, and what is looked for */
+    struct bytes content, match; /* as written, and what is looked for */
     uint32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
 };
 
 /* Sorted by what is looked for; those that begin with byte b are [first[b], first[b + 1]). */
-struct added_set { const struct added_token **tokens; uint32_t n, first[257]; };
+struct added_set {
+    const struct added_token **tokens;
+    uint32_t n, first[257];
+};
 
 struct added_tokens {
     struct arena *arena;
-    struct added_token *tokens;         /* [n], as the file has them */
+    struct added_token *tokens; /* [n], as the file has them */
     uint32_t n;
     struct added_set raw, normalized;
-    uint32_t *by_id;                    /* [n_ids] place in tokens, or ID_NONE */
+    uint32_t *by_id; /* [n_ids] place in tokens, or ID_NONE */
     uint32_t n_ids;
 };
 
@@ -33,11 +36,20 @@ struct added_tokens {
 MUST_CHECK bool added_tokens_open(struct added_tokens *a, const json_t *list, const struct vocab *v,
                                   const struct normalizer *n, struct error *err);
 void added_tokens_close(struct added_tokens *a);
-const struct added_token *added_token_by_id(const struct added_tokens *a, uint32_t id);   /* NULL: it is none */
+const struct added_token *added_token_by_id(const struct added_tokens *a, uint32_t id); /* NULL: it is none */
 
 /* Cuts a text: added_cut_next gives its pieces in order until it returns false. */
-struct added_cut { const struct added_set *set; struct bytes text; size_t at, done; const struct added_token *waiting; size_t stop; };
-struct added_piece { const struct added_token *token; struct bytes text; };   /* token NULL: text between tokens */
+struct added_cut {
+    const struct added_set *set;
+    struct bytes text;
+    size_t at, done;
+    const struct added_token *waiting;
+    size_t stop;
+};
+struct added_piece {
+    const struct added_token *token; /* NULL: text between tokens */
+    struct bytes text;
+};
 void added_cut_begin(struct added_cut *c, const struct added_set *set, struct bytes text);
 bool added_cut_next(struct added_cut *c, struct added_piece *out);
 

@@ -20,15 +20,20 @@ struct cache_entry {
 _Static_assert(sizeof(struct cache_entry) == 64, "one cache line");
 
 /* A token of a long word while it is merged. */
-struct symbol { uint32_t id, prev, next; };
+struct symbol {
+    uint32_t id, prev, next;
+};
 /* A pair that may be merged: rank << 32 | place of its left token, and what it becomes. */
-struct candidate { uint64_t order; uint32_t merged; };
+struct candidate {
+    uint64_t order;
+    uint32_t merged;
+};
 
 struct bpe_run {
     const struct bpe *b;
     struct cache_entry *cache;
     uint32_t cache_mask;
-    struct token_ids start;            /* the tokens of a word before merging */
+    struct token_ids start; /* the tokens of a word before merging */
     struct symbol *symbols;
     struct candidate *heap;
     size_t n_heap, capacity;
@@ -160,7 +165,8 @@ static bool merge_long(struct bpe_run *r, const struct token_ids *start, struct 
     uint32_t n = (uint32_t)start->n;
     if (!reserve_long(r, n, err)) return false;
     struct symbol *s = r->symbols;
-    for (uint32_t i = 0; i < n; i++) s[i] = (struct symbol){start->data[i], i ? i - 1 : ID_NONE, i + 1 < n ? i + 1 : ID_NONE};
+    for (uint32_t i = 0; i < n; i++)
+        s[i] = (struct symbol){start->data[i], i ? i - 1 : ID_NONE, i + 1 < n ? i + 1 : ID_NONE};
     r->n_heap = 0;
     for (uint32_t i = 0; i + 1 < n; i++) push_pair(r, i);
     while (r->n_heap) {
@@ -193,7 +199,8 @@ static bool add_unknown(const struct bpe *b, const uint8_t *p, size_t size, bool
         if (!token_ids_add(out, b->byte_ids[p[i]], err)) return false;
     if (bytes || !b->unk_token) return true;
     if (b->unk == ID_NONE)
-        return error_set(err, ERR_FORMAT, "model: unk_token '%.200s' is needed and not in the vocabulary", b->unk_token);
+        return error_set(err, ERR_FORMAT, "model: unk_token '%.200s' is needed and not in the vocabulary",
+                         b->unk_token);
     bool again = *unk && !b->fuse_unk;
     *unk = true;
     return again ? token_ids_add(out, b->unk, err) : true;

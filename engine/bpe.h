@@ -6,27 +6,32 @@
 #ifndef ENGINE_BPE_H
 #define ENGINE_BPE_H
 
+#include "core/json.h"
 #include "engine/tokenizer_vocab.h"
-
-#include <jansson.h>
 
 #define MERGES_MAX (1u << 22)
 
 /* A list of ids that grows. */
-struct token_ids { uint32_t *data; size_t n, capacity; };
+struct token_ids {
+    uint32_t *data;
+    size_t n, capacity;
+};
 MUST_CHECK bool token_ids_add(struct token_ids *ids, uint32_t id, struct error *err);
 MUST_CHECK bool token_ids_reserve(struct token_ids *ids, size_t more, struct error *err);
 
-struct merge_slot { uint64_t pair, found; };   /* left id << 32 | right id -> rank << 32 | merged id */
+/* left id << 32 | right id -> rank << 32 | merged id */
+struct merge_slot {
+    uint64_t pair, found;
+};
 struct bpe {
-    struct token_texts bytes_texts;    /* byte-level: the texts as bytes; those with other characters are left out */
+    struct token_texts bytes_texts; /* byte-level: the texts as bytes; those with other characters are left out */
     struct token_index bytes_index;
-    const struct token_index *keys;    /* what words are looked up in */
+    const struct token_index *keys; /* what words are looked up in */
     struct merge_slot *merges;
     uint32_t merge_mask;
-    uint32_t byte_ids[256];            /* byte-level: each byte's token; otherwise those named <0x00> to <0xFF> */
-    char *unk_token;                   /* NULL: unknown characters are dropped */
-    uint32_t unk;                      /* ID_NONE: it is named and not in the vocabulary, an error where it is needed */
+    uint32_t byte_ids[256]; /* byte-level: each byte's token; otherwise those named <0x00> to <0xFF> */
+    char *unk_token;        /* NULL: unknown characters are dropped */
+    uint32_t unk;           /* ID_NONE: it is named and not in the vocabulary, an error where it is needed */
     bool byte_level, ignore_merges, byte_fallback, fuse_unk;
 };
 

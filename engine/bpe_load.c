@@ -27,14 +27,16 @@ static bool refuse_text(const json_t *model, const char *key, struct error *err)
 {
     const char *text = "";
     if (!json_opt_string(model, key, "model", &text, err)) return false;
-    return *text ? error_set(err, ERR_UNSUPPORTED, "model: key '%s' is not supported, found '%.200s'", key, text) : true;
+    return *text ? error_set(err, ERR_UNSUPPORTED, "model: key '%s' is not supported, found '%.200s'", key, text)
+                 : true;
 }
 
 bool bpe_open(struct bpe *b, const json_t *model, struct error *err)
 {
-    static const char *const keys[] = {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
-                                       "fuse_unk", "byte_fallback", "ignore_merges", NULL};
-    const char *type = "BPE", *unk = NULL;    /* the oldest files do not say */
+    static const char *const keys[] = {
+        "type",          "dropout",       "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
+        "byte_fallback", "ignore_merges", NULL};
+    const char *type = "BPE", *unk = NULL; /* the oldest files do not say */
     double dropout = 0;
     if (!json_opt_string(model, "type", "model", &type, err)) return false;
     if (strcmp(type, "BPE") != 0)
@@ -77,8 +79,8 @@ static bool put_pair(struct bpe *b, uint64_t pair, uint64_t found, struct error 
 struct merge_reader {
     struct bpe *b;
     const struct vocab *v;
-    struct token_ids tokens;           /* left, right, merged */
-    uint8_t *text;                     /* both texts, one behind the other */
+    struct token_ids tokens; /* left, right, merged */
+    uint8_t *text;           /* both texts, one behind the other */
 };
 
 static uint32_t id_of(const struct merge_reader *r, struct bytes text, size_t merge, struct error *err)
@@ -110,7 +112,8 @@ static bool read_joined(struct merge_reader *r, struct bytes raw, struct error *
     uint8_t *space = memchr(r->text, ' ', n);
     size_t left = space ? (size_t)(space - r->text) : n;
     if (!space || memchr(space + 1, ' ', n - left - 1))
-        return error_set(err, ERR_FORMAT, "model.merges[%zu]: expected two texts with one space between, found '%.200s'",
+        return error_set(err, ERR_FORMAT,
+                         "model.merges[%zu]: expected two texts with one space between, found '%.200s'",
                          r->tokens.n / 3, (const char *)r->text);
     memmove(space, space + 1, n - left - 1);
     return add_merge(r, bytes_of(r->text, left), bytes_of(r->text + left, n - left - 1), err);
@@ -138,7 +141,8 @@ static bool read_all(struct merge_reader *r, struct json_scan *s, struct error *
     r->text = malloc(span + 1);
     if (!r->text) return error_memory(err, span);
     for (enum json_token t; (t = json_scan_next(s)) != JSON_TOKEN_ARRAY_END;) {
-        if (t == JSON_TOKEN_STRING ? !read_joined(r, s->token, err) : t == JSON_TOKEN_ARRAY && !read_pair(r, s, err)) return false;
+        if (t == JSON_TOKEN_STRING ? !read_joined(r, s->token, err) : t == JSON_TOKEN_ARRAY && !read_pair(r, s, err))
+            return false;
         if (t != JSON_TOKEN_STRING && t != JSON_TOKEN_ARRAY)
             return error_set(err, ERR_FORMAT, "model.merges[%zu]: expected a text or a pair of texts", r->tokens.n / 3);
     }
@@ -194,7 +198,8 @@ bool bpe_prepare(struct bpe *b, const struct vocab *v, bool byte_level, struct e
 {
     b->byte_level = byte_level;
     if (byte_level && b->byte_fallback)
-        return error_set(err, ERR_UNSUPPORTED, "model: byte_fallback together with the pre-tokenizer ByteLevel is not supported");
+        return error_set(err, ERR_UNSUPPORTED,
+                         "model: byte_fallback together with the pre-tokenizer ByteLevel is not supported");
     if (byte_level && !turn_around(b, v, err)) return false;
     b->keys = byte_level ? &b->bytes_index : &v->index;
     for (uint32_t i = 0; i < 256; i++) {

@@ -20,7 +20,7 @@ static bool get_char(const json_t *step, const char *key, struct bytes *out, str
 
 static bool read_byte_level(const json_t *step, struct decode_step *out, struct error *err)
 {
-    (void)step, (void)out, (void)err;    /* its options are those of the pre-tokenizer and say nothing here */
+    (void)step, (void)out, (void)err; /* its options are those of the pre-tokenizer and say nothing here */
     return true;
 }
 
@@ -46,7 +46,8 @@ static bool read_strip(const json_t *step, struct decode_step *out, struct error
 
 static bool read_metaspace(const json_t *step, struct decode_step *out, struct error *err)
 {
-    static const char *const keys[] = {"type", "replacement", "prepend_scheme", "split", "add_prefix_space", "str_rep", NULL};
+    static const char *const keys[] = {"type",    "replacement", "prepend_scheme", "split", "add_prefix_space",
+                                       "str_rep", NULL};
     const char *scheme = "always";
     bool prefix = true;
     if (!json_known_keys(step, "Metaspace", keys, err) || !get_char(step, "replacement", &out->content, err) ||
@@ -62,9 +63,12 @@ static const struct {
     enum decode_kind kind;
     bool (*read)(const json_t *step, struct decode_step *out, struct error *err);
 } kinds[] = {
-    {"ByteLevel", DECODE_BYTE_LEVEL, read_byte_level}, {"ByteFallback", DECODE_BYTE_FALLBACK, read_plain},
-    {"Fuse", DECODE_FUSE, read_plain}, {"Replace", DECODE_REPLACE, read_replace},
-    {"Strip", DECODE_STRIP, read_strip}, {"Metaspace", DECODE_METASPACE, read_metaspace},
+    {"ByteLevel", DECODE_BYTE_LEVEL, read_byte_level},
+    {"ByteFallback", DECODE_BYTE_FALLBACK, read_plain},
+    {"Fuse", DECODE_FUSE, read_plain},
+    {"Replace", DECODE_REPLACE, read_replace},
+    {"Strip", DECODE_STRIP, read_strip},
+    {"Metaspace", DECODE_METASPACE, read_metaspace},
 };
 
 static bool read_step(void *ctx, const json_t *step, const char *type, struct error *err)
@@ -199,11 +203,13 @@ static struct bytes stripped(const struct decode_step *s, struct bytes t)
     uint64_t front = 0, back = 0;
     for (; front < s->start && t.size >= c.size && memcmp(t.data, c.data, c.size) == 0; front++)
         t = bytes_of(t.data + c.size, t.size - c.size);
-    for (; back < s->stop && t.size >= c.size && memcmp(t.data + t.size - c.size, c.data, c.size) == 0; back++) t.size -= c.size;
+    for (; back < s->stop && t.size >= c.size && memcmp(t.data + t.size - c.size, c.data, c.size) == 0; back++)
+        t.size -= c.size;
     return t;
 }
 
-static bool apply_step(const struct decode_step *s, const struct decode_pieces *in, struct decode_pieces *out, struct error *err)
+static bool apply_step(const struct decode_step *s, const struct decode_pieces *in, struct decode_pieces *out,
+                       struct error *err)
 {
     if (s->kind == DECODE_BYTE_LEVEL) return byte_level(in, out, err);
     if (s->kind == DECODE_BYTE_FALLBACK) return byte_fallback(in, out, err);

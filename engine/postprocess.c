@@ -4,10 +4,15 @@
 
 #define TEMPLATE_IDS_MAX 1024u
 
-struct reader { struct postprocess *out; uint32_t n_ids; bool has_template; };
+struct reader {
+    struct postprocess *out;
+    uint32_t n_ids;
+    bool has_template;
+};
 
 /* {"SpecialToken": {"id": NAME}}: all ids of special_tokens[NAME]. */
-static bool add_special(struct reader *r, const json_t *step, const json_t *piece, struct token_ids *to, struct error *err)
+static bool add_special(struct reader *r, const json_t *step, const json_t *piece, struct token_ids *to,
+                        struct error *err)
 {
     const char *name;
     json_t *specials, *special, *ids;

@@ -1,4 +1,4 @@
-/* Cuts a text into the words that byte-pair encoding works on. The one door to PCRE2. */
+/* Cuts a text into the words that byte-pair encoding works on. */
 #ifndef ENGINE_PRETOKENIZER_H
 #define ENGINE_PRETOKENIZER_H
 
@@ -8,12 +8,13 @@ struct pretokenizer;
 struct pretokenizer_run;
 
 MUST_CHECK bool pretokenizer_open(struct pretokenizer **out, const json_t *spec, struct error *err);
-void pretokenizer_close(struct pretokenizer *p);   /* NULL is fine */
+void pretokenizer_close(struct pretokenizer *p); /* NULL is fine */
 /* True when words are to be taken as bytes: the last step is ByteLevel. */
 bool pretokenizer_is_byte_level(const struct pretokenizer *p);
 
 /* What one call needs; for texts of `text_size` bytes together. */
-MUST_CHECK bool pretokenizer_run_open(struct pretokenizer_run **out, const struct pretokenizer *p, size_t text_size, struct error *err);
+MUST_CHECK bool pretokenizer_run_open(struct pretokenizer_run **out, const struct pretokenizer *p, size_t text_size,
+                                      struct error *err);
 void pretokenizer_run_close(struct pretokenizer_run *r);
 
 /* Called with each word in order; never an empty one. */

@@ -1,8 +1,9 @@
 /* Regular expressions as the reference's engine (Oniguruma) reads them, rewritten for PCRE2. Only what is known to mean
  * the same there is let through: anything else is ERR_UNSUPPORTED.
  *
- * Literals, `.` `^` `$` (of lines), classes, \s \S \d \D \w \p{..} \P{..}, \r \n \t \f \xHH, groups (plain, (?:), (?i:)),
- * look-around, (?>), alternation, quantifiers (greedy, lazy, possessive) with at most PATTERN_REPEAT_MAX repetitions. */
+ * Literals, `.` `^` `$` (of lines), classes, \s \S \d \D \w \p{..} \P{..}, \r \n \t \f \xHH, groups (plain, (?:),
+ * (?i:)), look-around, (?>), alternation, quantifiers (greedy, lazy, possessive) with at most PATTERN_REPEAT_MAX
+ * repetitions. */
 #ifndef ENGINE_PRETOKENIZER_PATTERN_H
 #define ENGINE_PRETOKENIZER_PATTERN_H
 
@@ -10,7 +11,8 @@
 #include "core/error.h"
 #include "core/text.h"
 
-#define PATTERN_BYTES_MAX 8192u
+/* The longest in use has about 600. */
+#define PATTERN_BYTES_MAX 2048u
 #define PATTERN_REPEAT_MAX 1000u
 #define PATTERN_DEPTH_MAX 32u
 

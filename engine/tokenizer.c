@@ -47,7 +47,8 @@ static bool encode(struct encoding *e, struct bytes text, bool add_special, stru
     /* One token for three bytes is common; and the list is never NULL. */
     if (!token_ids_reserve(e->ids, text.size / 3 + 16, err) ||
         (add_special && !add_all(e->ids, &e->t->post.before, err)) ||
-        !pretokenizer_run_open(&e->pre, e->t->pre, text.size, err) || !bpe_run_open(&e->bpe, &e->t->bpe, text.size, err))
+        !pretokenizer_run_open(&e->pre, e->t->pre, text.size, err) ||
+        !bpe_run_open(&e->bpe, &e->t->bpe, text.size, err))
         return false;
     added_cut_begin(&cut, &e->t->added.raw, text);
     while (added_cut_next(&cut, &piece))
@@ -65,7 +66,8 @@ bool tokenizer_encode(const struct tokenizer *t, struct bytes text, bool add_spe
     *ids = NULL;
     *n = 0;
     if (text.size > TOKENIZER_TEXT_MAX)
-        return error_set(err, ERR_UNSUPPORTED, "a text of %zu bytes, at most %zu are tokenized at once", text.size, TOKENIZER_TEXT_MAX);
+        return error_set(err, ERR_UNSUPPORTED, "a text of %zu bytes, at most %zu are tokenized at once", text.size,
+                         TOKENIZER_TEXT_MAX);
     size_t broken = utf8_broken(text);
     if (broken < text.size) return error_set(err, ERR_FORMAT, "the text is not UTF-8: byte %zu", broken);
     bool ok = encode(&e, text, add_special, err);
@@ -81,8 +83,8 @@ bool tokenizer_encode(const struct tokenizer *t, struct bytes text, bool add_spe
     return true;
 }
 
-static bool collect(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, struct decode_pieces *p,
-                    struct error *err)
+static bool collect(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_special,
+                    struct decode_pieces *p, struct error *err)
 {
     for (size_t i = 0; i < n; i++) {
         const struct added_token *a = added_token_by_id(&t->added, ids[i]);

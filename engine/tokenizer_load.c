@@ -6,14 +6,14 @@
 /* A tokenizer.json in parts: the two large ones as places in the text, everything else parsed. A file of 30 MB would
  * take 200 MB as a tree. */
 struct parts {
-    json_t *rest;                      /* the document without "model" */
-    json_t *model;                     /* "model" without these: */
-    struct json_scan vocab, merges;    /* about to give the first token of their values */
+    json_t *rest;                   /* the document without "model" */
+    json_t *model;                  /* "model" without these: */
+    struct json_scan vocab, merges; /* about to give the first token of their values */
     bool has_vocab, has_merges;
 };
 
-static const char *const top_keys[] = {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
-                                       "post_processor", "decoder", "model", NULL};
+static const char *const top_keys[] = {"version",       "truncation",     "padding", "added_tokens", "normalizer",
+                                       "pre_tokenizer", "post_processor", "decoder", "model",        NULL};
 
 static bool put_value(json_t *obj, const char *key, struct bytes value, struct error *err)
 {
@@ -43,7 +43,8 @@ static bool read_members(struct json_scan *s, struct parts *p, json_t *out, bool
             if (p->model) return error_set(err, ERR_FORMAT, "key 'model' is there twice");
             p->model = json_object();
             if (!p->model) return error_memory(err, 1);
-            if (json_scan_next(s) != JSON_TOKEN_OBJECT) return s->problem ? false : error_set(err, ERR_FORMAT, "model: expected an object");
+            if (json_scan_next(s) != JSON_TOKEN_OBJECT)
+                return s->problem ? false : error_set(err, ERR_FORMAT, "model: expected an object");
             ok = read_members(s, p, p->model, false, err);
         } else if (!top && strcmp(key, "vocab") == 0) {
             ok = take_place(s, &p->vocab, &p->has_vocab, key, err);
@@ -66,7 +67,8 @@ static bool read_parts(struct bytes json, struct parts *p, struct error *err)
     p->rest = json_object();
     if (!p->rest) return error_memory(err, 1);
     bool ok = true;
-    if (json_scan_next(&s) != JSON_TOKEN_OBJECT) ok = s.problem ? false : error_set(&inner, ERR_FORMAT, "expected an object");
+    if (json_scan_next(&s) != JSON_TOKEN_OBJECT)
+        ok = s.problem ? false : error_set(&inner, ERR_FORMAT, "expected an object");
     ok = ok && read_members(&s, p, p->rest, true, &inner) && json_scan_next(&s) == JSON_TOKEN_END;
     if (ok) return true;
     if (s.problem) return error_set(err, ERR_FORMAT, "byte %zu: %s", s.at, s.problem);
@@ -92,14 +94,17 @@ static bool check_version(const json_t *rest, struct error *err)
 {
     const char *version = "1.0";
     if (!json_opt_string(rest, "version", "top level", &version, err)) return false;
-    return strcmp(version, "1.0") == 0 ? true : error_set(err, ERR_UNSUPPORTED, "version '%.20s' is not supported, only 1.0 is", version);
+    return strcmp(version, "1.0") == 0
+               ? true
+               : error_set(err, ERR_UNSUPPORTED, "version '%.20s' is not supported, only 1.0 is", version);
 }
 
 static bool load(struct tokenizer *t, struct bytes json, struct parts *p, struct error *err)
 {
     if (json.size > TOKENIZER_FILE_MAX)
         return error_set(err, ERR_FORMAT, "%zu bytes, at most %zu are read", json.size, TOKENIZER_FILE_MAX);
-    if (!read_parts(json, p, err) || !json_known_keys(p->rest, "top level", top_keys, err) || !check_version(p->rest, err))
+    if (!read_parts(json, p, err) || !json_known_keys(p->rest, "top level", top_keys, err) ||
+        !check_version(p->rest, err))
         return false;
     const json_t *r = p->rest;
     return read_model(t, p, err) && normalizer_open(&t->normalizer, json_object_get(r, "normalizer"), err) &&

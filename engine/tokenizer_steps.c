@@ -64,7 +64,8 @@ bool steps_replacement(const json_t *step, struct bytes *pattern, struct bytes *
     *pattern = bytes_text(from);
     *content = bytes_text(to);
     if (!is_regex && pattern->size) return true;
-    return error_set(err, ERR_UNSUPPORTED, "Replace with %s pattern is not supported", is_regex ? "a regular" : "an empty");
+    return error_set(err, ERR_UNSUPPORTED, "Replace with %s pattern is not supported",
+                     is_regex ? "a regular" : "an empty");
 }
 
 void steps_replace(struct text *out, struct bytes in, struct bytes pattern, struct bytes content)

@@ -110,8 +110,8 @@ bool vocab_read(struct vocab *v, struct json_scan *s, struct error *err)
     while (json_scan_next(s) == JSON_TOKEN_KEY) {
         struct bytes text = s->token;
         if (json_scan_next(s) != JSON_TOKEN_NUMBER)
-            return error_set(err, ERR_FORMAT, "model.vocab: '%.*s': expected a number", text.size > 200 ? 200 : (int)text.size,
-                             (const char *)text.data);
+            return error_set(err, ERR_FORMAT, "model.vocab: '%.*s': expected a number",
+                             text.size > 200 ? 200 : (int)text.size, (const char *)text.data);
         if (!add_token(v, text, s->token, err)) return false;
     }
     if (v->n_tokens == 0) return error_set(err, ERR_FORMAT, "model.vocab: is empty");

@@ -9,18 +9,24 @@
 #define ID_NONE UINT32_MAX
 
 /* Texts one behind the other, found by number. `at` is ID_NONE where there is none. */
-struct token_text { uint32_t at, size; };
+struct token_text {
+    uint32_t at, size;
+};
 struct token_texts {
     uint8_t *pool;
-    struct token_text *texts;   /* [n] */
+    struct token_text *texts; /* [n] */
     uint32_t n, pool_size, pool_capacity, capacity;
 };
 
-/* From text to id. Hashed without a key, so that a stranger could choose texts that collide: then the building fails. */
-struct token_index { const struct token_texts *texts; uint64_t *slots; uint32_t mask; };
+/* From text to id. Hashed without a key, so a stranger could choose texts that collide: then the building fails. */
+struct token_index {
+    const struct token_texts *texts;
+    uint64_t *slots;
+    uint32_t mask;
+};
 
 struct vocab {
-    struct token_texts texts;   /* as the file spells them; n is the highest id + 1 */
+    struct token_texts texts; /* as the file spells them; n is the highest id + 1 */
     struct token_index index;
     uint32_t n_tokens;
 };
@@ -58,8 +64,9 @@ MUST_CHECK bool token_texts_grow(struct token_texts *t, uint32_t id, struct erro
 void token_texts_free(struct token_texts *t);
 
 /* Over all texts there are. Two equal ones are ERR_FORMAT ("what" names the set). */
-MUST_CHECK bool token_index_build(struct token_index *ix, const struct token_texts *texts, const char *what, struct error *err);
-uint32_t token_index_find(const struct token_index *ix, const uint8_t *text, size_t n);   /* ID_NONE when absent */
+MUST_CHECK bool token_index_build(struct token_index *ix, const struct token_texts *texts, const char *what,
+                                  struct error *err);
+uint32_t token_index_find(const struct token_index *ix, const uint8_t *text, size_t n); /* ID_NONE when absent */
 void token_index_free(struct token_index *ix);
 
 /* Reads the object whose value begins with the next token of *s: {"text": id, ...}. Ids are unique and below

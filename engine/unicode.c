@@ -11,8 +11,13 @@
 /* The second byte decides about overlong forms, surrogates and what lies beyond U+10FFFF (Unicode 3.9, table 3-7). */
 static bool second_fits(uint8_t lead, uint8_t second)
 {
-    uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80, high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    return second >= low && second <= high;
+    switch (lead) {
+    case 0xe0: return second >= 0xa0 && second <= 0xbf;
+    case 0xed: return second >= 0x80 && second <= 0x9f;
+    case 0xf0: return second >= 0x90 && second <= 0xbf;
+    case 0xf4: return second >= 0x80 && second <= 0x8f;
+    default: return second >= 0x80 && second <= 0xbf;
+    }
 }
 
 /* Bytes at p that begin a character, at least 1; *whole when they are all of it. */
@@ -83,8 +88,8 @@ void utf8_put_lossy(struct text *out, struct bytes text)
 
 bool unicode_is_space(uint32_t c)
 {
-    return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+    return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
 bool unicode_is_word(uint32_t c)
@@ -125,12 +130,12 @@ static void sort_marks(int32_t *c, uint64_t *keys, size_t n)
 {
     for (size_t first = 0, end; first < n; first = end) {
         bool sorted = true;
-        int last = 0, class;
-        for (end = first; end < n && (class = marks_class(c[end])) != 0; end++) {
-            sorted = sorted && class >= last;
-            last = class;
+        int last = 0, c_class;
+        for (end = first; end < n && (c_class = marks_class(c[end])) != 0; end++) {
+            sorted = sorted && c_class >= last;
+            last = c_class;
             /* The class, then the place in the run, then nothing: characters are fetched through the place. */
-            keys[end] = (uint64_t)class << 32 | (uint32_t)end;
+            keys[end] = (uint64_t)c_class << 32 | (uint32_t)end;
         }
         if (!sorted) {
             qsort(keys + first, end - first, sizeof *keys, by_number);

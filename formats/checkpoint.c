@@ -79,6 +79,9 @@ static bool no_format(const struct folder *f, struct error *err)
                                  "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors are",
                                  folder_path(f), name, not_read[r].what);
         }
+    if (folder_find(f, "oci-layout") != NAME_NONE)
+        return error_set(err, ERR_FORMAT, "folder '%.256s' is an image layout; a model in it is named oci:%.256s:TAG",
+                         folder_path(f), folder_path(f));
     return error_set(err, ERR_FORMAT, "folder '%.256s' holds no checkpoint: there is no *.safetensors file in it",
                      folder_path(f));
 }

@@ -336,7 +336,7 @@ bool model_open(struct model *out, const char *path, struct error *err)
               hf_config_open(&out->hf, out->folder, err) && quant_rules_open(&out->rules, &out->hf, err) &&
               inventory_open(&out->inventory, out->checkpoint, &out->hf, out->rules, err);
     if (ok) return true;
-    error_wrap(err, "'%.256s'", path);
+    if (!strstr(err->text, path)) error_wrap(err, "'%.256s'", path);
     model_close(out);
     return false;
 }

@@ -4,7 +4,8 @@
  * of zeros, or of fp32 values up to 3.1e-43) it is 1, so that no scale is zero. The bytes are rounded once,
  * e4m3(w / scale), whatever the source type: ModelOpt broadcasts these scales as tensors, so PyTorch divides in fp32,
  * unlike with its per-tensor scale. Blocks begin at row 0 and column 0; those at the lower and right edge are smaller
- * and their scale counts only what is there. On disk the block scale is called scale_inv and is multiplied all the same.
+ * and their scale counts only what is there. On disk the block scale is called scale_inv and is multiplied all the
+ * same.
  *
  * The scale comes in two forms: F32 as it is; UE8M0, the next power of two that is not smaller (e8m0_encode_up), still
  * an fp32 number, whose E8M0 byte is its exponent field. The largest quotient is then in (224, 448].

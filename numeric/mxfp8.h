@@ -1,9 +1,9 @@
 /* MXFP8: blocks of 32 consecutive elements of a row; value = e4m3 * 2^(b - 127) with b the block's E8M0 byte.
  *
  * b stands for 2^ceil(log2(a / 448)), a the largest magnitude of the block: one fp32 division, then exponent arithmetic
- * (e8m0_encode_up). The largest quotient is in (224, 448], so nothing is clipped. Scales stop at 2^-127 (b = 0), which a
- * zero block gets too. The codes are e4m3(w / 2^(b-127)), one fp32 division that is exact unless it is a denormal (the
- * same as multiplying by 2^(127-b)); -0 keeps its sign (0x80).
+ * (e8m0_encode_up). The largest quotient is in (224, 448], so nothing is clipped. Scales stop at 2^-127 (b = 0), which
+ * a zero block gets too. The codes are e4m3(w / 2^(b-127)), one fp32 division that is exact unless it is a denormal
+ * (the same as multiplying by 2^(127-b)); -0 keeps its sign (0x80).
  *
  * NaN and infinities are refused by callers before. Should one come here: a block with a NaN has b = 255 and every code
  * 0x7F; a block with an infinity has b = 254, the infinity is 448.

@@ -23,6 +23,10 @@ enum op {
     OP_DECODE_MXFP4,           /* -> f32 */
     OP_ENCODE_MXFP8,           /* E4M3, blocks of 32 with E8M0 scales */
     OP_DECODE_MXFP8,           /* -> f32 */
+    OP_ENCODE_INT4,            /* -8..7, one scale per group, from the group's maximum */
+    OP_DECODE_INT4,            /* -> f32 */
+    OP_ENCODE_INT4_ZERO,       /* 0..15, one scale and one zero point per group, from its smallest and largest */
+    OP_DECODE_INT4_ZERO,       /* -> f32 */
     OP_COUNT
 };
 
@@ -44,6 +48,13 @@ enum fp8_scale_form {
 enum mxfp4_rule {
     MXFP4_MODELOPT,            /* scale rounded up, ties towards zero, zeros are code 8 */
     MXFP4_OCP                  /* scale rounded down (the maximum may be clipped), ties to even, sign bit kept */
+};
+
+/* The type that a checkpoint stores INT4 scales in: they are rounded to it before use (numeric/int4.h). */
+enum int4_scale_type {
+    INT4_SCALE_F32,            /* ModelOpt */
+    INT4_SCALE_F16,            /* GPTQ, AWQ */
+    INT4_SCALE_BF16
 };
 
 #endif

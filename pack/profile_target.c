@@ -45,9 +45,10 @@ static bool read_engine(struct profile_draft *d, struct error *err)
         return error_set(err, ERR_UNSUPPORTED,
                          "engine '%s' is not known (`ingot list engines`); profiles are written for %s", name, known);
     if (version_moves(version))
-        return error_set(err, ERR_UNSUPPORTED,
-                         "VER-01: '%s@%s' is a tag that moves: a profile names a release, as in %s", name, version,
-                         known);
+        return error_set(
+            err, ERR_UNSUPPORTED,
+            "VER-01: '%s@%s' is not one release but a name that moves on: a profile names a release, as in %s", name,
+            version, known);
     const struct engine_row *e = engine_row_find(d->rows, name, version);
     if (!e)
         return error_set(err, ERR_UNSUPPORTED,

@@ -54,6 +54,11 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
         if (combinations[i].weights == w->weights && combinations[i].inputs == w->inputs)
             item->format = quant_format_find(combinations[i].format);
     const struct model_tensor *t = item->tensor;
+    if (t->place.role == ROLE_EMBED)
+        return error_set(b->err, ERR_UNSUPPORTED,
+                         "recipe '%s': %s: tensor '%.256s': engines look embeddings up in 16 bits; add a later line "
+                         "{role: embed, weights: none, inputs: none}",
+                         b->plan->recipe->name, (w->weights_line ? w->weights_line : w->inputs_line)->text, t->name);
     if (!item->format) {
         const struct recipe_line *l = w->weights_line ? w->weights_line : w->inputs_line;
         return error_set(b->err, ERR_UNSUPPORTED,

@@ -211,7 +211,11 @@ bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
     if (p->quantized_elems)
         text_add(&t, "quantized: %llu weights at %.3f bits, scales included\n", (unsigned long long)p->quantized_elems,
                  8.0 * (double)p->quantized_bytes / (double)p->quantized_elems);
-    text_add(&t, "KV cache: %s%s; SSM state: fp32\n", kv_names[p->kv], p->kv == KV_FP8 ? " (calibrated)" : "");
+    const char *kept = p->kv == KV_NONE ? p->inventory->kv_algo : NULL;
+    text_add(&t, "KV cache: %s%s; SSM state: fp32\n", kept ? kept : kv_names[p->kv],
+             kept              ? " (the source's)"
+             : p->kv == KV_FP8 ? " (calibrated)"
+                               : "");
     text_add(&t, "quantize works in %s of memory; %s\n", work,
              p->needs_data ? "calibration data are needed" : "no calibration data are needed");
     for (uint32_t i = 0; i < p->n_unmatched; i++) text_add(&t, "matches nothing here: %s\n", p->unmatched[i]);

@@ -5,6 +5,8 @@
 
 #define PIECE_BYTES_MIN ((uint64_t)1 << 20) /* below this, calls cost more than they carry */
 
+static const struct backend_choice only_cpu = {.ops = &backend_cpu, .n = 1};
+
 static struct lane_sizes sizes_of(const struct plan_workspace *w)
 {
     return (struct lane_sizes){
@@ -30,16 +32,15 @@ static bool has_ops(const struct job *j, const struct backend_ops *ops, enum op 
 
 static bool choose(struct job *j, struct backend_choice *out, struct error *err)
 {
-    static const struct backend_choice cpu = {.ops = &backend_cpu, .n = 1};
     enum op missing;
-    *out = j->opt->backend.ops ? j->opt->backend : cpu;
+    *out = j->opt->backend.ops ? j->opt->backend : only_cpu;
     if (has_ops(j, out->ops, &missing)) return true;
     if (!out->is_auto)
         return error_set(err, ERR_UNSUPPORTED,
                          "backend '%s' has no kernel for operation %d of this plan; --backend cpu has", out->ops->name,
                          (int)missing);
     progress_note(j->pr, "quantize", "backend '%s' lacks a kernel that this plan needs: on the CPU", out->ops->name);
-    *out = cpu;
+    *out = only_cpu;
     return true;
 }
 
@@ -79,23 +80,36 @@ static bool describe(struct job *j, struct error *err)
     return true;
 }
 
-bool job_open_lanes(struct job *j, struct error *err)
+/* In smaller pieces when the devices open, but have no room for the lanes. */
+static bool open_backend(struct job *j, const struct backend_choice *b, struct error *err)
 {
-    struct backend_choice b;
     uint64_t piece = j->opt->piece_bytes ? j->opt->piece_bytes : PLAN_PIECE_BYTES;
     uint64_t hold = j->opt->hold_bytes ? j->opt->hold_bytes : PLAN_HOLD_BYTES;
-    if (!choose(j, &b, err)) return false;
-    j->ops = b.ops;
+    j->ops = b->ops;
     for (;; piece /= 2, hold /= 2) {
         struct error e = ERROR_INIT;
         j->workspace = plan_workspace_for(j->plan, piece, hold);
-        if (open_lanes(j, &b, &e)) return describe(j, err);
+        if (open_lanes(j, b, &e)) return describe(j, err);
         bool opened = j->ring.n_slots > 0;
         job_close_lanes(j);
         if (opened && e.code == ERR_DEVICE && piece / 2 >= PIECE_BYTES_MIN) continue;
         if (err) *err = e;
         return false;
     }
+}
+
+bool job_open_lanes(struct job *j, struct error *err)
+{
+    struct backend_choice b;
+    struct error e = ERROR_INIT;
+    if (!choose(j, &b, err)) return false;
+    if (open_backend(j, &b, &e)) return true;
+    if (b.is_auto && b.ops != &backend_cpu && e.code == ERR_DEVICE) { /* nobody asked for it */
+        progress_note(j->pr, "quantize", "on the CPU, because: %s", e.text);
+        return open_backend(j, &only_cpu, err);
+    }
+    if (err) *err = e;
+    return false;
 }
 
 void job_close_lanes(struct job *j)

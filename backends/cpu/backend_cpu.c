@@ -39,6 +39,7 @@ static const struct layout {
     [OP_INPUT_NVFP4] = {.src = 32, .f32_cols = 1},
     [OP_INPUT_FP8] = {.src = 32, .f32_cols = 1},
 };
+_Static_assert(OP_COUNT == 10, "every operation has a layout: add the new ones here");
 
 /* Bytes that one row has in each room of the lane. */
 static struct lane_sizes row_sizes(const struct lane_step *s)

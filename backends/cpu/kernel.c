@@ -35,6 +35,10 @@ static const char *const op_names[] = {
     [OP_DECODE_MXFP4] = "decode_mxfp4",
     [OP_ENCODE_MXFP8] = "encode_mxfp8",
     [OP_DECODE_MXFP8] = "decode_mxfp8",
+    [OP_ENCODE_INT4] = "encode_int4",
+    [OP_DECODE_INT4] = "decode_int4",
+    [OP_ENCODE_INT4_ZERO] = "encode_int4_zero",
+    [OP_DECODE_INT4_ZERO] = "decode_int4_zero",
 };
 _Static_assert(sizeof op_names / sizeof *op_names == OP_COUNT, "every operation has a name");
 

@@ -1,4 +1,5 @@
-"""Our token ids and texts against those of the reference library, for every string of the shared goldens."""
+"""Our token ids and texts against those of the reference library: for the texts of tests/vectors/tokenizer with the
+tokenizer of the example, and for every string of the shared goldens."""
 import json, os, subprocess, sys
 
 SHARED = os.environ.get("INGOT_SHARED")
@@ -28,6 +29,10 @@ def check(name, folder, strings, rows):
     if not bad:
         print("ok %s: %d strings, ids and texts" % (name, len(strings)))
 
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+rows = json.load(open(os.path.join(ROOT, "tests/vectors/tokenizer/nano-hybrid.json")))
+check("nano-hybrid", os.path.join(ROOT, "examples/nano-hybrid/model"), [row["text"] for row in rows], rows)
 
 if not SHARED:
     print("skip the goldens of the tokenizers: no shared folder")

@@ -114,6 +114,7 @@ static uint64_t op_block(enum op op)
     case OP_ENCODE_NVFP4: case OP_ENCODE_NVFP4_STATIC: case OP_SWEEP_NVFP4: case OP_DECODE_NVFP4: case OP_INPUT_NVFP4:
     case OP_FOUR_SIX_NVFP4: return 16;
     case OP_ENCODE_MXFP4: case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8: return 32;
+    case OP_ENCODE_INT4: case OP_DECODE_INT4: case OP_ENCODE_INT4_ZERO: case OP_DECODE_INT4_ZERO: return 128;
     default: return 1;
     }
 }
@@ -122,7 +123,8 @@ static bool op_reads_dtype(enum op op)
 {
     switch (op) {
     case OP_DECODE_NVFP4: case OP_DECODE_FP8: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK:
-    case OP_DECODE_MXFP4: case OP_DECODE_MXFP8: case OP_INPUT_NVFP4: case OP_INPUT_FP8: return false;
+    case OP_DECODE_MXFP4: case OP_DECODE_MXFP8: case OP_DECODE_INT4: case OP_DECODE_INT4_ZERO:
+    case OP_INPUT_NVFP4: case OP_INPUT_FP8: return false;
     default: return true;
     }
 }
@@ -132,7 +134,8 @@ static int op_variants(enum op op)
 {
     switch (op) {
     case OP_WIDEN: case OP_AMAX: case OP_ENCODE_FP8_CHANNEL: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK:
-    case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8: return 1;
+    case OP_DECODE_INT4: case OP_DECODE_INT4_ZERO: case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8:
+        return 1;
     case OP_ENCODE_FP8_BLOCK: case OP_ENCODE_MXFP4: return 2;
     default: return 3;
     }
@@ -152,18 +155,20 @@ static bool op_decodes(enum op op)
 static uint64_t packed_bytes(enum op op, const struct kernel_args *a)
 {
     uint64_t n = a->n_rows * a->n_cols;
-    return op == OP_DECODE_NVFP4 || op == OP_DECODE_MXFP4 ? n / 2 : n;
+    return op_block(op) == 1 || op == OP_DECODE_MXFP8 ? n : n / 2;
 }
 
 /* Numbers of byte scales and of f32 scales that a decoder reads. */
 static uint64_t byte_scales(enum op op, const struct kernel_args *a)
 {
     bool mx = op == OP_DECODE_MXFP4 || op == OP_DECODE_MXFP8;
+    if (op == OP_DECODE_INT4_ZERO) return a->n_rows * a->n_cols / a->group;
     return op == OP_DECODE_NVFP4 || mx ? a->n_rows * a->n_cols / op_block(op) : 0;
 }
 
 static uint64_t f32_scales(enum op op, const struct kernel_args *a)
 {
+    if (op == OP_DECODE_INT4 || op == OP_DECODE_INT4_ZERO) return a->n_rows * a->n_cols / a->group;
     return op == OP_DECODE_FP8_CHANNEL ? a->n_rows : op == OP_DECODE_FP8_BLOCK ? blocks_of_128(a) : 0;
 }
 
@@ -177,6 +182,9 @@ static struct results result_sizes(enum op op, const struct kernel_args *a)
     case OP_ENCODE_MXFP8: return (struct results){.n_dst = n, .n_scale = n / 32};
     case OP_ENCODE_FP8_CHANNEL: return (struct results){.n_dst = n, .n_f32 = 4 * a->n_rows};
     case OP_ENCODE_FP8_BLOCK: return (struct results){.n_dst = n, .n_f32 = 4 * blocks_of_128(a)};
+    case OP_ENCODE_INT4: return (struct results){.n_dst = n / 2, .n_f32 = 4 * (n / a->group)};
+    case OP_ENCODE_INT4_ZERO:
+        return (struct results){.n_dst = n / 2, .n_scale = n / a->group, .n_f32 = 4 * (n / a->group)};
     case OP_SWEEP_NVFP4: case OP_FOUR_SIX_NVFP4: return (struct results){.n_f32 = n / 4};
     case OP_AMAX: return (struct results){.n_f32 = 4 * a->n_rows};
     default: return (struct results){.n_f32 = 4 * n};
@@ -286,6 +294,7 @@ static void check_case(const struct kernel *k, kernel_fn scalar, struct kernel_a
         a.rounding = (enum fp8_rounding)which;
         a.form = (enum fp8_scale_form)(which % 2);
         a.mxfp4_rule = (enum mxfp4_rule)(which % 2);
+        a.int4_scale = (enum int4_scale_type)which;
         a.static_max = which == 1 ? NVFP4_FOUR_OVER_SIX_MAX : NVFP4_STATIC_MAX;
         static const float odd_amaxes[] = {0x1p-4f, 0, 1e-41f, 1e-36f};     /* a wrong g must not matter either */
         a.amax = which == 2 ? odd_amaxes[check_random(&seed) % 4] : g;
@@ -337,6 +346,7 @@ static void walk(const struct kernel *k, kernel_fn scalar)
             for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++)
                 for (int kind = 0; kind < DATA_COUNT; kind++) {
                     struct kernel_args a = {.n_rows = row_counts[r], .n_cols = cols[c], .dtype = dtypes[d]};
+                    a.group = 32u << (r + c + (size_t)kind) % 3;
                     unsigned skew = (unsigned)(r + c + (size_t)kind) % 4;
                     if (a.n_cols % op_block(k->op) != 0) continue;
                     if (k->op == OP_SWEEP_NVFP4 && a.n_rows * a.n_cols > 1100) continue;    /* the plain one is slow */

@@ -120,9 +120,50 @@ static void test_mx(void **state)
     }
 }
 
+static void check_int4(uint64_t rows, uint64_t cols, uint32_t group, bool symmetric, int type)
+{
+    static const struct slow_type *const stored[] = {NULL, &slow_f16, &slow_bf16};
+    static uint8_t zeros[MAX_ELEMENTS / 2];
+    struct kernel_args a = draw(rows, cols, rows * cols + group), d;
+    memset(zeros, 0xA5, sizeof zeros);
+    a.group = group, a.int4_scale = (enum int4_scale_type)type, a.dst_scale = zeros;
+    kernel_for(symmetric ? OP_ENCODE_INT4 : OP_ENCODE_INT4_ZERO, 0)(&a);
+    d = a, d.src = codes, d.src_scale = zeros, d.src_scale_f32 = scales, d.dst_f32 = back;
+    kernel_for(symmetric ? OP_DECODE_INT4 : OP_DECODE_INT4_ZERO, 0)(&d);
+    for (uint64_t r = 0; r < rows; r++)
+        for (uint64_t c = 0; c < cols; c += group) {
+            float w[520], value;
+            uint64_t g = r * (cols / group) + c / group;
+            for (uint64_t k = 0; k < group; k++) w[k] = at(cols, r, c + k);
+            struct slow_int4 want = slow_int4_group(w, (int)group, symmetric, stored[type]);
+            check_float(scales[g], want.scale, "scale", r, c);
+            assert_int_equal(zeros[g], symmetric ? 0xA5 : want.zero);
+            for (uint64_t k = 0; k < group; k++) {
+                uint64_t i = r * cols + c + k;
+                assert_int_equal(codes[i / 2] >> (i % 2 ? 4 : 0) & 15, slow_int4(want, w[k], &value) & 15);
+                check_float(back[i], value, "value", r, c + k);
+            }
+        }
+    assert_int_equal(codes[rows * cols / 2], 0xA5);
+    assert_int_equal(slow_to_bits(scales[rows * cols / group]), 0xA5A5A5A5);
+}
+
+static void test_int4(void **state)
+{
+    (void)state;
+    for (int type = 0; type < 3; type++)
+        for (int symmetric = 0; symmetric < 2; symmetric++) {
+            check_int4(3, 256, 32, symmetric, type);
+            check_int4(7, 192, 64, symmetric, type);
+            check_int4(5, 384, 128, symmetric, type);
+            check_int4(2, 6, 6, symmetric, type);             /* a whole row */
+        }
+}
+
 int main(void)
 {
     slow_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp8), cmocka_unit_test(test_mx)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fp8), cmocka_unit_test(test_mx),
+                                       cmocka_unit_test(test_int4)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

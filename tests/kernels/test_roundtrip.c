@@ -181,10 +181,32 @@ static void run_mx(const struct kernel_args *a, uint64_t isa, int variant, doubl
     for (uint32_t i = 0; i < N; i++) bound[i] = (double)block_max(i / 32 * 32, 32) * steps[variant];
 }
 
+/* INT4: half a scale, and what a scale that was rounded down leaves beyond the last code. Variants: groups of 32, 64
+ * and 128, each with the three types of scales; symmetric, then with zero points. */
+static void run_int4(const struct kernel_args *a, uint64_t isa, int variant, double *bound)
+{
+    bool symmetric = variant < 9;
+    struct kernel_args e = *a;
+    e.group = 32u << variant / 3 % 3, e.int4_scale = (enum int4_scale_type)(variant % 3);
+    e.dst = packed, e.dst_f32 = f32_scales, e.dst_scale = scales;
+    kernel_for(symmetric ? OP_ENCODE_INT4 : OP_ENCODE_INT4_ZERO, isa)(&e);
+    e.src = packed, e.src_scale = scales, e.src_scale_f32 = f32_scales, e.dst_f32 = decoded;
+    kernel_for(symmetric ? OP_DECODE_INT4 : OP_DECODE_INT4_ZERO, isa)(&e);
+    for (uint32_t i = 0; i < N; i += e.group) {
+        double s = (double)f32_scales[i / e.group], lo = 0, hi = 0;
+        for (uint32_t k = 0; k < e.group; k++)
+            lo = fmin(lo, (double)weight[i + k]), hi = fmax(hi, (double)weight[i + k]);
+        double beyond = symmetric ? hi - 7.5 * s : hi - lo - 15 * s;
+        if (isinf(lo) || isinf(hi)) beyond = (double)INFINITY;           /* overflow of binary16 in the draw */
+        for (uint32_t k = 0; k < e.group; k++) bound[i + k] = s / 2 + fmax(beyond, 0);
+    }
+}
+
 static const struct type_case type_cases[] = {
     {"nvfp4 four-over-six", run_four_six, 1, 0.8},
     {"fp8 per channel and block", run_fp8_scaled, 3, 0.95},
     {"mxfp4, mxfp8", run_mx, 3, 0.95},
+    {"int4", run_int4, 18, 0.95},
 };
 
 static void test_type_bounds(void **state)
@@ -194,7 +216,7 @@ static void test_type_bounds(void **state)
     static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
     for (size_t t = 0; t < sizeof type_cases / sizeof *type_cases; t++) {
         const struct type_case *c = &type_cases[t];
-        double worst[3] = {0};
+        double worst[18] = {0};
         for (size_t k = 0; k < 9u * W_COUNT * c->variants; k++) {
             uint64_t isa = isas[k % 3], seed = k / 9;
             enum dtype dtype = dtypes[k / 3 % 3];

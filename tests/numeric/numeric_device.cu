@@ -7,6 +7,7 @@
 #include "numeric/fp8.h"
 #include "numeric/fp8_scaled.h"
 #include "numeric/half.h"
+#include "numeric/int4.h"
 #include "numeric/mxfp4.h"
 #include "numeric/mxfp8.h"
 #include "numeric/numeric.h"
@@ -98,4 +99,16 @@ extern "C" __global__ void mx_types(const float *w, int rule, unsigned char *sca
     mxfp8_encode_block(w + 32 * i, scale + 2 * i + 1, codes8 + 32 * i);
     mxfp4_decode_block(packed4 + 16 * i, scale[2 * i], back + 64 * i);
     mxfp8_decode_block(codes8 + 32 * i, scale[2 * i + 1], back + 64 * i + 32);
+}
+
+extern "C" __global__ void int4_types(const float *w, float amax, int type, unsigned char *code, float *back)
+{
+    unsigned i = AT;
+    float scale = int4_scale(amax, (enum int4_scale_type)type);
+    float lo = int4_low(0.0f, w[i]), hi = int4_high(0.0f, w[i + 1]);
+    float zero_scale = int4_zero_scale(lo, hi, (enum int4_scale_type)type);
+    unsigned char zero = int4_zero(lo, zero_scale);
+    code[2 * i] = int4_code(w[i], scale), code[2 * i + 1] = int4_zero_code(w[i], zero_scale, zero);
+    back[2 * i] = int4_decode(code[2 * i], scale);
+    back[2 * i + 1] = int4_zero_decode(code[2 * i + 1], zero_scale, zero);
 }

@@ -298,4 +298,58 @@ static inline void slow_mxfp8(struct slow_mx *b, const float w[32])
     }
 }
 
+/* The integer of low..high nearest to q by trying them all, ties to the even one. */
+static inline int slow_integer(double q, int low, int high)
+{
+    int best = low;
+    q = fmax(fmin(q, 1000), -1000);                             /* so that differences stay exact */
+    for (int i = low + 1; i <= high; i++) {
+        double d = fabs(q - i), d_best = fabs(q - best);
+        if (d < d_best || (d == d_best && i % 2 == 0)) best = i;
+    }
+    return best;
+}
+
+/* How a scale is stored: as fp32 (stored NULL), f16 or bf16. */
+static inline float slow_stored(float s, const struct slow_type *stored)
+{
+    unsigned largest = stored ? stored->n_finite - 1 : 0;
+    if (isnan(s)) return slow_from_bits(0x7FC00000);
+    if (stored) {
+        unsigned c = slow_encode(stored, (double)s);
+        s = (float)stored->value[c < largest ? c : largest];
+    } else if (isinf(s)) s = 0x1.fffffep127f;
+    return s == 0 ? 1 : s;
+}
+
+struct slow_int4 { float scale; int zero; };
+
+/* Scale and zero point of a group; zero point -1 means symmetric. */
+static inline struct slow_int4 slow_int4_group(const float *w, int n, bool symmetric, const struct slow_type *stored)
+{
+    struct slow_int4 g = {slow_stored(slow_div(slow_amax_of(w, n), 7), stored), -1};
+    if (symmetric) return g;
+    float lo = 0, hi = 0;
+    for (int i = 0; i < n; i++) lo = fminf(lo, w[i]), hi = fmaxf(hi, w[i]);
+    if (isnan(slow_amax_of(w, n))) lo = (float)NAN;
+    g.scale = slow_stored(slow_div(slow_sub(hi, lo), 15), stored);
+    g.zero = isnan(lo) ? 0 : slow_integer((double)slow_div(-lo, g.scale), 0, 15);
+    return g;
+}
+
+/* The number itself, -8..7 or 0..15, and what it decodes to. */
+static inline int slow_int4(struct slow_int4 g, float w, float *back)
+{
+    double q = (double)slow_div(w, g.scale);
+    bool symmetric = g.zero < 0;
+    int c = isnan(q) ? (symmetric ? 7 : 15) : symmetric ? slow_integer(q, -8, 7) : 0;
+    if (!isnan(q) && !symmetric) {
+        c = slow_integer(q, -16, 16) + g.zero;
+        c = c < 0 ? 0 : c > 15 ? 15 : c;
+    }
+    *back = slow_mul((float)(symmetric ? c : c - g.zero), g.scale);
+    if (isnan(*back)) *back = slow_from_bits(0x7FC00000);
+    return c;
+}
+
 #endif

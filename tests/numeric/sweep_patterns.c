@@ -11,6 +11,7 @@
 #include "numeric/e8m0.h"
 #include "numeric/fp8.h"
 #include "numeric/fp8_scaled.h"
+#include "numeric/int4.h"
 #include "numeric/mxfp4.h"
 #include "numeric/mxfp8.h"
 #include "numeric/nvfp4.h"
@@ -281,7 +282,8 @@ static uint64_t sweep_mx(uint64_t n, uint64_t seed, char *why, int which)
             for (int k = 0; k < 32; k++) code[k] = k % 2 ? packed[k / 2] >> 4 : packed[k / 2] & 15;
         }
         for (int k = 0; k < 32; k++)
-            if (scale != want.scale || code[k] != want.code[k] || slow_to_bits(back[k]) != slow_to_bits(want.decoded[k]))
+            if (scale != want.scale || code[k] != want.code[k] ||
+                slow_to_bits(back[k]) != slow_to_bits(want.decoded[k]))
                 NOTE("%a: scale %u, code %#x, value %a, expected %u, %#x, %a", (double)w[k], scale, code[k],
                      (double)back[k], want.scale, want.code[k], (double)want.decoded[k]);
     }
@@ -303,6 +305,50 @@ static uint64_t sweep_mxfp8(uint64_t n, uint64_t seed, char *why)
     return sweep_mx(n, seed, why, 2);
 }
 
+static uint64_t sweep_int4_of(uint64_t n, uint64_t seed, char *why, bool symmetric)
+{
+    static const struct slow_type *const stored[] = {NULL, &slow_f16, &slow_bf16};
+    uint64_t bad = 0;
+    for (uint64_t i = 0; i < n; i += 32) {
+        float w[32], amax = 0, lo = 0, hi = 0, size = draw_scale(next(&seed));
+        uint64_t r = next(&seed);
+        enum int4_scale_type type = (enum int4_scale_type)(r % 3);
+        if (type == INT4_SCALE_F16 && r >> 8 & 7)                /* mostly where f16 has its numbers */
+            size = slow_from_bits((slow_to_bits(size) & 0x03FFFFFFu) | 0x3C000000u);
+        draw_values(w, 32, &slow_e2m1, size, &seed);
+        for (int k = 0; k < 32; k++) {
+            if (r >> 16 & 1) w[k] = slow_mul((float)((int)(next(&seed) % 31) - 15) * 0.5f, size);      /* many ties */
+            amax = f32_amax(amax, w[k]), lo = int4_low(lo, w[k]), hi = int4_high(hi, w[k]);
+        }
+        struct slow_int4 want = slow_int4_group(w, 32, symmetric, stored[type]);
+        float scale = symmetric ? int4_scale(amax, type) : int4_zero_scale(lo, hi, type);
+        uint8_t zero = symmetric ? 0 : int4_zero(lo, scale);
+        if (slow_to_bits(scale) != slow_to_bits(want.scale) || (!symmetric && zero != want.zero))
+            NOTE("group of %a .. %a: scale %a, zero %d, expected %a, %d", (double)lo, (double)hi, (double)scale, zero,
+                 (double)want.scale, want.zero);
+        for (int k = 0; k < 32; k++) {
+            float expected;
+            int code = slow_int4(want, w[k], &expected) & 15;
+            int got = symmetric ? int4_code(w[k], scale) : int4_zero_code(w[k], scale, zero);
+            float back = symmetric ? int4_decode((uint8_t)got, scale) : int4_zero_decode((uint8_t)got, scale, zero);
+            if (got != code || slow_to_bits(back) != slow_to_bits(expected))
+                NOTE("%a / %a gives %d and %a, expected %d and %a", (double)w[k], (double)scale, got, (double)back,
+                     code, (double)expected);
+        }
+    }
+    return bad;
+}
+
+static uint64_t sweep_int4(uint64_t n, uint64_t seed, char *why)
+{
+    return sweep_int4_of(n, seed, why, true);
+}
+
+static uint64_t sweep_int4_zero(uint64_t n, uint64_t seed, char *why)
+{
+    return sweep_int4_of(n, seed, why, false);
+}
+
 static const struct { const char *name; uint64_t (*run)(uint64_t n, uint64_t seed, char *why); } sweeps[] = {
     {"bf16", sweep_bf16}, {"f16", sweep_f16}, {"e2m1", sweep_e2m1}, {"e4m3", sweep_e4m3}, {"e5m2", sweep_e5m2},
     {"e8m0", sweep_e8m0},
@@ -310,6 +356,7 @@ static const struct { const char *name; uint64_t (*run)(uint64_t n, uint64_t see
     {"nvfp4 dynamic", sweep_nvfp4}, {"nvfp4 static", sweep_nvfp4_static}, {"nvfp4 input", sweep_nvfp4_input},
     {"nvfp4 four-over-six", sweep_four_six}, {"fp8 channel and block", sweep_fp8_scaled},
     {"mxfp4 modelopt", sweep_mxfp4_modelopt}, {"mxfp4 ocp", sweep_mxfp4_ocp}, {"mxfp8", sweep_mxfp8},
+    {"int4", sweep_int4}, {"int4 with zero point", sweep_int4_zero},
 };
 
 struct job { size_t which; uint64_t per_slice; atomic_uint next_slice; atomic_ullong bad; char why[SLICES][200]; };

@@ -322,7 +322,7 @@ static void test_other_keys(void **state)
     put("k.pem", FOREIGN_POINT, 0600);
     CHECK_FAILS(key_load_private(at("k.pem"), NULL, &k, e_), ERR_FORMAT, "does not belong");
     put("k.pem", RFC_PUBLIC, 0600);
-    CHECK_FAILS(key_load_private(at("k.pem"), NULL, &k, e_), ERR_FORMAT, "not a private key");
+    CHECK_FAILS(key_load_private(at("k.pem"), NULL, &k, e_), ERR_FORMAT, "is a public key");
     char big[20000];
     memset(big, 'x', sizeof big - 1);
     big[sizeof big - 1] = '\0';

@@ -83,7 +83,7 @@ static void test_errno(void **state)
     assert_non_null(strstr(e.text, "x: No such file or directory"));   /* the reason survives the longest name */
 }
 
-/* DESIGN.md section 3. */
+/* docs/man/ingot.1, exit status. */
 static void test_exit_statuses(void **state)
 {
     (void)state;

@@ -74,7 +74,7 @@ static void test_elements(void **state)
                 check_element(bf16_decode((uint16_t)h), scale);
                 check_element(f16_decode((uint16_t)h), scale);
             }
-            for (unsigned c = 0; c < 126; c++) {                       /* on and beside every midpoint, times the scale */
+            for (unsigned c = 0; c < 126; c++) {                       /* on and beside every midpoint */
                 uint32_t mid = slow_to_bits(slow_mul((float)slow_e4m3.mid[c], scale));
                 for (uint32_t d = 0; d < 5 && mid > 2; d++)
                     check_element(slow_from_bits((mid - 2u + d) | c << 31), scale);

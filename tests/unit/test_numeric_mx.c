@@ -133,8 +133,9 @@ static void test_scales(void **state)
                          mxfp4_scale(a, MXFP4_OCP), e8m0_encode_up(a / 448.0f), up6, down, up448);
         }
     static const struct { float a; uint8_t modelopt, ocp; } named[] = {
-        {6, 127, 127}, {0x1.800002p2f, 128, 127}, {4, 127, 127}, {0x1.fffffep1f, 127, 126}, {3, 126, 126}, {8, 128, 128},
-        {7.9f, 128, 127}, {0, 0, 0}, {0x1p-149f, 0, 0}, {0x1p-125f, 0, 0}, {0x1p-124f, 1, 1}, {0x1.fffffep127f, 253, 252},
+        {6, 127, 127}, {0x1.800002p2f, 128, 127}, {4, 127, 127}, {0x1.fffffep1f, 127, 126}, {3, 126, 126},
+        {8, 128, 128}, {7.9f, 128, 127}, {0, 0, 0}, {0x1p-149f, 0, 0}, {0x1p-125f, 0, 0}, {0x1p-124f, 1, 1},
+        {0x1.fffffep127f, 253, 252},
     };
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         uint8_t m = mxfp4_scale(named[i].a, MXFP4_MODELOPT), o = mxfp4_scale(named[i].a, MXFP4_OCP);

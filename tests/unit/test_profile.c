@@ -266,7 +266,7 @@ static void test_targets(void **state)
         {"tgi@2.0", "b200", ERR_UNSUPPORTED, "engine 'tgi' is not known"},
         {"vllm@9.9.9", "b200", ERR_UNSUPPORTED, "version '9.9.9' of vllm is not known"},
         {"vllm@0.28.0", "b200", ERR_UNSUPPORTED, "of vllm 0.28.0 only single facts are known"},
-        {"vllm@latest", "b200", ERR_UNSUPPORTED, "VER-01: 'vllm@latest' is a tag that moves"},
+        {"vllm@latest", "b200", ERR_UNSUPPORTED, "VER-01: 'vllm@latest' is not one release"},
         {"vllm@nightly", "b200", ERR_UNSUPPORTED, "VER-01"},
         {"vllm@0.17.1@sha256:12", "b200", ERR_USAGE, "64 lower-case hex digits"},
         {"vllm@0.17.1@", "b200", ERR_USAGE, "64 lower-case hex digits"},

@@ -240,6 +240,12 @@ static void test_wide(void **state)
     CHECK_FAILS(quantize(&o, &r, e_), ERR_DEVICE, "a lane needs 1048576 bytes, 1048575 are free");
     check_fake_behaved();
     check_nothing_left();
+    o.backend.is_auto = true; /* nobody insists on it */
+    d = result_of(&o, &r);
+    check_bytes(d.bytes, want.bytes, DIGEST_BYTES, "digest of the output, on the CPU after all");
+    check_fake_behaved();
+    assert_string_equal(r.backend, "cpu");
+    assert_int_equal(r.piece_bytes, 4 << 20);
 }
 
 static void check_failure(uint32_t *order, uint32_t at, uint32_t n_devices, const char *words)
