@@ -38,15 +38,22 @@ static const struct layout {
     [OP_DECODE_FP8] = {.src = 8, .f32_cols = 1},
     [OP_INPUT_NVFP4] = {.src = 32, .f32_cols = 1},
     [OP_INPUT_FP8] = {.src = 32, .f32_cols = 1},
+    [OP_FOUR_SIX_NVFP4] = {0}, /* writes block_amax */
 };
-_Static_assert(OP_COUNT == 10, "every operation has a layout: add the new ones here");
+#define OPS_WITH_LAYOUT OP_ENCODE_FP8_CHANNEL /* the operations from this one on have no lanes of the CPU yet */
+_Static_assert(OP_COUNT == 23, "every operation before it has a layout");
+
+static bool chooses_maxima(enum op op)
+{
+    return op == OP_SWEEP_NVFP4 || op == OP_FOUR_SIX_NVFP4;
+}
 
 /* Bytes that one row has in each room of the lane. */
 static struct lane_sizes row_sizes(const struct lane_step *s)
 {
     const struct layout *l = &layouts[s->op];
     uint64_t cols = s->args.n_cols, blocks = cols / 16 * sizeof(float);
-    bool amax = s->op == OP_AMAX, uses_blocks = s->op == OP_SWEEP_NVFP4 || s->op == OP_ENCODE_NVFP4_STATIC;
+    bool amax = s->op == OP_AMAX, uses_blocks = chooses_maxima(s->op) || s->op == OP_ENCODE_NVFP4_STATIC;
     return (struct lane_sizes){.src = l->src ? cols * l->src / 8 : cols * dtype_bytes(s->args.dtype),
                                .dst = cols * l->dst / 8,
                                .dst_scale = l->scale_cols ? cols / l->scale_cols : 0,
@@ -96,7 +103,7 @@ static void step_task(void *ctx, uint64_t task, uint32_t worker)
     a.dst_scale = l->dst_scale + first * c->row.dst_scale;
     float *blocks = c->lane->block_amax + first * c->row.block_amax / sizeof(float);
     a.block_amax = blocks;
-    a.dst_f32 = c->step->op == OP_SWEEP_NVFP4 ? blocks : l->dst_f32 + first * c->row.dst_f32 / sizeof(float);
+    a.dst_f32 = chooses_maxima(c->step->op) ? blocks : l->dst_f32 + first * c->row.dst_f32 / sizeof(float);
     c->lane->backend->kernel[c->step->op](&a);
 }
 
@@ -159,7 +166,7 @@ static uint32_t devices(char *why_not, size_t why_size)
 
 static bool has_op(enum op op)
 {
-    return op < OP_COUNT;
+    return op < OPS_WITH_LAYOUT;
 }
 
 static bool backend_open(struct backend **out, uint32_t device, const struct backend_config *config, struct error *err)

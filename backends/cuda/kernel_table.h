@@ -21,7 +21,9 @@ enum gpu_room {
     ROOM_BYTE_32, /* one byte per 32 elements of a row */
     ROOM_AMAX_16, /* block maxima: four bytes per 16 elements of a row; of a lane, its block_amax */
     ROOM_F32_ROW, /* four bytes per row */
-    ROOM_F32_TILE /* four bytes per tile of 128 x 128, those at the edges too */
+    ROOM_F32_TILE,   /* four bytes per tile of 128 x 128, those at the edges too */
+    ROOM_F32_GROUP,  /* four bytes per kernel_args.group elements of a row */
+    ROOM_BYTE_GROUP  /* one byte per group */
 };
 
 struct cuda_kernel {
@@ -30,8 +32,8 @@ struct cuda_kernel {
     const char *name;
     enum gpu_shape shape;
     bool zeroes_f32;
-    enum gpu_room src, src_scale, block_amax; /* read; src_scale is kernel_args' src_scale or src_scale_f32 */
-    enum gpu_room dst, dst_scale, dst_f32;    /* written */
+    enum gpu_room src, src_scale, src_scale_f32, block_amax; /* read */
+    enum gpu_room dst, dst_scale, dst_f32;                   /* written */
 };
 extern const struct cuda_kernel cuda_kernels[]; /* ends with function == NULL */
 
@@ -48,20 +50,22 @@ static inline const struct cuda_kernel *cuda_kernel_of(enum op op)
 }
 
 /* Of a matrix that gpu_grid accepts, so that nothing overflows. */
-static inline uint64_t gpu_room_bytes(enum gpu_room room, enum dtype dtype, uint64_t n_rows, uint64_t n_cols)
+static inline uint64_t gpu_room_bytes(enum gpu_room room, const struct kernel_args *a)
 {
-    uint64_t n = n_rows * n_cols;
+    uint64_t n = a->n_rows * a->n_cols;
     switch (room) {
     case ROOM_NONE: return 0;
-    case ROOM_DTYPE: return n * (dtype == DTYPE_F32 ? 4u : 2u);
+    case ROOM_DTYPE: return n * (a->dtype == DTYPE_F32 ? 4u : 2u);
     case ROOM_F32: return n * 4u;
     case ROOM_BYTE: return n;
     case ROOM_NIBBLE: return n / 2u;
     case ROOM_BYTE_16: return n / 16u;
     case ROOM_BYTE_32: return n / 32u;
     case ROOM_AMAX_16: return n / 16u * 4u;
-    case ROOM_F32_ROW: return n_rows * 4u;
-    case ROOM_F32_TILE: return gpu_div_up(n_rows, GPU_TILE) * gpu_div_up(n_cols, GPU_TILE) * 4u;
+    case ROOM_F32_ROW: return a->n_rows * 4u;
+    case ROOM_F32_TILE: return gpu_div_up(a->n_rows, GPU_TILE) * gpu_div_up(a->n_cols, GPU_TILE) * 4u;
+    case ROOM_F32_GROUP: return gpu_groups(a) * 4u;
+    case ROOM_BYTE_GROUP: return gpu_groups(a);
     }
     return 0;
 }

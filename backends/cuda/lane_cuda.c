@@ -123,11 +123,23 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* Where the scales of a packed source lie in src: behind the codes, at a multiple of LANE_ALIGN (lane_src_scale_at). */
-static uint64_t src_scale_at(const struct cuda_kernel *k, const struct kernel_args *a)
+/* Where the scales of a packed source lie in src: behind the codes, at a multiple of LANE_ALIGN, as lane_src_scale_at
+ * says for NVFP4; fp32 scales behind bytes, if an operation has both. */
+struct src_parts {
+    uint64_t scale_at, scale_f32_at, end;
+};
+
+static uint64_t aligned(uint64_t at)
 {
-    uint64_t codes = gpu_room_bytes(k->src, a->dtype, a->n_rows, a->n_cols);
-    return (codes + LANE_ALIGN - 1) / LANE_ALIGN * LANE_ALIGN;
+    return (at + LANE_ALIGN - 1) / LANE_ALIGN * LANE_ALIGN;
+}
+
+static struct src_parts src_parts_of(const struct cuda_kernel *k, const struct kernel_args *a)
+{
+    struct src_parts p = {.end = gpu_room_bytes(k->src, a)};
+    if (k->src_scale) p.scale_at = aligned(p.end), p.end = p.scale_at + gpu_room_bytes(k->src_scale, a);
+    if (k->src_scale_f32) p.scale_f32_at = aligned(p.end), p.end = p.scale_f32_at + gpu_room_bytes(k->src_scale_f32, a);
+    return p;
 }
 
 /* Bytes of each room that a step touches; an error when that is more than the lane has. */
@@ -139,16 +151,14 @@ static bool measure(const struct cuda_lane *l, const struct lane_step *s, struct
     uint32_t grid;
     *out = (struct lane_sizes){0};
     if (!k) return error_set(err, ERR_INTERNAL, "backend 'cuda' has no %s", op_name(s->op));
-    if (gpu_grid(k->shape, a->n_rows, a->n_cols, l->backend->n_sm, &grid)) {
-        uint64_t f32 = gpu_room_bytes(k->dst_f32, a->dtype, a->n_rows, a->n_cols);
+    if (gpu_grid(k->shape, a, l->backend->n_sm, &grid)) {
+        uint64_t f32 = gpu_room_bytes(k->dst_f32, a);
         bool chooses = k->dst_f32 == ROOM_AMAX_16;
-        out->src = gpu_room_bytes(k->src, a->dtype, a->n_rows, a->n_cols);
-        if (k->src_scale)
-            out->src = src_scale_at(k, a) + gpu_room_bytes(k->src_scale, a->dtype, a->n_rows, a->n_cols);
-        out->dst = gpu_room_bytes(k->dst, a->dtype, a->n_rows, a->n_cols);
-        out->dst_scale = gpu_room_bytes(k->dst_scale, a->dtype, a->n_rows, a->n_cols);
+        out->src = src_parts_of(k, a).end;
+        out->dst = gpu_room_bytes(k->dst, a);
+        out->dst_scale = gpu_room_bytes(k->dst_scale, a);
         out->dst_f32 = chooses ? 0 : f32;
-        out->block_amax = chooses ? f32 : gpu_room_bytes(k->block_amax, a->dtype, a->n_rows, a->n_cols);
+        out->block_amax = chooses ? f32 : gpu_room_bytes(k->block_amax, a);
         if (out->src <= room->src && out->dst <= room->dst && out->dst_scale <= room->dst_scale &&
             out->dst_f32 <= room->dst_f32 && out->block_amax <= room->block_amax)
             return true;
@@ -161,21 +171,22 @@ static bool measure(const struct cuda_lane *l, const struct lane_step *s, struct
 static bool launch(const struct cuda_lane *l, const struct lane_step *s, struct error *err)
 {
     const struct cuda_kernel *k = cuda_kernel_of(s->op);
+    const struct src_parts parts = src_parts_of(k, &s->args);
     struct kernel_args a = s->args;
     a.src = l->src;
-    a.src_scale = k->src_scale ? l->src + src_scale_at(k, &a) : NULL;
-    a.src_scale_f32 = (const float *)(const void *)a.src_scale;
+    a.src_scale = l->src ? l->src + parts.scale_at : NULL;
+    a.src_scale_f32 = l->src ? (const float *)(const void *)(l->src + parts.scale_f32_at) : NULL;
     a.block_amax = l->block_amax;
     a.dst = l->dst;
     a.dst_scale = l->dst_scale;
     a.dst_f32 = k->dst_f32 == ROOM_AMAX_16 ? l->block_amax : l->dst_f32;
     for (; k->op == s->op; k++) {
-        uint64_t f32 = gpu_room_bytes(k->dst_f32, a.dtype, a.n_rows, a.n_cols);
+        uint64_t f32 = gpu_room_bytes(k->dst_f32, &a);
         uint32_t grid = 0;
         dim3 blocks = {1, 1, 1}, threads = {GPU_THREADS, 1, 1};
         void *args[] = {&a};
         if (k->zeroes_f32 && f32) CUDA_TRY(l->backend, cudaMemsetAsync(a.dst_f32, 0, f32, l->stream));
-        if (!gpu_grid(k->shape, a.n_rows, a.n_cols, l->backend->n_sm, &grid) || grid == 0) continue;
+        if (!gpu_grid(k->shape, &a, l->backend->n_sm, &grid) || grid == 0) continue;
         blocks.x = grid;
         cudaError_t e = cudaLaunchKernel(k->function, blocks, threads, args, 0, l->stream);
         if (e != cudaSuccess) return cuda_failed(l->backend, op_name(s->op), e, err);

@@ -5,8 +5,7 @@
 #ifndef BACKENDS_CUDA_LAUNCH_H
 #define BACKENDS_CUDA_LAUNCH_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "backends/kernel_args.h"
 
 #ifdef __CUDACC__
 #define LAUNCH_FN static __host__ __device__ inline
@@ -29,7 +28,8 @@ enum gpu_shape {
     GPU_ROWS,      /* a row per thread */
     GPU_ROW_PARTS, /* GPU_ROW_PART elements of one row per warp */
     GPU_TILES,     /* a tile per thread */
-    GPU_STRIPS     /* GPU_STRIP_ROWS rows of a tile per warp */
+    GPU_STRIPS,    /* GPU_STRIP_ROWS rows of a tile per warp */
+    GPU_GROUPS     /* a group of INT4 per thread */
 };
 
 LAUNCH_FN uint64_t gpu_div_up(uint64_t n, uint64_t by)
@@ -42,10 +42,16 @@ LAUNCH_FN uint64_t gpu_row_parts(uint64_t n_cols)
     return gpu_div_up(n_cols, GPU_ROW_PART);
 }
 
-/* At most 2^45: a warp for each of 2^40 rows. */
-LAUNCH_FN uint64_t gpu_threads_wanted(enum gpu_shape shape, uint64_t n_rows, uint64_t n_cols)
+/* Of INT4; 0 for every other operation. */
+LAUNCH_FN uint64_t gpu_groups(const struct kernel_args *a)
 {
-    uint64_t n = n_rows * n_cols, tiles = gpu_div_up(n_cols, GPU_TILE);
+    return a->group ? a->n_rows * (a->n_cols / a->group) : 0u;
+}
+
+/* At most 2^45: a warp for each of 2^40 rows. */
+LAUNCH_FN uint64_t gpu_threads_wanted(enum gpu_shape shape, const struct kernel_args *a)
+{
+    uint64_t n_rows = a->n_rows, n_cols = a->n_cols, n = n_rows * n_cols, tiles = gpu_div_up(n_cols, GPU_TILE);
     switch (shape) {
     case GPU_BLOCKS: return n / 16u + n % 16u;
     case GPU_BLOCKS_32: return n / 32u;
@@ -54,15 +60,17 @@ LAUNCH_FN uint64_t gpu_threads_wanted(enum gpu_shape shape, uint64_t n_rows, uin
     case GPU_ROW_PARTS: return n_rows * gpu_row_parts(n_cols) * 32u;
     case GPU_TILES: return gpu_div_up(n_rows, GPU_TILE) * tiles;
     case GPU_STRIPS: return gpu_div_up(n_rows, GPU_STRIP_ROWS) * tiles * 32u;
+    case GPU_GROUPS: return gpu_groups(a);
     }
     return 0;
 }
 
-/* Blocks to launch; 0: nothing to do. False when the matrix is larger than GPU_ELEMENTS_MAX. n_sm at least 1. */
-LAUNCH_FN bool gpu_grid(enum gpu_shape shape, uint64_t n_rows, uint64_t n_cols, uint32_t n_sm, uint32_t *grid)
+/* Blocks to launch for a's n_rows, n_cols and group; 0: nothing to do. False when the matrix is larger than
+ * GPU_ELEMENTS_MAX. n_sm at least 1. */
+LAUNCH_FN bool gpu_grid(enum gpu_shape shape, const struct kernel_args *a, uint32_t n_sm, uint32_t *grid)
 {
-    if (n_rows > GPU_ELEMENTS_MAX || (n_cols != 0 && n_rows > GPU_ELEMENTS_MAX / n_cols)) return false;
-    uint64_t blocks = gpu_div_up(gpu_threads_wanted(shape, n_rows, n_cols), GPU_THREADS);
+    if (a->n_rows > GPU_ELEMENTS_MAX || (a->n_cols != 0 && a->n_rows > GPU_ELEMENTS_MAX / a->n_cols)) return false;
+    uint64_t blocks = gpu_div_up(gpu_threads_wanted(shape, a), GPU_THREADS);
     uint64_t most = (uint64_t)n_sm * GPU_BLOCKS_PER_SM;
     if (most > 0x7FFFFFFFu) most = 0x7FFFFFFFu; /* the largest grid of CUDA in x */
     *grid = (uint32_t)(blocks < most ? blocks : most);

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROOM_COUNT 6u /* src, src_scale, block_amax, dst, dst_scale, dst_f32 */
+#define ROOM_COUNT 7u
 #define TAIL 256u     /* bytes behind every array that must stay as they are */
 #define TAIL_BYTE 0xA5
 
-enum array { SRC, SRC_SCALE, BLOCK_AMAX, DST, DST_SCALE, DST_F32 };
+enum array { SRC, SRC_SCALE, SRC_SCALE_F32, BLOCK_AMAX, DST, DST_SCALE, DST_F32 };
 
 /* Arrays grow and are kept from case to case. */
 struct array_pair {
@@ -41,7 +41,8 @@ struct cases {
 
 static inline enum gpu_room room_of(const struct cuda_kernel *k, enum array which)
 {
-    const enum gpu_room rooms[ROOM_COUNT] = {k->src, k->src_scale, k->block_amax, k->dst, k->dst_scale, k->dst_f32};
+    const enum gpu_room rooms[ROOM_COUNT] = {k->src, k->src_scale, k->src_scale_f32, k->block_amax,
+                                             k->dst, k->dst_scale, k->dst_f32};
     return rooms[which];
 }
 
@@ -70,7 +71,7 @@ static inline void cases_shape(struct cases *c, const struct cuda_kernel *k, con
 {
     for (uint32_t i = 0; i < ROOM_COUNT; i++) {
         struct array_pair *p = &c->arrays[i];
-        p->bytes = gpu_room_bytes(room_of(k, (enum array)i), a->dtype, a->n_rows, a->n_cols);
+        p->bytes = gpu_room_bytes(room_of(k, (enum array)i), a);
         if (p->room == p->bytes + TAIL) continue;
         free(p->host), free(p->want);
         CUDA_OK(cudaFree(p->device));
@@ -88,12 +89,12 @@ static inline void cases_queue(struct cases *c, const struct cuda_kernel *k, con
     on_device.block_amax = (const float *)(const void *)c->arrays[BLOCK_AMAX].device;
     on_device.dst = c->arrays[DST].device, on_device.dst_scale = c->arrays[DST_SCALE].device;
     on_device.dst_f32 = (float *)(void *)c->arrays[DST_F32].device;
-    on_device.src_scale_f32 = (const float *)(const void *)c->arrays[SRC_SCALE].device;
+    on_device.src_scale_f32 = (const float *)(const void *)c->arrays[SRC_SCALE_F32].device;
     for (enum op op = k->op; k->op == op; k++) {
         dim3 blocks = {1, 1, 1}, threads = {GPU_THREADS, 1, 1};
         void *args[] = {&on_device};
         if (k->zeroes_f32) CUDA_OK(cudaMemsetAsync(on_device.dst_f32, 0, c->arrays[DST_F32].bytes, c->stream));
-        if (!gpu_grid(k->shape, a->n_rows, a->n_cols, c->n_sm, &blocks.x)) exit(1);
+        if (!gpu_grid(k->shape, a, c->n_sm, &blocks.x)) exit(1);
         if (blocks.x) CUDA_OK(cudaLaunchKernel(k->function, blocks, threads, args, 0, c->stream));
     }
 }
@@ -102,7 +103,7 @@ static inline void cases_scalar(struct cases *c, const struct cuda_kernel *k, co
 {
     struct kernel_args on_host = *a;
     on_host.src = c->arrays[SRC].host, on_host.src_scale = c->arrays[SRC_SCALE].host;
-    on_host.src_scale_f32 = (const float *)(const void *)c->arrays[SRC_SCALE].host;
+    on_host.src_scale_f32 = (const float *)(const void *)c->arrays[SRC_SCALE_F32].host;
     on_host.block_amax = (const float *)(const void *)c->arrays[BLOCK_AMAX].host;
     on_host.dst = c->arrays[DST].want, on_host.dst_scale = c->arrays[DST_SCALE].want;
     on_host.dst_f32 = (float *)(void *)c->arrays[DST_F32].want;
@@ -127,7 +128,7 @@ static inline bool cases_run(struct cases *c, const struct cuda_kernel *k, const
     cases_scalar(c, k, a);
     c->n_cases++;
     for (uint32_t i = DST; i < ROOM_COUNT; i++) {
-        static const char *const names[] = {"", "", "", "packed", "scale", "f32"};
+        static const char *const names[] = {"", "", "", "", "packed", "scale", "f32"};
         const struct array_pair *p = &c->arrays[i];
         c->n_bytes += p->bytes;
         if (memcmp(p->host, p->want, p->room) == 0) continue;

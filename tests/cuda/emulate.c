@@ -3,6 +3,7 @@
 
 #include "backends/cuda/kernel_table.h"
 #include "numeric/fp8_scaled.h"
+#include "numeric/int4.h"
 #include "numeric/mxfp4.h"
 #include "numeric/mxfp8.h"
 #include "numeric/nvfp4_four_six.h"
@@ -20,12 +21,14 @@
 
 #include "backends/cuda/mx_body.h"
 
+#include "backends/cuda/int4_body.h"
+
 #include "backends/cuda/decode_body.h"
 
 struct emulated emulated;
 
-#define CUDA_KERNEL(op, fn, shape, zero, src, src_scale, amax, dst, dst_scale, dst_f32)                                \
-    {op, __extension__(const void *)fn, #fn, shape, zero, src, src_scale, amax, dst, dst_scale, dst_f32},
+#define CUDA_KERNEL(op, fn, shape, zero, src, src_scale, src_scale_f32, amax, dst, dst_scale, dst_f32)                 \
+    {op, __extension__(const void *)fn, #fn, shape, zero, src, src_scale, src_scale_f32, amax, dst, dst_scale, dst_f32},
 const struct cuda_kernel cuda_kernels[] = {
 #include "backends/cuda/kernels.inc"
     {.op = OP_COUNT},

@@ -101,6 +101,7 @@ static float look(const struct cuda_kernel *k, const struct kernel_args *a, uint
 /* How many columns share a scale or a maximum; n_cols is a multiple of it. */
 static uint32_t block_of(const struct cuda_kernel *k)
 {
+    if (k->dst_f32 == ROOM_F32_GROUP || k->src_scale_f32 == ROOM_F32_GROUP) return 32;
     if (k->dst_scale == ROOM_BYTE_32 || k->src_scale == ROOM_BYTE_32) return 32;
     return k->dst_scale == ROOM_BYTE_16 || k->src_scale == ROOM_BYTE_16 || k->dst_f32 == ROOM_AMAX_16 ||
                    k->op == OP_INPUT_NVFP4
@@ -118,6 +119,7 @@ static void run_variants(const struct cuda_kernel *k, struct kernel_args a, floa
         a.rounding = (enum fp8_rounding)(v % 3);
         a.form = (enum fp8_scale_form)(v % 2);
         a.mxfp4_rule = (enum mxfp4_rule)(v % 2);
+        a.int4_scale = (enum int4_scale_type)(v % 3);
         a.static_max = v % 2 ? NVFP4_FOUR_OVER_SIX_MAX : NVFP4_STATIC_MAX;
         a.amax = v < 2 ? g : odd_amaxes[random_next(seed) % 4];
         a.scale = block_of(k) == 16 ? nvfp4_tensor_scale(g) : fp8_scale(g);
@@ -127,7 +129,7 @@ static void run_variants(const struct cuda_kernel *k, struct kernel_args a, floa
                  (unsigned long long)a.n_rows, (unsigned long long)a.n_cols, (double)a.scale, (double)a.amax, v);
         if (!cases_run(&cases, k, &a, where)) failures++;
         if (k->op == OP_WIDEN || k->op == OP_AMAX) return;
-        if (v == 1 && block_of(k) != 16 && k->op != OP_ENCODE_FP8 && k->op != OP_DECODE_FP8 && k->op != OP_INPUT_FP8)
+        if (v == 1 && a.group == 0 && block_of(k) != 16 && k->op != OP_ENCODE_FP8 && k->op != OP_DECODE_FP8 && k->op != OP_INPUT_FP8)
             return; /* no scale of the caller's */
         if (v == 2 && quick) return;
     }
@@ -136,7 +138,7 @@ static void run_variants(const struct cuda_kernel *k, struct kernel_args a, floa
 /* All codes of a 16-bit type: in order, so that blocks hold neighbours, and mixed, so that they do not. */
 static void run_all_halves(const struct cuda_kernel *k, enum dtype dtype, uint64_t *seed)
 {
-    struct kernel_args a = {.n_rows = 16, .n_cols = 4096, .dtype = dtype};
+    struct kernel_args a = {.n_rows = 16, .n_cols = 4096, .dtype = dtype, .group = 64};
     cases_shape(&cases, k, &a);
     for (uint32_t mixed = 0; mixed < 2; mixed++) {
         for (uint32_t i = 0; i < 65536; i++) {
@@ -152,25 +154,31 @@ static void run_all_halves(const struct cuda_kernel *k, enum dtype dtype, uint64
 /* All packed bytes under all scale bytes. */
 static void run_all_codes(const struct cuda_kernel *k, uint64_t *seed)
 {
-    struct kernel_args a = {.n_rows = 256, .n_cols = 512, .dtype = DTYPE_F32};
+    struct kernel_args a = {.n_rows = 256, .n_cols = 512, .dtype = DTYPE_F32, .group = 32};
     cases_shape(&cases, k, &a);
     for (size_t i = 0; i < cases.arrays[SRC].bytes; i++) cases.arrays[SRC].host[i] = (uint8_t)i;
     for (size_t i = 0; i < cases.arrays[SRC_SCALE].bytes; i++) cases.arrays[SRC_SCALE].host[i] = (uint8_t)(i / 32);
+    for (size_t i = 0; i < cases.arrays[SRC_SCALE_F32].bytes; i++)
+        cases.arrays[SRC_SCALE_F32].host[i] = (uint8_t)random_next(seed);
     for (int s = 0; s < 3; s++) run_variants(k, a, s ? 1e-3f * (float)s : 1, "all codes", false, seed);
 }
 
 static void run_data(const struct cuda_kernel *k, struct kernel_args a, enum kind kind, uint64_t *seed)
 {
+    static const uint32_t groups[] = {32, 2, 8, 16, 32};
     uint64_t n = a.n_rows * a.n_cols;
+    if (block_of(k) == 32 && k->dst_scale != ROOM_BYTE_32 && k->src_scale != ROOM_BYTE_32)
+        a.group = a.n_cols % 128 == 0 ? 128 : groups[(a.n_rows + (uint64_t)kind) % 5];
     cases_shape(&cases, k, &a);
     if (k->src == ROOM_DTYPE || k->src == ROOM_F32)
         for (uint64_t i = 0; i < n; i++) put(cases.arrays[SRC].host, a.dtype, i, datum(kind, i, n, seed));
     else
         for (uint64_t i = 0; i < cases.arrays[SRC].bytes; i++) cases.arrays[SRC].host[i] = (uint8_t)random_next(seed);
-    for (uint64_t i = 0; i < cases.arrays[SRC_SCALE].bytes; i++) {
-        bool bits = block_of(k) > 1 || kind != DATA_WEIGHTS; /* of f32: first any bits, then something usual */
-        cases.arrays[SRC_SCALE].host[i] = (uint8_t)(bits ? random_next(seed) : i % 4 == 3 ? 0x3C : i);
-    }
+    for (uint64_t i = 0; i < cases.arrays[SRC_SCALE].bytes; i++)
+        cases.arrays[SRC_SCALE].host[i] = (uint8_t)random_next(seed);
+    for (uint64_t i = 0; i < cases.arrays[SRC_SCALE_F32].bytes; i++) /* something usual, or any bits */
+        cases.arrays[SRC_SCALE_F32].host[i] =
+            (uint8_t)(kind != DATA_WEIGHTS ? random_next(seed) : i % 4 == 3 ? 0x3C : i);
     float g = k->src == ROOM_DTYPE || k->src == ROOM_F32 ? look(k, &a, seed) : 1;
     run_variants(k, a, g, kind_names[kind], n > 10000, seed);
 }
@@ -183,13 +191,13 @@ static void run_sizes(const struct cuda_kernel *k, enum dtype dtype, uint64_t *s
     static const uint64_t block_cols[] = {0, 1, 2, 3, 7, 8, 15, 16, 17, 63, 65};
     static const uint64_t large[][2] = {{1, 4095}, {3, 4097}, {1, 8191},  {2, 32773},  {5000, 3},
                                         {1, 70001}, {128, 128}, {129, 132}, {300, 1000}, {17, 4224}};
-    static const uint64_t rows[] = {0, 1, 2, 3, 7};
+    static const uint64_t rows[] = {1, 3, 0, 2, 7};
     uint32_t block = block_of(k);
     bool slow = k->op == OP_SWEEP_NVFP4;
     size_t n_cols = block > 1 ? sizeof block_cols / sizeof *block_cols : sizeof any_cols / sizeof *any_cols;
     for (int kind = 0; kind < DATA_COUNT; kind++) {
         for (size_t c = 0; c < n_cols; c++)
-            for (size_t r = 0; r < (slow ? 2 : 5); r++) {
+            for (size_t r = 0; r < (slow ? 2 : kind == DATA_WEIGHTS || kind == DATA_ANY_BITS ? 5 : 3); r++) {
                 uint64_t cols = block > 1 ? block_cols[c] * block : any_cols[c];
                 run_data(k, (struct kernel_args){.n_rows = rows[r], .n_cols = cols, .dtype = dtype}, (enum kind)kind,
                          seed);
