@@ -233,6 +233,19 @@ cuda-deps: .cuda/.done  ## installs a CUDA compiler for check-cuda-host into .cu
 	@echo '  installing: $(CUDA_WHEELS)'
 	@rm -rf .cuda && python3 -m venv .cuda && .cuda/bin/pip install -q --disable-pip-version-check $(CUDA_WHEELS) && touch $@
 
+# On a machine with a GPU; elsewhere they say what they skip.
+CUDA_CHECKS := $(if $(CUDA_ON),build/cuda/tests/cuda/test_cuda_kernels build/cuda/tests/cuda/test_cuda_backend build/cuda/device_convert)
+check-cuda: $(BIN) $(CUDA_CHECKS)  ## every CUDA kernel and whole checkpoints against the CPU, on a GPU (10 min)
+	@sh tests/cuda/check_cuda.sh $(BIN) build/cuda '$(CUDA_ROOT)'
+
+bench-cuda: $(BIN) $(B)/bench/make_checkpoint $(if $(CUDA_ON),build/cuda/bench/cuda/bench_cuda)  ## speed of the CUDA kernels, and quantize end to end
+	@if $(BIN) list backends | grep -q '^cuda  *available'; then build/cuda/bench/cuda/bench_cuda; fi
+	@sh tests/cuda/check_cuda.sh $(BIN) build/cuda '$(CUDA_ROOT)' $(B)/bench/make_checkpoint
+
+build/cuda/device_convert: tests/cuda/device_convert.cu build/cuda/chips
+	$(call say,NVCC)
+	$(Q)$(NVCC) $(CUDA_EXACT) $(CUDA_GEN) --threads 2 -ccbin $(CXX) -I. -O2 -MMD -MP -MF $@.d -Xcompiler -ffp-contract=off -L$(dir $(CUDA_LIB)) -o $@ $<
+
 check-cuda-host:  ## numeric/ as CUDA code, and against CUDA's own conversions (needs make cuda-deps)
 	@sh tests/numeric/check_cuda_host.sh $(B)/cuda-host
 

@@ -97,8 +97,7 @@ GPU_FN void encode_fp8_of(const struct kernel_args *a, enum dtype dtype)
         gpu_store_16(a->dst + b * 16u, out);
     }
     uint64_t last = n_blocks * 16u + gpu_thread();
-    if (last < n)
-        a->dst[last] = e4m3_encode(fp8_quotient(load_one(a->src, dtype, last), scale, dtype, a->rounding));
+    if (last < n) a->dst[last] = e4m3_encode(fp8_quotient(load_one(a->src, dtype, last), scale, dtype, a->rounding));
 }
 
 GPU_KERNEL(encode_nvfp4_cuda)

@@ -13,17 +13,17 @@ extern "C" {
 /* How many bytes one array of an operation holds for a matrix of n = n_rows * n_cols elements. */
 enum gpu_room {
     ROOM_NONE,
-    ROOM_DTYPE,   /* n elements of kernel_args.dtype */
-    ROOM_F32,     /* 4 n */
-    ROOM_BYTE,    /* n */
-    ROOM_NIBBLE,  /* n / 2 */
-    ROOM_BYTE_16, /* one byte per 16 elements of a row */
-    ROOM_BYTE_32, /* one byte per 32 elements of a row */
-    ROOM_AMAX_16, /* block maxima: four bytes per 16 elements of a row; of a lane, its block_amax */
-    ROOM_F32_ROW, /* four bytes per row */
-    ROOM_F32_TILE,   /* four bytes per tile of 128 x 128, those at the edges too */
-    ROOM_F32_GROUP,  /* four bytes per kernel_args.group elements of a row */
-    ROOM_BYTE_GROUP  /* one byte per group */
+    ROOM_DTYPE,     /* n elements of kernel_args.dtype */
+    ROOM_F32,       /* 4 n */
+    ROOM_BYTE,      /* n */
+    ROOM_NIBBLE,    /* n / 2 */
+    ROOM_BYTE_16,   /* one byte per 16 elements of a row */
+    ROOM_BYTE_32,   /* one byte per 32 elements of a row */
+    ROOM_AMAX_16,   /* block maxima: four bytes per 16 elements of a row; of a lane, its block_amax */
+    ROOM_F32_ROW,   /* four bytes per row */
+    ROOM_F32_TILE,  /* four bytes per tile of 128 x 128, those at the edges too */
+    ROOM_F32_GROUP, /* four bytes per kernel_args.group elements of a row */
+    ROOM_BYTE_GROUP /* one byte per group */
 };
 
 struct cuda_kernel {

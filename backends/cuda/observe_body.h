@@ -35,8 +35,8 @@ GPU_FN uint32_t amax_words(struct gpu_words v, enum dtype dtype, uint32_t m)
 
 GPU_FN uint32_t amax_one(const void *src, enum dtype dtype, uint64_t i, uint32_t m)
 {
-    uint32_t x = dtype == DTYPE_F32 ? f32_magnitude_bits(((const float *)src)[i])
-                                    : ((const uint16_t *)src)[i] & 0x7FFFu;
+    uint32_t x =
+        dtype == DTYPE_F32 ? f32_magnitude_bits(((const float *)src)[i]) : ((const uint16_t *)src)[i] & 0x7FFFu;
     return x > m ? x : m;
 }
 

@@ -137,7 +137,8 @@ GPU_FN void encode_fp8_block_of(const struct kernel_args *a, enum dtype dtype)
             uint64_t i = row * a->n_cols + p.col;
             float w[4];
             strip_load(a, dtype, &p, row, w);
-            uint32_t codes = gpu_e4m3_pair(w[0] / scale, w[1] / scale) | gpu_e4m3_pair(w[2] / scale, w[3] / scale) << 16;
+            uint32_t codes = gpu_e4m3_pair(w[0] / scale, w[1] / scale) | gpu_e4m3_pair(w[2] / scale, w[3] / scale)
+                                                                             << 16;
             if (p.whole) gpu_store_4(a->dst + i, codes);
             else
                 for (uint32_t j = 0; j < p.n; j++) a->dst[i + j] = (uint8_t)(codes >> (8u * j));

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define ROOM_COUNT 7u
-#define TAIL 256u     /* bytes behind every array that must stay as they are */
+#define TAIL 256u /* bytes behind every array that must stay as they are */
 #define TAIL_BYTE 0xA5
 
 enum array { SRC, SRC_SCALE, SRC_SCALE_F32, BLOCK_AMAX, DST, DST_SCALE, DST_F32 };
@@ -134,8 +134,8 @@ static inline bool cases_run(struct cases *c, const struct cuda_kernel *k, const
         if (memcmp(p->host, p->want, p->room) == 0) continue;
         size_t at = 0;
         while (p->host[at] == p->want[at]) at++;
-        printf("FAIL %s: %s: %s byte %zu of %zu is %02x, the scalar kernel writes %02x\n", op_name(k->op), where, names[i], at,
-               p->bytes, p->host[at], p->want[at]);
+        printf("FAIL %s: %s: %s byte %zu of %zu is %02x, the scalar kernel writes %02x\n", op_name(k->op), where,
+               names[i], at, p->bytes, p->host[at], p->want[at]);
         return false;
     }
     return true;

@@ -28,7 +28,8 @@
 struct emulated emulated;
 
 #define CUDA_KERNEL(op, fn, shape, zero, src, src_scale, src_scale_f32, amax, dst, dst_scale, dst_f32)                 \
-    {op, __extension__(const void *)fn, #fn, shape, zero, src, src_scale, src_scale_f32, amax, dst, dst_scale, dst_f32},
+    {op,     __extension__(const void *) fn, #fn, shape, zero, src, src_scale, src_scale_f32, amax, dst, dst_scale,    \
+     dst_f32},
 const struct cuda_kernel cuda_kernels[] = {
 #include "backends/cuda/kernels.inc"
     {.op = OP_COUNT},

@@ -1,4 +1,4 @@
-/* The words of backends/cuda/kernel_words.h for a host compiler: the kernels' own text runs as loops over blocks and
+/* The words of backends/cuda/kernel_words.cuh for a host compiler: the kernels' own text runs as loops over blocks and
  * threads, in order, so that its arithmetic, indices and tails are tested on machines without a GPU, under the
  * sanitizers too. What it cannot show: races, and everything that an instruction of a GPU does differently.
  *

@@ -15,9 +15,9 @@ struct fake_cuda {
     cudaError_t fail_with;
     bool fail_run; /* the next kernel that runs ends in an illegal address, which the next wait says */
     /* to look at */
-    size_t used;         /* bytes of device memory now taken */
+    size_t used;               /* bytes of device memory now taken */
     int host, streams, events; /* things that are open */
-    int device;          /* of the last cudaSetDevice */
+    int device;                /* of the last cudaSetDevice */
 };
 extern struct fake_cuda fake;
 void fake_reset(void); /* one sm_90 device with 1 GiB, nothing fails */

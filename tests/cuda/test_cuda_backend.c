@@ -11,7 +11,7 @@
 #endif
 
 #define ROWS 24u
-#define COLS 272u
+#define COLS 288u
 #define ELEMS ((uint64_t)ROWS * COLS)
 
 static const struct lane_sizes room = {
@@ -62,6 +62,12 @@ static const struct sequence sequences[] = {
     {"sweep", 2, {OP_SWEEP_NVFP4, OP_ENCODE_NVFP4_STATIC}},
     {"four six", 2, {OP_FOUR_SIX_NVFP4, OP_ENCODE_NVFP4_STATIC}},
     {"fp8", 1, {OP_ENCODE_FP8}},
+    {"fp8 channel", 1, {OP_ENCODE_FP8_CHANNEL}},
+    {"fp8 block", 1, {OP_ENCODE_FP8_BLOCK}},
+    {"mxfp4", 1, {OP_ENCODE_MXFP4}},
+    {"mxfp8", 1, {OP_ENCODE_MXFP8}},
+    {"int4", 1, {OP_ENCODE_INT4}},
+    {"int4 zero", 1, {OP_ENCODE_INT4_ZERO}},
     {"widen", 1, {OP_WIDEN}},
     {"decode nvfp4", 1, {OP_DECODE_NVFP4}},
     {"decode fp8", 1, {OP_DECODE_FP8}},
@@ -80,6 +86,7 @@ static uint32_t steps_of(const struct sequence *s, struct lane_step steps[LANE_S
                                                .scale = 0.0015f,
                                                .amax = 4.0f,
                                                .static_max = s->ops[0] == OP_FOUR_SIX_NVFP4 ? 256.0f : 448.0f,
+                                               .group = 16,
                                                .rounding = FP8_MODELOPT_CPU}};
     return s->n;
 }
@@ -215,8 +222,13 @@ static void test_devices(void **state)
         {13050, 2, {90, 100}, NULL, 2, ""},
         {14000, 1, {80}, NULL, 1, ""},
         {0, 0, {0}, NULL, 0, "no NVIDIA driver is installed"},
-        {12080, 1, {90}, NULL, 0,
-         "the NVIDIA driver is made for CUDA 12.8, and this program, built with CUDA 13.5, needs one for CUDA 13.0 or newer"},
+        {12080,
+         1,
+         {90},
+         NULL,
+         0,
+         "the NVIDIA driver is made for CUDA 12.8, and this program, built with CUDA 13.5, needs one for CUDA 13.0 or "
+         "newer"},
         {13000, 0, {0}, NULL, 0, "the driver finds no GPU"},
         {13000, 1, {75}, NULL, 0, "'Fake GPU 0' is sm_75, and this program needs sm_80 or newer"},
         {13000, 3, {70, 90, 75}, NULL, 1, ""},
@@ -255,11 +267,12 @@ static void test_memory(void **state)
     struct lane *l = NULL, *second = NULL;
     const struct lane_sizes large = {.src = 500u << 20, .dst = 200u << 20, .dst_scale = 20u << 20};
     CHECK_OK(backend_cuda.lane_open(&l, gpu, &large, e_));
-    CHECK_FAILS(backend_cuda.lane_open(&second, gpu, &large, e_), ERR_DEVICE,
-                "'Fake GPU 0': a lane needs 720.00 MiB of its memory; the next 500.00 MiB of that do not fit: 304.00 MiB "
-                "of 1.00 GiB are free");
+    CHECK_FAILS(
+        backend_cuda.lane_open(&second, gpu, &large, e_), ERR_DEVICE,
+        "'Fake GPU 0': a lane needs 720.00 MiB of its memory; the next 500.00 MiB of that do not fit: 304.00 MiB "
+        "of 1.00 GiB are free");
     assert_null(second);
-    assert_int_equal(fake.used, 720u << 20); /* the first is whole, of the second nothing is left */
+    assert_int_equal(fake.used, 720u << 20);                   /* the first is whole, of the second nothing is left */
     CHECK_OK(backend_cuda.lane_open(&second, gpu, &room, e_)); /* a smaller one still fits */
     backend_cuda.lane_close(second);
     backend_cuda.lane_close(l);
@@ -272,9 +285,18 @@ static void test_every_call_fails(void **state)
 {
     (void)state;
     static const char *const calls[] = {
-        "cudaSetDevice",          "cudaDeviceGetAttribute", "cudaFuncGetAttributes", "cudaStreamCreateWithFlags",
-        "cudaEventCreateWithFlags", "cudaMalloc",           "cudaHostAlloc",         "cudaMemcpyAsync",
-        "cudaMemsetAsync",        "cudaLaunchKernel",       "cudaEventRecord",       "cudaEventSynchronize",
+        "cudaSetDevice",
+        "cudaDeviceGetAttribute",
+        "cudaFuncGetAttributes",
+        "cudaStreamCreateWithFlags",
+        "cudaEventCreateWithFlags",
+        "cudaMalloc",
+        "cudaHostAlloc",
+        "cudaMemcpyAsync",
+        "cudaMemsetAsync",
+        "cudaLaunchKernel",
+        "cudaEventRecord",
+        "cudaEventSynchronize",
     };
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         for (int after = 0; after < 3; after++) {
@@ -324,10 +346,11 @@ static void test_kernel_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_as_scalar), cmocka_unit_test(test_lanes_at_once), cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_same_as_scalar),   cmocka_unit_test(test_lanes_at_once),
+        cmocka_unit_test(test_too_large),
 #ifdef FAKE_CUDA
-        cmocka_unit_test(test_devices),     cmocka_unit_test(test_memory),        cmocka_unit_test(test_every_call_fails),
-        cmocka_unit_test(test_kernel_error),
+        cmocka_unit_test(test_devices),          cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_kernel_error),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* The thresholds that replace divisions in backends/cuda/nvfp4_steps_body.h: on both sides of each of them the code is that
- * of the rounded quotient. For block scales of every exponent they are used for, random and extreme ones. */
+/* The thresholds that replace divisions in backends/cuda/nvfp4_steps_body.h: on both sides of each of them the code is
+ * that of the rounded quotient. For block scales of every exponent they are used for, random and extreme ones. */
 #include "tests/cuda/emulate.h"
 
 #include "backends/cuda/nvfp4_steps_body.h"

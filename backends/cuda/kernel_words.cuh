@@ -8,8 +8,8 @@
  * Two words are a conversion instruction where the chip has one, and the software of numeric/ elsewhere. Both give the
  * same bytes for every fp32 input: `make check-cuda` runs through all 2^32 of them on the device, and the semantics of
  * the instructions, as NVIDIA's headers emulate them, are compared by `make check-cuda-host`. */
-#ifndef BACKENDS_CUDA_KERNEL_WORDS_H
-#define BACKENDS_CUDA_KERNEL_WORDS_H
+#ifndef BACKENDS_CUDA_KERNEL_WORDS_CUH
+#define BACKENDS_CUDA_KERNEL_WORDS_CUH
 
 #include "backends/cuda/launch.h"
 #include "backends/kernel_args.h"
