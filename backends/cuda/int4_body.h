@@ -96,8 +96,10 @@ GPU_FN void decode_int4_of(const struct kernel_args *a, bool has_zero)
         store_quad(a->dst_f32, 4u * q, w);
     }
     uint64_t last = n_quads * 4u + gpu_thread();
-    if (last < n)
-        a->dst_f32[last] = decode_int4_one(a, last, (uint8_t)(src[last / 2u] >> (last % 2u * 4u) & 15u), has_zero);
+    if (last < n) {
+        uint32_t byte = src[last / 2u];
+        a->dst_f32[last] = decode_int4_one(a, last, (uint8_t)(last % 2u ? byte >> 4 : byte & 15u), has_zero);
+    }
 }
 
 GPU_KERNEL(decode_int4_cuda)
