@@ -1,6 +1,6 @@
 # ingot: one file builds everything. `make help` lists the targets; local choices go into config.mk.
 #
-#   CUDA=auto|0|1   SAN=address,undefined   WERROR=1   V=1   O=-O2
+#   CUDA=auto|0|1   CUDA_ARCH="90a 100a"|all   SAN=address,undefined   WERROR=1   V=1   O=-O2
 
 -include config.mk
 
@@ -14,14 +14,43 @@ CONFIG  := $(if $(FUZZING),fuzz,$(if $(SAN),san,$(if $(filter 1,$(WERROR)),stric
 B       := build/$(CONFIG)
 BIN     := $(if $(filter release,$(CONFIG)),build/ingot,$(B)/ingot)
 
+# CUDA: a toolkit in PATH or /usr/local/cuda, or the compiler that `make cuda-deps` fetches into .cuda/; it needs a C++ compiler
+# beside it. Without one, backends/cuda/none.c stands for the folder. The runtime is linked statically, so the program starts
+# without a driver. Compiling for all chips takes 40 s of one core (measured); code for one that is not listed comes from
+# the PTX of the oldest and of the newest.
+CUDA      ?= auto
+NVCC      ?= $(firstword $(wildcard $(shell command -v nvcc 2>/dev/null) /usr/local/cuda/bin/nvcc .cuda/lib/python3*/site-packages/nvidia/cu1[0-9]/bin/nvcc))
+NVCC      := $(NVCC)
+CUDA_ROOT := $(patsubst %/bin/nvcc,%,$(NVCC))
+CUDA_LIB  := $(firstword $(wildcard $(addprefix $(CUDA_ROOT)/,lib64/libcudart_static.a lib/libcudart_static.a targets/*/lib/libcudart_static.a)))
+CUDA_HAVE := $(if $(and $(NVCC),$(CUDA_LIB),$(shell command -v $(CXX) 2>/dev/null)),1)
+CUDA_ON   := $(if $(filter 0,$(CUDA)),,$(if $(FUZZING),,$(CUDA_HAVE)))
+ifeq ($(CUDA)$(CUDA_HAVE),1)
+$(error CUDA=1, but there is no nvcc with libcudart_static.a and a C++ compiler (make cuda-deps fetches the first two))
+endif
+CUDA_ALL  := 80 86 89 90a 100a 103a 110a 120a 121a
+CUDA_ARCH ?= all
+CUDA_SRC  := $(if $(CUDA_ON),backends/cuda/backend_cuda.c backends/cuda/lane_cuda.c,backends/cuda/none.c)
+CUDA_OBJ  := $(if $(CUDA_ON),build/cuda/kernels.o)
+CUDA_LIBS := $(if $(CUDA_ON),$(CUDA_LIB) -ldl -lrt)
+CUDA_BARE  = $(patsubst %a,%,$(1))
+# An older toolkit does not know the newest chips: of `all`, what it knows.
+CUDA_CHIPS = $(eval CUDA_CHIPS := $(if $(filter all,$(CUDA_ARCH)),$(filter $(patsubst sm_%,%,$(shell $(NVCC) --list-gpu-code)) $(patsubst sm_%,%a,$(shell $(NVCC) --list-gpu-code)),$(CUDA_ALL)),$(CUDA_ARCH)))$(CUDA_CHIPS)
+CUDA_SM    = -DGPU_SM_MIN=$(call CUDA_BARE,$(firstword $(CUDA_CHIPS))) -DGPU_SM_WORDS='"$(CUDA_CHIPS)"'
+CUDA_GEN   = $(foreach a,$(CUDA_CHIPS),-gencode arch=compute_$(a),code=sm_$(a)) \
+             $(foreach a,$(sort $(call CUDA_BARE,$(firstword $(CUDA_CHIPS)) $(lastword $(CUDA_CHIPS)))),-gencode arch=compute_$(a),code=compute_$(a))
+# Quantized bytes depend on these (docs/numerics.md, "Ground rules"); tests/numeric/check_cuda_host.sh reads what they make.
+CUDA_EXACT := -std=c++17 -fmad=false -prec-div=true -prec-sqrt=true -ftz=false
+
 SRC_DIRS := core formats models plan backends backends/cpu engine convert calibrate quantize pack verify
-LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS))))
+LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS)))) $(CUDA_SRC)
 CLI_SRC  := $(sort $(wildcard cli/*.c))
 DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml verify/*.yaml))
-LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/embedded.o
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/embedded.o $(CUDA_OBJ)
 CLI_OBJ  := $(filter-out $(B)/cli/main.o,$(CLI_SRC:%.c=$(B)/%.o))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 KERNELS  := $(patsubst tests/kernels/%.c,$(B)/tests/kernels/%,$(sort $(wildcard tests/kernels/test_*.c)))
+CUDATEST := $(patsubst tests/cuda/%.c,$(B)/tests/cuda/%,$(sort $(wildcard tests/cuda/test_*.c)))
 FUZZ     := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 TOOLS    := $(patsubst tests/tools/%.c,$(B)/tests/tools/%,$(sort $(wildcard tests/tools/*.c)))
 FAULT    := $(B)/tests/preload/fault.so
@@ -43,7 +72,7 @@ CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -g $(O) $(HARD) -ffp-contract=off -pthread -
 # For libFuzzer (clang): the library is instrumented, the entries get its main instead of replaying their corpus.
 CFLAGS_ALL += $(if $(FUZZING),-DFUZZING -fsanitize=fuzzer-no-link)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
-LIBS = $(PKG_LIBS) -lm
+LIBS = $(PKG_LIBS) $(CUDA_LIBS) -lm
 
 # Instruction sets by file suffix. The same source text must give the same bits at every level (docs/numerics.md).
 ISA_avx2   := -mavx2 -mfma -mf16c
@@ -54,7 +83,7 @@ Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
 .PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-memory check-faults \
-        check-cuda-host cuda-deps lint fuzz fuzz-run bench deps help clean install
+        check-cuda check-cuda-host bench-cuda cuda-deps lint fuzz fuzz-run bench deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -78,12 +107,30 @@ $(BIN): $(B)/cli/main.o $(CLI_OBJ) $(B)/libingot.a
 
 $(B)/libingot.a: $(LIB_OBJ)
 	$(call say,AR)
-	$(Q)rm -f $@ && ar rcsD $@ $^
+	$(Q)rm -f $@ && ar rcsD $@ $(filter %.o,$^)
 
 $(B)/%.o: %.c | build/.deps
 	$(call say,CC)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(isa_flags) -MMD -MP -c -o $@ $<
+
+# Rewritten when the choice of compiler and chips changes, so that a build of the other choice is not left in place.
+CUDA_CHOICE := $(B)/cuda.choice
+$(CUDA_CHOICE) build/cuda/chips: FORCE
+	@mkdir -p $(@D)
+	@echo '$(if $(CUDA_ON),$(NVCC) $(CUDA_CHIPS),none)' | cmp -s - $@ || echo '$(if $(CUDA_ON),$(NVCC) $(CUDA_CHIPS),none)' > $@
+.PHONY: FORCE
+
+$(B)/libingot.a: $(CUDA_CHOICE)
+$(B)/backends/cuda/backend_cuda.o: CFLAGS_ALL += $(CUDA_SM)
+$(B)/backends/cuda/backend_cuda.o $(B)/backends/cuda/lane_cuda.o: CFLAGS_ALL += -isystem $(CUDA_ROOT)/include
+$(B)/backends/cuda/backend_cuda.o: $(CUDA_CHOICE)
+
+# One for all configurations: sanitizers and warnings of the host compiler do not reach kernels.
+build/cuda/kernels.o: backends/cuda/kernels.cu build/cuda/chips
+	$(call say,NVCC)
+	$(Q)$(NVCC) $(CUDA_EXACT) $(CUDA_GEN) --Werror all-warnings --threads 2 -ccbin $(CXX) -I. -O3 \
+	  -Xcompiler -fPIE,-fstack-protector-strong,-ffp-contract=off,-fno-threadsafe-statics -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
 # Recipes and profile tables travel inside the program: an auditor has one file.
 $(B)/embedded.c: core/embed.sh $(DATA)
@@ -109,6 +156,28 @@ $(B)/tests/%: $(B)/tests/%.o $(CLI_OBJ) $(B)/libingot.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $$(pkg-config --libs cmocka)
 
+# backends/cuda/ on a runtime of plain memory, and its kernels as loops (tests/cuda/emulate.h).
+FAKE := $(patsubst %.c,$(B)/fake/%.o,backends/cuda/backend_cuda.c backends/cuda/lane_cuda.c tests/cuda/emulate.c tests/cuda/fake_runtime.c)
+$(B)/fake/%.o: %.c | build/.deps
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests/cuda/fake -DFAKE_CUDA -MMD -MP -c -o $@ $<
+
+$(B)/tests/cuda/%: $(B)/fake/tests/cuda/%.o $(FAKE) $(B)/libingot.a
+	$(call say,LD)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $$(pkg-config --libs cmocka)
+
+# The same tests and the benchmark on a GPU.
+build/cuda/%.o: %.c | build/.deps
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -isystem $(CUDA_ROOT)/include -MMD -MP -c -o $@ $<
+
+build/cuda/%: build/cuda/%.o $(B)/libingot.a
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $$(pkg-config --libs cmocka)
+
 $(B)/tests/fuzz/%: LDFLAGS_ALL += $(if $(FUZZING),-fsanitize=fuzzer)
 
 $(B)/bench/%: $(B)/bench/%.o $(B)/libingot.a
@@ -123,7 +192,7 @@ $(FAULT): tests/preload/fault.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O1 -shared -fPIC $(WARN) -o $@ $< -ldl
 
-test-programs: $(BIN) $(UNIT) $(KERNELS) $(FUZZ) $(TOOLS) $(BENCH) $(FAULT)
+test-programs: $(BIN) $(UNIT) $(KERNELS) $(CUDATEST) $(FUZZ) $(TOOLS) $(BENCH) $(FAULT)
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)
@@ -163,6 +232,19 @@ cuda-deps: .cuda/.done  ## installs a CUDA compiler for check-cuda-host into .cu
 .cuda/.done: Makefile
 	@echo '  installing: $(CUDA_WHEELS)'
 	@rm -rf .cuda && python3 -m venv .cuda && .cuda/bin/pip install -q --disable-pip-version-check $(CUDA_WHEELS) && touch $@
+
+# On a machine with a GPU; elsewhere they say what they skip.
+CUDA_CHECKS := $(if $(CUDA_ON),build/cuda/tests/cuda/test_cuda_kernels build/cuda/tests/cuda/test_cuda_backend build/cuda/device_convert)
+check-cuda: $(BIN) $(CUDA_CHECKS)  ## every CUDA kernel and whole checkpoints against the CPU, on a GPU (10 min)
+	@sh tests/cuda/check_cuda.sh $(BIN) build/cuda '$(CUDA_ROOT)'
+
+bench-cuda: $(BIN) $(B)/bench/make_checkpoint $(if $(CUDA_ON),build/cuda/bench/cuda/bench_cuda)  ## speed of the CUDA kernels, and quantize end to end
+	@if $(BIN) list backends | grep -q '^cuda  *available'; then build/cuda/bench/cuda/bench_cuda; fi
+	@sh tests/cuda/check_cuda.sh $(BIN) build/cuda '$(CUDA_ROOT)' $(B)/bench/make_checkpoint
+
+build/cuda/device_convert: tests/cuda/device_convert.cu build/cuda/chips
+	$(call say,NVCC)
+	$(Q)$(NVCC) $(CUDA_EXACT) $(CUDA_GEN) --threads 2 -ccbin $(CXX) -I. -O2 -MMD -MP -MF $@.d -Xcompiler -ffp-contract=off -L$(dir $(CUDA_LIB)) -o $@ $<
 
 check-cuda-host:  ## numeric/ as CUDA code, and against CUDA's own conversions (needs make cuda-deps)
 	@sh tests/numeric/check_cuda_host.sh $(B)/cuda-host

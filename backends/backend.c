@@ -5,23 +5,8 @@
 
 #define DEVICES_MAX 1024u
 
-/* Stands for backends/cuda/ in a program that was built without it: the list can say why. */
-static uint32_t no_devices(char *why_not, size_t why_size)
-{
-    snprintf(why_not, why_size, "this program was built without it");
-    return 0;
-}
-
-static bool no_op(enum op op)
-{
-    (void)op;
-    return false;
-}
-
-static const struct backend_ops without_cuda = {.name = "cuda", .devices = no_devices, .has_op = no_op};
-
 const struct backend_ops *const backends[] = {
-    &without_cuda,
+    &backend_cuda,
     &backend_cpu,
     NULL,
 };

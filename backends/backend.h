@@ -91,7 +91,8 @@ struct backend_ops {
 
 /* The list, from the one that "auto" tries first; ends with NULL. "cpu" is its last and always has a device. */
 extern const struct backend_ops *const backends[];
-extern const struct backend_ops backend_cpu; /* backends/cpu/backend_cpu.c */
+extern const struct backend_ops backend_cpu;  /* backends/cpu/backend_cpu.c */
+extern const struct backend_ops backend_cuda; /* backends/cuda/; without a compiler for it, none.c there */
 
 /* What a word chose: devices first .. first + n - 1 of a row of the list. */
 struct backend_choice {

@@ -28,6 +28,7 @@ one() { # one NAME COMMAND...
 one lint sh tests/lint/lint.sh
 for t in tests/unit/test_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "unit/$n" "$B/tests/unit/$n"; done
 for t in tests/kernels/test_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "kernels/$n" "$B/tests/kernels/$n"; done
+for t in tests/cuda/test_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "cuda/$n" "$B/tests/cuda/$n"; done
 for t in tests/fuzz/fuzz_*.c; do n=$(basename "$t" .c); [ -f "$t" ] && one "fuzz/$n" "$B/tests/fuzz/$n" "tests/fuzz/corpus/${n#fuzz_}"; done
 PACK_TOOL=$B/tests/tools/pack_tool; export PACK_TOOL
 for t in tests/interop/check_*.sh; do [ -f "$t" ] && one "${t#tests/}" sh "$t"; done

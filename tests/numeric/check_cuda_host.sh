@@ -11,43 +11,73 @@ if [ -z "$root" ] || [ ! -x "$root/bin/nvcc" ]; then
 fi
 nvcc=$root/bin/nvcc source=tests/numeric/numeric_device.cu
 mkdir -p "$out"
-exact="-std=c++17 -I. -fmad=false -prec-div=true -prec-sqrt=true -ftz=false --Werror all-warnings"
+exact="$(sed -n "s/^CUDA_EXACT := //p" Makefile) -I. --Werror all-warnings"
 
-# inexact PTX: prints instructions that change numbers; false when there are none. (rcp.rn and div.rn are exact.)
+# inexact PTX: prints instructions that change numbers; false when there are none. (rcp.rn and div.rn are exact. The
+# compiler fuses to fma.rn; fma.rp is written where a fused product rounded upwards is meant, backends/cuda/encode_body.h.)
 inexact() {
-    grep -nE '\.ftz|\.approx|div\.full|(fma|mad)\.[a-z.]*f32|\.f64' "$1" | head -n 3 | tr -s '\t\n' '  ' | grep .
+    grep -nE '\.ftz|\.approx|div\.full|(fma|mad)\.(rn\.|rz\.|ftz\.|sat\.)*f32|\.f64' "$1" | head -n 3 | tr -s '\t\n' '  ' | grep .
 }
 
 # Every header of numeric/ is compiled as device code, also one that the source forgot.
 for h in numeric/*.h; do
     grep -q "#include \"$h\"" $source || fail "$h is not included by $source"
 done
-for arch in sm_90a sm_100a; do
+# exact_ptx SOURCE NAME ARCH: compiles and reads; leaves $out/NAME.ARCH.ptx.
+exact_ptx() {
+    ptx=$out/$2.$3.ptx log=$out/$2.$3.log
     # shellcheck disable=SC2086
-    if "$nvcc" $exact -arch=$arch -ptx -o "$out/$arch.ptx" "$source" >"$out/$arch.log" 2>&1 &&
-        "$nvcc" $exact -arch=$arch -cubin -o "$out/$arch.cubin" "$source" >>"$out/$arch.log" 2>&1; then
-        echo "ok numeric/ compiles for $arch"
+    if "$nvcc" $exact -arch="$3" -ptx -o "$ptx" "$1" >"$log" 2>&1 &&
+        "$nvcc" $exact -arch="$3" -cubin -o "$out/$2.$3.cubin" "$1" >>"$log" 2>&1; then
+        echo "ok $2 compiles for $3"
     else
-        fail "numeric/ does not compile for $arch"; head -n 20 "$out/$arch.log"; continue
+        fail "$2 does not compile for $3"; head -n 20 "$log"; return
     fi
-    if found=$(inexact "$out/$arch.ptx"); then
-        fail "$arch: inexact or fused instructions in the PTX: $found"
-    elif ! grep -q 'div\.rn\.f32' "$out/$arch.ptx"; then
-        fail "$arch: no correctly rounded division in the PTX"
+    if found=$(inexact "$ptx"); then
+        fail "$2, $3: inexact or fused instructions in the PTX: $found"
+    elif ! grep -q 'div\.rn\.f32' "$ptx"; then
+        fail "$2, $3: no correctly rounded division in the PTX"
     else
-        echo "ok $arch: $(grep -c 'div\.rn\.f32' "$out/$arch.ptx") exact divisions, nothing approximate, fused or flushed"
+        echo "ok $2, $3: $(grep -c 'div\.rn\.f32' "$ptx") exact divisions, nothing approximate, fused or flushed"
     fi
+}
+kernels=backends/cuda/kernels.cu
+for arch in sm_90a sm_100a; do
+    exact_ptx $source numeric $arch
+    exact_ptx $kernels kernels $arch
 done
 
 # The same look at what must not be: compiled with the wrong flags it has to see something.
 for wrong in --use_fast_math -ftz=true -prec-div=false -fmad=true; do
-    "$nvcc" -std=c++17 -I. -arch=sm_90a $wrong -ptx -o "$out/wrong.ptx" "$source" >"$out/wrong.log" 2>&1
-    if found=$(inexact "$out/wrong.ptx"); then
-        echo "ok $wrong is noticed"
-    else
-        fail "$wrong leaves no trace that this script sees"
-    fi
+    for s in $source $kernels; do
+        "$nvcc" -std=c++17 -I. -arch=sm_90a $wrong -ptx -o "$out/wrong.ptx" "$s" >"$out/wrong.log" 2>&1
+        if found=$(inexact "$out/wrong.ptx"); then
+            echo "ok $wrong is noticed in $s"
+        else
+            fail "$wrong leaves no trace in $s that this script sees"
+        fi
+    done
 done
+
+# The guards of conversion instructions: open where the chip has them, closed elsewhere and on demand; and a kernel per
+# function of the list, so that nothing of it was left out.
+has() { # has PATTERN FILE WANT WHAT
+    n=$(grep -c "$1" "$2")
+    if [ "$3" = yes ] && [ "$n" = 0 ]; then fail "$4: not used"
+    elif [ "$3" = no ] && [ "$n" != 0 ]; then fail "$4: used $n times"
+    else echo "ok $4: $n"; fi
+}
+has 'cvt.rn.satfinite.e4m3x2' "$out/kernels.sm_90a.ptx" yes "sm_90a converts to E4M3 in hardware"
+has 'cvt.rn.satfinite.e2m1x2' "$out/kernels.sm_90a.ptx" no "sm_90a has no conversion to E2M1"
+has 'cvt.rn.satfinite.e4m3x2' "$out/kernels.sm_100a.ptx" yes "sm_100a converts to E4M3 in hardware"
+has 'cvt.rn.satfinite.e2m1x2' "$out/kernels.sm_100a.ptx" yes "sm_100a converts to E2M1 in hardware"
+# shellcheck disable=SC2086
+"$nvcc" $exact -arch=sm_100a -DGPU_SOFTWARE_CONVERSIONS -ptx -o "$out/software.ptx" $kernels >"$out/software.log" 2>&1
+has 'cvt.rn.satfinite' "$out/software.ptx" no "GPU_SOFTWARE_CONVERSIONS closes the guards"
+for fn in $(sed -n 's/^CUDA_KERNEL([A-Z0-9_]*, \([a-z0-9_]*\),.*/\1/p' backends/cuda/kernels.inc | sort -u); do
+    grep -q "\.entry $fn(" "$out/kernels.sm_90a.ptx" || fail "$fn is in the list and not in the PTX"
+done
+has '\.local' "$out/kernels.sm_90a.ptx" no "nothing lies in local memory"
 
 if ${CXX:-g++} -std=c++17 -O2 -ffp-contract=off -I. -isystem "$root/include" -Wall -Wextra -o "$out/cuda_host" \
     tests/numeric/cuda_host.cpp >"$out/host.log" 2>&1; then
