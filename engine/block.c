@@ -28,7 +28,7 @@ void block_close(struct block *b)
 
 void block_state_close(struct block_state *s)
 {
-    free(s->ssm);
+    scan_state_close(&s->scan);
     free(s->conv);
     free(s->k);
     free(s->v);

@@ -6,6 +6,7 @@
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
 #include "engine/engine.h"
+#include "engine/scan.h"
 
 struct engine {
     const struct inventory *inv;
@@ -54,7 +55,7 @@ MUST_CHECK bool weights_scalar(const struct engine *e, const struct model_tensor
 
 /* What one text carries through one block; a kind uses what it needs. */
 struct block_state {
-    float *ssm;                /* [heads, head_dim, state_size] */
+    struct scan_state scan;    /* recurrent state */
     float *conv;               /* [conv_taps, channels]: the last inputs, oldest first */
     float *k, *v;              /* [capacity, kv heads * head_dim] */
     uint32_t n_past, capacity; /* tokens in k and v */

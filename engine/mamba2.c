@@ -1,6 +1,7 @@
 /* Mamba-2 mixer. [z | xBC | dt] = in_proj(x); xBC through a causal depthwise convolution and silu; per head the
- * recurrence over tokens; gate with silu(z), then a norm per group; out_proj. Convolution and recurrent state are fp32.
- * dt is clamped to time_step_limit after softplus, in prefill and decode alike (docs/numerics.md, dt clamp). */
+ * recurrence over tokens (engine/scan.h); gate with silu(z), then a norm per group; out_proj. Convolution and recurrent
+ * state are fp32. dt is clamped to time_step_limit after softplus, in prefill and decode alike (docs/numerics.md, dt
+ * clamp). */
 #include "engine/block.h"
 
 #include "core/memory.h"
@@ -64,12 +65,9 @@ static bool mamba2_keep(void *kind, const struct engine *e, struct error *err)
     return linear_keep(&m->in, e, err) && linear_keep(&m->out, e, err);
 }
 
-static bool state_ready(struct block_state *s, const struct engine *e, struct error *err)
+static bool conv_ready(struct block_state *s, const struct engine *e, struct error *err)
 {
-    const struct ssm_config *c = &e->inv->config.ssm;
-    if (s->ssm) return true;
-    return memory_zalloc(&s->ssm, (uint64_t)c->n_heads * c->head_dim * c->state_size, sizeof(float), err) &&
-           memory_zalloc(&s->conv, c->conv_taps * shape_of(e).channels, sizeof(float), err);
+    return s->conv || memory_zalloc(&s->conv, e->inv->config.ssm.conv_taps * shape_of(e).channels, sizeof(float), err);
 }
 
 struct mamba2_call {
@@ -79,6 +77,7 @@ struct mamba2_call {
     float *proj;   /* [rows, proj]: z | xBC | dt */
     float *window; /* [rows + segments * (taps - 1), channels]: what each convolution sees */
     float *xbc;    /* [rows, channels], convolved */
+    float *decay;  /* [rows, heads]: exp(dt a) */
     float *y;      /* [rows, inner] */
 };
 
@@ -121,35 +120,40 @@ static void dt_item(void *ctx, uint64_t row, uint32_t worker)
     e->math->add(dt, dt, c->m->dt_bias, cfg->n_heads);
     e->math->softplus(dt, dt, cfg->n_heads);
     for (uint32_t h = 0; h < cfg->n_heads; h++) dt[h] = dt[h] < lo ? lo : dt[h] > hi ? hi : dt[h];
+    float *decay = c->decay + row * cfg->n_heads;
+    e->math->multiply(decay, dt, c->m->a, cfg->n_heads);
+    e->math->exp(decay, decay, cfg->n_heads);
 }
 
-/* One head of one segment through time. */
-static void scan_item(void *ctx, uint64_t item, uint32_t worker)
+static bool scan(const struct mamba2_call *c, const struct scan *shape, struct error *err)
 {
-    (void)worker;
-    struct mamba2_call *c = ctx;
-    const struct ssm_config *cfg = &c->call->engine->inv->config.ssm;
-    const struct segment *s = &c->call->segments[item / cfg->n_heads];
-    uint64_t head = item % cfg->n_heads, group = head / (cfg->n_heads / cfg->n_groups);
-    const float *xbc = c->xbc + s->row * c->shape.channels;
-    struct ssm_step step = {
-        .head_dim = cfg->head_dim,
-        .state_size = cfg->state_size,
-        .n_tokens = s->n,
-        .x = xbc + head * cfg->head_dim,
-        .b = xbc + c->shape.inner + group * cfg->state_size,
-        .c = xbc + c->shape.inner + c->shape.group_state + group * cfg->state_size,
-        .dt = c->proj + s->row * c->shape.proj + c->shape.inner + c->shape.channels + head,
-        .x_stride = c->shape.channels,
-        .bc_stride = c->shape.channels,
-        .dt_stride = c->shape.proj,
-        .y_stride = c->shape.inner,
-        .a = c->m->a[head],
-        .d = c->m->d[head],
-        .state = s->state->ssm + head * cfg->head_dim * cfg->state_size,
-        .y = c->y + s->row * c->shape.inner + head * cfg->head_dim,
-    };
-    c->call->engine->math->ssm_scan(&step);
+    const struct block_call *call = c->call;
+    uint64_t inner = c->shape.inner;
+    CLEANUP(free) struct scan_piece *pieces = NULL;
+    if (!memory_alloc(&pieces, call->n_segments, sizeof *pieces, err)) return false;
+    for (uint32_t i = 0; i < call->n_segments; i++) {
+        const struct segment *s = &call->segments[i];
+        const float *xbc = c->xbc + s->row * c->shape.channels;
+        pieces[i] = (struct scan_piece){
+            .n = s->n,
+            .first = s->first,
+            .keep = !s->last || (call->observer && call->observer->state),
+            .k = xbc + inner,
+            .q = xbc + inner + c->shape.group_state,
+            .v = xbc,
+            .decay = c->decay + s->row * shape->n_heads,
+            .weight = c->proj + s->row * c->shape.proj + inner + c->shape.channels,
+            .o = c->y + s->row * inner,
+            .k_stride = c->shape.channels,
+            .q_stride = c->shape.channels,
+            .v_stride = c->shape.channels,
+            .decay_stride = shape->n_heads,
+            .weight_stride = c->shape.proj,
+            .o_stride = inner,
+            .state = &s->state->scan,
+        };
+    }
+    return scan_run(shape, pieces, call->n_segments, err);
 }
 
 /* Gate first, then the norm of each group, then its weight. */
@@ -170,13 +174,20 @@ static void gate_item(void *ctx, uint64_t row, uint32_t worker)
     e->math->multiply(y, y, c->m->norm, inner);
 }
 
-static void report_states(const struct block_call *call)
+static bool report_states(const struct block_call *call, const struct scan *shape, struct error *err)
 {
     const struct observer *ob = call->observer;
-    for (uint32_t i = 0; ob && ob->state && i < call->n_segments; i++) {
+    if (!ob || !ob->state) return true;
+    CLEANUP(free) float *state = NULL;
+    if (!memory_alloc(&state, (uint64_t)shape->n_heads * shape->value_dim * shape->key_dim, sizeof *state, err))
+        return false;
+    for (uint32_t i = 0; i < call->n_segments; i++) {
         const struct segment *s = &call->segments[i];
-        if (s->last) ob->state(ob->ctx, call->block->config->layer, s->text, s->state->ssm, s->state->conv);
+        if (!s->last) continue;
+        if (!scan_export(shape, &s->state->scan, (uint64_t)s->first + s->n, state, err)) return false;
+        ob->state(ob->ctx, call->block->config->layer, s->text, state, s->state->conv);
     }
+    return true;
 }
 
 static bool mamba2_run(const struct block_call *call, struct error *err)
@@ -188,27 +199,39 @@ static bool mamba2_run(const struct block_call *call, struct error *err)
     CLEANUP(free) float *proj = NULL;
     CLEANUP(free) float *window = NULL;
     CLEANUP(free) float *xbc = NULL;
+    CLEANUP(free) float *decay = NULL;
     CLEANUP(free) float *y = NULL;
+    const struct scan shape = {
+        .math = e->math,
+        .pool = e->pool,
+        .n_heads = cfg->n_heads,
+        .n_groups = cfg->n_groups,
+        .key_dim = cfg->state_size,
+        .value_dim = cfg->head_dim,
+        .skip = m->d,
+    };
     uint64_t window_rows = call->n_rows + (uint64_t)call->n_segments * (cfg->conv_taps - 1);
     if (!memory_alloc(&proj, call->n_rows * c.shape.proj, sizeof(float), err) ||
         !memory_alloc(&window, window_rows * c.shape.channels, sizeof(float), err) ||
         !memory_alloc(&xbc, call->n_rows * c.shape.channels, sizeof(float), err) ||
+        !memory_alloc(&decay, call->n_rows * cfg->n_heads, sizeof(float), err) ||
         !memory_alloc(&y, call->n_rows * c.shape.inner, sizeof(float), err))
         return false;
     c.proj = proj;
     c.window = window;
     c.xbc = xbc;
+    c.decay = decay;
     c.y = y;
     for (uint32_t i = 0; i < call->n_segments; i++)
-        if (!state_ready(call->segments[i].state, e, err)) return false;
+        if (!conv_ready(call->segments[i].state, e, err)) return false;
     if (!linear_run(&m->in, e, call->x, m->in.cols, call->n_rows, proj, c.shape.proj, call->observer, err))
         return false;
     pool_for(e->pool, call->n_segments, conv_item, &c);
     pool_for(e->pool, call->n_rows, dt_item, &c);
-    pool_for(e->pool, (uint64_t)call->n_segments * cfg->n_heads, scan_item, &c);
+    if (!scan(&c, &shape, err)) return false;
     pool_for(e->pool, call->n_rows, gate_item, &c);
-    report_states(call);
-    return linear_run(&m->out, e, y, c.shape.inner, call->n_rows, call->y, m->out.rows, call->observer, err);
+    return report_states(call, &shape, err) &&
+           linear_run(&m->out, e, y, c.shape.inner, call->n_rows, call->y, m->out.rows, call->observer, err);
 }
 
 const struct block_kind_ops block_mamba2 = {mamba2_open, mamba2_close, mamba2_keep, mamba2_run};
