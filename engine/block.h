@@ -106,7 +106,7 @@ struct block_kind_ops {
     bool (*keep)(void *kind, const struct engine *e, struct error *err); /* keeps packed weights in memory */
     bool (*run)(const struct block_call *c, struct error *err);
 };
-extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe, block_linear;
+extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe, block_delta, block_linear;
 
 MUST_CHECK bool block_open(struct block *b, const struct engine *e, const struct block_config *config,
                            struct error *err);
