@@ -5,6 +5,7 @@
 #include "backends/cpu/kernel.h"
 #include "core/cleanup.h"
 #include "core/memory.h"
+#include "engine/engine.h"
 #include "engine/scan.h"
 
 #include <stdio.h>
@@ -96,14 +97,59 @@ static void bench(const char *name, struct scan s, struct error *err)
     for (int i = 0; i < 6; i++) free(all[i]);
 }
 
+/* Block 0 of a checkpoint on one text of n tokens: microseconds per token, best of two. */
+static double block_us(struct engine *e, uint32_t n, struct error *err)
+{
+    CLEANUP(free) uint32_t *ids = NULL;
+    double best = 1e9;
+    if (!memory_alloc(&ids, n, sizeof *ids, err)) exit(1);
+    for (uint32_t i = 0; i < n; i++) ids[i] = i * 7919u % 251;
+    for (int k = 0; k < 2; k++) {
+        struct stream *s;
+        if (!stream_open(&s, e, &(struct text_ids){ids, n}, 1, NULL, err)) return -1;
+        double start = now_s();
+        bool ok = stream_block(s, 0, NULL, NULL, err);
+        double us = (now_s() - start) / n * 1e6;
+        if (us < best) best = us;
+        stream_close(s);
+        if (!ok) return -1;
+    }
+    return best;
+}
+
+static int bench_checkpoint(const char *path, struct pool *pool, struct error *err)
+{
+    struct model m;
+    struct engine *e;
+    const struct engine_options o = {.pool = pool, .isa = isa_detected()};
+    if (!model_open(&m, path, err) || !engine_open(&e, m.inventory, &o, err)) {
+        fprintf(stderr, "%s\n", err->text);
+        return 1;
+    }
+    double small = block_us(e, 2048, err), large = block_us(e, 16384, err);
+    if (large < 0) fprintf(stderr, "%s\n", err->text);
+    else printf("block: %.2f us/token at 2048, %.2f at 16384\n", small, large);
+    engine_close(e);
+    model_close(&m);
+    return large < 0;
+}
+
 int main(int argc, char **argv)
 {
     uint32_t threads = 0;
-    if (argc > 2 && strcmp(argv[1], "-t") == 0) threads = (uint32_t)atoi(argv[2]);
+    if (argc > 2 && strcmp(argv[1], "-t") == 0) {
+        threads = (uint32_t)atoi(argv[2]);
+        argc -= 2, argv += 2;
+    }
     struct error err = ERROR_INIT;
     struct pool *pool;
     if (!pool_open(&pool, threads, &err)) return 1;
     const struct math_ops *math = math_for(isa_detected());
+    if (argc > 1) {
+        int status = bench_checkpoint(argv[1], pool, &err);
+        pool_close(pool);
+        return status;
+    }
     printf("%s, %u threads\n", math->name, pool_threads(pool));
     static float skip[64];
     /* Nemotron 3 Nano 30B; Qwen3-Next. */
