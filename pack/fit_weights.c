@@ -7,7 +7,7 @@ void fit_model_from(const struct model_config *cfg, struct fit_model *out)
     *out = (struct fit_model){.attention = cfg->attention, .ssm = cfg->ssm};
     for (uint32_t i = 0; i < cfg->n_blocks; i++) {
         out->n_attention += cfg->blocks[i].kind == BLOCK_ATTENTION;
-        out->n_mamba += cfg->blocks[i].kind == BLOCK_MAMBA2;
+        out->n_mamba += cfg->blocks[i].kind == BLOCK_MAMBA2 || cfg->blocks[i].kind == BLOCK_DELTA;
     }
     for (uint32_t i = 0; i < cfg->n_mtp_blocks; i++)
         out->n_draft_attention += cfg->mtp_blocks[i].kind == BLOCK_ATTENTION;
