@@ -2,6 +2,7 @@
 
 #include "engine/tokenizer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Steps from a text's own place in the table. Half full and well mixed, a table of millions stays below a hundred. */
@@ -116,6 +117,13 @@ bool vocab_read(struct vocab *v, struct json_scan *s, struct error *err)
     }
     if (v->n_tokens == 0) return error_set(err, ERR_FORMAT, "model.vocab: is empty");
     return token_index_build(&v->index, &v->texts, "model.vocab", err);
+}
+
+uint32_t vocab_byte(const struct vocab *v, uint8_t byte)
+{
+    char name[8];
+    int n = snprintf(name, sizeof name, "<0x%02X>", byte);
+    return token_index_find(&v->index, (const uint8_t *)name, (size_t)n);
 }
 
 void vocab_free(struct vocab *v)

@@ -72,6 +72,8 @@ void token_index_free(struct token_index *ix);
 /* Reads the object whose value begins with the next token of *s: {"text": id, ...}. Ids are unique and below
  * TOKENIZER_IDS_MAX; at least one. */
 MUST_CHECK bool vocab_read(struct vocab *v, struct json_scan *s, struct error *err);
+/* The token that stands for a byte by its name, <0x00> to <0xFF>; ID_NONE when there is none. */
+uint32_t vocab_byte(const struct vocab *v, uint8_t byte);
 void vocab_free(struct vocab *v);
 
 #endif
