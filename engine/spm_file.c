@@ -136,7 +136,8 @@ static bool add_piece(struct spm_file *f, const struct field *field, struct mess
     bool ok = expect_wire(field, WIRE_BYTES, "piece", err) && each_field(f, m, piece_field, err);
     if (ok && (p->text.size == 0 || p->text.size > SPM_PIECE_BYTES_MAX))
         ok = error_set(err, ERR_FORMAT, "%zu bytes of text, expected 1 to %u", p->text.size, SPM_PIECE_BYTES_MAX);
-    if (ok && memchr(p->text.data, 0, p->text.size)) ok = error_set(err, ERR_FORMAT, "a NUL in its text");
+    if (ok && p->text.size > 1 && memchr(p->text.data, 0, p->text.size))
+        ok = error_set(err, ERR_FORMAT, "a NUL in its text");
     if (ok && p->score != p->score) ok = error_set(err, ERR_FORMAT, "the score is not a number");
     if (!ok) return error_wrap(err, "pieces[%u]", f->n_pieces);
     f->n_pieces++;
@@ -201,10 +202,17 @@ static bool read_all(struct spm_file *f, struct message m, struct error *err)
     return true;
 }
 
-static bool check(const struct spm_file *f, struct error *err)
+static bool check(struct spm_file *f, struct error *err)
 {
     uint32_t n_unknown = 0;
-    for (uint32_t i = 0; i < f->n_pieces; i++) n_unknown += f->pieces[i].type == SPM_UNKNOWN;
+    for (uint32_t i = 0; i < f->n_pieces; i++) {
+        struct spm_piece *p = &f->pieces[i];
+        n_unknown += p->type == SPM_UNKNOWN;
+        if (p->text.data[0]) continue;
+        /* Converters write a piece that is NUL beside <0x00>; the library takes it for unused. */
+        if (!f->byte_fallback) return error_set(err, ERR_FORMAT, "pieces[%u]: a NUL in its text", i);
+        p->type = SPM_UNUSED;
+    }
     if (f->n_pieces == 0) return error_set(err, ERR_FORMAT, "there are no pieces");
     if (n_unknown != 1) return error_set(err, ERR_FORMAT, "%u unknown pieces, expected 1", n_unknown);
     if (f->model != SPM_BPE && f->model != SPM_UNIGRAM)

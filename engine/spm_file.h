@@ -15,7 +15,7 @@ enum spm_type { SPM_NORMAL = 1, SPM_UNKNOWN, SPM_CONTROL, SPM_USER_DEFINED, SPM_
 enum spm_model { SPM_UNIGRAM = 1, SPM_BPE, SPM_WORD, SPM_CHAR };
 
 struct spm_piece {
-    struct bytes text; /* UTF-8, not empty, without NUL */
+    struct bytes text; /* UTF-8, not empty; an unused one may be NUL, others hold none */
     float score;
     enum spm_type type;
 };

@@ -3,6 +3,7 @@
 #include "engine/unicode.h"
 
 #include <float.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define WHAT "pieces"
@@ -14,6 +15,12 @@ static uint32_t unknown_piece(const struct spm_file *f)
     uint32_t i = 0;
     while (f->pieces[i].type != SPM_UNKNOWN) i++;
     return i;
+}
+
+static bool is_found(const void *ctx, uint32_t id)
+{
+    const struct spm_file *f = ctx;
+    return f->pieces[id].type == SPM_NORMAL || f->pieces[id].type == SPM_USER_DEFINED;
 }
 
 static int by_char(const void *a, const void *b)
@@ -30,7 +37,8 @@ static bool lone_chars(const struct spm_file *f, const struct vocab *v, struct t
         if (f->pieces[i].type != SPM_NORMAL) continue;
         for (size_t at = 0, size; at < text.size; at += size) {
             size = utf8_lead_size(text.data[at]);
-            if (token_index_find(&v->index, text.data + at, size) == ID_NONE &&
+            uint32_t id = token_index_find(&v->index, text.data + at, size);
+            if ((id == ID_NONE || !is_found(f, id)) &&
                 !token_ids_add(out, utf8_char(text.data + at, size), err))
                 return false;
         }
@@ -44,14 +52,17 @@ static bool lone_chars(const struct spm_file *f, const struct vocab *v, struct t
     return true;
 }
 
-static bool copy_texts(struct token_texts *to, const struct vocab *v, const struct token_ids *chars, struct error *err)
+/* The pieces that can be made, and those characters. */
+static bool copy_texts(struct token_texts *to, const struct spm_file *f, const struct vocab *v,
+                       const struct token_ids *chars, struct error *err)
 {
     struct text pool = TEXT_INIT;
     const struct token_texts *from = &v->texts;
     uint32_t n = from->n + (uint32_t)chars->n;
     if (!token_texts_reserve(to, from->pool_size + 4 * chars->n, err) || !token_texts_grow(to, n - 1, err)) return false;
     memcpy(to->pool, from->pool, from->pool_size);
-    memcpy(to->texts, from->texts, from->n * sizeof *to->texts);
+    for (uint32_t i = 0; i < from->n; i++)
+        if (is_found(f, i)) to->texts[i] = from->texts[i];
     for (size_t i = 0; i < chars->n; i++) {
         size_t before = pool.size;
         utf8_put(&pool, chars->data[i]);
@@ -69,10 +80,16 @@ struct scored {
     uint32_t id;
 };
 
+/* As there, by the bits: -0 is less than 0. */
+static bool is_less(float a, float b)
+{
+    return a < b || (a == b && signbit(a) && !signbit(b));
+}
+
 static int by_score(const void *a, const void *b)
 {
     const struct scored *x = a, *y = b;
-    return (x->score < y->score) - (x->score > y->score);
+    return is_less(x->score, y->score) - is_less(y->score, x->score);
 }
 
 /* The largest score has rank 0; equal scores have equal ranks. */
@@ -90,7 +107,7 @@ static bool rank_pieces(const struct spm_file *f, uint32_t n, uint32_t **ranks, 
         if (f->pieces[i].type == SPM_NORMAL) s[n_scored++] = (struct scored){f->pieces[i].score, i};
     qsort(s, n_scored, sizeof *s, by_score);
     for (uint32_t i = 0; i < n_scored; i++) {
-        if (i && s[i].score < s[i - 1].score) rank++;
+        if (i && is_less(s[i].score, s[i - 1].score)) rank++;
         (*ranks)[s[i].id] = rank;
     }
     free(s);
@@ -102,7 +119,7 @@ bool spm_bpe_open(struct bpe *b, const struct spm_file *f, const struct vocab *v
     struct token_ids chars = {0};
     uint32_t *ranks = NULL;
     for (uint32_t i = 0; i < f->n_pieces; i++)
-        if (f->pieces[i].type == SPM_UNUSED)
+        if (f->pieces[i].type == SPM_UNUSED && f->pieces[i].text.data[0])
             return error_set(err, ERR_UNSUPPORTED, "pieces[%u]: unused pieces of a BPE model are not supported", i);
     b->unk = unknown_piece(f);
     b->n_pieces = f->n_pieces;
@@ -110,37 +127,29 @@ bool spm_bpe_open(struct bpe *b, const struct spm_file *f, const struct vocab *v
     b->unk_token = strndup((const char *)f->pieces[b->unk].text.data, f->pieces[b->unk].text.size);
     for (uint32_t i = 0; i < 256; i++) b->byte_ids[i] = f->byte_fallback ? vocab_byte(v, (uint8_t)i) : ID_NONE;
     bool ok = b->unk_token ? true : error_memory(err, SPM_PIECE_BYTES_MAX);
-    ok = ok && lone_chars(f, v, &chars, err) && copy_texts(&b->own_texts, v, &chars, err) &&
+    ok = ok && lone_chars(f, v, &chars, err) && copy_texts(&b->own_texts, f, v, &chars, err) &&
          rank_pieces(f, b->own_texts.n, &ranks, err) && bpe_from_ranks(b, ranks, true, WHAT, err);
     free(chars.data);
     free(ranks);
     return ok;
 }
 
-static bool is_found(const void *ctx, uint32_t id)
-{
-    const struct spm_file *f = ctx;
-    return f->pieces[id].type == SPM_NORMAL || f->pieces[id].type == SPM_USER_DEFINED;
-}
-
 bool spm_unigram_open(struct unigram *u, const struct spm_file *f, const struct vocab *v, struct error *err)
 {
-    float least = FLT_MAX, most = FLT_MIN; /* as there: the smallest positive one */
+    float least = FLT_MAX;
     uint32_t n_found = 0;
     u->scores = malloc(f->n_pieces * sizeof *u->scores);
     if (!u->scores) return error_memory(err, f->n_pieces * sizeof *u->scores);
     for (uint32_t i = 0; i < f->n_pieces; i++) {
         n_found += is_found(f, i);
-        if (f->pieces[i].type != SPM_NORMAL) continue;
-        least = f->pieces[i].score < least ? f->pieces[i].score : least;
-        most = f->pieces[i].score > most ? f->pieces[i].score : most;
+        if (!isfinite(f->pieces[i].score)) return error_set(err, ERR_FORMAT, "pieces[%u]: the score is not finite", i);
+        if (f->pieces[i].type == SPM_NORMAL && f->pieces[i].score < least) least = f->pieces[i].score;
     }
     if (n_found == 0) return error_set(err, ERR_FORMAT, "there are no normal pieces");
-    /* A user-defined piece costs less than anything of its length. Floats and doubles as there. */
+    /* A user-defined piece is worth more than anything else, a long one more than two short ones. */
     for (uint32_t i = 0; i < f->n_pieces; i++) {
-        float length = (float)f->pieces[i].text.size;
-        bool user = f->pieces[i].type == SPM_USER_DEFINED;
-        u->scores[i] = user ? (double)(length * most) - 0.1 : (double)f->pieces[i].score;
+        float user = (float)(0.1 * (double)(f->pieces[i].text.size - 1));
+        u->scores[i] = (double)(f->pieces[i].type == SPM_USER_DEFINED ? user : f->pieces[i].score);
     }
     u->unk_score = (double)(least - UNK_PENALTY);
     u->unk = unknown_piece(f);

@@ -50,18 +50,31 @@ static bool reserve(struct unigram_run *r, size_t n, struct error *err)
     return true;
 }
 
-/* A tie goes to the way that was there first. SentencePiece compares before it rounds. */
+/* A tie goes to the way that was there first. A sum of two floats is exact as a double, so rounding it once more gives
+ * the float sum. */
 static inline void offer(struct way *to, double score, uint32_t start, uint32_t id, bool narrow)
 {
+    if (narrow) score = (double)(float)score;
     if (to->start != PLACE_NONE && !(score > to->score)) return;
-    *to = (struct way){narrow ? (double)(float)score : score, start, id};
+    *to = (struct way){score, start, id};
+}
+
+/* SentencePiece: sums that grow too large for floats begin again from nothing, here and at the places known so far. */
+#define SCORE_RESET 100000.0
+
+static void reset_scores(struct way *ways, size_t at, size_t known)
+{
+    double offset = ways[at].score;
+    for (size_t i = at; i <= known; i++)
+        if (i == at || ways[i].start != PLACE_NONE) ways[i].score = (double)(float)(ways[i].score - offset);
 }
 
 static inline bool find_ways(const struct unigram *u, struct way *ways, struct bytes word, bool narrow)
 {
     for (size_t i = 0; i <= word.size; i++) ways[i].start = PLACE_NONE;
     ways[0].score = 0;
-    for (size_t at = 0, size; at < word.size; at += size) {
+    for (size_t at = 0, known = 0, size; at < word.size; at += size) {
+        if (narrow && (ways[at].score < -SCORE_RESET || ways[at].score > SCORE_RESET)) reset_scores(ways, at, known);
         double here = ways[at].score;
         bool single = false;
         uint32_t node = 0;
@@ -71,13 +84,14 @@ static inline bool find_ways(const struct unigram *u, struct way *ways, struct b
             if (node == TRIE_NONE) break;
             uint32_t id = u->trie.nodes[node].id;
             if (id == ID_NONE) continue;
+            known = end > known ? end : known;
             offer(&ways[end], u->scores[id] + here, (uint32_t)at, id, narrow);
             single = single || end - at == size;
         }
         if (single) continue;
         if (u->unk == ID_NONE) return false;
-        double score = u->unk_score + here;
-        offer(&ways[at + size], narrow ? (double)(float)score : score, (uint32_t)at, u->unk, narrow);
+        known = at + size > known ? at + size : known;
+        offer(&ways[at + size], u->unk_score + here, (uint32_t)at, u->unk, narrow);
     }
     return true;
 }
