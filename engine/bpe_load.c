@@ -197,7 +197,7 @@ static bool turn_around(struct bpe *b, const struct vocab *v, struct error *err)
         if (ok) out->texts[id] = (struct token_text){start, out->pool_size - start};
         else out->pool_size = start;
     }
-    return token_index_build(&b->own_index, out, "model.vocab", err);
+    return token_index_build(&b->own_index, out, TWICE_FAILS, "model.vocab", err);
 }
 
 bool bpe_prepare(struct bpe *b, const struct vocab *v, bool byte_level, struct error *err)

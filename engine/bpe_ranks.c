@@ -62,7 +62,7 @@ bool bpe_from_ranks(struct bpe *b, const uint32_t *ranks, bool chars, const char
 {
     struct splitter s = {.b = b, .ranks = ranks, .chars = chars};
     b->keys = &b->own_index;
-    bool ok = token_index_build(&b->own_index, &b->own_texts, what, err) && split_all(&s, what, err) &&
+    bool ok = token_index_build(&b->own_index, &b->own_texts, TWICE_FAILS, what, err) && split_all(&s, what, err) &&
               bpe_build_table(b, s.merges, s.n, err);
     free(s.merges);
     if (ok) bpe_find_cuts(b);

@@ -35,7 +35,7 @@ static bool open_vocab(struct vocab *v, const struct spm_file *f, struct error *
     for (uint32_t i = 0; i < f->n_pieces; i++)
         if (!add_text(&v->texts, i, f->pieces[i].text, err)) return false;
     v->n_tokens = f->n_pieces;
-    return token_index_build(&v->index, &v->texts, WHAT, err);
+    return token_index_build(&v->index, &v->texts, TWICE_FAILS, WHAT, err);
 }
 
 /* All 256 byte pieces, or none. */

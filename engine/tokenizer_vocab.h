@@ -63,9 +63,10 @@ MUST_CHECK bool token_texts_reserve(struct token_texts *t, size_t pool_size, str
 MUST_CHECK bool token_texts_grow(struct token_texts *t, uint32_t id, struct error *err);
 void token_texts_free(struct token_texts *t);
 
-/* Over all texts there are. Two equal ones are ERR_FORMAT ("what" names the set). */
-MUST_CHECK bool token_index_build(struct token_index *ix, const struct token_texts *texts, const char *what,
-                                  struct error *err);
+/* Over all texts there are. Two equal ones are ERR_FORMAT ("what" names the set), or the higher id counts. */
+enum token_twice { TWICE_FAILS, TWICE_LAST };
+MUST_CHECK bool token_index_build(struct token_index *ix, const struct token_texts *texts, enum token_twice twice,
+                                  const char *what, struct error *err);
 uint32_t token_index_find(const struct token_index *ix, const uint8_t *text, size_t n); /* ID_NONE when absent */
 void token_index_free(struct token_index *ix);
 

@@ -100,7 +100,8 @@ bool unigram_read(struct unigram *u, struct vocab *v, struct json_scan *s, struc
     if (u->unk != ID_NONE && u->unk >= v->texts.n)
         return error_set(err, ERR_FORMAT, "model: key 'unk_id' is %u, and the vocabulary has %u tokens", u->unk,
                          v->texts.n);
-    return token_index_build(&v->index, &v->texts, "model.vocab", err);
+    /* Trainers write special tokens a second time where the text has them. */
+    return token_index_build(&v->index, &v->texts, TWICE_LAST, "model.vocab", err);
 }
 
 bool unigram_prepare(struct unigram *u, const struct vocab *v, bool (*takes)(const void *ctx, uint32_t id),
