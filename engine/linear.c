@@ -148,6 +148,20 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
                      l->tensor->name, (unsigned long long)first, (unsigned long long)(first + n - 1));
 }
 
+bool linear_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, float *out,
+                 struct error *err)
+{
+    struct scratch s;
+    bool ok = scratch_alloc(&s, l, err);
+    for (uint64_t i = 0; ok && i < n; i += GEMM_PANEL) {
+        uint64_t m = u64_min(GEMM_PANEL, n - i);
+        ok = decode_rows(l, e, first + i, m, &s, err);
+        if (ok) memcpy(out + i * l->cols, s.rows, m * l->cols * sizeof *out);
+    }
+    scratch_free(&s);
+    return ok;
+}
+
 static bool make_panel(const struct linear *l, const struct engine *e, uint64_t p, struct scratch *s, float *panel,
                        struct error *err)
 {
@@ -262,6 +276,17 @@ static bool prepare_input(const struct linear *l, const struct engine *e, struct
     pool_for(pool, m, input_item, &c);
     *x = *copy;
     *ldx = l->cols;
+    return true;
+}
+
+bool linear_round_input(const struct linear *l, const struct engine *e, float *x, uint64_t ldx, uint64_t m,
+                        struct error *err)
+{
+    const float *rounded = x;
+    uint64_t ld = ldx;
+    CLEANUP(free) float *copy = NULL;
+    if (!prepare_input(l, e, e->pool, &rounded, &ld, m, &copy, err)) return false;
+    for (uint64_t i = 0; copy && i < m; i++) memcpy(x + i * ldx, copy + i * l->cols, l->cols * sizeof *x);
     return true;
 }
 
