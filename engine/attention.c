@@ -132,7 +132,7 @@ static bool attend(const struct attention_call *c, const struct segment *s, uint
     for (uint32_t i = 0; i < m; i++) {
         uint64_t to = seen + i, from = cfg->window && to > cfg->window ? to - cfg->window : 0;
         softmax_scores(e->math, scores + i * n_keys, from > begin ? from - begin : 0, to - begin, n_keys, scale,
-                    c->attention->sinks ? &c->attention->sinks[head] : NULL);
+                       c->attention->sinks ? &c->attention->sinks[head] : NULL);
     }
     float *out = c->out + (s->row + first) * c->q_width + head * dim;
     for (uint64_t d = 0; d < dim; d += GEMM_PANEL) {

@@ -4,12 +4,10 @@
 
 #include <math.h>
 
-static const struct block_kind_ops *const block_kinds[BLOCK_KIND_COUNT] = {[BLOCK_MAMBA2] = &block_mamba2,
-                                                                           [BLOCK_ATTENTION] = &block_attention,
-                                                                           [BLOCK_MLP] = &block_mlp,
-                                                                           [BLOCK_MOE] = &block_moe,
-                                                                           [BLOCK_MLA] = &block_mla,
-                                                                           [BLOCK_LINEAR] = &block_linear};
+static const struct block_kind_ops *const block_kinds[BLOCK_KIND_COUNT] = {
+    [BLOCK_MAMBA2] = &block_mamba2, [BLOCK_ATTENTION] = &block_attention,
+    [BLOCK_MLP] = &block_mlp,       [BLOCK_MOE] = &block_moe,
+    [BLOCK_MLA] = &block_mla,       [BLOCK_LINEAR] = &block_linear};
 
 bool block_open(struct block *b, const struct engine *e, const struct block_config *config, struct error *err)
 {

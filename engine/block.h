@@ -18,6 +18,7 @@ struct engine {
     const struct inventory *inv;
     struct pool *pool;
     const struct math_ops *math;
+    uint64_t isa;
     kernel_fn widen, decode_nvfp4, decode_fp8, input_nvfp4, input_fp8;
     bool quantize_inputs;
     uint64_t residual_bytes;
@@ -73,9 +74,9 @@ MUST_CHECK bool weights_scalar(const struct engine *e, const struct model_tensor
 
 /* What one text carries through one block; a kind uses what it needs. */
 struct block_state {
-    float *ssm;                /* [heads, head_dim, state_size] */
-    float *conv;               /* [conv_taps, channels]: the last inputs, oldest first */
-    float *k, *v;              /* [capacity, kv heads * head_dim]; of latent attention k alone: [capacity, latent + rope] */
+    float *ssm;   /* [heads, head_dim, state_size] */
+    float *conv;  /* [conv_taps, channels]: the last inputs, oldest first */
+    float *k, *v; /* [capacity, kv heads * head_dim]; of latent attention k alone: [capacity, latent + rope] */
     uint32_t n_past, capacity; /* tokens in k and v */
 };
 void block_state_close(struct block_state *s);
@@ -134,8 +135,8 @@ void heads_norm(const struct engine *e, const struct norm *n, float *x, uint64_t
 /* h = activation(h), times up when that is not NULL; [n_rows, cols] each, packed. The pool may be NULL. */
 MUST_CHECK bool rows_activate(const struct engine *e, struct pool *pool, enum activation kind, float *h,
                               const float *up, uint64_t n_rows, uint64_t cols, struct error *err);
-/* Softmax of scale * scores [from, to) of a row of n_all, in place; the rest, which causality or a window hides, becomes
- * zero. A sink (or NULL) is one more logit, which only the sum sees. */
+/* Softmax of scale * scores [from, to) of a row of n_all, in place; the rest, which causality or a window hides,
+ * becomes zero. A sink (or NULL) is one more logit, which only the sum sees. */
 void softmax_scores(const struct math_ops *math, float *row, uint64_t from, uint64_t to, uint64_t n_all, float scale,
                     const float *sink);
 /* Embedding rows of ids, and the head. */

@@ -1,5 +1,6 @@
 /* Linears: panels of 32 outputs, each decoded from the file, packed, and multiplied with all rows of the input. */
 #include "engine/block.h"
+#include "engine/scaled_rows.h"
 
 #include "core/memory.h"
 
@@ -63,7 +64,8 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
     const struct quant_format *f = t->format;
     for (uint32_t i = 0; f && i < f->n_parts; i++) {
         enum tensor_part part = f->parts[i].part;
-        bool weight_scale = f->parts[i].cols_per_elem == 0 && part != PART_INPUT_SCALE;
+        if (part == PART_WEIGHT_SHAPE && !check_packed_shape(e, t, err)) return false;
+        bool weight_scale = f->parts[i].cols_per_elem == 0 && part != PART_INPUT_SCALE && part != PART_WEIGHT_SHAPE;
         if (weight_scale && !weights_scalar(e, t, part, &l->weight_scale, err)) return false;
         if (part == PART_INPUT_SCALE && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
@@ -140,6 +142,8 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
     } else if (f->decode_op == OP_DECODE_NVFP4) {
         if (!read_rows(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err)) return false;
         e->decode_nvfp4(&a);
+    } else if (f->method) {
+        if (!scaled_rows(e, l->tensor, first, n, s->raw, s->rows, err)) return false;
     } else {
         e->decode_fp8(&a);
     }

@@ -1,7 +1,7 @@
 /* Multi-head latent attention. The cache holds, per token, the normed latent of keys and values and the key's rotary
- * part, which all heads share: [latent | k_rope]. Keys and values of a head are linear in the latent, k = K c and v = V c
- * with the rows of kv_b, so that q.k = (K^T q).c and the sum of p v = V (sum of p c): queries go into the latent space
- * and results come out of it, and no head's keys are ever made. One arithmetic for prefill and decode. */
+ * part, which all heads share: [latent | k_rope]. Keys and values of a head are linear in the latent, k = K c and v = V
+ * c with the rows of kv_b, so that q.k = (K^T q).c and the sum of p v = V (sum of p c): queries go into the latent
+ * space and results come out of it, and no head's keys are ever made. One arithmetic for prefill and decode. */
 #include "engine/block.h"
 #include "engine/positions.h"
 
@@ -64,8 +64,7 @@ static bool split_head(void *ctx, uint64_t head, uint32_t worker, struct error *
     const struct mla_config *m = c->a->dims;
     uint64_t rank = m->kv_rank, n = (uint64_t)m->nope_dim + m->v_dim;
     CLEANUP(free) float *rows = NULL;
-    if (!memory_alloc(&rows, n * rank, sizeof *rows, err) ||
-        !linear_rows(&c->a->kv_b, c->e, head * n, n, rows, err))
+    if (!memory_alloc(&rows, n * rank, sizeof *rows, err) || !linear_rows(&c->a->kv_b, c->e, head * n, n, rows, err))
         return false;
     float *into = c->a->into + head * n_panels(rank) * m->nope_dim * GEMM_PANEL,
           *outof = c->a->outof + head * n_panels(m->v_dim) * rank * GEMM_PANEL;

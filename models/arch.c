@@ -4,16 +4,13 @@ extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, mo
     model_gemma3, model_deepseek_v3;
 
 const struct model_arch *const model_archs[] = {
-    &model_nemotron_h, &model_nemotron, &model_llama, &model_deci, &model_qwen3, &model_mistral, &model_gemma3, &model_deepseek_v3,
-    NULL,
+    &model_nemotron_h, &model_nemotron, &model_llama,       &model_deci, &model_qwen3,
+    &model_mistral,    &model_gemma3,   &model_deepseek_v3, NULL,
 };
 
-static const char *const block_names[BLOCK_KIND_COUNT] = {[BLOCK_MAMBA2] = "mamba2",
-                                                          [BLOCK_ATTENTION] = "attention",
-                                                          [BLOCK_MLP] = "mlp",
-                                                          [BLOCK_MOE] = "moe",
-                                                          [BLOCK_MLA] = "mla",
-                                                          [BLOCK_LINEAR] = "linear"};
+static const char *const block_names[BLOCK_KIND_COUNT] = {
+    [BLOCK_MAMBA2] = "mamba2", [BLOCK_ATTENTION] = "attention", [BLOCK_MLP] = "mlp", [BLOCK_MOE] = "moe",
+    [BLOCK_MLA] = "mla",       [BLOCK_LINEAR] = "linear"};
 
 const char *block_kind_name(enum block_kind kind)
 {

@@ -167,13 +167,13 @@ struct attention_config {
     uint64_t query_original;
 };
 
-/* Multi-head latent attention, beside attention_config: head_dim there is nope_dim + rope_dim, rope.dim is rope_dim, and
- * n_kv_heads is 1, since all heads read one latent. */
+/* Multi-head latent attention, beside attention_config: head_dim there is nope_dim + rope_dim, rope.dim is rope_dim,
+ * and n_kv_heads is 1, since all heads read one latent. */
 struct mla_config {
-    uint32_t q_rank;                   /* 0: queries come from x directly */
-    uint32_t kv_rank;                  /* the latent of keys and values, which the cache holds beside the rotary part */
+    uint32_t q_rank;  /* 0: queries come from x directly */
+    uint32_t kv_rank; /* the latent of keys and values, which the cache holds beside the rotary part */
     uint32_t nope_dim, rope_dim, v_dim; /* of one head */
-    double norm_eps;                   /* of the norms on the latents, whatever the model's */
+    double norm_eps;                    /* of the norms on the latents, whatever the model's */
 };
 
 /* What stands between the matrices of an MLP. Gated: activation(gate(x)) * up(x); else activation(up(x)). */

@@ -94,8 +94,8 @@ static bool read_config(struct model_config *cfg, const json_t *json, struct are
 WHEN(direct, cfg->mla.q_rank == 0)
 WHEN(latent, cfg->mla.q_rank > 0)
 WHEN(shared, cfg->moe.has_shared)
-WHEN(mtp_first, block->mtp && block == cfg->mtp_blocks)
-WHEN(mtp_last, block->mtp && block + 1 == cfg->mtp_blocks + cfg->n_mtp_blocks)
+WHEN(mtp_first, block->mtp &&block == cfg->mtp_blocks)
+WHEN(mtp_last, block->mtp &&block + 1 == cfg->mtp_blocks + cfg->n_mtp_blocks)
 
 static const struct role_rule rules[] = {
     RULES_EMBED,
