@@ -5,9 +5,9 @@
 #include <math.h>
 
 static const struct block_kind_ops *const block_kinds[BLOCK_KIND_COUNT] = {
-    [BLOCK_MAMBA2] = &block_mamba2, [BLOCK_ATTENTION] = &block_attention,
-    [BLOCK_MLP] = &block_mlp,       [BLOCK_MOE] = &block_moe,
-    [BLOCK_MLA] = &block_mla,       [BLOCK_LINEAR] = &block_linear};
+    [BLOCK_MAMBA2] = &block_mamba2, [BLOCK_ATTENTION] = &block_attention, [BLOCK_MLP] = &block_mlp,
+    [BLOCK_MOE] = &block_moe,       [BLOCK_DELTA] = &block_delta,         [BLOCK_MLA] = &block_mla,
+    [BLOCK_LINEAR] = &block_linear};
 
 bool block_open(struct block *b, const struct engine *e, const struct block_config *config, struct error *err)
 {
@@ -31,7 +31,7 @@ void block_close(struct block *b)
 
 void block_state_close(struct block_state *s)
 {
-    free(s->ssm);
+    scan_state_close(&s->scan);
     free(s->conv);
     free(s->k);
     free(s->v);

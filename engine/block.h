@@ -6,6 +6,7 @@
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
 #include "engine/engine.h"
+#include "engine/scan.h"
 
 /* A norm's weights as they multiply (1 added where they are stored around zero), owned. */
 struct norm {
@@ -74,8 +75,8 @@ MUST_CHECK bool weights_scalar(const struct engine *e, const struct model_tensor
 
 /* What one text carries through one block; a kind uses what it needs. */
 struct block_state {
-    float *ssm;   /* [heads, head_dim, state_size] */
-    float *conv;  /* [conv_taps, channels]: the last inputs, oldest first */
+    struct scan_state scan; /* recurrent state */
+    float *conv;            /* [conv_taps, channels]: the last inputs, oldest first */
     float *k, *v; /* [capacity, kv heads * head_dim]; of latent attention k alone: [capacity, latent + rope] */
     uint32_t n_past, capacity; /* tokens in k and v */
 };
@@ -117,7 +118,8 @@ struct block_kind_ops {
     bool (*keep)(void *kind, const struct engine *e, struct error *err); /* keeps packed weights in memory */
     bool (*run)(const struct block_call *c, struct error *err);
 };
-extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe, block_mla, block_linear;
+extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe, block_delta, block_mla,
+    block_linear;
 
 MUST_CHECK bool block_open(struct block *b, const struct engine *e, const struct block_config *config,
                            struct error *err);

@@ -62,6 +62,14 @@ enum tensor_role {
     ROLE_SSM_D,
     ROLE_SSM_DT_BIAS,
     ROLE_SSM_NORM,
+    ROLE_DELTA_QKVZ, /* DeltaNet; its convolution, A_log and dt_bias have the roles ROLE_SSM_* */
+    ROLE_DELTA_BA,
+    ROLE_DELTA_QKV,
+    ROLE_DELTA_Z,
+    ROLE_DELTA_B,
+    ROLE_DELTA_A,
+    ROLE_DELTA_NORM,
+    ROLE_DELTA_OUT,
     ROLE_MTP_EMBED_NORM,
     ROLE_MTP_HIDDEN_NORM,
     ROLE_MTP_PROJ,
@@ -96,6 +104,7 @@ enum block_kind {
     BLOCK_ATTENTION,
     BLOCK_MLP,
     BLOCK_MOE,
+    BLOCK_DELTA,  /* gated DeltaNet */
     BLOCK_MLA,    /* attention over a latent that all heads share */
     BLOCK_LINEAR, /* a matrix in place of attention or of an MLP */
     BLOCK_KIND_COUNT
@@ -113,6 +122,7 @@ enum model_dim {
     DIM_TWO_HIDDEN,
     DIM_VOCAB,
     DIM_ATTN_Q,
+    DIM_ATTN_Q_GATE, /* with a gate for every query: twice DIM_ATTN_Q */
     DIM_ATTN_KV,
     DIM_ATTN_HEAD,
     DIM_ATTN_HEADS,
@@ -131,6 +141,9 @@ enum model_dim {
     DIM_SSM_INNER,
     DIM_SSM_CONV,
     DIM_SSM_HEADS,
+    DIM_SSM_HEAD,
+    DIM_DELTA_QKVZ,
+    DIM_DELTA_BA,
     DIM_CONV_TAPS,
     DIM_COUNT
 };
@@ -183,9 +196,11 @@ struct mlp_config {
     enum activation activation;
 };
 
+/* Recurrent layers. DeltaNet: value heads and their size, the keys' size, key heads. */
 struct ssm_config {
     uint32_t n_heads, head_dim, state_size, n_groups, conv_taps;
-    double dt_min, dt_max; /* time_step_limit: dt is clamped to it after softplus */
+    double dt_min, dt_max;  /* time_step_limit: dt is clamped to it after softplus */
+    bool delta_by_key_head; /* DeltaNet's projections are laid out per key head: in_proj_qkvz, in_proj_ba */
 };
 enum route_kind {
     ROUTE_SIGMOID,      /* sigmoid scores; a correction bias counts for the choice only */

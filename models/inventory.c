@@ -389,7 +389,8 @@ static bool index_names(struct inventory *inv, struct error *err)
 bool model_tensor_is_module(const struct model_tensor *t)
 {
     enum role_kind kind = role_info(t->place.role)->kind;
-    return kind == KIND_LINEAR || kind == KIND_TABLE || t->place.role == ROLE_ROUTER || t->place.role == ROLE_SSM_CONV;
+    return kind == KIND_LINEAR || kind == KIND_TABLE || t->place.role == ROLE_ROUTER ||
+           t->place.role == ROLE_SHARED_MIX || t->place.role == ROLE_SSM_CONV;
 }
 
 static bool build(struct inventory *inv, const struct checkpoint *ck, const struct hf_config *hf,

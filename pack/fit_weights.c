@@ -13,10 +13,9 @@ void fit_model_from(const struct model_config *cfg, struct fit_model *out)
     if (cfg->mla.kv_rank) out->latent_width = cfg->mla.kv_rank + cfg->mla.rope_dim;
     for (uint32_t i = 0; i < cfg->n_blocks; i++) {
         out->n_attention += is_attention(cfg->blocks[i].kind);
-        out->n_mamba += cfg->blocks[i].kind == BLOCK_MAMBA2;
+        out->n_mamba += cfg->blocks[i].kind == BLOCK_MAMBA2 || cfg->blocks[i].kind == BLOCK_DELTA;
     }
-    for (uint32_t i = 0; i < cfg->n_mtp_blocks; i++)
-        out->n_draft_attention += is_attention(cfg->mtp_blocks[i].kind);
+    for (uint32_t i = 0; i < cfg->n_mtp_blocks; i++) out->n_draft_attention += is_attention(cfg->mtp_blocks[i].kind);
 }
 
 /* What the kind of a role does not say. */
