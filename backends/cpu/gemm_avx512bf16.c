@@ -8,7 +8,7 @@
 
 #define TILE_ROWS 12u
 #define RUN 256u       /* columns in a tile: 32 KiB of fp32, 16 KiB of words */
-#define SHORT_GROUP 64u /* up to here a group's sum and the total stay in registers together, six rows at a time */
+#define SHORT_GROUP 128u /* up to here a group's sum and the total stay in registers together, six rows at a time */
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -35,6 +35,9 @@ static const uint8_t *zeros_of(const struct packed *p, const uint8_t *panel)
 
 /* ---- one row ---- */
 
+#ifndef PREFETCH
+#define PREFETCH 2048u
+#endif
 /* Registers of 16 outputs in flight: two panels. */
 #define WIDE 2
 
@@ -46,7 +49,9 @@ struct group {
 LANES_FN void group_load(enum packed_code code, const struct packed *p, int wide, const uint8_t *panel, uint64_t g,
                          struct group *out)
 {
+    UNROLL
     for (int i = 0; i < wide; i++)
+        UNROLL
         for (int h = 0; h < HALVES; h++) {
             const uint8_t *at = panel + (uint64_t)i * p->panel_bytes;
             out->scale[i][h] = scale_lanes(p, scales_of(p, at), g, h);
@@ -56,7 +61,9 @@ LANES_FN void group_load(enum packed_code code, const struct packed *p, int wide
 
 LANES_FN void store_sums(int wide, __m512 sum[WIDE][HALVES], float *y, uint32_t n)
 {
+    UNROLL
     for (int i = 0; i < wide; i++)
+        UNROLL
         for (int h = 0; h < HALVES; h++)
             _mm512_mask_storeu_ps(y + 32 * i + 16 * h, lanes_of(n, 2 * i + h), sum[i][h]);
 }
@@ -66,7 +73,9 @@ LANES_FN void pair_fp32(bool scaled, int wide, __m512i w[WIDE][HALVES], const st
                         __m512 sum[WIDE][HALVES])
 {
     __m512 x0 = _mm512_set1_ps(x[0]);
+    UNROLL
     for (int i = 0; i < wide; i++)
+        UNROLL
         for (int h = 0; h < HALVES; h++) {
             __m512 v = words_even(w[i][h]);
             if (scaled) v = _mm512_mul_ps(v, g->scale[i][h]);
@@ -74,7 +83,9 @@ LANES_FN void pair_fp32(bool scaled, int wide, __m512i w[WIDE][HALVES], const st
         }
     if (!both) return;
     __m512 x1 = _mm512_set1_ps(x[1]);
+    UNROLL
     for (int i = 0; i < wide; i++)
+        UNROLL
         for (int h = 0; h < HALVES; h++) {
             __m512 v = words_odd(w[i][h]);
             if (scaled) v = _mm512_mul_ps(v, g->scale[i][h]);
@@ -87,6 +98,7 @@ LANES_FN void row_fp32(enum packed_code code, int wide, const struct packed *p, 
 {
     const struct tables t = tables_of(code);
     __m512 sum[WIDE][HALVES];
+    UNROLL
     for (int i = 0; i < wide; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
     for (uint64_t g = 0, k = 0; g < p->n_groups; g++) {
         struct group group;
@@ -94,11 +106,19 @@ LANES_FN void row_fp32(enum packed_code code, int wide, const struct packed *p, 
         uint64_t end = least(k + p->group, p->cols);
         for (; k < end; k += UNIT_COLS(code)) {
             __m512i w[WIDE][4][HALVES];
+            UNROLL
             for (int i = 0; i < wide; i++)
-                unit_words(code, &t, group.zero[i],
-                           panel + (uint64_t)i * p->panel_bytes + k / UNIT_COLS(code) * UNIT_BYTES(code), w[i]);
-            for (unsigned q = 0; q < UNIT_PAIRS(code); q++) {
+            {
+                const uint8_t *unit = panel + (uint64_t)i * p->panel_bytes + k / UNIT_COLS(code) * UNIT_BYTES(code);
+                _mm_prefetch((const char *)unit + PREFETCH, _MM_HINT_T0);
+                if (UNIT_BYTES(code) > 64) _mm_prefetch((const char *)unit + PREFETCH + 64, _MM_HINT_T0);
+                unit_words(code, &t, group.zero[i], unit, w[i]);
+            }
+            UNROLL
+            for (unsigned q = 0; q < 4; q++) {
+                if (q == UNIT_PAIRS(code)) break;
                 __m512i pair[WIDE][HALVES];
+                UNROLL
                 for (int i = 0; i < wide; i++) pair[i][0] = w[i][q][0], pair[i][1] = w[i][q][1];
                 pair_fp32(code != CODE_BF16, wide, pair, &group, x + k + 2 * q, k + 2 * q + 1 < p->cols, sum);
             }
@@ -113,28 +133,41 @@ LANES_FN void row_bf16(enum packed_code code, int wide, const struct packed *p, 
 {
     const struct tables t = tables_of(code);
     __m512 total[WIDE][HALVES], sum[WIDE][HALVES];
+    UNROLL
     for (int i = 0; i < wide; i++) total[i][0] = total[i][1] = _mm512_setzero_ps();
     for (uint64_t g = 0, k = 0; g < p->n_groups; g++) {
         struct group group;
         if (code != CODE_BF16) group_load(code, p, wide, panel, g, &group);
+        UNROLL
         for (int i = 0; i < wide; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
         uint64_t end = least(k + p->group, p->cols);
         for (; k < end; k += UNIT_COLS(code)) {
             __m512i w[WIDE][4][HALVES];
+            UNROLL
             for (int i = 0; i < wide; i++)
-                unit_words(code, &t, group.zero[i],
-                           panel + (uint64_t)i * p->panel_bytes + k / UNIT_COLS(code) * UNIT_BYTES(code), w[i]);
-            for (unsigned q = 0; q < UNIT_PAIRS(code); q++) {
+            {
+                const uint8_t *unit = panel + (uint64_t)i * p->panel_bytes + k / UNIT_COLS(code) * UNIT_BYTES(code);
+                _mm_prefetch((const char *)unit + PREFETCH, _MM_HINT_T0);
+                if (UNIT_BYTES(code) > 64) _mm_prefetch((const char *)unit + PREFETCH + 64, _MM_HINT_T0);
+                unit_words(code, &t, group.zero[i], unit, w[i]);
+            }
+            UNROLL
+            for (unsigned q = 0; q < 4; q++) {
+                if (q == UNIT_PAIRS(code)) break;
                 uint32_t two;
                 memcpy(&two, x + k + 2 * q, sizeof two);
                 __m512bh v = (__m512bh)_mm512_set1_epi32((int)two);
+                UNROLL
                 for (int i = 0; i < wide; i++)
+                    UNROLL
                     for (int h = 0; h < HALVES; h++)
                         sum[i][h] = _mm512_dpbf16_ps(sum[i][h], v, (__m512bh)w[i][q][h]);
             }
         }
         k = end;
+        UNROLL
         for (int i = 0; i < wide; i++)
+            UNROLL
             for (int h = 0; h < HALVES; h++)
                 total[i][h] = code == CODE_BF16 ? sum[i][h]
                                                 : _mm512_fmadd_ps(sum[i][h], group.scale[i][h], total[i][h]);
@@ -182,7 +215,10 @@ LANES_FN void tile_fp32(enum packed_code code, const struct packed *p, const uin
     for (uint64_t k = 0; k < n; k += UNIT_COLS(code)) {
         __m512i w[4][HALVES];
         unit_words(code, &t, group.zero[0], panel + (first + k) / UNIT_COLS(code) * UNIT_BYTES(code), w);
-        for (unsigned q = 0; q < UNIT_PAIRS(code); q++)
+        UNROLL
+        for (unsigned q = 0; q < 4; q++) {
+            if (q == UNIT_PAIRS(code)) break;
+            UNROLL
             for (int h = 0; h < HALVES; h++) {
                 __m512 even = words_even(w[q][h]), odd = words_odd(w[q][h]);
                 if (code != CODE_BF16) {
@@ -193,6 +229,7 @@ LANES_FN void tile_fp32(enum packed_code code, const struct packed *p, const uin
                 _mm512_store_ps(to, even);
                 _mm512_store_ps(to + PANEL_ROWS, odd); /* of an odd last column: unused, there is room */
             }
+        }
     }
 }
 
@@ -206,9 +243,12 @@ LANES_FN void tile_bf16(enum packed_code code, const struct packed *p, const uin
     for (uint64_t k = 0; k < n; k += UNIT_COLS(code)) {
         __m512i w[4][HALVES];
         unit_words(code, &t, group.zero[0], panel + (first + k) / UNIT_COLS(code) * UNIT_BYTES(code), w);
-        for (unsigned q = 0; q < UNIT_PAIRS(code); q++)
-            for (int h = 0; h < HALVES; h++)
-                _mm512_store_si512(tile + (k / 2 + q) * PANEL_ROWS + 16u * (unsigned)h, w[q][h]);
+        UNROLL
+        for (unsigned q = 0; q < 4; q++) {
+            if (q == UNIT_PAIRS(code)) break;
+            _mm512_store_si512(tile + (k / 2 + q) * PANEL_ROWS, w[q][0]);
+            _mm512_store_si512(tile + (k / 2 + q) * PANEL_ROWS + 16, w[q][1]);
+        }
     }
 }
 
@@ -279,6 +319,7 @@ LANES_FN void words_tile(const uint32_t rows, const struct words *t)
     uint64_t stride = t->x_stride;
 #pragma GCC unroll 12
     for (uint32_t r = 0; r < rows; r++)
+        UNROLL
         for (int h = 0; h < HALVES; h++)
             sum[r][h] = t->first ? _mm512_setzero_ps()
                                  : _mm512_maskz_loadu_ps(t->lanes[h], t->sum + r * t->sum_stride + 16 * h);
@@ -295,6 +336,7 @@ LANES_FN void words_tile(const uint32_t rows, const struct words *t)
     }
 #pragma GCC unroll 12
     for (uint32_t r = 0; r < rows; r++)
+        UNROLL
         for (int h = 0; h < HALVES; h++)
             _mm512_mask_storeu_ps(t->sum + r * t->sum_stride + 16 * h, t->lanes[h], sum[r][h]);
 }
@@ -365,6 +407,7 @@ static void panel_long(const struct gemm_call *c)
                                        .lanes = {0xFFFF, 0xFFFF}},
                        c->m);
         }
+        UNROLL
         for (int h = 0; h < HALVES; h++) {
             __m512 scale = scale_lanes(p, scales_of(p, c->panels), g, h);
             __mmask16 lanes = lanes_of(c->n, h);
@@ -400,6 +443,7 @@ LANES_FN void short_tile(const uint32_t rows, const struct short_run *t)
     uint64_t stride = t->x_stride;
 #pragma GCC unroll 6
     for (uint32_t r = 0; r < rows; r++)
+        UNROLL
         for (int h = 0; h < HALVES; h++)
             total[r][h] =
                 t->first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(t->lanes[h], t->y + r * t->ldy + 16 * h);
@@ -426,6 +470,7 @@ LANES_FN void short_tile(const uint32_t rows, const struct short_run *t)
     }
 #pragma GCC unroll 6
     for (uint32_t r = 0; r < rows; r++)
+        UNROLL
         for (int h = 0; h < HALVES; h++)
             _mm512_mask_storeu_ps(t->y + r * t->ldy + 16 * h, t->lanes[h], total[r][h]);
 }
@@ -461,6 +506,7 @@ static void panel_short(const struct gemm_call *c)
         uint64_t cols = least(p->group, left);
         for (uint64_t i = 0; i < n; i++) {
             take_bf16(p, c->panels, (g + i) * p->group, cols, tile + i * ((cols + 1) / 2) * PANEL_ROWS);
+            UNROLL
             for (int h = 0; h < HALVES; h++)
                 _mm512_store_ps(scales + i * PANEL_ROWS + 16 * h, scale_lanes(p, scales_of(p, c->panels), g + i, h));
         }

@@ -6,6 +6,7 @@
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/lanes_avx512.h"
 
+#define UNROLL _Pragma("GCC unroll 12") /* arrays of vectors become registers only when their loops are gone */
 #define HALVES 2 /* registers of sixteen outputs in a panel */
 
 /* Columns of a unit, and its bytes in a panel. */
@@ -80,6 +81,7 @@ LANES_FN void unit_words(enum packed_code code, const struct tables *t, const __
         words_of_bytes(code, t, unit, w[0]);
         return;
     }
+    UNROLL
     for (int h = 0; h < HALVES; h++) {
         __m512i u = _mm512_load_si512(unit + 64 * h);
         if (code == CODE_BF16) {
@@ -87,7 +89,7 @@ LANES_FN void unit_words(enum packed_code code, const struct tables *t, const __
             continue;
         }
         const __m512i shifted[4] = {u, _mm512_srli_epi16(u, 4), _mm512_srli_epi16(u, 8), _mm512_srli_epi16(u, 12)};
-        LANES_UNROLL
+        UNROLL
         for (unsigned p = 0; p < 4; p++) {
             __m512i at = shifted[p];
             if (code == CODE_I4_ZERO) at = _mm512_sub_epi16(_mm512_and_si512(at, _mm512_set1_epi16(15)), zero[h]);
