@@ -1,5 +1,6 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
+#include "cli/compute_args.h"
 #include "cli/id_list.h"
 #include "core/memory.h"
 #include "engine/engine.h"
@@ -9,7 +10,7 @@
 
 struct generate_args {
     struct common_args common;
-    const char *prompt, *ids;
+    const char *prompt, *ids, *compute;
     uint64_t n;
     bool greedy, ignore_eos;
 };
@@ -23,6 +24,7 @@ static const struct option options[] = {
      "take the likeliest token (the only way so far, and the default)", 0, 0},
     {"ignore-eos", 0, OPTION_FLAG, offsetof(struct generate_args, ignore_eos), NULL,
      "go on behind the end-of-text token", 0, 0},
+    COMPUTE_OPTION(struct generate_args),
     BACKEND_OPTION(struct generate_args),
     COMMON_OPTIONS(struct generate_args),
 };
@@ -69,6 +71,7 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
     uint64_t vocab = m->inventory->config.dims[DIM_VOCAB], most = a->n ? a->n : 64;
     uint32_t eos[EOS_MAX], n_eos;
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
+    if (!compute_parse(a->compute, &eo.compute, err)) return false;
     if (n_prompt > UINT32_MAX) return error_set(err, ERR_UNSUPPORTED, "the prompt is too long");
     if (!hf_config_eos(&m->hf, eos, EOS_MAX, &n_eos, err) || !engine_open(&e, m->inventory, &eo, err) ||
         !session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err) ||
