@@ -1,5 +1,6 @@
-/* Linears: weights of every type in memory, all threads. Decoding (one row of x) in GB/s beside a plain streaming read of
- * the same run; prefill in GFLOP/s beside the peak of the arithmetic. usage: bench_gemm [THREADS [PART OF A TYPE'S NAME]]
+/* Linears: weights of every type in memory, all threads. Decoding (one row of x) in GB/s beside a plain streaming read
+ * of the same run; prefill in GFLOP/s beside the peak of the arithmetic. usage: bench_gemm [THREADS [PART OF A TYPE'S
+ * NAME]]
  *
  * The lines "peer OP M OUT IN SECONDS" are for bench/peer_linears.py, which runs the same shapes elsewhere. */
 #include "backends/cpu/gemm.h"
@@ -142,7 +143,8 @@ static void run_layer(uint32_t l, uint64_t m, bool bf16, const float *x, uint8_t
 {
     for (size_t i = 0; i < N_LINEARS; i++) {
         uint64_t cols = layer[i][1], bytes = ops->input_bytes(cols);
-        struct job j = {.w = &shapes[i], .panels = at[l][i], .m = m, .x = x, .x_stride = cols * 4, .y = y, .bf16 = bf16};
+        struct job j = {
+            .w = &shapes[i], .panels = at[l][i], .m = m, .x = x, .x_stride = cols * 4, .y = y, .bf16 = bf16};
         if (bf16) {
             for (uint64_t r = 0; r < m; r++) ops->input(x + r * cols, cols, rounded + r * bytes);
             j.x = rounded;

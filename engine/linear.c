@@ -106,7 +106,8 @@ static bool keep_item(void *ctx, uint64_t item, uint32_t worker, struct error *e
     const struct packed *p = &k->l->packed;
     uint64_t n = panels_per_read(k->l), first = item * n;
     struct panel_scratch s = {0};
-    bool ok = panel_scratch_alloc(&s, k->l, k->e, err) && panels_read(k->l, k->e, first, u64_min(n, packed_panels(p) - first),
+    bool ok =
+        panel_scratch_alloc(&s, k->l, k->e, err) && panels_read(k->l, k->e, first, u64_min(n, packed_panels(p) - first),
                                                                 &s, k->l->panels + first * p->panel_bytes, err);
     panel_scratch_free(&s);
     return ok;

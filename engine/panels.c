@@ -97,13 +97,14 @@ static bool any_not_finite(const uint8_t *bytes, uint64_t n, enum packed_code co
     if (code <= CODE_BF16) b.mask = 0x7F807F807F807F80u, b.one = 0x0080008000800080u, b.sign = 0x8000800080008000u;
     if (code == CODE_F16) b.mask = 0x7C007C007C007C00u, b.one = 0x0400040004000400u;
     if (code == CODE_F32) b.mask = 0x7F8000007F800000u, b.one = 0x0080000000800000u, b.sign = 0x8000000080000000u;
-    uint64_t bad = 0;
-    for (uint64_t i = 0; i < n; i += sizeof bad) {
-        uint64_t u = 0;
-        memcpy(&u, bytes + i, u64_min(sizeof u, n - i));
+    uint64_t whole = n / sizeof b.mask, u = 0, bad = 0;
+    for (uint64_t i = 0; i < whole; i++) {
+        memcpy(&u, bytes + i * sizeof u, sizeof u);
         bad |= ((u & b.mask) + b.one) & b.sign;
     }
-    return bad != 0;
+    u = 0;
+    memcpy(&u, bytes + whole * sizeof u, n % sizeof u);
+    return (bad | (((u & b.mask) + b.one) & b.sign)) != 0;
 }
 
 static bool not_finite(const struct linear *l, uint64_t first, uint64_t n, struct error *err)

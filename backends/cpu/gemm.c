@@ -153,8 +153,7 @@ static void panel_bf16(const struct gemm_call *c, const struct math_ops *math)
     {                                                                                                                  \
         each_panel(c, &math_##level, panel_bf16);                                                                      \
     }                                                                                                                  \
-    const struct gemm_ops gemm_##level = {#level,       needs,      level##_fp32, level##_bf16, plain_input,           \
-                                          plain_input_bytes};
+    const struct gemm_ops gemm_##level = {#level, needs, level##_fp32, level##_bf16, plain_input, plain_input_bytes};
 
 PLAIN(scalar, 0)
 PLAIN(avx2, ISA_AVX2)

@@ -6,9 +6,9 @@
  *
  * bf16: x is rounded to bf16, codes are bf16 numbers (all but CODE_F32 and CODE_F16, which are packed as BF16 for it).
  * Per group of columns that share a scale, one chain over pairs of columns (0, 1), (2, 3), ...: of a pair the odd one
- * first, each step a fused multiply-add that reads denormals as zeros and writes them as zeros (dot_bf16.h); an odd last
- * column has a zero beside it. Then y = fma(group's sum, scale, y), groups in order, y beginning at 0, ordinary fp32 with
- * denormals. Without scales the one chain is the result. */
+ * first, each step a fused multiply-add that reads denormals as zeros and writes them as zeros (dot_bf16.h); an odd
+ * last column has a zero beside it. Then y = fma(group's sum, scale, y), groups in order, y beginning at 0, ordinary
+ * fp32 with denormals. Without scales the one chain is the result. */
 #ifndef BACKENDS_CPU_GEMM_H
 #define BACKENDS_CPU_GEMM_H
 

@@ -22,7 +22,8 @@ struct kernel {
 extern const struct kernel kernels[]; /* backends/cpu/kernels.inc makes it; ends with run == NULL */
 
 const char *op_name(enum op op);
-/* The set that a name stands for, with all it builds on: "scalar", "avx2", "avx512", "avx512bf16"; false for any other word. */
+/* The set that a name stands for, with all it builds on: "scalar", "avx2", "avx512", "avx512bf16"; false for any other
+ * word. */
 bool isa_parse(const char *name, uint64_t *out);
 /* What this CPU and operating system have, capped by the environment variable INGOT_ISA (a word of isa_parse; an
  * unknown word caps to plain C, which gives the same bytes everywhere; cli/ may refuse it with a sentence). */

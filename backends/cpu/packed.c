@@ -86,7 +86,8 @@ static void fill_scales(const struct packed *p, const struct packed_source *src,
     uint32_t size = scale_bytes(p->scale);
     for (uint64_t g = 0; g < p->n_groups; g++)
         for (uint32_t r = 0; r < src->n_rows; r++)
-            memcpy(to + (g * PANEL_ROWS + r) * size, (const uint8_t *)src->scales + r * src->scale_stride + g * size, size);
+            memcpy(to + (g * PANEL_ROWS + r) * size, (const uint8_t *)src->scales + r * src->scale_stride + g * size,
+                   size);
     if (p->code != CODE_I4_ZERO) return;
     to += p->n_groups * PANEL_ROWS * size;
     for (uint64_t g = 0; g < p->n_groups; g++)

@@ -1,5 +1,5 @@
-/* Codes of a panel as bf16 in registers, for the *_avx512bf16.c files: each lane of a result is one output, its low half
- * an even column, its high half the next. */
+/* Codes of a panel as bf16 in registers, for the *_avx512bf16.c files: each lane of a result is one output, its low
+ * half an even column, its high half the next. */
 #ifndef BACKENDS_CPU_WORDS_AVX512BF16_H
 #define BACKENDS_CPU_WORDS_AVX512BF16_H
 
@@ -7,7 +7,7 @@
 #include "backends/cpu/lanes_avx512.h"
 
 #define UNROLL _Pragma("GCC unroll 12") /* arrays of vectors become registers only when their loops are gone */
-#define HALVES 2 /* registers of sixteen outputs in a panel */
+#define HALVES 2                        /* registers of sixteen outputs in a panel */
 
 /* Columns of a unit, and its bytes in a panel. */
 #define UNIT_COLS(code) ((code) >= CODE_E2M1 ? 8u : 2u)
@@ -28,10 +28,10 @@ struct byte_tables {
 LANES_FN void nibble_words(enum packed_code code, uint16_t words[32])
 {
     for (uint32_t c = 0; c < 32; c++) {
-        float v = code == CODE_E2M1      ? e2m1_decode((uint8_t)(c & 15u))
-                  : code == CODE_I4      ? (float)(c % 16) - (c % 16 < 8 ? 0.0f : 16.0f)
-                  : c < 16               ? (float)c
-                                         : (float)c - 32.0f;
+        float v = code == CODE_E2M1 ? e2m1_decode((uint8_t)(c & 15u))
+                  : code == CODE_I4 ? (float)(c % 16) - (c % 16 < 8 ? 0.0f : 16.0f)
+                  : c < 16          ? (float)c
+                                    : (float)c - 32.0f;
         words[c] = bf16_encode(v);
     }
 }
@@ -141,5 +141,57 @@ LANES_FN __m512i zero_lanes(const uint8_t *zeros, uint64_t g, int half)
     const void *at = zeros + g * PANEL_ROWS + 16u * (uint64_t)half;
     return _mm512_mullo_epi32(_mm512_cvtepu8_epi32(_mm_load_si128(at)), lanes_u32(0x00010001u));
 }
+
+LANES_FN uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+LANES_FN __mmask16 lanes_of(uint32_t n, int half)
+{
+    uint32_t from = 16u * (uint32_t)half;
+    return lanes_first(n < from ? 0 : n - from);
+}
+
+LANES_FN const uint8_t *scales_of(const struct packed *p, const uint8_t *panel)
+{
+    return panel + p->code_bytes;
+}
+
+LANES_FN const uint8_t *zeros_of(const struct packed *p, const uint8_t *panel)
+{
+    uint32_t size = p->scale == SCALE_F32 ? 4 : 2; /* I4_ZERO comes with F32, F16 or BF16 */
+    if (p->scale == SCALE_E4M3 || p->scale == SCALE_E8M0) size = 1;
+    return panel + p->code_bytes + p->n_groups * PANEL_ROWS * size;
+}
+
+/* Scales and zero points of a group, of one panel or of two. */
+#define WIDE 2
+
+struct group {
+    __m512 scale[WIDE][HALVES];
+    __m512i zero[WIDE][HALVES];
+};
+
+LANES_FN void group_load(enum packed_code code, const struct packed *p, int wide, const uint8_t *panel, uint64_t g,
+                         struct group *out)
+{
+    UNROLL
+    for (int i = 0; i < wide; i++) UNROLL
+    for (int h = 0; h < HALVES; h++) {
+        const uint8_t *at = panel + (uint64_t)i * p->panel_bytes;
+        out->scale[i][h] = scale_lanes(p, scales_of(p, at), g, h);
+        out->zero[i][h] = code == CODE_I4_ZERO ? zero_lanes(zeros_of(p, at), g, h) : _mm512_setzero_si512();
+    }
+}
+
+#define EACH_CODE(DO) DO(CODE_BF16) DO(CODE_E4M3) DO(CODE_I8) DO(CODE_E2M1) DO(CODE_I4) DO(CODE_I4_ZERO)
+
+/* The two halves of the table: gemm_rows_avx512bf16.c, gemm_tiles_avx512bf16.c. Panels from output `from` on, two at a
+ * time, with row i of x; one panel with all rows. */
+void gemm_rows_fp32(const struct gemm_call *c, uint64_t i, uint32_t from);
+void gemm_rows_bf16(const struct gemm_call *c, uint64_t i, uint32_t from);
+void gemm_tiles_fp32(const struct gemm_call *c);
+void gemm_tiles_bf16(const struct gemm_call *c);
 
 #endif
