@@ -1,6 +1,7 @@
 /* Linears: panels of 32 outputs in the number type of the file, from memory or from the file at each use, multiplied
  * with all rows of the input. */
 #include "engine/panels.h"
+#include "engine/scaled_rows.h"
 
 #include "core/memory.h"
 
@@ -62,7 +63,8 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
     const struct quant_format *f = t->format;
     for (uint32_t i = 0; f && i < f->n_parts; i++) {
         enum tensor_part part = f->parts[i].part;
-        bool weight_scale = f->parts[i].cols_per_elem == 0 && part != PART_INPUT_SCALE;
+        if (part == PART_WEIGHT_SHAPE && !check_packed_shape(e, t, err)) return false;
+        bool weight_scale = f->parts[i].cols_per_elem == 0 && part != PART_INPUT_SCALE && part != PART_WEIGHT_SHAPE;
         if (weight_scale && !weights_scalar(e, t, part, &l->weight_scale, err)) return false;
         if (part == PART_INPUT_SCALE && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
@@ -90,6 +92,12 @@ void linear_close(struct linear *l)
     free(l->bias);
     free(l->panels);
     *l = (struct linear){0};
+}
+
+bool linear_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, float *out,
+                 struct error *err)
+{
+    return panels_rows(l, e, first, n, out, err);
 }
 
 /* ---- keeping ---- */
@@ -217,7 +225,7 @@ static void input_item(void *ctx, uint64_t row, uint32_t worker)
 static bool quantize_input(struct run_ctx *r, struct pool *pool, float **copy, struct error *err)
 {
     const struct linear *l = r->l;
-    if (!(l->input_scale > 0)) return true;
+    if (!(l->input_scale > 0) || r->m == 0) return true;
     if (!memory_alloc(copy, r->m * l->cols, sizeof(float), err)) return false;
     kernel_fn run = l->tensor->format->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
     struct input_ctx c = {run, r->x, r->x_stride / sizeof(float), l->cols, l->input_scale, *copy};
@@ -250,6 +258,16 @@ static bool round_input(struct run_ctx *r, struct pool *pool, uint8_t **copy, st
     pool_for(pool, r->m, round_item, &c);
     r->x = *copy;
     r->x_stride = stride;
+    return true;
+}
+
+bool linear_round_input(const struct linear *l, const struct engine *e, float *x, uint64_t ldx, uint64_t m,
+                        struct error *err)
+{
+    CLEANUP(free) float *copy = NULL;
+    struct run_ctx r = {.l = l, .e = e, .x = x, .x_stride = ldx * sizeof *x, .m = m};
+    if (!quantize_input(&r, e->pool, &copy, err)) return false;
+    for (uint64_t i = 0; copy && i < m; i++) memcpy(x + i * ldx, copy + i * l->cols, l->cols * sizeof *x);
     return true;
 }
 

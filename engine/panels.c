@@ -1,6 +1,8 @@
 #include "engine/panels.h"
+#include "engine/scaled_rows.h"
 
 #include "core/memory.h"
+#include "numeric/fp8_scaled.h"
 
 #include <math.h>
 
@@ -16,21 +18,33 @@ static const struct tensor_info *weight_of(const struct linear *l, const struct 
 static const struct {
     enum op decode_op;
     enum packed_code code;
-    enum packed_scale scale;
-    uint64_t group; /* 0: the tensor has one scale */
-    float largest;  /* value of a code and a scale, over weight_scale */
+    enum packed_scale scale; /* SCALE_NONE: of the type that the file has */
+    uint64_t group;          /* 0: the tensor has one scale; 1: the format's block_cols */
+    float largest;           /* value of a code and a scale, over weight_scale */
 } packings[] = {
     {OP_DECODE_NVFP4, CODE_E2M1, SCALE_E4M3, 16, 6.0f * 448.0f},
     {OP_DECODE_FP8, CODE_E4M3, SCALE_F32, 0, 448.0f},
+    {OP_DECODE_FP8_BLOCK, CODE_E4M3, SCALE_F32, FP8_BLOCK, 1},
+    {OP_DECODE_INT4_ZERO, CODE_I4, SCALE_NONE, 1, 1}, /* compressed-tensors': all zero points are 8 */
 };
 
-static bool packed_format(struct linear *l)
+static enum packed_scale scale_of(enum dtype t)
 {
-    for (size_t i = 0; i < sizeof packings / sizeof *packings; i++)
-        if (packings[i].decode_op == l->tensor->format->decode_op)
-            return isfinite(packings[i].largest * l->weight_scale) &&
-                   packed_shape(&l->packed, packings[i].code, packings[i].scale, l->rows, l->cols,
-                                packings[i].group ? packings[i].group : l->cols, l->weight_scale);
+    return t == DTYPE_F32 ? SCALE_F32 : t == DTYPE_F16 ? SCALE_F16 : SCALE_BF16;
+}
+
+static bool packed_format(struct linear *l, const struct engine *e)
+{
+    const struct quant_format *f = l->tensor->format;
+    for (size_t i = 0; i < sizeof packings / sizeof *packings; i++) {
+        if (packings[i].decode_op != f->decode_op) continue;
+        enum packed_scale scale = packings[i].scale;
+        uint64_t group = packings[i].group == 1 ? f->block_cols : packings[i].group ? packings[i].group : l->cols;
+        if (scale == SCALE_NONE)
+            scale = scale_of(checkpoint_tensor(e->inv->checkpoint, l->tensor->parts[PART_WEIGHT_SCALE])->dtype);
+        return isfinite(packings[i].largest * l->weight_scale) &&
+               packed_shape(&l->packed, packings[i].code, scale, l->rows, l->cols, group, l->weight_scale);
+    }
     return false;
 }
 
@@ -38,7 +52,7 @@ bool panels_open(struct linear *l, const struct engine *e, struct error *err)
 {
     enum dtype dtype = weight_of(l, e)->dtype;
     enum packed_code code = dtype == DTYPE_F32 ? CODE_F32 : dtype == DTYPE_F16 ? CODE_F16 : CODE_BF16;
-    if (l->tensor->format && packed_format(l)) return true;
+    if (l->tensor->format && packed_format(l, e)) return true;
     l->decoded = l->tensor->format || (l->bf16 && code != CODE_BF16);
     if (l->decoded) code = l->bf16 ? CODE_BF16 : CODE_F32;
     return packed_shape(&l->packed, code, SCALE_NONE, l->rows, l->cols, l->cols, 1.0f) ||
@@ -53,12 +67,23 @@ static uint64_t row_bytes(const struct linear *l, const struct engine *e, enum t
     return info->dims[1] * dtype_bytes(info->dtype);
 }
 
-static bool has_scales(const struct linear *l)
+/* The part that holds scales of rows or of blocks of rows; PART_COUNT when there are none. */
+static enum tensor_part scale_part(const struct linear *l, uint32_t *rows_per_scale)
 {
     const struct quant_format *f = l->tensor->format;
-    for (uint32_t i = 0; f && i < f->n_parts; i++)
-        if (f->parts[i].part == PART_WEIGHT_SCALE && f->parts[i].cols_per_elem) return true;
-    return false;
+    for (uint32_t i = 0; f && i < f->n_parts; i++) {
+        const struct quant_part *part = &f->parts[i];
+        bool scales = part->part == PART_WEIGHT_SCALE || part->part == PART_WEIGHT_SCALE_INV;
+        *rows_per_scale = part->rows_per_elem ? part->rows_per_elem : 1;
+        if (scales && part->cols_per_elem) return part->part;
+    }
+    return PART_COUNT;
+}
+
+static bool has_row_scales(const struct linear *l)
+{
+    uint32_t rows;
+    return scale_part(l, &rows) == PART_WEIGHT_SCALE && rows == 1;
 }
 
 uint64_t panels_per_read(const struct linear *l)
@@ -70,7 +95,7 @@ uint64_t panels_per_read(const struct linear *l)
 bool panel_scratch_alloc(struct panel_scratch *s, const struct linear *l, const struct engine *e, struct error *err)
 {
     *s = (struct panel_scratch){.n_panels = u64_min(panels_per_read(l), packed_panels(&l->packed))};
-    uint64_t rows = s->n_panels * PANEL_ROWS, scales = has_scales(l) ? row_bytes(l, e, PART_WEIGHT_SCALE) : 0;
+    uint64_t rows = s->n_panels * PANEL_ROWS, scales = has_row_scales(l) ? row_bytes(l, e, PART_WEIGHT_SCALE) : 0;
     return memory_alloc(&s->raw, rows, row_bytes(l, e, PART_WEIGHT), err) &&
            memory_alloc(&s->scales, rows, scales, err) &&
            memory_alloc(&s->panels, s->n_panels, l->packed.panel_bytes, err) &&
@@ -82,6 +107,7 @@ void panel_scratch_free(struct panel_scratch *s)
     free(s->raw);
     free(s->scales);
     free(s->rows);
+    free(s->blocks);
     free(s->panels);
 }
 
@@ -120,24 +146,94 @@ static bool read_part(const struct linear *l, const struct engine *e, enum tenso
     return checkpoint_read(e->inv->checkpoint, l->tensor->parts[part], first * bytes, dst, n * bytes, err);
 }
 
-/* One panel by way of fp32: rows [from, from + n) of what was read. */
-static bool decode_panel(const struct linear *l, const struct engine *e, uint64_t first, uint64_t from, uint32_t n,
-                         const struct panel_scratch *s, uint8_t *panel, struct error *err)
+/* Codes and row scales of rows [first, first + n) as they are. */
+static bool read_codes(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n,
+                       struct panel_scratch *s, struct error *err)
+{
+    return read_part(l, e, PART_WEIGHT, first, n, s->raw, err) &&
+           (!has_row_scales(l) || read_part(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err));
+}
+
+/* fp32 values of rows [from, from + n) of those that were read, which began with row `first`. */
+static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t from, uint64_t n,
+                        const struct panel_scratch *s, float *out, struct error *err)
 {
     const struct quant_format *f = l->tensor->format;
+    const uint8_t *raw = s->raw + from * row_bytes(l, e, PART_WEIGHT);
     struct kernel_args a = {.n_rows = n,
                             .n_cols = l->cols,
-                            .src = s->raw + from * row_bytes(l, e, PART_WEIGHT),
+                            .src = raw,
                             .dtype = weight_of(l, e)->dtype,
                             .scale = l->weight_scale,
-                            .dst_f32 = s->rows};
-    if (has_scales(l)) a.src_scale = s->scales + from * row_bytes(l, e, PART_WEIGHT_SCALE);
-    (f ? kernel_for(f->decode_op, e->isa) : e->widen)(&a);
-    if (!isfinite(e->math->amax(s->rows, n * l->cols))) return not_finite(l, first + from, n, err);
-    struct packed_source src = {.codes = s->rows, .code_stride = l->cols * sizeof(float), .n_rows = n};
-    if (l->bf16) packed_fill_bf16(&l->packed, s->rows, l->cols, n, panel);
-    else packed_fill(&l->packed, &src, panel);
-    return true;
+                            .dst_f32 = out};
+    if (has_row_scales(l)) a.src_scale = s->scales + from * row_bytes(l, e, PART_WEIGHT_SCALE);
+    if (f && f->method) {
+        if (!scaled_rows(e, l->tensor, first + from, n, raw, out, err)) return false;
+    } else {
+        (f ? kernel_for(f->decode_op, e->isa) : e->widen)(&a);
+    }
+    return isfinite(e->math->amax(out, n * l->cols)) || not_finite(l, first + from, n, err);
+}
+
+bool panels_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, float *out,
+                 struct error *err)
+{
+    struct panel_scratch s = {0};
+    bool ok = panel_scratch_alloc(&s, l, e, err);
+    for (uint64_t i = 0; ok && i < n; i += PANEL_ROWS) {
+        uint64_t m = u64_min(PANEL_ROWS, n - i);
+        ok = read_codes(l, e, first + i, m, &s, err) && decode_rows(l, e, first + i, 0, m, &s, out + i * l->cols, err);
+    }
+    panel_scratch_free(&s);
+    return ok;
+}
+
+/* Checks scales of other methods, which are numbers of a plain type, and gives those of blocks in s->blocks. */
+static bool check_scales(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n,
+                         struct panel_scratch *s, struct error *err)
+{
+    uint32_t rows;
+    enum tensor_part part = scale_part(l, &rows);
+    if (!l->tensor->format || !l->tensor->format->method || part == PART_COUNT) return true;
+    uint64_t from = first / rows, to = u64_div_up(first + n, rows);
+    free(s->blocks);
+    s->blocks = NULL;
+    if (!scaled_rows_scales(e, l->tensor, part, from, to - from, &s->blocks, err)) return false;
+    uint64_t n_scales = (to - from) * l->packed.n_groups;
+    float largest = l->packed.code == CODE_E4M3 ? 448.0f : 8.0f;
+    return isfinite(largest * e->math->amax(s->blocks, n_scales)) || not_finite(l, first, n, err);
+}
+
+static bool check_codes(const struct linear *l, uint64_t first, uint64_t n, uint64_t code_bytes, uint64_t scale_bytes,
+                        const struct panel_scratch *s, struct error *err)
+{
+    const struct packed *p = &l->packed;
+    bool bad = p->code < CODE_E2M1 && p->code != CODE_I8 && any_not_finite(s->raw, code_bytes, p->code);
+    if (p->scale == SCALE_E4M3) bad |= any_not_finite(s->scales, scale_bytes, CODE_E4M3);
+    return !bad || not_finite(l, first, n, err);
+}
+
+/* From numbers plus 8 to two's complement. */
+static void flip_nibbles(uint8_t *codes, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++) codes[i] ^= 0x88u;
+}
+
+/* Where panels find their rows in what was read; `first` is the first of these rows. */
+static struct packed_source source_at(const struct linear *l, const struct engine *e, const struct panel_scratch *s,
+                                      uint64_t first, uint64_t i)
+{
+    struct packed_source src = {.code_stride = row_bytes(l, e, PART_WEIGHT), .scales = &l->weight_scale};
+    uint32_t rows;
+    enum tensor_part part = scale_part(l, &rows);
+    src.codes = s->raw + i * src.code_stride;
+    if (part != PART_COUNT && rows == 1) {
+        src.scale_stride = row_bytes(l, e, part);
+        src.scales = s->scales + i * src.scale_stride;
+    } else if (part != PART_COUNT) {
+        src.scales = s->blocks + ((first + i) / rows - first / rows) * l->packed.n_groups;
+    }
+    return src;
 }
 
 bool panels_read(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, struct panel_scratch *s,
@@ -145,28 +241,25 @@ bool panels_read(const struct linear *l, const struct engine *e, uint64_t first,
 {
     const struct packed *p = &l->packed;
     uint64_t row = first * PANEL_ROWS, n_rows = u64_min(n * PANEL_ROWS, l->rows - row);
-    uint64_t code_stride = row_bytes(l, e, PART_WEIGHT), scale_stride = 0;
-    const uint8_t *scales = (const uint8_t *)&l->weight_scale;
-    if (!read_part(l, e, PART_WEIGHT, row, n_rows, s->raw, err)) return false;
-    if (has_scales(l)) {
-        if (!read_part(l, e, PART_WEIGHT_SCALE, row, n_rows, s->scales, err)) return false;
-        scale_stride = row_bytes(l, e, PART_WEIGHT_SCALE);
-        scales = s->scales;
-    }
-    if (!l->decoded) {
-        bool bad = p->code < CODE_E2M1 && any_not_finite(s->raw, n_rows * code_stride, p->code);
-        if (p->scale == SCALE_E4M3) bad |= any_not_finite(s->scales, n_rows * scale_stride, CODE_E4M3);
-        if (bad) return not_finite(l, row, n_rows, err);
-    }
+    uint64_t code_bytes = n_rows * row_bytes(l, e, PART_WEIGHT);
+    uint64_t scale_bytes = has_row_scales(l) ? n_rows * row_bytes(l, e, PART_WEIGHT_SCALE) : 0;
+    if (!read_codes(l, e, row, n_rows, s, err)) return false;
+    if (!l->decoded &&
+        (!check_scales(l, e, row, n_rows, s, err) || !check_codes(l, row, n_rows, code_bytes, scale_bytes, s, err)))
+        return false;
+    if (p->code == CODE_I4) flip_nibbles(s->raw, code_bytes);
     for (uint64_t i = 0; i < n_rows; i += PANEL_ROWS, out += p->panel_bytes) {
-        uint32_t panel_rows = (uint32_t)u64_min(PANEL_ROWS, n_rows - i);
-        struct packed_source src = {.codes = s->raw + i * code_stride,
-                                    .scales = scales + i * scale_stride,
-                                    .code_stride = code_stride,
-                                    .scale_stride = scale_stride,
-                                    .n_rows = panel_rows};
-        if (!l->decoded) packed_fill(p, &src, out);
-        else if (!decode_panel(l, e, row, i, panel_rows, s, out, err)) return false;
+        struct packed_source src = source_at(l, e, s, row, i);
+        src.n_rows = (uint32_t)u64_min(PANEL_ROWS, n_rows - i);
+        if (!l->decoded) {
+            packed_fill(p, &src, out);
+            continue;
+        }
+        if (!decode_rows(l, e, row, i, src.n_rows, s, s->rows, err)) return false;
+        src.codes = s->rows;
+        src.code_stride = l->cols * sizeof(float);
+        if (l->bf16) packed_fill_bf16(p, s->rows, l->cols, src.n_rows, out);
+        else packed_fill(p, &src, out);
     }
     return true;
 }
