@@ -155,7 +155,8 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
     uint32_t eos[EOS_MAX], n_eos;
     struct sampler_config config;
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
-    if (!compute_parse(a->compute, &eo.compute, err) || !settings(a, m, &config, err) || !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) ||
+    if (!compute_parse(a->compute, &eo.compute, err) || !settings(a, m, &config, err) ||
+        !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) ||
         !hf_config_eos(&m->hf, eos, EOS_MAX, &n_eos, err) || !engine_open(&e, m->inventory, &eo, err) ||
         !session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err))
         return false;
