@@ -80,6 +80,10 @@ struct gguf {
  * ERR_FORMAT when files of a split model are missing. Projectors of multimodal models (mmproj*) do not count. */
 MUST_CHECK bool gguf_members(const struct folder *f, uint32_t *members, uint32_t *n, struct error *err);
 bool gguf_is_name(const char *name);      /* ends in ".gguf" */
+/* "stem-00002-of-00005.gguf": 2, 5 and the bytes of the stem; false for other names. And the other way round. */
+#define GGUF_PART_NAME_MAX 1024u
+bool gguf_split_name(const char *name, size_t *stem, uint32_t *number, uint32_t *count);
+void gguf_part_name(char out[GGUF_PART_NAME_MAX], const char *name, size_t stem, uint32_t number, uint32_t count);
 bool gguf_folder_has(const struct folder *f); /* gguf_members would find something to say */
 
 MUST_CHECK bool gguf_open(struct gguf **out, const struct folder *f, struct error *err); /* ERR_FORMAT when none */

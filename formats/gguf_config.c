@@ -14,7 +14,7 @@ bool gguf_put_number(json_t *config, const char *key, double value, struct error
         snprintf(text, sizeof text, "%.*g", digits, value);
         if ((float)strtod(text, NULL) == (float)value) break;
     }
-    return json_put(config, key, json_real((float)value == value ? strtod(text, NULL) : value), err);
+    return json_put(config, key, json_real((double)(float)value == value ? strtod(text, NULL) : value), err);
 }
 
 static bool read_key(const struct gguf *g, const struct gguf_key *k, json_t *config, struct error *err)

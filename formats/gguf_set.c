@@ -21,8 +21,7 @@ static bool is_model(const char *name)
     return !slash && gguf_is_name(name) && strncmp(base, "mmproj", 6) != 0;
 }
 
-/* "stem-00002-of-00005.gguf": *number 2, *count 5, and the length of the stem. */
-static bool split_name(const char *name, size_t *stem, uint32_t *number, uint32_t *count)
+bool gguf_split_name(const char *name, size_t *stem, uint32_t *number, uint32_t *count)
 {
     static const char form[] = "-00000-of-00000.gguf";
     size_t n = strlen(name), k = sizeof form - 1;
@@ -37,6 +36,12 @@ static bool split_name(const char *name, size_t *stem, uint32_t *number, uint32_
         *count = 10 * *count + (uint32_t)(p[10 + i] - '0');
     }
     return *number >= 1 && *number <= *count;
+}
+
+void gguf_part_name(char out[GGUF_PART_NAME_MAX], const char *name, size_t stem, uint32_t number, uint32_t count)
+{
+    snprintf(out, GGUF_PART_NAME_MAX, "%.*s-%05u-of-%05u.gguf", (int)u64_min(stem, GGUF_PART_NAME_MAX - 32), name, number,
+             count);
 }
 
 bool gguf_folder_has(const struct folder *f)
@@ -62,9 +67,8 @@ static bool all_parts(const struct folder *f, uint32_t first, size_t stem, uint3
         return error_set(err, ERR_UNSUPPORTED, "'%.256s' is one of %u files, at most %u are read", folder_name(f, first),
                          count, GGUF_FILES_MAX);
     for (uint32_t k = 0; k < count; k++) {
-        char name[1024];
-        snprintf(name, sizeof name, "%.*s-%05u-of-%05u.gguf", (int)u64_min(stem, 900), folder_name(f, first), k + 1,
-                 count);
+        char name[GGUF_PART_NAME_MAX];
+        gguf_part_name(name, folder_name(f, first), stem, k + 1, count);
         members[k] = folder_find(f, name);
         if (members[k] == NAME_NONE)
             return error_set(err, ERR_FORMAT, "folder '%.256s': '%.256s' is one of %u files, but '%.256s' is not there",
@@ -84,7 +88,7 @@ bool gguf_members(const struct folder *f, uint32_t *members, uint32_t *n, struct
         uint32_t c = 0;
         const char *name = folder_name(f, i);
         if (!is_model(name)) continue;
-        if (!split_name(name, &s, &number, &c)) c = 0;
+        if (!gguf_split_name(name, &s, &number, &c)) c = 0;
         if (first == NAME_NONE) {
             first = i, stem = s, count = c;
             continue;
