@@ -36,7 +36,7 @@ static bool run_blocks(struct logits_file *f, struct stream *s, const struct mod
         if (!logits_file_hidden(f, s, b, err) || !stream_block(s, b, &ob, pr, err) || !logits_file_failed(f, err))
             return false;
     }
-    return logits_file_logits(f, s, err);
+    return logits_file_hidden(f, s, cfg->n_blocks, err) && logits_file_logits(f, s, err);
 }
 
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,

@@ -7,6 +7,13 @@
 #include "backends/cpu/math.h"
 #include "engine/engine.h"
 
+/* A norm's weights as they multiply (1 added where they are stored around zero), owned. */
+struct norm {
+    enum norm_kind kind;
+    float *weight, *bias; /* [cols]; bias NULL: none */
+    float eps;
+};
+
 struct engine {
     const struct inventory *inv;
     struct pool *pool;
@@ -14,7 +21,7 @@ struct engine {
     kernel_fn widen, decode_nvfp4, decode_fp8, input_nvfp4, input_fp8;
     bool quantize_inputs;
     uint64_t residual_bytes;
-    float *final_norm; /* [hidden] */
+    struct norm final_norm;
 };
 
 /* ---- linears: y = x W^T + bias ---- */
@@ -44,6 +51,10 @@ MUST_CHECK bool weights_load(const struct engine *e, const struct model_tensor *
 /* The tensor of that role in this block; ERR_INTERNAL when the inventory lacks it. */
 MUST_CHECK bool weights_load_role(const struct engine *e, enum tensor_role role, const struct block_config *b,
                                   float **out, struct error *err);
+/* The norm of that role, of the model's kind and eps; `bias_role` is looked for when that kind has a bias. */
+MUST_CHECK bool norm_open(struct norm *n, const struct engine *e, enum tensor_role role, enum tensor_role bias_role,
+                          const struct block_config *b, struct error *err);
+void norm_close(struct norm *n);
 MUST_CHECK bool linear_open_role(struct linear *l, const struct engine *e, enum tensor_role role,
                                  const struct block_config *b, bool has_bias, struct error *err);
 /* One scale of a quantized linear; must be positive and finite. */
@@ -73,8 +84,8 @@ struct segment {
 struct block {
     const struct block_config *config;
     const struct block_kind_ops *ops;
-    float *norm; /* [hidden] */
-    void *kind;  /* the kind's own weights */
+    struct norm norm, post_norm; /* post_norm.weight NULL: none */
+    void *kind;                  /* the kind's own weights */
 };
 
 struct block_call {
@@ -94,7 +105,7 @@ struct block_kind_ops {
     bool (*keep)(void *kind, const struct engine *e, struct error *err); /* keeps packed weights in memory */
     bool (*run)(const struct block_call *c, struct error *err);
 };
-extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe;
+extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe, block_linear;
 
 MUST_CHECK bool block_open(struct block *b, const struct engine *e, const struct block_config *config,
                            struct error *err);
@@ -103,9 +114,15 @@ void block_close(struct block *b);
 MUST_CHECK bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows,
                           const struct segment *segments, uint32_t n_segments, const struct observer *ob,
                           struct error *err);
-/* out = x / sqrt(mean(x^2) + eps) * weight, per row of `cols`; parallel. */
-void rows_norm(const struct engine *e, const float *x, uint64_t n_rows, uint64_t cols, const float *weight, float eps,
+/* out = norm(x), per row of `cols`; parallel; out may be x. */
+void rows_norm(const struct engine *e, const struct norm *n, const float *x, uint64_t n_rows, uint64_t cols,
                float *out);
+/* The same for runs of `cols` inside rows, one after the other `heads` times, in place; row stride `stride`. */
+void heads_norm(const struct engine *e, const struct norm *n, float *x, uint64_t n_rows, uint64_t stride,
+                uint64_t heads, uint64_t cols);
+/* h = activation(h), times up when that is not NULL; [n_rows, cols] each, packed. The pool may be NULL. */
+MUST_CHECK bool rows_activate(const struct engine *e, struct pool *pool, enum activation kind, float *h,
+                              const float *up, uint64_t n_rows, uint64_t cols, struct error *err);
 /* Embedding rows of ids, and the head. */
 MUST_CHECK bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err);
 MUST_CHECK bool engine_head_open(const struct engine *e, struct linear *head, struct error *err);

@@ -32,7 +32,8 @@ bool weights_load(const struct engine *e, const struct model_tensor *t, float **
 static const struct model_tensor *tensor_of(const struct engine *e, enum tensor_role role, const struct block_config *b,
                                             struct error *err)
 {
-    const struct model_tensor *t = inventory_find(e->inv, role, b ? (int32_t)b->layer : -1, -1, b && b->mtp);
+    const struct model_tensor *t =
+        b ? inventory_find_block(e->inv, role, b, -1) : inventory_find(e->inv, role, -1, -1, false);
     if (!t)
         error_set(err, ERR_INTERNAL, "the inventory has no %s in layer %d", role_info(role)->name,
                   b ? (int)b->layer : -1);

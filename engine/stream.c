@@ -157,7 +157,7 @@ bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, 
     uint64_t hidden = s->rows.cols;
     CLEANUP(free) float *x = NULL;
     if (!memory_alloc(&x, n * hidden, sizeof *x, err) || !residual_read(&s->rows, first, n, x, err)) return false;
-    rows_norm(e, x, n, hidden, e->final_norm, (float)e->inv->config.norm_eps, x);
+    rows_norm(e, &e->final_norm, x, n, hidden, x);
     if (normed) memcpy(normed, x, n * hidden * sizeof *x);
     return !logits || linear_run(&s->head, e, x, hidden, n, logits, s->head.rows, NULL, err);
 }

@@ -18,21 +18,33 @@ enum tensor_role {
     ROLE_EMBED,
     ROLE_FINAL_NORM,
     ROLE_LM_HEAD,
+    ROLE_FINAL_NORM_BIAS,
     ROLE_BLOCK_NORM,
+    ROLE_BLOCK_NORM_BIAS,
+    ROLE_BLOCK_POST_NORM,
     ROLE_ATTN_Q,
     ROLE_ATTN_K,
     ROLE_ATTN_V,
     ROLE_ATTN_O,
     ROLE_ATTN_BIAS,
+    ROLE_ATTN_Q_NORM,
+    ROLE_ATTN_K_NORM,
+    ROLE_ATTN_SINKS,
+    ROLE_ATTN_LINEAR,
+    ROLE_MLP_GATE,
     ROLE_MLP_UP,
     ROLE_MLP_DOWN,
     ROLE_MLP_BIAS,
+    ROLE_MLP_LINEAR,
     ROLE_ROUTER,
     ROLE_ROUTER_BIAS,
+    ROLE_EXPERT_GATE,
     ROLE_EXPERT_UP,
     ROLE_EXPERT_DOWN,
+    ROLE_SHARED_GATE,
     ROLE_SHARED_UP,
     ROLE_SHARED_DOWN,
+    ROLE_SHARED_MIX, /* one output: how much of the shared expert a token takes, before a sigmoid */
     ROLE_LATENT_IN,
     ROLE_LATENT_OUT,
     ROLE_SSM_IN,
@@ -48,6 +60,7 @@ enum tensor_role {
     ROLE_MTP_HIDDEN_NORM,
     ROLE_MTP_PROJ,
     ROLE_MTP_FINAL_NORM,
+    ROLE_CARRIED, /* of a part that is not the language model: goes along as it is */
     ROLE_COUNT
 };
 
@@ -70,7 +83,14 @@ const struct role_info *role_info(enum tensor_role role);
 bool role_is(enum tensor_role role, const char *word);
 bool role_word_known(const char *word);
 
-enum block_kind { BLOCK_MAMBA2, BLOCK_ATTENTION, BLOCK_MLP, BLOCK_MOE, BLOCK_KIND_COUNT };
+enum block_kind {
+    BLOCK_MAMBA2,
+    BLOCK_ATTENTION,
+    BLOCK_MLP,
+    BLOCK_MOE,
+    BLOCK_LINEAR, /* a matrix in place of attention or of an MLP */
+    BLOCK_KIND_COUNT
+};
 const char *block_kind_name(enum block_kind kind);
 
 #define MODEL_LAYERS_MAX 4096u
@@ -85,6 +105,8 @@ enum model_dim {
     DIM_VOCAB,
     DIM_ATTN_Q,
     DIM_ATTN_KV,
+    DIM_ATTN_HEAD,
+    DIM_ATTN_HEADS,
     DIM_MLP,
     DIM_EXPERTS,
     DIM_EXPERT_IN,
@@ -99,25 +121,72 @@ enum model_dim {
     DIM_COUNT
 };
 
+/* What a norm computes from x and its weight w. */
+enum norm_kind {
+    NORM_RMS,      /* x / sqrt(mean(x^2) + eps) * w */
+    NORM_RMS_ONE,  /* the same times (1 + w): weights are stored around zero */
+    NORM_LAYER_ONE /* (x - mean) / sqrt(variance + eps) * (1 + w) + bias */
+};
+
+/* Rotary position embedding: the first `dim` elements of a head turn by position * inv_freq[i], pair by pair. */
+enum rope_style {
+    ROPE_NONE,
+    ROPE_HALF,       /* pairs (i, i + dim / 2) */
+    ROPE_INTERLEAVED /* pairs (2i, 2i + 1) */
+};
+struct rope_config {
+    enum rope_style style;
+    uint32_t dim;          /* even */
+    const float *inv_freq; /* [dim / 2], every scaling rule applied */
+    double factor;         /* multiplies cosine and sine (yarn); 1 */
+};
+
 struct attention_config {
     uint32_t n_heads, n_kv_heads, head_dim;
+    struct rope_config rope;
+    double scale;      /* of q k; 0: head_dim^-0.5 */
+    uint32_t window;   /* a query sees so many keys, itself included; 0: all before it */
+    bool qk_norm;      /* each head of q and k has a norm before it turns */
+    bool sinks;        /* one more logit per head in the softmax's denominator */
+    bool gate;         /* q_proj holds [q, gate] head by head; the result is multiplied by sigmoid(gate) */
+    double query_beta; /* queries are multiplied by 1 + beta log(1 + floor(position / original)); 0: not */
+    uint64_t query_original;
 };
+
+/* What stands between the matrices of an MLP. Gated: activation(gate(x)) * up(x); else activation(up(x)). */
+enum activation { ACT_RELU2, ACT_SILU, ACT_GELU_TANH };
+struct mlp_config {
+    bool gated;
+    enum activation activation;
+};
+
 struct ssm_config {
     uint32_t n_heads, head_dim, state_size, n_groups, conv_taps;
     double dt_min, dt_max; /* time_step_limit: dt is clamped to it after softplus */
 };
+enum route_kind {
+    ROUTE_SIGMOID,      /* sigmoid scores; a correction bias counts for the choice only */
+    ROUTE_SOFTMAX,      /* softmax over all experts, then the best */
+    ROUTE_TOP_K_SOFTMAX /* the best, then softmax over these */
+};
 struct moe_config {
+    enum route_kind route;
+    struct mlp_config mlp; /* of the experts */
     uint32_t n_experts, top_k, n_groups, top_k_groups;
     bool normalize; /* divide the chosen weights by their sum */
     double scale;   /* routed_scaling_factor */
-    bool has_latent, has_shared;
+    bool has_latent, has_shared, has_shared_mix;
 };
 
-/* One residual step: x <- x + mixer(norm(x)). */
+/* One residual step: x <- x + mixer(norm(x)). A layer of most families is two of them. */
 struct block_config {
     enum block_kind kind;
     uint32_t layer;
     bool mtp;
+    bool replaces_mlp; /* BLOCK_LINEAR: what it stands for */
+    /* What this block has of its own; NULL: the model's. In the arena. */
+    const struct attention_config *attention;
+    const uint64_t *dims; /* [DIM_COUNT] */
 };
 
 struct model_arch;
@@ -126,25 +195,38 @@ struct model_config {
     const struct model_arch *arch;
     const char *hf_name; /* the value of "architectures" that was met */
     uint64_t dims[DIM_COUNT];
+    enum norm_kind norm;
     double norm_eps;
+    bool post_norm;        /* what a mixer gives has a norm of its own before it is added */
+    double embed_scale;    /* multiplies the embedding; 1 */
     uint64_t max_position; /* 0: not said */
     bool tied_head;        /* lm_head may be absent: then the embedding serves */
     bool attention_bias, mlp_bias, ssm_proj_bias, ssm_conv_bias;
     struct attention_config attention;
+    struct mlp_config mlp;
     struct ssm_config ssm;
     struct moe_config moe;
     const char *ssm_cache_dtype; /* mamba_ssm_cache_dtype as config.json has it, or NULL */
     struct block_config *blocks; /* the trunk, in order */
-    uint32_t n_blocks;
+    uint32_t n_blocks, n_layers;
     struct block_config *mtp_blocks; /* the multi-token-prediction head; carried, not part of the trunk */
     uint32_t n_mtp_blocks;
+    const struct name_root *root; /* which of the family's names the checkpoint has; the inventory finds out */
 };
+const struct attention_config *block_attention_config(const struct model_config *cfg, const struct block_config *b);
+/* One number of a block; b may be NULL: of the model. */
+uint64_t block_dim(const struct model_config *cfg, const struct block_config *b, enum model_dim dim);
 
 /* Where a rule applies. */
 enum rule_scope { SCOPE_MODEL, SCOPE_BLOCK, SCOPE_EXPERT };
 
-/* One expected tensor per place. `pattern`: {B} is the block's prefix ("backbone.layers.3"), {E} the expert's number.
- */
+/* What stands before the names of the body ("language_model.model.") and of the head ("language_model."). */
+struct name_root {
+    const char *body, *head;
+};
+
+/* One expected tensor per place. `pattern`: {R} and {H} are the root's body and head, {B} the block's prefix
+ * ("backbone.layers.3"), {E} the expert's number. */
 struct role_rule {
     const char *pattern;
     enum tensor_role role;
@@ -160,8 +242,10 @@ struct model_arch {
     const char *const *hf_names;    /* values of "architectures" it answers to, NULL-terminated */
     const char *const *model_types; /* values of "model_type", for configurations without architectures */
     bool (*read_config)(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err);
-    const char *block_prefix, *mtp_prefix; /* "backbone.layers.%u", "mtp.layers.%u" */
+    const struct name_root *roots;         /* ended by a NULL body; the first whose embedding is there counts */
+    const char *block_prefix, *mtp_prefix; /* "{R}layers.%u", "mtp.layers.%u" */
     const char *mtp_root; /* "mtp": what quantization configs exclude whole; NULL when the family has no such head */
+    const char *const *carried; /* prefixes of tensors that go along untouched (ROLE_CARRIED), or NULL */
     const struct role_rule *rules;
     uint32_t n_rules;
 };
@@ -172,7 +256,8 @@ extern const struct model_arch *const model_archs[]; /* NULL-terminated; models/
 MUST_CHECK bool model_config_read(struct model_config *cfg, const struct hf_config *hf, struct arena *arena,
                                   struct error *err);
 /* The dims of a rule as numbers. Returns how many. */
-uint32_t model_dims(const struct model_config *cfg, const char *names, uint64_t *out, uint32_t max);
+uint32_t model_dims(const struct model_config *cfg, const struct block_config *b, const char *names, uint64_t *out,
+                    uint32_t max);
 
 /* For families: a required or optional count in [1, max] under any of the NULL-terminated names; `fallback` when
  * absent, or an error when fallback is 0. */

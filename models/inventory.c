@@ -164,6 +164,11 @@ static bool name_module(struct builder *b, struct model_tensor *mt)
     return mt->module && (!experts || mt->container) ? true : error_memory(b->err, n);
 }
 
+static int32_t block_number(const struct model_config *cfg, const struct block_config *b)
+{
+    return b ? (int32_t)(b - (b->mtp ? cfg->mtp_blocks : cfg->blocks)) : -1;
+}
+
 static bool add(void *ctx, const struct expected_tensor *t, struct error *err)
 {
     struct builder *b = ctx;
@@ -173,10 +178,14 @@ static bool add(void *ctx, const struct expected_tensor *t, struct error *err)
     if (i == NAME_NONE) return t->rule->role == ROLE_LM_HEAD && inv->config.tied_head ? true : missing(b, t);
     if (!grow(b)) return false;
     struct model_tensor *mt = &inv->tensors[inv->n_tensors];
-    *mt = (struct model_tensor){
-        .name = t->name,
-        .place = {t->rule->role, t->block ? (int32_t)t->block->layer : -1, t->expert, t->block && t->block->mtp},
-        .n_dims = t->n_dims};
+    const struct block_config *block = t->block;
+    *mt = (struct model_tensor){.name = t->name,
+                                .place = {.role = t->rule->role,
+                                          .layer = block ? (int32_t)block->layer : -1,
+                                          .expert = t->expert,
+                                          .mtp = block && block->mtp,
+                                          .block = block_number(&inv->config, block)},
+                                .n_dims = t->n_dims};
     memcpy(mt->dims, t->dims, sizeof mt->dims);
     for (int part = 0; part < PART_COUNT; part++) mt->parts[part] = NAME_NONE;
     b->claimed[i] = true;
@@ -185,6 +194,43 @@ static bool add(void *ctx, const struct expected_tensor *t, struct error *err)
         !check_tensor(b, mt))
         return false;
     inv->n_tensors++;
+    return true;
+}
+
+/* Tensors of towers beside the language model. */
+static bool add_carried(struct builder *b)
+{
+    struct inventory *inv = b->inv;
+    const char *const *prefixes = inv->config.arch->carried;
+    for (uint32_t i = 0; prefixes && i < checkpoint_count(b->ck); i++) {
+        const struct tensor_info *t = checkpoint_tensor(b->ck, i);
+        const char *const *p = prefixes;
+        while (*p && !(strncmp(t->name, *p, strlen(*p)) == 0 && t->name[strlen(*p)] == '.')) p++;
+        if (b->claimed[i] || !*p) continue;
+        if (!grow(b)) return false;
+        struct model_tensor *mt = &inv->tensors[inv->n_tensors++];
+        *mt = (struct model_tensor){
+            .name = t->name, .place = {ROLE_CARRIED, -1, -1, false, -1}, .n_dims = t->n_dims, .n_elems = t->n_elems};
+        memcpy(mt->dims, t->dims, sizeof mt->dims);
+        for (int part = 0; part < PART_COUNT; part++) mt->parts[part] = NAME_NONE;
+        mt->parts[PART_WEIGHT] = i;
+        b->claimed[i] = true;
+        if (!name_module(b, mt)) return false;
+    }
+    return true;
+}
+
+/* The first of the family's roots under which the embedding stands. */
+static bool choose_root(struct builder *b)
+{
+    struct model_config *cfg = &b->inv->config;
+    for (const struct name_root *r = cfg->arch->roots; r->body; r++) {
+        cfg->root = r;
+        const char *name = model_rule_name(cfg, ROLE_EMBED, b->inv->arena);
+        if (!name) return error_memory(b->err, 0);
+        if (checkpoint_find(b->ck, name) != NAME_NONE) return true;
+    }
+    cfg->root = cfg->arch->roots;
     return true;
 }
 
@@ -238,11 +284,17 @@ static int compare_place(const struct tensor_place *a, const struct tensor_place
     return a->expert < b->expert ? -1 : a->expert > b->expert;
 }
 
+static int compare_block(const struct tensor_place *a, const struct tensor_place *b)
+{
+    int c = compare_place(a, b);
+    return c ? c : a->block < b->block ? -1 : a->block > b->block;
+}
+
 static int by_place(const void *a, const void *b, void *inv_arg)
 {
     const struct inventory *inv = inv_arg;
     uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
-    int c = compare_place(&inv->tensors[i].place, &inv->tensors[k].place);
+    int c = compare_block(&inv->tensors[i].place, &inv->tensors[k].place);
     return c ? c : i < k ? -1 : i > k; /* several of one role (biases): in rule order */
 }
 
@@ -255,19 +307,31 @@ static bool sort_places(struct inventory *inv, struct error *err)
     return true;
 }
 
-const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer,
-                                          int32_t expert, bool mtp)
+static const struct model_tensor *find_place(const struct inventory *inv, const struct tensor_place *place,
+                                             int (*compare)(const struct tensor_place *, const struct tensor_place *))
 {
-    struct tensor_place place = {role, layer, expert, mtp};
     uint32_t lo = 0, hi = inv->n_tensors;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        if (compare_place(&inv->tensors[inv->by_place[mid]].place, &place) < 0) lo = mid + 1;
+        if (compare(&inv->tensors[inv->by_place[mid]].place, place) < 0) lo = mid + 1;
         else hi = mid;
     }
     if (lo == inv->n_tensors) return NULL;
     const struct model_tensor *t = &inv->tensors[inv->by_place[lo]];
-    return compare_place(&t->place, &place) == 0 ? t : NULL;
+    return compare(&t->place, place) == 0 ? t : NULL;
+}
+
+const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer,
+                                          int32_t expert, bool mtp)
+{
+    return find_place(inv, &(struct tensor_place){role, layer, expert, mtp, -1}, compare_place);
+}
+
+const struct model_tensor *inventory_find_block(const struct inventory *inv, enum tensor_role role,
+                                                const struct block_config *block, int32_t expert)
+{
+    struct tensor_place place = {role, (int32_t)block->layer, expert, block->mtp, block_number(&inv->config, block)};
+    return find_place(inv, &place, compare_block);
 }
 
 const struct model_tensor *inventory_find_name(const struct inventory *inv, const char *name)
@@ -302,8 +366,8 @@ static bool build(struct inventory *inv, const struct checkpoint *ck, const stru
         !sha256_of(buffer_view(&hf->config_text), &inv->config_digest, err))
         return false;
     struct builder b = {.inv = inv, .ck = ck, .claimed = claimed, .err = err};
-    return model_expect(&inv->config, inv->arena, add, &b, err) && nothing_unknown(&b) &&
-           check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
+    return choose_root(&b) && model_expect(&inv->config, inv->arena, add, &b, err) && add_carried(&b) &&
+           nothing_unknown(&b) && check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
 }
 
 bool inventory_open(struct inventory **out, const struct checkpoint *ck, const struct hf_config *hf,

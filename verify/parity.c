@@ -224,13 +224,19 @@ static bool same_shape(const struct model_config *a, const struct model_config *
                      "original and quantized model differ in architecture, layers, width or vocabulary");
 }
 
-static bool run(struct pair *p, struct parity *out, const struct progress *pr, struct error *err)
+/* A layer's figure is taken behind its last block; a layer without one has that of the layer before it. */
+static bool run(struct pair *p, const struct model_config *cfg, struct parity *out, const struct progress *pr,
+                struct error *err)
 {
-    for (uint32_t b = 0; b < out->n_layers; b++) {
-        progress_update(pr, "verify", "parity", b, out->n_layers);
-        if (!stream_block(p->original, b, NULL, pr, err) || !stream_block(p->quantized, b, NULL, pr, err) ||
-            !layer_sqnr(p, &out->layer_sqnr_db[b], err))
-            return false;
+    uint32_t layer = 0;
+    for (uint32_t b = 0; b < cfg->n_blocks; b++) {
+        uint32_t end = b + 1 < cfg->n_blocks ? cfg->blocks[b + 1].layer : cfg->n_layers;
+        progress_update(pr, "verify", "parity", b, cfg->n_blocks);
+        if (!stream_block(p->original, b, NULL, pr, err) || !stream_block(p->quantized, b, NULL, pr, err)) return false;
+        if (layer == end) continue;
+        double db;
+        if (!layer_sqnr(p, &db, err)) return false;
+        for (; layer < end; layer++) out->layer_sqnr_db[layer] = db;
     }
     return compare_logits(p, pr, err) && summarize(p, out, err);
 }
@@ -239,7 +245,7 @@ bool parity_run(struct parity *out, const struct inventory *original, const stru
                 const struct corpus *corpus, const struct parity_options *opt, const struct progress *pr,
                 struct error *err)
 {
-    *out = (struct parity){.n_layers = original->config.n_blocks};
+    *out = (struct parity){.n_layers = original->config.n_layers};
     if (!same_shape(&original->config, &quantized->config, err)) return false;
     CLEANUP(engine) struct engine *ea = NULL;
     CLEANUP(engine) struct engine *eb = NULL;
@@ -254,7 +260,7 @@ bool parity_run(struct parity *out, const struct inventory *original, const stru
         !memory_zalloc(&out->layer_sqnr_db, out->n_layers, sizeof(double), err))
         return false;
     struct pair p = {sa, sb, corpus, opt, original->config.dims[DIM_HIDDEN], original->config.dims[DIM_VOCAB], rows};
-    if (run(&p, out, pr, err)) return true;
+    if (run(&p, &original->config, out, pr, err)) return true;
     parity_free(out);
     return false;
 }

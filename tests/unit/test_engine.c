@@ -190,24 +190,24 @@ static void test_route(void **state)
     const float scores[] = {0.5f, 0.25f, 0.75f, 0.5f, 0.125f, 0.5f}, none[6] = {0};
     float scratch[6], w[2];
     uint32_t e[2];
-    route_token(&m, scores, none, scratch, e, w);
+    route_token(&m, math_for(0), scores, none, scratch, e, w);
     assert_int_equal(e[0], 0); /* 2 is best; of the three 0.5 the lowest number wins */
     assert_int_equal(e[1], 2);
     assert_true(fabsf(w[0] - 2 * 0.5f / 1.25f) < 1e-6f && fabsf(w[1] - 2 * 0.75f / 1.25f) < 1e-6f);
     const float bias[] = {0, 0.6f, 0, 0, 0.7f, 0}; /* changes the choice (0.85, 0.825), not the weights */
     m.normalize = false;
-    route_token(&m, scores, bias, scratch, e, w);
+    route_token(&m, math_for(0), scores, bias, scratch, e, w);
     assert_int_equal(e[0], 1);
     assert_int_equal(e[1], 4);
     assert_true(w[0] == 0.5f && w[1] == 0.25f);
     /* Groups {0,1,2}, {3,4,5}: sums of the best two 1.25 and 1.0: only the first is kept. */
     m.n_groups = 2;
-    route_token(&m, scores, none, scratch, e, w);
+    route_token(&m, math_for(0), scores, none, scratch, e, w);
     assert_int_equal(e[0], 0);
     assert_int_equal(e[1], 2);
     /* All choices negative: the other group is out, not at zero. */
     const float down[] = {-2, -2, -2, -3, -3, -3};
-    route_token(&m, scores, down, scratch, e, w);
+    route_token(&m, math_for(0), scores, down, scratch, e, w);
     assert_true(e[0] < 3 && e[1] < 3);
 }
 
