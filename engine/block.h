@@ -18,7 +18,7 @@ struct engine {
     const struct inventory *inv;
     struct pool *pool;
     const struct math_ops *math;
-    kernel_fn widen, decode_nvfp4, decode_fp8, input_nvfp4, input_fp8;
+    kernel_fn widen, decode_nvfp4, decode_fp8, decode_q8_0, input_nvfp4, input_fp8;
     bool quantize_inputs;
     uint64_t residual_bytes;
     struct norm final_norm;

@@ -16,6 +16,7 @@ bool engine_open(struct engine **out, const struct inventory *inv, const struct 
         .widen = kernel_for(OP_WIDEN, opt->isa),
         .decode_nvfp4 = kernel_for(OP_DECODE_NVFP4, opt->isa),
         .decode_fp8 = kernel_for(OP_DECODE_FP8, opt->isa),
+        .decode_q8_0 = kernel_for(OP_DECODE_Q8_0, opt->isa),
         .input_nvfp4 = kernel_for(OP_INPUT_NVFP4, opt->isa),
         .input_fp8 = kernel_for(OP_INPUT_FP8, opt->isa),
     };
@@ -53,15 +54,16 @@ bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float
     if (!t) return error_set(err, ERR_INTERNAL, "the inventory has no embedding");
     const struct checkpoint *ck = e->inv->checkpoint;
     const struct tensor_info *info = checkpoint_tensor(ck, t->parts[PART_WEIGHT]);
-    uint64_t hidden = t->dims[1], row_bytes = hidden * dtype_bytes(info->dtype);
-    if (t->format)
+    uint64_t hidden = t->dims[1], row_bytes = dtype_row_bytes(info->dtype, hidden);
+    kernel_fn widen = info->dtype == DTYPE_Q8_0 ? e->decode_q8_0 : e->widen;
+    if (t->format && widen == e->widen)
         return error_set(err, ERR_UNSUPPORTED, "tensor '%.256s': quantized embeddings are not supported yet", t->name);
     float scale = (float)e->inv->config.embed_scale;
     CLEANUP(free) void *row = NULL;
     if (!memory_alloc(&row, row_bytes, 1, err)) return false;
     for (uint64_t i = 0; i < n; i++) {
         if (!checkpoint_read(ck, t->parts[PART_WEIGHT], ids[i] * row_bytes, row, row_bytes, err)) return false;
-        e->widen(&(struct kernel_args){
+        widen(&(struct kernel_args){
             .n_rows = 1, .n_cols = hidden, .src = row, .dtype = info->dtype, .dst_f32 = out + i * hidden});
         if (scale != 1.0f) e->math->scale(out + i * hidden, out + i * hidden, scale, hidden);
     }

@@ -119,7 +119,7 @@ static bool read_rows(const struct linear *l, const struct engine *e, enum tenso
                       void *dst, struct error *err)
 {
     const struct tensor_info *info = checkpoint_tensor(e->inv->checkpoint, l->tensor->parts[part]);
-    uint64_t row_bytes = info->dims[1] * dtype_bytes(info->dtype);
+    uint64_t row_bytes = dtype_row_bytes(info->dtype, info->dims[1]);
     return checkpoint_read(e->inv->checkpoint, l->tensor->parts[part], first * row_bytes, dst, n * row_bytes, err);
 }
 
@@ -140,6 +140,8 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
     } else if (f->decode_op == OP_DECODE_NVFP4) {
         if (!read_rows(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err)) return false;
         e->decode_nvfp4(&a);
+    } else if (f->decode_op == OP_DECODE_Q8_0) {
+        e->decode_q8_0(&a);
     } else {
         e->decode_fp8(&a);
     }

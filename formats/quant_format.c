@@ -65,7 +65,24 @@ static const struct quant_format fp8 = {
     .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1}, {PART_WEIGHT_SCALE, DTYPE_F32, 0}, {PART_INPUT_SCALE, DTYPE_F32, 0}},
 };
 
-const struct quant_format *const quant_formats[] = {&nvfp4, &w4a16_nvfp4, &fp8, NULL};
+/* Only in GGUF files. Of the block's maximum a: the scale a / 127 rounded to binary16 moves the value by 2^-11 of it, and
+ * half a step is a / 254. */
+static const struct quant_format q8_0 = {
+    .name = "q8_0",
+    .algo = "Q8_0",
+    .weight_bits = 8,
+    .input_bits = 16,
+    .block_cols = 32,
+    .self_described = true,
+    .encode_op = OP_ENCODE_Q8_0,
+    .decode_op = OP_DECODE_Q8_0,
+    .input_op = OP_COUNT,
+    .max_relative_step = 1.0 / 254 + 1.0 / 2048,
+    .n_parts = 1,
+    .parts = {{PART_WEIGHT, DTYPE_Q8_0, 1}},
+};
+
+const struct quant_format *const quant_formats[] = {&nvfp4, &w4a16_nvfp4, &fp8, &q8_0, NULL};
 
 const char *tensor_part_suffix(enum tensor_part part)
 {
@@ -82,7 +99,7 @@ const struct quant_format *quant_format_find(const char *name)
 const struct quant_format *quant_format_by_algo(const char *algo)
 {
     for (const struct quant_format *const *f = quant_formats; *f; f++)
-        if (strcasecmp((*f)->algo, algo) == 0) return *f;
+        if (!(*f)->self_described && strcasecmp((*f)->algo, algo) == 0) return *f;
     return NULL;
 }
 

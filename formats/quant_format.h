@@ -37,6 +37,7 @@ struct quant_format {
     uint32_t weight_bits; /* of one element, scales not counted */
     uint32_t input_bits;  /* 16: activations are not quantized */
     uint32_t block_cols;  /* columns per block: the last dimension must be a multiple; 1 when there are no blocks */
+    bool self_described;  /* the tensor's own dtype says it: no quantization config speaks of it, and none is written */
     enum op encode_op, decode_op;
     enum op input_op;         /* OP_COUNT when activations are not quantized */
     float amax_per_scale;     /* input_scale = amax / this: 6 * 448 for NVFP4, 448 for FP8 */
@@ -48,7 +49,7 @@ struct quant_format {
 
 extern const struct quant_format *const quant_formats[];        /* NULL-terminated */
 const struct quant_format *quant_format_find(const char *name); /* NULL when unknown */
-/* By the published algorithm name, whatever its case. */
+/* By the published algorithm name, whatever its case; not those that no configuration names. */
 const struct quant_format *quant_format_by_algo(const char *algo);
 /* Shape of one part of a linear [rows, cols]; *n_dims 0 or 2. */
 void quant_part_shape(const struct quant_part *p, uint64_t rows, uint64_t cols, uint32_t *n_dims, uint64_t dims[2]);
