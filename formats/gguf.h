@@ -2,8 +2,8 @@
  * (NAME-00001-of-0000N.gguf). Here is what the bytes say; what the names mean to a family is formats/gguf_arch.h.
  *
  * The headers are kept in memory as they lie in the files. Everything a header claims is checked against the bytes that
- * are there before anything is allocated for it: counts, lengths, types, alignment, offsets, sums. docs/formats.md lists
- * the rules. */
+ * are there before anything is allocated for it: counts, lengths, types, alignment, offsets, sums. docs/formats.md
+ * lists the rules. */
 #ifndef FORMATS_GGUF_H
 #define FORMATS_GGUF_H
 
@@ -14,7 +14,7 @@
 #include "formats/folder.h"
 #include "formats/ggml_type.h"
 
-#define GGUF_MAGIC 0x46554747u /* "GGUF" */
+#define GGUF_MAGIC 0x46554747u                /* "GGUF" */
 #define GGUF_HEADER_MAX ((uint64_t)128 << 20) /* bytes before the tensors; the largest tokenizers come to 50 MiB */
 #define GGUF_VALUES_MAX 65536u
 #define GGUF_KEY_MAX 256u
@@ -68,7 +68,7 @@ struct gguf_file {
 struct gguf {
     const struct folder *folder; /* borrowed */
     struct arena *arena;
-    struct gguf_value *values; /* of the first file */
+    struct gguf_value *values;   /* of the first file */
     struct gguf_tensor *tensors; /* of all files, in their order */
     struct gguf_file *files;
     uint32_t n_values, n_tensors, n_files;
@@ -79,7 +79,7 @@ struct gguf {
  * there is none, or when the folder holds safetensors, which go first. ERR_USAGE when there are several models;
  * ERR_FORMAT when files of a split model are missing. Projectors of multimodal models (mmproj*) do not count. */
 MUST_CHECK bool gguf_members(const struct folder *f, uint32_t *members, uint32_t *n, struct error *err);
-bool gguf_is_name(const char *name);      /* ends in ".gguf" */
+bool gguf_is_name(const char *name); /* ends in ".gguf" */
 /* "stem-00002-of-00005.gguf": 2, 5 and the bytes of the stem; false for other names. And the other way round. */
 #define GGUF_PART_NAME_MAX 1024u
 bool gguf_split_name(const char *name, size_t *stem, uint32_t *number, uint32_t *count);
@@ -87,7 +87,7 @@ void gguf_part_name(char out[GGUF_PART_NAME_MAX], const char *name, size_t stem,
 bool gguf_folder_has(const struct folder *f); /* gguf_members would find something to say */
 
 MUST_CHECK bool gguf_open(struct gguf **out, const struct folder *f, struct error *err); /* ERR_FORMAT when none */
-void gguf_close(struct gguf *g);                                                        /* NULL is fine */
+void gguf_close(struct gguf *g);                                                         /* NULL is fine */
 CLEANUP_DEFINE(gguf, struct gguf, gguf_close)
 
 /* For gguf_open: one file's header; *split says what it says of itself (count 0: nothing). */

@@ -27,17 +27,25 @@ static bool has_experts(const json_t *config)
     return json_has(config, "num_experts_per_tok");
 }
 
+static bool either(const char *word, const char *a, const char *b)
+{
+    return word && (strcmp(word, a) == 0 || (b && strcmp(word, b) == 0));
+}
+
 bool gguf_arch_for(const struct gguf_arch **out, const json_t *config, struct error *err)
 {
     const char *type = json_string_value(json_object_get(config, "model_type")),
                *name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
     for (const struct gguf_arch *const *a = gguf_archs; *a; a++) {
-        if (name ? strcmp((*a)->hf_name, name) != 0 : !type || strcmp((*a)->model_type, type) != 0) continue;
+        if (name ? !either(name, (*a)->hf_name, (*a)->also_hf) : !either(type, (*a)->model_type, (*a)->also_type))
+            continue;
         *out = strcmp((*a)->name, "nemotron_h") == 0 && has_experts(config) ? &gguf_nemotron_h_moe : *a;
         return true;
     }
     return error_set(err, ERR_UNSUPPORTED, "architecture '%.256s' is not one that is written as GGUF here",
-                     name ? name : type ? type : "(none)");
+                     name   ? name
+                     : type ? type
+                            : "(none)");
 }
 
 /* A decimal number without sign or needless zeros. */
@@ -69,8 +77,7 @@ static bool match(const char *pattern, const char *name, uint32_t *block, uint32
     return *name == '\0';
 }
 
-const struct gguf_name *gguf_name_match(const struct gguf_arch *a, const char *gguf, uint64_t n_layers,
-                                        uint32_t *block)
+const struct gguf_name *gguf_name_match(const struct gguf_arch *a, const char *gguf, uint64_t n_layers, uint32_t *block)
 {
     uint32_t expert;
     for (uint32_t i = 0; i < a->n_names; i++) {
@@ -81,8 +88,7 @@ const struct gguf_name *gguf_name_match(const struct gguf_arch *a, const char *g
     return NULL;
 }
 
-const struct gguf_name *gguf_name_match_hf(const struct gguf_arch *a, const char *hf, uint32_t *block,
-                                           uint32_t *expert)
+const struct gguf_name *gguf_name_match_hf(const struct gguf_arch *a, const char *hf, uint32_t *block, uint32_t *expert)
 {
     for (uint32_t i = 0; i < a->n_names; i++)
         if (a->names[i].hf && match(a->names[i].hf, hf, block, expert)) return &a->names[i];

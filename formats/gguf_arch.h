@@ -1,6 +1,6 @@
-/* What llama.cpp's architectures call things, held against the names that families have on the Hugging Face hub: one row
- * per architecture, with a map of tensors and a map of keys, each used in both directions. Names, and what happens to
- * the values of a tensor, are those of llama.cpp's converter and loader (gguf-py's constants; its conversion of each
+/* What llama.cpp's architectures call things, held against the names that families have on the Hugging Face hub: one
+ * row per architecture, with a map of tensors and a map of keys, each used in both directions. Names, and what happens
+ * to the values of a tensor, are those of llama.cpp's converter and loader (gguf-py's constants; its conversion of each
  * family). The models themselves are described in models/; nothing here knows shapes. */
 #ifndef FORMATS_GGUF_ARCH_H
 #define FORMATS_GGUF_ARCH_H
@@ -31,10 +31,10 @@ struct gguf_name {
 
 enum gguf_key_kind { GGUF_KEY_U32, GGUF_KEY_F32, GGUF_KEY_BOOL };
 struct gguf_key {
-    const char *key;                      /* behind "ARCHITECTURE." */
-    const char *const *hf;                /* keys of config.json, NULL-terminated; the first is the one we write */
+    const char *key;       /* behind "ARCHITECTURE." */
+    const char *const *hf; /* keys of config.json, NULL-terminated; the first is the one we write */
     enum gguf_key_kind kind;
-    bool required;                        /* reading a GGUF file fails without it */
+    bool required; /* reading a GGUF file fails without it */
 };
 
 struct gguf_arch;
@@ -45,8 +45,9 @@ typedef bool (*gguf_read_fn)(const struct gguf *g, json_t *config, struct error 
 typedef bool (*gguf_write_fn)(struct gguf_writer *w, const json_t *config, struct error *err);
 
 struct gguf_arch {
-    const char *name;                /* general.architecture */
+    const char *name;                 /* general.architecture */
     const char *hf_name, *model_type; /* what config.json says */
+    const char *also_hf, *also_type;  /* another family that is written as this one, or NULL */
     const struct gguf_name *names;
     uint32_t n_names;
     const struct gguf_key *keys;

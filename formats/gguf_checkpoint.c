@@ -43,7 +43,9 @@ static bool change(const struct mapper *m, const struct gguf_tensor *t, enum ggu
     case GGUF_ROPE_Q: return rows_apart(m, t, m->heads, out);
     case GGUF_ROPE_K: return rows_apart(m, t, m->kv_heads, out);
     case GGUF_PLUS_ONE: out->recode = RECODE_MINUS_ONE; break;
-    case GGUF_NEG_EXP: out->recode = RECODE_LOG_NEG; return flatten(out) && (out->dtype == DTYPE_F32 || wrong(m, t, "is not F32"));
+    case GGUF_NEG_EXP:
+        out->recode = RECODE_LOG_NEG;
+        return flatten(out) && (out->dtype == DTYPE_F32 || wrong(m, t, "is not F32"));
     case GGUF_COLUMN:
     case GGUF_GROUPS: return flatten(out);
     case GGUF_CONV:
@@ -85,9 +87,10 @@ static bool add(const struct mapper *m, const struct gguf_tensor *t)
                          folder_name(checkpoint_folder(m->ck), t->member), t->name, m->arch->name);
     if (!n->hf) return true;
     if (t->type->dtype == DTYPE_COUNT)
-        return error_set(m->err, ERR_UNSUPPORTED,
-                         "'%.256s': tensor '%.256s' is stored as %s, which is not read here; F32, F16, BF16 and Q8_0 are",
-                         folder_name(checkpoint_folder(m->ck), t->member), t->name, t->type->name);
+        return error_set(
+            m->err, ERR_UNSUPPORTED,
+            "'%.256s': tensor '%.256s' is stored as %s, which is not read here; F32, F16, BF16 and Q8_0 are",
+            folder_name(checkpoint_folder(m->ck), t->member), t->name, t->type->name);
     struct tensor_info info = {.dtype = t->type->dtype, .n_dims = t->n_dims, .member = t->member, .offset = t->offset};
     memcpy(info.dims, t->dims, sizeof t->dims);
     if (strstr(n->hf, "{E}")) return add_stack(m, n, t, block, &info);
@@ -96,14 +99,20 @@ static bool add(const struct mapper *m, const struct gguf_tensor *t)
     return change(m, t, n->change, &info) && checkpoint_add(m->ck, &info, m->err);
 }
 
-/* Only architectures that interleave rows ask; there both are single numbers. */
+/* Key heads may be said per layer, 0 for those without attention; families with different numbers are not known. */
 static bool read_heads(struct mapper *m)
 {
     bool has;
+    uint64_t n;
     const struct gguf_value *kv = gguf_find(m->g, "%s.attention.head_count_kv");
     if (!gguf_opt_u64(m->g, "%s.attention.head_count", UINT32_MAX, &m->heads, &has, m->err)) return false;
     m->kv_heads = m->heads;
-    return !kv || kv->is_array || gguf_u64_at(kv, 0, UINT32_MAX, &m->kv_heads, m->err);
+    if (kv) m->kv_heads = 0;
+    for (uint64_t i = 0; kv && i < kv->n; i++) {
+        if (!gguf_u64_at(kv, i, UINT32_MAX, &n, m->err)) return false;
+        if (n > m->kv_heads) m->kv_heads = n;
+    }
+    return true;
 }
 
 static bool open_all(struct checkpoint *ck, const struct gguf *g, struct arena *names, struct error *err)

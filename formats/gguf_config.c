@@ -24,9 +24,9 @@ static bool read_key(const struct gguf *g, const struct gguf_key *k, json_t *con
     uint64_t n = 0;
     double x = 0;
     snprintf(key, sizeof key, "%%s.%s", k->key);
-    bool ok = k->kind == GGUF_KEY_U32    ? gguf_opt_u64(g, key, UINT32_MAX, &n, &has, err)
-              : k->kind == GGUF_KEY_F32  ? gguf_opt_number(g, key, &x, &has, err)
-                                         : gguf_opt_bool(g, key, &truth, &has, err);
+    bool ok = k->kind == GGUF_KEY_U32   ? gguf_opt_u64(g, key, UINT32_MAX, &n, &has, err)
+              : k->kind == GGUF_KEY_F32 ? gguf_opt_number(g, key, &x, &has, err)
+                                        : gguf_opt_bool(g, key, &truth, &has, err);
     if (!ok) return false;
     if (!has) return !k->required || error_set(err, ERR_FORMAT, "key '%s' is missing", k->key);
     if (k->kind == GGUF_KEY_F32) return gguf_put_number(config, k->hf[0], x, err);

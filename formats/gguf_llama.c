@@ -6,7 +6,7 @@
 /* ---- llama ---- */
 
 static const struct gguf_name llama_names[] = {
-    GGUF_NAMES_DECODER, GGUF_NAMES_QK(GGUF_ROPE_Q, GGUF_ROPE_K), GGUF_NAMES_UP_DOWN, GGUF_NAMES_GATE,
+    GGUF_NAMES_DECODER,   GGUF_NAMES_QK(GGUF_ROPE_Q, GGUF_ROPE_K), GGUF_NAMES_UP_DOWN, GGUF_NAMES_GATE,
     GGUF_NAME_ROPE_FREQS,
 };
 static const struct gguf_key decoder_keys[] = {GGUF_KEYS_DECODER, GGUF_KEY_RMS_EPS};
@@ -56,6 +56,9 @@ static bool no_partial_rope(const json_t *config, struct error *err)
 static bool llama_write(struct gguf_writer *w, const json_t *config, struct error *err)
 {
     uint64_t dim;
+    if (json_has(config, "sliding_window"))
+        return error_set(err, ERR_UNSUPPORTED, "config.json: key 'sliding_window' is %s, which GGUF's llama cannot say",
+                         json_brief(json_object_get(config, "sliding_window")));
     if (!head_dim(config, &dim, err) || !no_partial_rope(config, err) || !gguf_write_rope(w, config, dim, err))
         return false;
     gguf_put_u32(w, "%s.rope.dimension_count", (uint32_t)dim);
@@ -66,6 +69,8 @@ const struct gguf_arch gguf_llama = {
     .name = "llama",
     .hf_name = "LlamaForCausalLM",
     .model_type = "llama",
+    .also_hf = "MistralForCausalLM", /* without its window */
+    .also_type = "mistral",
     .names = llama_names,
     .n_names = GGUF_COUNT(llama_names),
     .keys = decoder_keys,
@@ -138,8 +143,9 @@ static bool qwen3moe_write(struct gguf_writer *w, const json_t *config, struct e
     if (step != 1 || json_array_size(json_object_get(config, "mlp_only_layers")))
         return error_set(err, ERR_UNSUPPORTED, "config.json: layers without experts, which GGUF's qwen3moe cannot say");
     if (!json_is_true(json_object_get(config, "norm_topk_prob")))
-        return error_set(err, ERR_UNSUPPORTED, "config.json: key 'norm_topk_prob' is not true, which GGUF's qwen3moe "
-                                               "cannot say");
+        return error_set(err, ERR_UNSUPPORTED,
+                         "config.json: key 'norm_topk_prob' is not true, which GGUF's qwen3moe "
+                         "cannot say");
     return qwen3_write(w, config, err);
 }
 
@@ -198,6 +204,12 @@ static bool nemotron_write(struct gguf_writer *w, const json_t *config, struct e
         return false;
     if (!(part > 0 && part <= 1))
         return error_set(err, ERR_FORMAT, "config.json: partial_rotary_factor %g is not in (0, 1]", part);
+    uint64_t hidden = (uint64_t)json_integer_value(json_object_get(config, "hidden_size")),
+             heads = (uint64_t)json_integer_value(json_object_get(config, "num_attention_heads"));
+    if (dim * heads != hidden)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "config.json: %llu heads of %llu for a width of %llu, which GGUF's nemotron cannot say",
+                         (unsigned long long)heads, (unsigned long long)dim, (unsigned long long)hidden);
     uint64_t rope_dims = (uint64_t)((double)dim * part);
     gguf_put_u32(w, "%s.rope.dimension_count", (uint32_t)rope_dims);
     return gguf_write_rope(w, config, rope_dims, err);

@@ -19,23 +19,33 @@
     {"blk.{B}.attn_v.weight", "model.layers.{B}.self_attn.v_proj.weight", GGUF_SAME, false, false},                    \
         {"blk.{B}.attn_v.bias", "model.layers.{B}.self_attn.v_proj.bias", GGUF_SAME, false, false},                    \
         {"blk.{B}.attn_output.weight", "model.layers.{B}.self_attn.o_proj.weight", GGUF_SAME, false, false},           \
-        {"blk.{B}.attn_output.bias", "model.layers.{B}.self_attn.o_proj.bias", GGUF_SAME, false, false}
+    {                                                                                                                  \
+        "blk.{B}.attn_output.bias", "model.layers.{B}.self_attn.o_proj.bias", GGUF_SAME, false, false                  \
+    }
 #define GGUF_NAMES_QK(q, k)                                                                                            \
     {"blk.{B}.attn_q.weight", "model.layers.{B}.self_attn.q_proj.weight", q, false, false},                            \
         {"blk.{B}.attn_q.bias", "model.layers.{B}.self_attn.q_proj.bias", q, false, false},                            \
         {"blk.{B}.attn_k.weight", "model.layers.{B}.self_attn.k_proj.weight", k, false, false},                        \
-        {"blk.{B}.attn_k.bias", "model.layers.{B}.self_attn.k_proj.bias", k, false, false}
+    {                                                                                                                  \
+        "blk.{B}.attn_k.bias", "model.layers.{B}.self_attn.k_proj.bias", k, false, false                               \
+    }
 #define GGUF_NAMES_QK_NORM                                                                                             \
     {"blk.{B}.attn_q_norm.weight", "model.layers.{B}.self_attn.q_norm.weight", GGUF_SAME, false, false},               \
-        {"blk.{B}.attn_k_norm.weight", "model.layers.{B}.self_attn.k_norm.weight", GGUF_SAME, false, false}
+    {                                                                                                                  \
+        "blk.{B}.attn_k_norm.weight", "model.layers.{B}.self_attn.k_norm.weight", GGUF_SAME, false, false              \
+    }
 #define GGUF_NAMES_UP_DOWN                                                                                             \
     {"blk.{B}.ffn_up.weight", "model.layers.{B}.mlp.up_proj.weight", GGUF_SAME, false, false},                         \
         {"blk.{B}.ffn_up.bias", "model.layers.{B}.mlp.up_proj.bias", GGUF_SAME, false, false},                         \
         {"blk.{B}.ffn_down.weight", "model.layers.{B}.mlp.down_proj.weight", GGUF_SAME, false, false},                 \
-        {"blk.{B}.ffn_down.bias", "model.layers.{B}.mlp.down_proj.bias", GGUF_SAME, false, false}
+    {                                                                                                                  \
+        "blk.{B}.ffn_down.bias", "model.layers.{B}.mlp.down_proj.bias", GGUF_SAME, false, false                        \
+    }
 #define GGUF_NAMES_GATE                                                                                                \
     {"blk.{B}.ffn_gate.weight", "model.layers.{B}.mlp.gate_proj.weight", GGUF_SAME, false, false},                     \
-        {"blk.{B}.ffn_gate.bias", "model.layers.{B}.mlp.gate_proj.bias", GGUF_SAME, false, false}
+    {                                                                                                                  \
+        "blk.{B}.ffn_gate.bias", "model.layers.{B}.mlp.gate_proj.bias", GGUF_SAME, false, false                        \
+    }
 #define GGUF_NAME_ROPE_FREQS                                                                                           \
     {                                                                                                                  \
         "rope_freqs.weight", NULL, GGUF_MADE, true, false                                                              \
@@ -45,10 +55,14 @@
     {"context_length", GGUF_HF("max_position_embeddings"), GGUF_KEY_U32, false},                                       \
         {"embedding_length", GGUF_HF("hidden_size"), GGUF_KEY_U32, true},                                              \
         {"attention.head_count", GGUF_HF("num_attention_heads"), GGUF_KEY_U32, true},                                  \
-        {"attention.key_length", GGUF_HF("head_dim", "attention_head_dim"), GGUF_KEY_U32, false}
+    {                                                                                                                  \
+        "attention.key_length", GGUF_HF("head_dim", "attention_head_dim"), GGUF_KEY_U32, false                         \
+    }
 #define GGUF_KEYS_DECODER                                                                                              \
     GGUF_KEYS_SIZES, {"feed_forward_length", GGUF_HF("intermediate_size"), GGUF_KEY_U32, true},                        \
-        {"attention.head_count_kv", GGUF_HF("num_key_value_heads"), GGUF_KEY_U32, false}
+    {                                                                                                                  \
+        "attention.head_count_kv", GGUF_HF("num_key_value_heads"), GGUF_KEY_U32, false                                 \
+    }
 #define GGUF_KEY_RMS_EPS                                                                                               \
     {                                                                                                                  \
         "attention.layer_norm_rms_epsilon", GGUF_HF("rms_norm_eps"), GGUF_KEY_F32, true                                \

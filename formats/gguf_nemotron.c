@@ -1,6 +1,7 @@
 /* Nemotron-H in GGUF: nemotron_h without experts, nemotron_h_moe with them. The pattern of layers is not said but shows
  * in two arrays: a layer with key heads is attention, one with a feed-forward length is an MLP or holds experts, the
- * rest are Mamba-2. The multi-token-prediction head is one block behind the trunk. */
+ * rest are Mamba-2. The multi-token-prediction head is one block behind the trunk. There is no rotation, but llama.cpp's
+ * converter interleaves the rows of q and k all the same; it does not matter to the product of the two. */
 #include "formats/gguf_names.h"
 #include "formats/gguf_write.h"
 
@@ -24,14 +25,16 @@
         {"blk.{B}.ssm_d", L "mixer.D", GGUF_COLUMN, true, false},                                                      \
         {"blk.{B}.ssm_norm.weight", L "mixer.norm.weight", GGUF_GROUPS, true, false},                                  \
         {"blk.{B}.ssm_out.weight", L "mixer.out_proj.weight", GGUF_SAME, false, false},                                \
-        {"blk.{B}.attn_q.weight", L "mixer.q_proj.weight", GGUF_SAME, false, false},                                   \
-        {"blk.{B}.attn_k.weight", L "mixer.k_proj.weight", GGUF_SAME, false, false},                                   \
+        {"blk.{B}.attn_q.weight", L "mixer.q_proj.weight", GGUF_ROPE_Q, false, false},                                   \
+        {"blk.{B}.attn_k.weight", L "mixer.k_proj.weight", GGUF_ROPE_K, false, false},                                   \
         {"blk.{B}.attn_v.weight", L "mixer.v_proj.weight", GGUF_SAME, false, false},                                   \
         {"blk.{B}.attn_output.weight", L "mixer.o_proj.weight", GGUF_SAME, false, false},                              \
-        {"blk.{B}.attn_q.bias", L "mixer.q_proj.bias", GGUF_SAME, false, false},                                       \
-        {"blk.{B}.attn_k.bias", L "mixer.k_proj.bias", GGUF_SAME, false, false},                                       \
+        {"blk.{B}.attn_q.bias", L "mixer.q_proj.bias", GGUF_ROPE_Q, false, false},                                       \
+        {"blk.{B}.attn_k.bias", L "mixer.k_proj.bias", GGUF_ROPE_K, false, false},                                       \
         {"blk.{B}.attn_v.bias", L "mixer.v_proj.bias", GGUF_SAME, false, false},                                       \
-        {"blk.{B}.attn_output.bias", L "mixer.o_proj.bias", GGUF_SAME, false, false}
+    {                                                                                                                  \
+        "blk.{B}.attn_output.bias", L "mixer.o_proj.bias", GGUF_SAME, false, false                                     \
+    }
 
 static const struct gguf_name dense_names[] = {
     NAMES_TRUNK,
@@ -49,7 +52,9 @@ static const struct gguf_name dense_names[] = {
         {"blk.{B}.ffn_up_exps.weight", root "mixer.experts.{E}.up_proj.weight", GGUF_SAME, false, mtp},                \
         {"blk.{B}.ffn_down_exps.weight", root "mixer.experts.{E}.down_proj.weight", GGUF_SAME, false, mtp},            \
         {"blk.{B}.ffn_up_shexp.weight", root "mixer.shared_experts.up_proj.weight", GGUF_SAME, false, mtp},            \
-        {"blk.{B}.ffn_down_shexp.weight", root "mixer.shared_experts.down_proj.weight", GGUF_SAME, false, mtp}
+    {                                                                                                                  \
+        "blk.{B}.ffn_down_shexp.weight", root "mixer.shared_experts.down_proj.weight", GGUF_SAME, false, mtp           \
+    }
 
 static const struct gguf_name moe_names[] = {
     NAMES_TRUNK,
@@ -58,8 +63,8 @@ static const struct gguf_name moe_names[] = {
     {"blk.{B}.nextn.hnorm.weight", M0 "hnorm.weight", GGUF_SAME, true, true},
     {"blk.{B}.nextn.eh_proj.weight", M0 "eh_proj.weight", GGUF_SAME, false, true},
     {"blk.{B}.attn_norm.weight", M0 "norm.weight", GGUF_SAME, true, true},
-    {"blk.{B}.attn_q.weight", M0 "mixer.q_proj.weight", GGUF_SAME, false, true},
-    {"blk.{B}.attn_k.weight", M0 "mixer.k_proj.weight", GGUF_SAME, false, true},
+    {"blk.{B}.attn_q.weight", M0 "mixer.q_proj.weight", GGUF_ROPE_Q, false, true},
+    {"blk.{B}.attn_k.weight", M0 "mixer.k_proj.weight", GGUF_ROPE_K, false, true},
     {"blk.{B}.attn_v.weight", M0 "mixer.v_proj.weight", GGUF_SAME, false, true},
     {"blk.{B}.attn_output.weight", M0 "mixer.o_proj.weight", GGUF_SAME, false, true},
     {"blk.{B}.post_attention_norm.weight", M1 "norm.weight", GGUF_SAME, true, true},
@@ -71,7 +76,9 @@ static const struct gguf_name moe_names[] = {
     GGUF_KEYS_SIZES, {"ssm.conv_kernel", GGUF_HF("conv_kernel", "mamba_d_conv"), GGUF_KEY_U32, true},                  \
         {"ssm.state_size", GGUF_HF("ssm_state_size", "mamba_d_state"), GGUF_KEY_U32, true},                            \
         {"ssm.group_count", GGUF_HF("n_groups", "mamba_n_groups"), GGUF_KEY_U32, true},                                \
-        {"ssm.time_step_rank", GGUF_HF("mamba_num_heads"), GGUF_KEY_U32, true}
+    {                                                                                                                  \
+        "ssm.time_step_rank", GGUF_HF("mamba_num_heads"), GGUF_KEY_U32, true                                           \
+    }
 
 static const struct gguf_key dense_keys[] = {KEYS_TRUNK};
 static const struct gguf_key moe_keys[] = {
@@ -123,8 +130,9 @@ static bool read_pattern(const struct gguf *g, json_t *config, bool experts, str
     pattern[trunk] = '\0';
     if (kv_heads && !json_put(config, "num_key_value_heads", json_integer((json_int_t)kv_heads), err)) return false;
     if (mlp && !experts && !json_put(config, "intermediate_size", json_integer((json_int_t)mlp), err)) return false;
-    if (mtp > 1) return error_set(err, ERR_UNSUPPORTED, "%llu blocks of multi-token prediction; only one is known",
-                                  (unsigned long long)mtp);
+    if (mtp > 1)
+        return error_set(err, ERR_UNSUPPORTED, "%llu blocks of multi-token prediction; only one is known",
+                         (unsigned long long)mtp);
     if (mtp && !json_put(config, "mtp_hybrid_override_pattern", json_string("*E"), err)) return false;
     return json_put(config, "hybrid_override_pattern", json_string(pattern), err);
 }
@@ -190,11 +198,14 @@ static bool pattern_of(const json_t *config, char out[GGUF_LAYERS_MAX + 2], stru
     static const struct {
         const char *word;
         char letter;
-    } words[] = {{"mamba", 'M'}, {"linear_attention", 'M'}, {"attention", '*'}, {"full_attention", '*'},
-                 {"mlp", '-'},   {"moe", 'E'},              {"M", 'M'},         {"*", '*'},
-                 {"-", '-'},     {"E", 'E'}};
+    } words[] = {{"mamba", 'M'},     {"linear_attention", 'M'},
+                 {"attention", '*'}, {"full_attention", '*'},
+                 {"mlp", '-'},       {"moe", 'E'},
+                 {"M", 'M'},         {"*", '*'},
+                 {"-", '-'},         {"E", 'E'}};
     const json_t *v = NULL;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys && (!v || json_is_null(v)); i++) v = json_object_get(config, keys[i]);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && (!v || json_is_null(v)); i++)
+        v = json_object_get(config, keys[i]);
     size_t n = json_is_string(v) ? json_string_length(v) : json_array_size(v);
     if (n == 0 || n > GGUF_LAYERS_MAX)
         return error_set(err, ERR_FORMAT, "config.json: the pattern of layers is missing or has more than %u",
@@ -223,9 +234,11 @@ static bool config_u64(const json_t *config, const char *const *keys, uint64_t f
 /* llama.cpp does not clamp dt: a model that needs it would give other numbers there, without a word. */
 static bool check_time_step(const json_t *config, struct error *err)
 {
-    const json_t *v = json_object_get(config, json_has(config, "time_step_limit") ? "time_step_limit" : "mamba_dt_limit");
+    const json_t *v =
+        json_object_get(config, json_has(config, "time_step_limit") ? "time_step_limit" : "mamba_dt_limit");
     double low = 0, high = INFINITY;
-    if (json_array_size(v) == 2 && (!json_number(json_array_get(v, 0), &low) || !json_number(json_array_get(v, 1), &high)))
+    if (json_array_size(v) == 2 &&
+        (!json_number(json_array_get(v, 0), &low) || !json_number(json_array_get(v, 1), &high)))
         return error_set(err, ERR_FORMAT, "config.json: key 'time_step_limit': expected two numbers");
     /* 1.797e308 is how one converter spells infinity. */
     if (low <= 0 && high > 1e300) return true;
@@ -238,19 +251,20 @@ static bool write_layers(struct gguf_writer *w, const json_t *config, bool exper
     char pattern[GGUF_LAYERS_MAX + 2];
     uint32_t kv[GGUF_LAYERS_MAX + 1], ff[GGUF_LAYERS_MAX + 1];
     uint64_t heads, kv_heads, mlp, mtp = 0;
-    if (!pattern_of(config, pattern, err) ||
-        !config_u64(config, GGUF_HF("num_attention_heads"), 0, &heads, err) ||
+    if (!pattern_of(config, pattern, err) || !config_u64(config, GGUF_HF("num_attention_heads"), 0, &heads, err) ||
         !config_u64(config, GGUF_HF("num_key_value_heads"), heads, &kv_heads, err) ||
         !config_u64(config, GGUF_HF(experts ? "moe_intermediate_size" : "intermediate_size"), 0, &mlp, err) ||
         !config_u64(config, GGUF_HF("num_nextn_predict_layers"), 0, &mtp, err))
         return false;
     size_t n = strlen(pattern);
     if (strchr(pattern, experts ? '-' : 'E'))
-        return error_set(err, ERR_UNSUPPORTED,
-                         "config.json: layers with experts beside plain MLP layers, which GGUF's nemotron_h_moe cannot say");
+        return error_set(
+            err, ERR_UNSUPPORTED,
+            "config.json: layers with experts beside plain MLP layers, which GGUF's nemotron_h_moe cannot say");
     if (mtp > 1 || (mtp && !experts))
-        return error_set(err, ERR_UNSUPPORTED, "config.json: %llu multi-token-prediction steps%s, which GGUF's "
-                                               "nemotron_h cannot say",
+        return error_set(err, ERR_UNSUPPORTED,
+                         "config.json: %llu multi-token-prediction steps%s, which GGUF's "
+                         "nemotron_h cannot say",
                          (unsigned long long)mtp, experts ? "" : " without experts");
     for (size_t i = 0; i < n; i++) {
         kv[i] = pattern[i] == '*' ? (uint32_t)kv_heads : 0;
@@ -274,8 +288,10 @@ static bool write_any(struct gguf_writer *w, const json_t *config, bool experts,
         !json_opt_bool(config, "mamba_proj_bias", "config.json", &bias, err) ||
         !json_opt_bool(config, "use_bias", "config.json", &bias, err))
         return false;
-    if (bias) return error_set(err, ERR_UNSUPPORTED, "config.json: key 'use_bias' is true, which GGUF's nemotron_h "
-                                                     "cannot say");
+    if (bias)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "config.json: key 'use_bias' is true, which GGUF's nemotron_h "
+                         "cannot say");
     if (!config_u64(config, GGUF_HF("mamba_num_heads"), 0, &heads, err) ||
         !config_u64(config, GGUF_HF("mamba_head_dim", "mamba_d_head"), 0, &dim, err) || !check_time_step(config, err) ||
         !write_layers(w, config, experts, err))

@@ -22,7 +22,8 @@ static const struct gguf_pre pres[] = {
      .ignore_merges = true,
      .add_bos = true},
     {.names = {"gpt-4o", "llama4"},
-     .patterns = {WORDS CONTRACTIONS "?|" WORDS_2 CONTRACTIONS "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES}},
+     .patterns = {WORDS CONTRACTIONS "?|" WORDS_2 CONTRACTIONS
+                                     "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES}},
     {.names = {"deepseek-v3"},
      .patterns = {"\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
                   "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "

@@ -21,7 +21,7 @@ struct cursor {
 };
 
 static const uint8_t type_bytes[GGUF_TYPE_COUNT] = {
-    [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2,  [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
+    [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
     [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
 };
 
@@ -35,9 +35,10 @@ static bool need(struct cursor *c, uint64_t n)
 {
     uint64_t end;
     if (!u64_add(c->at, n, &end) || end > c->file_bytes)
-        return error_set(c->err, ERR_FORMAT,
-                         "'%.256s': header, byte %zu: %llu more bytes are announced, the file has %llu: it is truncated",
-                         c->file, c->at, (unsigned long long)n, (unsigned long long)(c->file_bytes - c->at));
+        return error_set(
+            c->err, ERR_FORMAT,
+            "'%.256s': header, byte %zu: %llu more bytes are announced, the file has %llu: it is truncated", c->file,
+            c->at, (unsigned long long)n, (unsigned long long)(c->file_bytes - c->at));
     if (end <= c->b->size) return true;
     if (end > GGUF_HEADER_MAX)
         return error_set(c->err, ERR_UNSUPPORTED, "'%.256s': the header has more than %llu bytes", c->file,
@@ -127,8 +128,8 @@ static bool read_value(struct cursor *c, struct gguf_value *v, size_t *start)
             return error_set(c->err, ERR_UNSUPPORTED, "'%.256s': key '%.256s' is an array of arrays", c->file, v->key);
     }
     if (type >= GGUF_TYPE_COUNT)
-        return error_set(c->err, ERR_FORMAT, "'%.256s': key '%.256s': type %u; the format has 0 to %d", c->file,
-                         v->key, type, GGUF_TYPE_COUNT - 1);
+        return error_set(c->err, ERR_FORMAT, "'%.256s': key '%.256s': type %u; the format has 0 to %d", c->file, v->key,
+                         type, GGUF_TYPE_COUNT - 1);
     v->type = (enum gguf_type)type;
     *start = c->at;
     if (!skip_elements(c, v)) return error_wrap(c->err, "key '%.256s'", v->key);
@@ -155,8 +156,9 @@ static bool read_tensor(struct cursor *c, struct gguf_tensor *t)
     for (uint32_t i = 0; i < t->n_dims; i++) {
         if (!get_u64(c, &dims[i])) return false;
         if (dims[i] == 0 || !u64_mul(t->n_elems, dims[i], &t->n_elems) || t->n_elems > INT64_MAX)
-            return error_set(c->err, ERR_FORMAT, "'%.256s': tensor '%.256s': a dimension is 0 or their product overflows",
-                             c->file, t->name);
+            return error_set(c->err, ERR_FORMAT,
+                             "'%.256s': tensor '%.256s': a dimension is 0 or their product overflows", c->file,
+                             t->name);
         t->dims[t->n_dims - 1 - i] = dims[i];
     }
     if (!get_u32(c, &type) || !get_u64(c, &t->offset)) return false;
@@ -200,17 +202,18 @@ static bool place_tensors(struct cursor *c, struct gguf_tensor *t, uint64_t n, u
                              "'%.256s': tensor '%.256s' begins at byte %llu of the data, expected is %llu", c->file,
                              t[i].name, (unsigned long long)t[i].offset, (unsigned long long)at);
         if (!u64_add(at, t[i].bytes, &end) || end > c->file_bytes - data)
-            return error_set(c->err, ERR_FORMAT,
-                             "'%.256s': tensor '%.256s' has %llu bytes from byte %llu of the data, the file has %llu: it "
-                             "is truncated",
-                             c->file, t[i].name, (unsigned long long)t[i].bytes, (unsigned long long)at,
-                             (unsigned long long)(c->file_bytes - data));
+            return error_set(
+                c->err, ERR_FORMAT,
+                "'%.256s': tensor '%.256s' has %llu bytes from byte %llu of the data, the file has %llu: it "
+                "is truncated",
+                c->file, t[i].name, (unsigned long long)t[i].bytes, (unsigned long long)at,
+                (unsigned long long)(c->file_bytes - data));
         if (!u64_align(end, align, &at)) return bad(c, "the offsets overflow");
         t[i].offset += data;
     }
     if (c->file_bytes - data <= at) return true; /* the padding behind the last one may be missing */
-    return error_set(c->err, ERR_FORMAT, "'%.256s': the header describes %llu bytes of data, the file has %llu", c->file,
-                     (unsigned long long)at, (unsigned long long)(c->file_bytes - data));
+    return error_set(c->err, ERR_FORMAT, "'%.256s': the header describes %llu bytes of data, the file has %llu",
+                     c->file, (unsigned long long)at, (unsigned long long)(c->file_bytes - data));
 }
 
 static bool read_counts(struct cursor *c, uint64_t *n_tensors, uint64_t *n_values)
@@ -221,16 +224,16 @@ static bool read_counts(struct cursor *c, uint64_t *n_tensors, uint64_t *n_value
     if (magic != GGUF_MAGIC) return bad(c, "this is not a GGUF file: it does not begin with 'GGUF'");
     if (!get_u32(c, &version)) return false;
     if (version != 2 && version != 3)
-        return error_set(c->err, ERR_UNSUPPORTED, "'%.256s' is a %sGGUF file of version %u; little-endian 2 and 3 are read",
-                         c->file, (version & 0xFFFF) == 0 ? "big-endian " : "",
-                         (version & 0xFFFF) == 0 ? version >> 24 : version);
+        return error_set(
+            c->err, ERR_UNSUPPORTED, "'%.256s' is a %sGGUF file of version %u; little-endian 2 and 3 are read", c->file,
+            (version & 0xFFFF) == 0 ? "big-endian " : "", (version & 0xFFFF) == 0 ? version >> 24 : version);
     if (!get_u64(c, n_tensors) || !get_u64(c, n_values)) return false;
     uint64_t left = c->file_bytes - c->at;
     if (*n_values > left / VALUE_BYTES_MIN || *n_tensors > left / TENSOR_BYTES_MIN)
-        return error_set(c->err, ERR_FORMAT,
-                         "'%.256s': the header announces %llu values and %llu tensors, more than its %llu bytes can hold",
-                         c->file, (unsigned long long)*n_values, (unsigned long long)*n_tensors,
-                         (unsigned long long)c->file_bytes);
+        return error_set(
+            c->err, ERR_FORMAT,
+            "'%.256s': the header announces %llu values and %llu tensors, more than its %llu bytes can hold", c->file,
+            (unsigned long long)*n_values, (unsigned long long)*n_tensors, (unsigned long long)c->file_bytes);
     if (*n_values > GGUF_VALUES_MAX)
         return error_set(c->err, ERR_UNSUPPORTED, "'%.256s' has more than %u values", c->file, GGUF_VALUES_MAX);
     return true;
@@ -309,7 +312,8 @@ static bool read_header(struct cursor *c, struct gguf_value *values, uint64_t n_
 }
 
 /* The values of the first file are the model's; those of the others only say which part they are. */
-static bool keep_values(struct gguf *g, const struct gguf_value *values, uint64_t n, const char *file, struct error *err)
+static bool keep_values(struct gguf *g, const struct gguf_value *values, uint64_t n, const char *file,
+                        struct error *err)
 {
     CLEANUP(free) const char **keys = malloc((n ? n : 1) * sizeof *keys);
     struct gguf_value *copy = arena_alloc(g->arena, n ? (size_t)n : 1, sizeof *copy);

@@ -28,12 +28,13 @@ static float divisor(const struct llama3 *r, double theta, uint64_t i, uint64_t 
 static bool load_freqs(const struct gguf *g, const struct gguf_tensor *t, float *out, struct error *err)
 {
     if (t->type->dtype != DTYPE_F32 || t->n_dims != 1 || t->n_elems > FREQS_MAX)
-        return error_set(err, ERR_UNSUPPORTED, "tensor 'rope_freqs.weight': expected up to %u numbers in F32", FREQS_MAX);
+        return error_set(err, ERR_UNSUPPORTED, "tensor 'rope_freqs.weight': expected up to %u numbers in F32",
+                         FREQS_MAX);
     return folder_read(g->folder, t->member, t->offset, out, (size_t)t->bytes, err);
 }
 
-/* The parameters cannot be read off the divisors, only checked: the published ones have 1 and 4 as bounds and a power of
- * two as the original length. */
+/* The parameters cannot be read off the divisors, only checked: the published ones have 1 and 4 as bounds and a power
+ * of two as the original length. */
 static bool guess(const float *freqs, uint64_t n, double theta, struct llama3 *r)
 {
     *r = (struct llama3){.low = 1, .high = 4};
@@ -57,11 +58,13 @@ static bool read_llama3(const struct gguf *g, const struct gguf_tensor *t, doubl
         if (!(freqs[i] > 0 && isfinite(freqs[i])))
             return error_set(err, ERR_FORMAT, "tensor 'rope_freqs.weight': a divisor is not positive and finite");
     if (!guess(freqs, t->n_elems, theta, &r))
-        return error_set(err, ERR_UNSUPPORTED, "tensor 'rope_freqs.weight' does not follow the llama3 rule with bounds 1 "
-                                               "and 4: put the model's config.json beside the file");
+        return error_set(err, ERR_UNSUPPORTED,
+                         "tensor 'rope_freqs.weight' does not follow the llama3 rule with bounds 1 "
+                         "and 4: put the model's config.json beside the file");
     return json_put(config, "rope_scaling",
-                    json_pack("{s:s,s:f,s:f,s:f,s:I}", "rope_type", "llama3", "factor", r.factor, "low_freq_factor", r.low,
-                              "high_freq_factor", r.high, "original_max_position_embeddings", (json_int_t)r.original),
+                    json_pack("{s:s,s:f,s:f,s:f,s:I}", "rope_type", "llama3", "factor", r.factor, "low_freq_factor",
+                              r.low, "high_freq_factor", r.high, "original_max_position_embeddings",
+                              (json_int_t)r.original),
                     err);
 }
 
@@ -102,8 +105,7 @@ static bool read_scaling(const struct gguf *g, struct bytes type, json_t *config
     if (!has) return error_set(err, ERR_FORMAT, "key 'rope.scaling.factor' is missing");
     CLEANUP(json) json_t *scaling = json_object();
     return scaling && json_put(scaling, "rope_type", json_stringn((const char *)type.data, type.size), err) &&
-           gguf_put_number(scaling, "factor", factor, err) &&
-           (text_is(type, "linear") || read_yarn(g, scaling, err)) &&
+           gguf_put_number(scaling, "factor", factor, err) && (text_is(type, "linear") || read_yarn(g, scaling, err)) &&
            json_put(config, "rope_scaling", take_ptr(&scaling), err);
 }
 
@@ -153,7 +155,8 @@ static bool write_scaled(struct gguf_writer *w, const json_t *s, bool yarn, stru
     gguf_put_text(w, "%s.rope.scaling.type", bytes_text(yarn ? "yarn" : "linear"));
     gguf_put_f32(w, "%s.rope.scaling.factor", (float)factor);
     if (!yarn) return true;
-    if (!json_get_u64(s, "original_max_position_embeddings", "config.json", 1, UINT32_MAX, &original, err)) return false;
+    if (!json_get_u64(s, "original_max_position_embeddings", "config.json", 1, UINT32_MAX, &original, err))
+        return false;
     gguf_put_u32(w, "%s.rope.scaling.original_context_length", (uint32_t)original);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         double x;

@@ -40,8 +40,8 @@ bool gguf_split_name(const char *name, size_t *stem, uint32_t *number, uint32_t 
 
 void gguf_part_name(char out[GGUF_PART_NAME_MAX], const char *name, size_t stem, uint32_t number, uint32_t count)
 {
-    snprintf(out, GGUF_PART_NAME_MAX, "%.*s-%05u-of-%05u.gguf", (int)u64_min(stem, GGUF_PART_NAME_MAX - 32), name, number,
-             count);
+    snprintf(out, GGUF_PART_NAME_MAX, "%.*s-%05u-of-%05u.gguf", (int)u64_min(stem, GGUF_PART_NAME_MAX - 32), name,
+             number, count);
 }
 
 bool gguf_folder_has(const struct folder *f)
@@ -64,8 +64,8 @@ static bool all_parts(const struct folder *f, uint32_t first, size_t stem, uint3
                       struct error *err)
 {
     if (count > GGUF_FILES_MAX)
-        return error_set(err, ERR_UNSUPPORTED, "'%.256s' is one of %u files, at most %u are read", folder_name(f, first),
-                         count, GGUF_FILES_MAX);
+        return error_set(err, ERR_UNSUPPORTED, "'%.256s' is one of %u files, at most %u are read",
+                         folder_name(f, first), count, GGUF_FILES_MAX);
     for (uint32_t k = 0; k < count; k++) {
         char name[GGUF_PART_NAME_MAX];
         gguf_part_name(name, folder_name(f, first), stem, k + 1, count);

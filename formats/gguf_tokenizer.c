@@ -1,5 +1,6 @@
 /* tokenizer.json from the tokenizer inside a GGUF file: the original when the file carries it
- * (tokenizer.huggingface.json), else byte-level BPE put together from tokens, merges and the name of the pre-tokenizer. */
+ * (tokenizer.huggingface.json), else byte-level BPE put together from tokens, merges and the name of the pre-tokenizer.
+ */
 #include "core/text.h"
 #include "formats/gguf_arch.h"
 #include "formats/gguf_folder.h"
@@ -130,7 +131,8 @@ static bool post_processor(const struct vocab *v, json_t **out)
     uint64_t bos, type;
     size_t at = 0;
     struct bytes s = {0};
-    *out = json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 0, "use_regex", 0);
+    *out =
+        json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 0, "use_regex", 0);
     if (!gguf_opt_bool(v->g, "tokenizer.ggml.add_bos_token", &add, &has, v->err) ||
         !gguf_opt_u64(v->g, "tokenizer.ggml.bos_token_id", UINT32_MAX, &bos, &has, v->err))
         return false;
@@ -147,8 +149,8 @@ static bool post_processor(const struct vocab *v, json_t **out)
                      json_pack("{s:O,s:[I],s:[O]}", "id", name, "ids", (json_int_t)bos, "tokens", name));
     *out = json_pack("{s:s,s:[{s:{s:O,s:i}},{s:{s:s,s:i}}],s:[{s:{s:O,s:i}},{s:{s:s,s:i}},{s:{s:s,s:i}}],s:O}", "type",
                      "TemplateProcessing", "single", "SpecialToken", "id", name, "type_id", 0, "Sequence", "id", "A",
-                     "type_id", 0, "pair", "SpecialToken", "id", name, "type_id", 0, "Sequence", "id", "A", "type_id", 0,
-                     "Sequence", "id", "B", "type_id", 1, "special_tokens", special);
+                     "type_id", 0, "pair", "SpecialToken", "id", name, "type_id", 0, "Sequence", "id", "A", "type_id",
+                     0, "Sequence", "id", "B", "type_id", 1, "special_tokens", special);
     json_decref(name);
     json_decref(special);
     return true;
@@ -169,9 +171,10 @@ static bool put_all(const struct vocab *v)
            put_json(v, "decoder",
                     json_pack("{s:s,s:b,s:b,s:b}", "type", "ByteLevel", "add_prefix_space", 1, "trim_offsets", 1,
                               "use_regex", 1)) &&
-           (text_add(v->out, "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,"
-                             "\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":false,"
-                             "\"byte_fallback\":false,\"ignore_merges\":%s,",
+           (text_add(v->out,
+                     "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,"
+                     "\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":false,"
+                     "\"byte_fallback\":false,\"ignore_merges\":%s,",
                      v->pre->ignore_merges ? "true" : "false"),
             put_vocab(v)) &&
            put_merges(v) && (text_add(v->out, "}\n"), true);

@@ -269,8 +269,9 @@ bool gguf_writer_lay(struct gguf_writer *w, struct bytes *header, uint64_t *file
     if (rest) text_put(h, zeros, GGUF_ALIGNMENT_DEFAULT - rest);
     if (w->values.failed || h->failed) return error_memory(err, h->size);
     if (h->size > GGUF_HEADER_MAX)
-        return error_set(err, ERR_UNSUPPORTED, "the header of the GGUF file would have %zu bytes, at most %llu are read",
-                         h->size, (unsigned long long)GGUF_HEADER_MAX);
+        return error_set(err, ERR_UNSUPPORTED,
+                         "the header of the GGUF file would have %zu bytes, at most %llu are read", h->size,
+                         (unsigned long long)GGUF_HEADER_MAX);
     for (uint32_t i = 0; i < w->n_tensors; i++) w->tensors[i].place += h->size;
     *header = bytes_of(h->data, h->size);
     *file_bytes = h->size + at;

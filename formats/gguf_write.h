@@ -1,5 +1,5 @@
-/* Writing a GGUF file (version 3): values are put, tensors announced, then the header is laid out, and with it the place
- * of every tensor. Bytes depend on nothing but what was put, in that order. The file itself is the caller's. */
+/* Writing a GGUF file (version 3): values are put, tensors announced, then the header is laid out, and with it the
+ * place of every tensor. Bytes depend on nothing but what was put, in that order. The file itself is the caller's. */
 #ifndef FORMATS_GGUF_WRITE_H
 #define FORMATS_GGUF_WRITE_H
 
@@ -11,8 +11,8 @@ MUST_CHECK bool gguf_writer_open(struct gguf_writer **out, const struct gguf_arc
 void gguf_writer_close(struct gguf_writer *w); /* NULL is fine */
 CLEANUP_DEFINE(gguf_writer, struct gguf_writer, gguf_writer_close)
 
-/* Values. A key that begins with "%s" gets the architecture's name there. A failed allocation is remembered and reported
- * by gguf_writer_lay. */
+/* Values. A key that begins with "%s" gets the architecture's name there. A failed allocation is remembered and
+ * reported by gguf_writer_lay. */
 void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v);
 void gguf_put_f32(struct gguf_writer *w, const char *key, float v);
 void gguf_put_bool(struct gguf_writer *w, const char *key, bool v);
@@ -33,7 +33,6 @@ struct gguf_vocab_source {
     struct bytes json;              /* tokenizer.json; size 0: no tokenizer */
     const json_t *tokenizer_config; /* or NULL */
     const json_t *config;           /* config.json */
-    uint32_t eos;                   /* NAME_NONE: not known */
     struct bytes chat_template;     /* size 0: none */
 };
 MUST_CHECK bool gguf_write_vocab(struct gguf_writer *w, const struct gguf_vocab_source *s, uint64_t vocab_size,
