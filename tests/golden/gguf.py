@@ -392,69 +392,75 @@ def llama3(d, theta, s):
     return out
 
 
-with tempfile.TemporaryDirectory() as tmp:
-    v = check_family("llama", *decoder("llama"), tmp)
-    wanted = {"general.architecture": "llama", "general.file_type": 7, "llama.block_count": L, "llama.context_length": 128, "llama.embedding_length": H, "llama.feed_forward_length": 64,
-              "llama.attention.head_count": 2, "llama.attention.head_count_kv": 1, "llama.attention.key_length": 16, "llama.attention.value_length": 16, "llama.rope.dimension_count": 16,
-              "llama.rope.freq_base": 10000.0, "llama.attention.layer_norm_rms_epsilon": f32(1e-5), "llama.vocab_size": V}
-    check("llama: keys", {k: v.get(k) for k in wanted} == wanted, {k: v.get(k) for k in wanted if v.get(k) != wanted[k]})
-    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
-    check_family("llama3", *decoder("llama", rope_scaling=scaling, rope_theta=5000.0), tmp)
-    got = floats(read_gguf(tmp + "/llama3-F32.gguf")[1]["rope_freqs.weight"])
-    check("llama3: divisors", len(got) == 8 and all(abs(a - b) <= 2e-6 * b for a, b in zip(got, llama3(16, 5000.0, scaling))), got)
-    v = check_family("llama-linear", *decoder("llama", rope_scaling={"type": "linear", "factor": 4.0}), tmp)
-    check("llama-linear: keys", v.get("llama.rope.scaling.type") == "linear" and v.get("llama.rope.scaling.factor") == 4.0)
-    check_family("qwen3", *decoder("qwen3"), tmp)
-    v = check_family("qwen3moe", *decoder("qwen3_moe"), tmp)
-    check("qwen3moe: keys", [v.get("qwen3moe." + k) for k in ("expert_count", "expert_used_count", "expert_feed_forward_length")] == [4, 2, 32])
-    check_family("nemotron", *decoder("nemotron"), tmp)
-    v = check_family("nemotron_h", *hybrid("M-*M-"), tmp)
-    check("nemotron_h: layers", v["nemotron_h.feed_forward_length"] == [0, 64, 0, 0, 64] and v["nemotron_h.attention.head_count_kv"] == [0, 0, 1, 0, 0])
-    v = check_family("nemotron_h_moe", *hybrid("ME*E", mtp=True), tmp)
-    wanted = {"block_count": 5, "nextn_predict_layers": 1, "expert_count": 4, "expert_used_count": 2, "expert_shared_count": 1, "moe_latent_size": 32, "expert_weights_scale": 2.5,
-              "expert_weights_norm": 1, "ssm.inner_size": 64, "ssm.time_step_rank": 4, "ssm.group_count": 2, "ssm.state_size": 16, "ssm.conv_kernel": 4,
-              "feed_forward_length": [0, 64, 0, 64, 64], "attention.head_count_kv": [0, 0, 1, 0, 1]}
-    check("nemotron_h_moe: keys", all(v.get("nemotron_h_moe." + k) == x for k, x in wanted.items()), {k: v.get("nemotron_h_moe." + k) for k in wanted})
+def main():
+    global IDS
+    with tempfile.TemporaryDirectory() as tmp:
+        v = check_family("llama", *decoder("llama"), tmp)
+        wanted = {"general.architecture": "llama", "general.file_type": 7, "llama.block_count": L, "llama.context_length": 128, "llama.embedding_length": H, "llama.feed_forward_length": 64,
+                  "llama.attention.head_count": 2, "llama.attention.head_count_kv": 1, "llama.attention.key_length": 16, "llama.attention.value_length": 16, "llama.rope.dimension_count": 16,
+                  "llama.rope.freq_base": 10000.0, "llama.attention.layer_norm_rms_epsilon": f32(1e-5), "llama.vocab_size": V}
+        check("llama: keys", {k: v.get(k) for k in wanted} == wanted, {k: v.get(k) for k in wanted if v.get(k) != wanted[k]})
+        scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+        check_family("llama3", *decoder("llama", rope_scaling=scaling, rope_theta=5000.0), tmp)
+        got = floats(read_gguf(tmp + "/llama3-F32.gguf")[1]["rope_freqs.weight"])
+        check("llama3: divisors", len(got) == 8 and all(abs(a - b) <= 2e-6 * b for a, b in zip(got, llama3(16, 5000.0, scaling))), got)
+        v = check_family("llama-linear", *decoder("llama", rope_scaling={"type": "linear", "factor": 4.0}), tmp)
+        check("llama-linear: keys", v.get("llama.rope.scaling.type") == "linear" and v.get("llama.rope.scaling.factor") == 4.0)
+        check_family("qwen3", *decoder("qwen3"), tmp)
+        v = check_family("qwen3moe", *decoder("qwen3_moe"), tmp)
+        check("qwen3moe: keys", [v.get("qwen3moe." + k) for k in ("expert_count", "expert_used_count", "expert_feed_forward_length")] == [4, 2, 32])
+        check_family("nemotron", *decoder("nemotron"), tmp)
+        v = check_family("nemotron_h", *hybrid("M-*M-"), tmp)
+        check("nemotron_h: layers", v["nemotron_h.feed_forward_length"] == [0, 64, 0, 0, 64] and v["nemotron_h.attention.head_count_kv"] == [0, 0, 1, 0, 0])
+        v = check_family("nemotron_h_moe", *hybrid("ME*E", mtp=True), tmp)
+        wanted = {"block_count": 5, "nextn_predict_layers": 1, "expert_count": 4, "expert_used_count": 2, "expert_shared_count": 1, "moe_latent_size": 32, "expert_weights_scale": 2.5,
+                  "expert_weights_norm": 1, "ssm.inner_size": 64, "ssm.time_step_rank": 4, "ssm.group_count": 2, "ssm.state_size": 16, "ssm.conv_kernel": 4,
+                  "feed_forward_length": [0, 64, 0, 64, 64], "attention.head_count_kv": [0, 0, 1, 0, 1]}
+        check("nemotron_h_moe: keys", all(v.get("nemotron_h_moe." + k) == x for k, x in wanted.items()), {k: v.get("nemotron_h_moe." + k) for k in wanted})
 
-    # What GGUF cannot say is refused.
-    def refused(name, words, config, tensors):
-        save(tmp + "/refused", tensors, config)
-        tokenizer(tmp + "/refused")
-        p = run("convert", tmp + "/refused", "--to", "gguf", "-o", tmp + "/refused.gguf", status=4)
-        check("refused: " + name, words in p.stderr and not os.path.exists(tmp + "/refused.gguf"), p.stderr)
+        # What GGUF cannot say is refused.
+        def refused(name, words, config, tensors):
+            save(tmp + "/refused", tensors, config)
+            tokenizer(tmp + "/refused")
+            p = run("convert", tmp + "/refused", "--to", "gguf", "-o", tmp + "/refused.gguf", status=4)
+            check("refused: " + name, words in p.stderr and not os.path.exists(tmp + "/refused.gguf"), p.stderr)
 
-    c, t = hybrid("M-*")
-    refused("a limit on dt", "time_step_limit", c | {"time_step_limit": [0.01, 0.5]}, t)
-    refused("experts beside MLPs", "beside plain MLP layers", *hybrid("M-*E"))
-    c, t = decoder("qwen3_moe")
-    refused("weights that are not normalized", "norm_topk_prob", c | {"norm_topk_prob": False}, t)
-    c, t = decoder("llama")
-    save(tmp + "/large", {k: (("BF16", x[1], pack("BF16", [1e6] + floats(x)[1:])) if k == "lm_head.weight" else x) for k, x in t.items()}, c)
-    tokenizer(tmp + "/large")
-    p = run("convert", tmp + "/large", "--to", "gguf", "--type", "f16", "-o", tmp + "/large.gguf", status=3)
-    check("refused: a number beyond F16", "beyond what F16 can hold" in p.stderr and "output.weight" in p.stderr and not os.path.exists(tmp + "/large.gguf"), p.stderr)
+        c, t = hybrid("M-*")
+        refused("a limit on dt", "time_step_limit", c | {"time_step_limit": [0.01, 0.5]}, t)
+        refused("experts beside MLPs", "beside plain MLP layers", *hybrid("M-*E"))
+        c, t = decoder("qwen3_moe")
+        refused("weights that are not normalized", "norm_topk_prob", c | {"norm_topk_prob": False}, t)
+        c, t = decoder("llama")
+        save(tmp + "/large", {k: (("BF16", x[1], pack("BF16", [1e6] + floats(x)[1:])) if k == "lm_head.weight" else x) for k, x in t.items()}, c)
+        tokenizer(tmp + "/large")
+        p = run("convert", tmp + "/large", "--to", "gguf", "--type", "f16", "-o", tmp + "/large.gguf", status=3)
+        check("refused: a number beyond F16", "beyond what F16 can hold" in p.stderr and "output.weight" in p.stderr and not os.path.exists(tmp + "/large.gguf"), p.stderr)
 
-    # Shards and types of a folder.
-    save(tmp + "/plain", t, c)
-    run("convert", tmp + "/plain", "--to", "safetensors", "--shard-size", "4096", "-o", tmp + "/shards", "-q")
-    check("other shards, the same tensors", load(tmp + "/shards") == t and len([f for f in os.listdir(tmp + "/shards") if f.endswith(".safetensors")]) > 3)
-    run("convert", tmp + "/plain", "--to", "safetensors", "--type", "f32", "-o", tmp + "/wide", "-q")
-    wide = load(tmp + "/wide")
-    check("matrices in F32", all(floats(wide[k]) == floats(t[k]) and wide[k][0] == ("F32" if len(t[k][1]) == 2 else "BF16") for k in t))
+        # Shards and types of a folder.
+        save(tmp + "/plain", t, c)
+        run("convert", tmp + "/plain", "--to", "safetensors", "--shard-size", "4096", "-o", tmp + "/shards", "-q")
+        check("other shards, the same tensors", load(tmp + "/shards") == t and len([f for f in os.listdir(tmp + "/shards") if f.endswith(".safetensors")]) > 3)
+        run("convert", tmp + "/plain", "--to", "safetensors", "--type", "f32", "-o", tmp + "/wide", "-q")
+        wide = load(tmp + "/wide")
+        check("matrices in F32", all(floats(wide[k]) == floats(t[k]) and wide[k][0] == ("F32" if len(t[k][1]) == 2 else "BF16") for k in t))
 
-    if not os.path.isdir(SHARED + "/fixtures"):
-        print("skip the shared fixtures are not here")
-    else:
-        for name in ("llama_rope3_tied", "llama_fp32_sharded", "qwen3", "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups"):
-            d = f"{SHARED}/fixtures/{name}"
-            gold = load(d + "/golden/golden.safetensors")
-            IDS = [list(array("i", gold[f"p{i}.input_ids"][2])) for i in (0, 1)]
-            run("convert", d, "--to", "gguf", "--type", "f32", "-o", f"{tmp}/{name}.gguf", "-q")
-            out = logits(f"{tmp}/{name}.gguf", tmp)
-            for i in (0, 1):
-                a, b = array("f", out[f"{i}.logits"][2]), array("f", gold[f"p{i}.logits"][2])
-                worst = max(abs(x - y) for x, y in zip(a, b))
-                check(f"{name} p{i}: the golden's logits", len(a) == len(b) and worst <= 1e-3, worst)
-            run("convert", f"{tmp}/{name}.gguf", "--to", "safetensors", "-o", f"{tmp}/{name}-back", "-q")
-            run("tokenize", f"{tmp}/{name}.gguf", "--text", "hello there", "-q")
-sys.exit(bad != 0)
+        if not os.path.isdir(SHARED + "/fixtures"):
+            print("skip the shared fixtures are not here")
+        else:
+            for name in ("llama_rope3_tied", "llama_fp32_sharded", "qwen3", "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups"):
+                d = f"{SHARED}/fixtures/{name}"
+                gold = load(d + "/golden/golden.safetensors")
+                IDS = [list(array("i", gold[f"p{i}.input_ids"][2])) for i in (0, 1)]
+                run("convert", d, "--to", "gguf", "--type", "f32", "-o", f"{tmp}/{name}.gguf", "-q")
+                out = logits(f"{tmp}/{name}.gguf", tmp)
+                for i in (0, 1):
+                    a, b = array("f", out[f"{i}.logits"][2]), array("f", gold[f"p{i}.logits"][2])
+                    worst = max(abs(x - y) for x, y in zip(a, b))
+                    check(f"{name} p{i}: the golden's logits", len(a) == len(b) and worst <= 1e-3, worst)
+                run("convert", f"{tmp}/{name}.gguf", "--to", "safetensors", "-o", f"{tmp}/{name}-back", "-q")
+                run("tokenize", f"{tmp}/{name}.gguf", "--text", "hello there", "-q")
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(bad != 0)
