@@ -39,7 +39,8 @@ struct observer {
      * text. */
     void (*route)(void *ctx, uint32_t layer, uint32_t text, uint32_t first, uint32_t n_tokens, const uint32_t *experts,
                   const float *weights);
-    /* After the last token of a text: SSM state [heads, head_dim, state_size]; the last conv_taps inputs of the
+    /* After the last token of a text: recurrent state, of Mamba-2 [heads, head_dim, state_size], of DeltaNet
+     * [value heads, key size, value size]; the last conv_taps inputs of the
      * convolution, oldest first, [conv_taps, channels]. */
     void (*state)(void *ctx, uint32_t layer, uint32_t text, const float *ssm, const float *conv);
 };

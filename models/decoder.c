@@ -136,3 +136,21 @@ bool decoder_read_experts(struct model_config *cfg, const json_t *text, const ch
     cfg->dims[DIM_EXPERT_IN] = cfg->dims[DIM_HIDDEN];
     return true;
 }
+
+bool decoder_place_experts(struct model_config *cfg, const json_t *json, struct error *err)
+{
+    uint64_t step = 1;
+    if (!json_opt_u64(json, "decoder_sparse_step", "config", 1, MODEL_LAYERS_MAX, &step, err)) return false;
+    for (uint32_t i = 0; i < cfg->n_layers; i++)
+        if ((i + 1) % step == 0) cfg->blocks[2 * i + 1].kind = BLOCK_MOE;
+    const json_t *dense = json_object_get(json, "mlp_only_layers");
+    for (size_t i = 0; i < json_array_size(dense); i++) {
+        const json_t *v = json_array_get(dense, i);
+        json_int_t layer = json_integer_value(v);
+        if (!json_is_integer(v) || layer < 0 || layer >= cfg->n_layers)
+            return error_set(err, ERR_FORMAT, "key 'mlp_only_layers': expected numbers of layers, found %s",
+                             json_brief(v));
+        cfg->blocks[2 * layer + 1].kind = BLOCK_MLP;
+    }
+    return true;
+}
