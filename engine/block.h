@@ -18,7 +18,7 @@ struct engine {
     const struct inventory *inv;
     struct pool *pool;
     const struct math_ops *math;
-    kernel_fn widen, decode_nvfp4, decode_fp8, input_nvfp4, input_fp8;
+    kernel_fn widen, decode_nvfp4, decode_fp8, decode_mxfp4, input_nvfp4, input_fp8;
     bool quantize_inputs;
     uint64_t residual_bytes;
     struct norm final_norm;
@@ -121,7 +121,7 @@ void rows_norm(const struct engine *e, const struct norm *n, const float *x, uin
 void heads_norm(const struct engine *e, const struct norm *n, float *x, uint64_t n_rows, uint64_t stride,
                 uint64_t heads, uint64_t cols);
 /* h = activation(h), times up when that is not NULL; [n_rows, cols] each, packed. The pool may be NULL. */
-MUST_CHECK bool rows_activate(const struct engine *e, struct pool *pool, enum activation kind, float *h,
+MUST_CHECK bool rows_activate(const struct engine *e, struct pool *pool, const struct mlp_config *mlp, float *h,
                               const float *up, uint64_t n_rows, uint64_t cols, struct error *err);
 /* Embedding rows of ids, and the head. */
 MUST_CHECK bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err);

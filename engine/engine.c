@@ -16,6 +16,7 @@ bool engine_open(struct engine **out, const struct inventory *inv, const struct 
         .widen = kernel_for(OP_WIDEN, opt->isa),
         .decode_nvfp4 = kernel_for(OP_DECODE_NVFP4, opt->isa),
         .decode_fp8 = kernel_for(OP_DECODE_FP8, opt->isa),
+        .decode_mxfp4 = kernel_for(OP_DECODE_MXFP4, opt->isa),
         .input_nvfp4 = kernel_for(OP_INPUT_NVFP4, opt->isa),
         .input_fp8 = kernel_for(OP_INPUT_FP8, opt->isa),
     };

@@ -140,6 +140,9 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
     } else if (f->decode_op == OP_DECODE_NVFP4) {
         if (!read_rows(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err)) return false;
         e->decode_nvfp4(&a);
+    } else if (f->decode_op == OP_DECODE_MXFP4) {
+        if (!read_rows(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err)) return false;
+        e->decode_mxfp4(&a);
     } else {
         e->decode_fp8(&a);
     }

@@ -148,11 +148,26 @@ static bool read_algo(struct reading *r, const json_t *doc)
     return check_options(r, doc, r->f->uniform, &r->f->group_size);
 }
 
+/* GPT-OSS: {"quant_method": "mxfp4", "modules_to_not_convert": [...]}. The names are beginnings of modules'; only experts
+ * are ever packed, so that they add nothing. */
+static bool is_mxfp4(const json_t *doc)
+{
+    const char *method = json_string_value(json_object_get(doc, "quant_method"));
+    return method && strcasecmp(method, "mxfp4") == 0;
+}
+
+static bool read_mxfp4(struct reading *r)
+{
+    r->f->experts_only = true;
+    return find_format(r, "MXFP4", NULL, &r->f->uniform);
+}
+
 static bool read_form(struct reading *r, const json_t *doc)
 {
     json_t *inner = NULL;
     if (!json_is_object(doc))
         return error_set(r->err, ERR_FORMAT, "%s: expected an object, found %s", r->what, json_brief(doc));
+    if (is_mxfp4(doc)) return read_mxfp4(r);
     if (!check_method(r, doc)) return false;
     bool nested = json_has(doc, "quantization");
     if (nested && !json_get_object(doc, "quantization", r->what, &inner, r->err)) return false;

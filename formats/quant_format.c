@@ -65,7 +65,23 @@ static const struct quant_format fp8 = {
     .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1}, {PART_WEIGHT_SCALE, DTYPE_F32, 0}, {PART_INPUT_SCALE, DTYPE_F32, 0}},
 };
 
-const struct quant_format *const quant_formats[] = {&nvfp4, &w4a16_nvfp4, &fp8, NULL};
+/* GPT-OSS. Of the block's maximum a, as MXFP4_MODELOPT writes: half the widest step, between 4 and 6 scales, is one scale,
+ * and is taken only next to 5, which a is not below then. */
+static const struct quant_format mxfp4 = {
+    .name = "mxfp4",
+    .algo = "MXFP4",
+    .weight_bits = 4,
+    .input_bits = 16,
+    .block_cols = 32,
+    .encode_op = OP_ENCODE_MXFP4,
+    .decode_op = OP_DECODE_MXFP4,
+    .input_op = OP_COUNT,
+    .max_relative_step = 1.0 / 5,
+    .n_parts = 2,
+    .parts = {{PART_WEIGHT, DTYPE_U8, 2}, {PART_WEIGHT_SCALE, DTYPE_U8, 32}},
+};
+
+const struct quant_format *const quant_formats[] = {&nvfp4, &w4a16_nvfp4, &fp8, &mxfp4, NULL};
 
 const char *tensor_part_suffix(enum tensor_part part)
 {

@@ -136,3 +136,20 @@ bool decoder_read_experts(struct model_config *cfg, const json_t *text, const ch
     cfg->dims[DIM_EXPERT_IN] = cfg->dims[DIM_HIDDEN];
     return true;
 }
+
+bool decoder_is_sliding(const json_t *text, uint32_t layer, uint32_t n_layers, uint64_t every, bool *out,
+                        struct error *err)
+{
+    const json_t *list = json_object_get(text, "layer_types");
+    *out = (layer + 1) % every != 0;
+    if (!list || json_is_null(list)) return true;
+    if (!json_is_array(list) || json_array_size(list) != n_layers)
+        return error_set(err, ERR_FORMAT, "key 'layer_types': expected a list of %u layers, found %s", n_layers,
+                         json_is_array(list) ? "another number of them" : json_brief(list));
+    const char *word = json_string_value(json_array_get(list, layer));
+    *out = word && strcmp(word, "sliding_attention") == 0;
+    if (word && (*out || strcmp(word, "full_attention") == 0)) return true;
+    return error_set(err, ERR_FORMAT,
+                     "key 'layer_types': layer %u: expected sliding_attention or full_attention, found %s", layer,
+                     json_brief(json_array_get(list, layer)));
+}

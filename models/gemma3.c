@@ -13,20 +13,6 @@ static const struct decoder_defaults defaults = {.activation = "gelu_pytorch_tan
                                                  .kv_heads = 4,
                                                  .head_dim = 256};
 
-/* layer_types, or every nth layer full. */
-static bool is_sliding(const json_t *text, uint32_t layer, uint64_t every, bool *out, struct error *err)
-{
-    const json_t *list = json_object_get(text, "layer_types");
-    *out = (layer + 1) % every != 0;
-    if (!json_is_array(list)) return true;
-    const char *word = json_string_value(json_array_get(list, layer));
-    *out = word && strcmp(word, "sliding_attention") == 0;
-    if (word && (*out || strcmp(word, "full_attention") == 0)) return true;
-    return error_set(err, ERR_FORMAT,
-                     "key 'layer_types': layer %u: expected sliding_attention or full_attention, found %s", layer,
-                     json_brief(json_array_get(list, layer)));
-}
-
 static bool read_windows(struct model_config *cfg, const json_t *text, struct arena *arena, struct error *err)
 {
     uint64_t window = 4096, every = 6;
@@ -49,7 +35,7 @@ static bool read_windows(struct model_config *cfg, const json_t *text, struct ar
         return false;
     for (uint32_t i = 0; i < cfg->n_layers; i++) {
         bool in = false;
-        if (!is_sliding(text, i, every, &in, err)) return false;
+        if (!decoder_is_sliding(text, i, cfg->n_layers, every, &in, err)) return false;
         if (in) cfg->blocks[2 * i].attention = sliding;
     }
     return true;
