@@ -35,7 +35,7 @@ struct checkpoint {
     struct arena *texts;
     struct tensor_info *tensors;
     uint32_t n_tensors, n_stored, capacity; /* n_stored: without the views behind them */
-    uint32_t n_sorted; /* the index is over this many */
+    uint32_t n_sorted;                      /* the index is over this many */
     struct name_index index;
     struct checkpoint_file *files;
     uint32_t n_files, files_capacity;

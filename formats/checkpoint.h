@@ -54,8 +54,8 @@ uint64_t checkpoint_bytes(const struct checkpoint *ck);                         
 const char *checkpoint_remark(const struct checkpoint *ck, uint32_t i);
 /* The stored tensor that i is, or is a part of. */
 uint32_t checkpoint_stored(const struct checkpoint *ck, uint32_t i);
-/* Adds a tensor of one or two dimensions that is a part of tensor view->base, and begins at byte `first` of it; found by
- * name after the next checkpoint_index. ERR_INTERNAL when it is not inside. */
+/* Adds a tensor of one or two dimensions that is a part of tensor view->base, and begins at byte `first` of it; found
+ * by name after the next checkpoint_index. ERR_INTERNAL when it is not inside. */
 MUST_CHECK bool checkpoint_add_view(struct checkpoint *ck, const struct tensor_info *t, const struct tensor_view *view,
                                     uint64_t first, struct error *err);
 /* n bytes of tensor i from byte `offset` of it; safe from several threads. */

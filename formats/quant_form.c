@@ -148,8 +148,8 @@ static bool read_algo(struct reading *r, const json_t *doc)
     return check_options(r, doc, r->f->uniform, &r->f->group_size);
 }
 
-/* GPT-OSS: {"quant_method": "mxfp4", "modules_to_not_convert": [...]}. The names are beginnings of modules'; only experts
- * are ever packed, so that they add nothing. */
+/* GPT-OSS: {"quant_method": "mxfp4", "modules_to_not_convert": [...]}. The names are beginnings of modules'; only
+ * experts are ever packed, so that they add nothing. */
 static bool is_mxfp4(const json_t *doc)
 {
     const char *method = json_string_value(json_object_get(doc, "quant_method"));

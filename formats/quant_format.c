@@ -65,8 +65,8 @@ static const struct quant_format fp8 = {
     .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1}, {PART_WEIGHT_SCALE, DTYPE_F32, 0}, {PART_INPUT_SCALE, DTYPE_F32, 0}},
 };
 
-/* GPT-OSS. Of the block's maximum a, as MXFP4_MODELOPT writes: half the widest step, between 4 and 6 scales, is one scale,
- * and is taken only next to 5, which a is not below then. */
+/* GPT-OSS. Of the block's maximum a, as MXFP4_MODELOPT writes: half the widest step, between 4 and 6 scales, is one
+ * scale, and is taken only next to 5, which a is not below then. */
 static const struct quant_format mxfp4 = {
     .name = "mxfp4",
     .algo = "MXFP4",

@@ -8,8 +8,8 @@
 struct reading {
     const struct folder *folder;
     const struct tensor_info *t;
-    uint64_t cols, elem;        /* elem: bytes of one */
-    uint64_t first, end;        /* elements that are wanted, in the view's order */
+    uint64_t cols, elem; /* elem: bytes of one */
+    uint64_t first, end; /* elements that are wanted, in the view's order */
     uint8_t *dst, *span;
     uint64_t span_bytes;
     struct error *err;

@@ -252,12 +252,12 @@ enum stack_order {
     STACK_MXFP4_SCALES  /* U8 [experts, outputs, inputs / 32] */
 };
 struct stack_rule {
-    const char *stack;        /* "{B}.mlp.experts.gate_up_proj" */
-    const char *member;       /* the name that one expert's tensor gets: "{B}.mlp.experts.{E}.gate_proj.weight" */
-    const char *rows, *cols;  /* names of enum model_dim, of one expert's projection; cols "" for a bias */
+    const char *stack;       /* "{B}.mlp.experts.gate_up_proj" */
+    const char *member;      /* the name that one expert's tensor gets: "{B}.mlp.experts.{E}.gate_proj.weight" */
+    const char *rows, *cols; /* names of enum model_dim, of one expert's projection; cols "" for a bias */
     enum stack_order order;
-    uint32_t n_parts, part;   /* so many projections share the outputs, and which this is */
-    bool interleaved;         /* they take turns output by output, else follow one another */
+    uint32_t n_parts, part; /* so many projections share the outputs, and which this is */
+    bool interleaved;       /* they take turns output by output, else follow one another */
 };
 
 /* One per family: models/<family>.c and a line in model_archs[]. */

@@ -45,8 +45,8 @@ static bool read_experts(struct model_config *cfg, const json_t *json, struct er
     cfg->moe.route = ROUTE_TOP_K_SOFTMAX;
     cfg->moe.normalize = false;
     cfg->moe.linear_bias = true;
-    cfg->moe.mlp = (struct mlp_config){
-        .gated = true, .activation = ACT_CLAMPED, .limit = (float)limit, .alpha = (float)alpha};
+    cfg->moe.mlp =
+        (struct mlp_config){.gated = true, .activation = ACT_CLAMPED, .limit = (float)limit, .alpha = (float)alpha};
     return true;
 }
 
@@ -84,10 +84,11 @@ static const struct stack_rule stacks[] = {
     {EXPERTS "gate_up_proj_bias", MEMBER "up_proj.bias", "expert_mlp", "", STACK_OUT_IN, 2, 1, true},
     {EXPERTS "down_proj", MEMBER "down_proj.weight", "expert_in", "expert_mlp", STACK_IN_OUT, 1, 0, false},
     {EXPERTS "down_proj_bias", MEMBER "down_proj.bias", "expert_in", "", STACK_OUT_IN, 1, 0, false},
-    {EXPERTS "gate_up_proj_blocks", MEMBER "gate_proj.weight", "expert_mlp", "expert_in", STACK_MXFP4_BLOCKS, 2, 0, true},
-    {EXPERTS "gate_up_proj_blocks", MEMBER "up_proj.weight", "expert_mlp", "expert_in", STACK_MXFP4_BLOCKS, 2, 1, true},
-    {EXPERTS "gate_up_proj_scales", MEMBER "gate_proj.weight_scale", "expert_mlp", "expert_in", STACK_MXFP4_SCALES, 2, 0,
+    {EXPERTS "gate_up_proj_blocks", MEMBER "gate_proj.weight", "expert_mlp", "expert_in", STACK_MXFP4_BLOCKS, 2, 0,
      true},
+    {EXPERTS "gate_up_proj_blocks", MEMBER "up_proj.weight", "expert_mlp", "expert_in", STACK_MXFP4_BLOCKS, 2, 1, true},
+    {EXPERTS "gate_up_proj_scales", MEMBER "gate_proj.weight_scale", "expert_mlp", "expert_in", STACK_MXFP4_SCALES, 2,
+     0, true},
     {EXPERTS "gate_up_proj_scales", MEMBER "up_proj.weight_scale", "expert_mlp", "expert_in", STACK_MXFP4_SCALES, 2, 1,
      true},
     {EXPERTS "down_proj_blocks", MEMBER "down_proj.weight", "expert_in", "expert_mlp", STACK_MXFP4_BLOCKS, 1, 0, false},

@@ -152,7 +152,8 @@ static bool missing(struct builder *b, const struct expected_tensor *t)
                  t->block->layer, block_kind_name(t->block->kind));
     const struct stack_rule *s = b->inv->config.arch->stacks;
     while (s && s->stack && strcmp(s->member, t->rule->pattern) != 0) s++;
-    const char *stack = s && s->stack ? model_pattern_name(&b->inv->config, b->inv->arena, s->stack, t->block, -1) : NULL;
+    const char *stack =
+        s && s->stack ? model_pattern_name(&b->inv->config, b->inv->arena, s->stack, t->block, -1) : NULL;
     return error_set(b->err, ERR_FORMAT, "tensor '%.256s'%s is missing%s", stack ? stack : t->name, stack ? "" : shape,
                      why);
 }
@@ -374,8 +375,8 @@ static bool build(struct inventory *inv, struct checkpoint *ck, const struct hf_
     if (!claimed) return error_memory(err, checkpoint_count_all(ck));
     for (uint32_t i = checkpoint_count(ck); i < checkpoint_count_all(ck); i++)
         claimed[checkpoint_tensor(ck, i)->view->base] = true;
-    return model_expect(&inv->config, inv->arena, add, &b, err) && add_carried(&b) &&
-           nothing_unknown(&b) && check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
+    return model_expect(&inv->config, inv->arena, add, &b, err) && add_carried(&b) && nothing_unknown(&b) &&
+           check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
 }
 
 bool inventory_open(struct inventory **out, struct checkpoint *ck, const struct hf_config *hf,

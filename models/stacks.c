@@ -65,7 +65,8 @@ static bool add_member(struct opening *o, const struct stack_rule *r, const stru
                        uint32_t e)
 {
     struct tensor_info stack = *checkpoint_tensor(o->ck, base);
-    uint64_t elem = dtype_bytes(stack.dtype), rows = one_dim(o, b, r->rows), cols = *r->cols ? one_dim(o, b, r->cols) : 0;
+    uint64_t elem = dtype_bytes(stack.dtype), rows = one_dim(o, b, r->rows),
+             cols = *r->cols ? one_dim(o, b, r->cols) : 0;
     if (r->order == STACK_MXFP4_BLOCKS) cols /= 2;
     if (r->order == STACK_MXFP4_SCALES) cols /= 32;
     struct tensor_info t = {.name = model_pattern_name(o->cfg, o->arena, r->member, b, (int32_t)e),

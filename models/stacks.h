@@ -9,7 +9,8 @@
 #include "models/arch.h"
 
 /* Adds the views of every stack that the checkpoint has; ERR_FORMAT when a stack has another shape or type than the
- * configuration says. A stack that is not there adds nothing: then the experts are missing. cfg->root must be chosen. */
+ * configuration says. A stack that is not there adds nothing: then the experts are missing. cfg->root must be chosen.
+ */
 MUST_CHECK bool stacks_open(const struct model_config *cfg, struct checkpoint *ck, struct arena *arena,
                             struct error *err);
 

@@ -78,8 +78,7 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
             b->err, ERR_UNSUPPORTED,
             "recipe '%s': %s: tensor '%.256s' lies in the stack '%.256s'; experts in stacks are not quantized yet",
             b->plan->recipe->name, w->weights_line->text, t->name,
-            checkpoint_tensor(b->plan->inventory->checkpoint,
-                              checkpoint_stored(b->plan->inventory->checkpoint, stack))
+            checkpoint_tensor(b->plan->inventory->checkpoint, checkpoint_stored(b->plan->inventory->checkpoint, stack))
                 ->name);
     item->action = ACTION_QUANTIZE;
     item->scales = w->scales;
@@ -312,7 +311,8 @@ static bool make_outputs(struct plan_builder *b)
     p->specs = arena_alloc(p->arena, most, sizeof *p->specs);
     p->outputs = arena_alloc(p->arena, most, sizeof *p->outputs);
     if (!p->specs || !p->outputs) return error_memory(b->err, most * sizeof *p->specs);
-    CLEANUP(free) bool *stacks_done = b->stacks_done = calloc((size_t)checkpoint_count(p->inventory->checkpoint) + 1, 1);
+    CLEANUP(free)
+    bool *stacks_done = b->stacks_done = calloc((size_t)checkpoint_count(p->inventory->checkpoint) + 1, 1);
     if (!stacks_done) return error_memory(b->err, 0);
     for (uint32_t i = 0; i < p->n_items; i++)
         if (!item_outputs(b, i)) return false;

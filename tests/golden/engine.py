@@ -2,7 +2,7 @@
 """The forward pass against the goldens of the reference implementation (transformers, fp32): all logits, hidden states,
 router choices, final states, greedy ids. Tolerances are the fixtures' own (fixtures/README.md): logits 1e-3 max, 1e-4 mean;
 states 5e-4 + 1e-4 * value; router choices and greedy ids exactly. Without the shared fixtures: one prompt of the example
-and a tiny model with every bias there is, from tests/vectors/engine."""
+and tiny random models of every family, from tests/vectors/engine."""
 import json, os, struct, subprocess, sys, tempfile
 from array import array
 
@@ -58,8 +58,9 @@ def run(*args):
     return p.stdout
 
 
-cases = [("example", ROOT + "/examples/nano-hybrid/model", ROOT + "/tests/vectors/engine/nano-hybrid.safetensors"),
-         ("biases", ROOT + "/tests/vectors/engine/biases", ROOT + "/tests/vectors/engine/biases/golden/golden.safetensors")]
+cases = [("example", ROOT + "/examples/nano-hybrid/model", ROOT + "/tests/vectors/engine/nano-hybrid.safetensors")]
+TINY = ROOT + "/tests/vectors/engine/"
+cases += [(f"tiny {n}", TINY + n, f"{TINY}{n}/golden/golden.safetensors") for n in sorted(os.listdir(TINY)) if os.path.isdir(TINY + n)]
 if os.path.isdir(SHARED + "/fixtures"):
     cases += [(n, f"{SHARED}/fixtures/{n}", f"{SHARED}/fixtures/{n}/golden/golden.safetensors") for n in FIXTURES]
 else:
