@@ -143,9 +143,11 @@ bool decoder_is_sliding(const json_t *text, uint32_t layer, uint32_t n_layers, u
     const json_t *list = json_object_get(text, "layer_types");
     *out = (layer + 1) % every != 0;
     if (!list || json_is_null(list)) return true;
-    if (!json_is_array(list) || json_array_size(list) != n_layers)
-        return error_set(err, ERR_FORMAT, "key 'layer_types': expected a list of %u layers, found %s", n_layers,
-                         json_is_array(list) ? "another number of them" : json_brief(list));
+    if (!json_is_array(list))
+        return error_set(err, ERR_FORMAT, "key 'layer_types': expected a list, found %s", json_brief(list));
+    if (json_array_size(list) != n_layers)
+        return error_set(err, ERR_FORMAT, "key 'layer_types': expected %u layers, found %zu", n_layers,
+                         json_array_size(list));
     const char *word = json_string_value(json_array_get(list, layer));
     *out = word && strcmp(word, "sliding_attention") == 0;
     if (word && (*out || strcmp(word, "full_attention") == 0)) return true;

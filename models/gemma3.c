@@ -57,8 +57,10 @@ static bool read_config(struct model_config *cfg, const json_t *json, struct are
         !config_expect_off(text, "use_bidirectional_attention", err) ||
         !decoder_make_blocks(cfg, text, BLOCK_ATTENTION, BLOCK_MLP, arena, err))
         return false;
-    if (json_has(text, "attn_logit_softcapping") || json_has(text, "final_logit_softcapping"))
-        return error_set(err, ERR_UNSUPPORTED, "soft caps of logits are not supported");
+    const char *const caps[] = {"attn_logit_softcapping", "final_logit_softcapping"};
+    for (size_t i = 0; i < 2; i++)
+        if (json_has(text, caps[i]))
+            return error_set(err, ERR_UNSUPPORTED, "key '%s': soft caps of logits are not supported", caps[i]);
     if (!(scalar > 0 && isfinite(scalar)))
         return error_set(err, ERR_FORMAT, "key 'query_pre_attn_scalar': expected a positive number, found %g", scalar);
     a->scale = 1 / sqrt(scalar);

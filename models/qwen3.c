@@ -5,9 +5,19 @@
 /* Windows are a switch that no published Qwen3 turns on. */
 static bool read_common(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err)
 {
+    const struct decoder_defaults defaults = {.kv_heads = json_has(json, "num_experts") ? 4 : 32,
+                                              .head_dim = json_has(json, "num_experts") ? 0 : 128};
     cfg->attention.qk_norm = true;
-    return config_expect_off(json, "use_sliding_window", err) &&
-           decoder_read(cfg, json, &(struct decoder_defaults){0}, arena, err);
+    if (!config_expect_off(json, "use_sliding_window", err) || !decoder_read(cfg, json, &defaults, arena, err))
+        return false;
+    for (uint32_t i = 0; i < cfg->n_layers; i++) {
+        bool sliding;
+        if (!decoder_is_sliding(json, i, cfg->n_layers, 1, &sliding, err)) return false;
+        if (sliding)
+            return error_set(err, ERR_UNSUPPORTED, "key 'layer_types': layer %u: sliding_attention is not supported",
+                             i);
+    }
+    return true;
 }
 
 /* Layer i has experts unless mlp_only_layers names it or decoder_sparse_step passes it over. */
@@ -18,6 +28,8 @@ static bool place_experts(struct model_config *cfg, const json_t *json, struct e
     for (uint32_t i = 0; i < cfg->n_layers; i++)
         if ((i + 1) % step == 0) cfg->blocks[2 * i + 1].kind = BLOCK_MOE;
     const json_t *dense = json_object_get(json, "mlp_only_layers");
+    if (json_has(json, "mlp_only_layers") && !json_is_array(dense))
+        return error_set(err, ERR_FORMAT, "key 'mlp_only_layers': expected a list, found %s", json_brief(dense));
     for (size_t i = 0; i < json_array_size(dense); i++) {
         const json_t *v = json_array_get(dense, i);
         json_int_t layer = json_integer_value(v);
