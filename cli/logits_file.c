@@ -43,9 +43,11 @@ static bool add_layer(struct logits_file *f, uint32_t text, const struct block_c
     struct arena *a = f->arena;
     uint64_t n = f->corpus->texts[text].n, k = c->moe.top_k;
     const struct ssm_config *s = &c->ssm;
-    if (f->what.states && b->kind == BLOCK_MAMBA2 &&
-        (!add(f, DTYPE_F32, 3, DIMS(s->n_heads, s->head_dim, s->state_size),
-              arena_printf(a, "%u.recurrent_state.%u", text, b->layer), err) ||
+    bool delta = b->kind == BLOCK_DELTA;
+    uint64_t rows = delta ? s->state_size : s->head_dim, cols = delta ? s->head_dim : s->state_size;
+    if (f->what.states && (delta || b->kind == BLOCK_MAMBA2) &&
+        (!add(f, DTYPE_F32, 3, DIMS(s->n_heads, rows, cols), arena_printf(a, "%u.recurrent_state.%u", text, b->layer),
+              err) ||
          !add(f, DTYPE_F32, 2, DIMS(c->dims[DIM_SSM_CONV], s->conv_taps),
               arena_printf(a, "%u.conv_state.%u", text, b->layer), err)))
         return false;

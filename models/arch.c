@@ -1,18 +1,18 @@
 #include "models/arch.h"
 
 extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, model_deci, model_qwen3, model_mistral,
-    model_gemma3, model_gpt_oss;
+    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_gpt_oss;
 
 const struct model_arch *const model_archs[] = {
-    &model_nemotron_h, &model_nemotron, &model_llama,   &model_deci, &model_qwen3,
-    &model_mistral,    &model_gemma3,   &model_gpt_oss, NULL,
+    &model_nemotron_h, &model_nemotron,   &model_llama,   &model_deci,        &model_qwen3, &model_mistral,
+    &model_gemma3,     &model_qwen3_next, &model_qwen3_5, &model_deepseek_v3,
+    &model_gpt_oss,    NULL,
 };
 
-static const char *const block_names[BLOCK_KIND_COUNT] = {[BLOCK_MAMBA2] = "mamba2",
-                                                          [BLOCK_ATTENTION] = "attention",
-                                                          [BLOCK_MLP] = "mlp",
-                                                          [BLOCK_MOE] = "moe",
-                                                          [BLOCK_LINEAR] = "linear"};
+static const char *const block_names[BLOCK_KIND_COUNT] = {
+    [BLOCK_MAMBA2] = "mamba2", [BLOCK_ATTENTION] = "attention", [BLOCK_MLP] = "mlp",
+    [BLOCK_MOE] = "moe",       [BLOCK_DELTA] = "delta",         [BLOCK_MLA] = "mla",
+    [BLOCK_LINEAR] = "linear"};
 
 const char *block_kind_name(enum block_kind kind)
 {
@@ -25,9 +25,15 @@ static const char *const dim_names[] = {
     [DIM_TWO_HIDDEN] = "two_hidden",
     [DIM_VOCAB] = "vocab",
     [DIM_ATTN_Q] = "attn_q",
+    [DIM_ATTN_Q_GATE] = "attn_q_gate",
     [DIM_ATTN_KV] = "attn_kv",
     [DIM_ATTN_HEAD] = "attn_head",
     [DIM_ATTN_HEADS] = "attn_heads",
+    [DIM_ATTN_OUT] = "attn_out",
+    [DIM_MLA_Q_RANK] = "q_rank",
+    [DIM_MLA_KV_RANK] = "kv_rank",
+    [DIM_MLA_KV_A] = "kv_a",
+    [DIM_MLA_KV_B] = "kv_b",
     [DIM_MLP] = "mlp",
     [DIM_EXPERTS] = "experts",
     [DIM_EXPERT_IN] = "expert_in",
@@ -38,6 +44,9 @@ static const char *const dim_names[] = {
     [DIM_SSM_INNER] = "ssm_inner",
     [DIM_SSM_CONV] = "ssm_conv",
     [DIM_SSM_HEADS] = "ssm_heads",
+    [DIM_SSM_HEAD] = "ssm_head",
+    [DIM_DELTA_QKVZ] = "delta_qkvz",
+    [DIM_DELTA_BA] = "delta_ba",
     [DIM_CONV_TAPS] = "conv_taps",
 };
 _Static_assert(sizeof dim_names / sizeof *dim_names == DIM_COUNT, "every dimension has a name");

@@ -31,6 +31,12 @@ enum tensor_role {
     ROLE_ATTN_K_NORM,
     ROLE_ATTN_SINKS,
     ROLE_ATTN_LINEAR,
+    ROLE_MLA_Q_A, /* latent attention: x to the queries' latent, that to the heads; the same for keys and values */
+    ROLE_MLA_Q_A_NORM,
+    ROLE_MLA_Q_B,
+    ROLE_MLA_KV_A,
+    ROLE_MLA_KV_A_NORM,
+    ROLE_MLA_KV_B,
     ROLE_MLP_GATE,
     ROLE_MLP_UP,
     ROLE_MLP_DOWN,
@@ -57,10 +63,20 @@ enum tensor_role {
     ROLE_SSM_D,
     ROLE_SSM_DT_BIAS,
     ROLE_SSM_NORM,
+    ROLE_DELTA_QKVZ, /* DeltaNet; its convolution, A_log and dt_bias have the roles ROLE_SSM_* */
+    ROLE_DELTA_BA,
+    ROLE_DELTA_QKV,
+    ROLE_DELTA_Z,
+    ROLE_DELTA_B,
+    ROLE_DELTA_A,
+    ROLE_DELTA_NORM,
+    ROLE_DELTA_OUT,
     ROLE_MTP_EMBED_NORM,
     ROLE_MTP_HIDDEN_NORM,
     ROLE_MTP_PROJ,
     ROLE_MTP_FINAL_NORM,
+    ROLE_MTP_EMBED, /* copies that some heads have of their own */
+    ROLE_MTP_HEAD,
     ROLE_CARRIED, /* of a part that is not the language model: goes along as it is */
     ROLE_COUNT
 };
@@ -89,6 +105,8 @@ enum block_kind {
     BLOCK_ATTENTION,
     BLOCK_MLP,
     BLOCK_MOE,
+    BLOCK_DELTA,  /* gated DeltaNet */
+    BLOCK_MLA,    /* attention over a latent that all heads share */
     BLOCK_LINEAR, /* a matrix in place of attention or of an MLP */
     BLOCK_KIND_COUNT
 };
@@ -105,9 +123,15 @@ enum model_dim {
     DIM_TWO_HIDDEN,
     DIM_VOCAB,
     DIM_ATTN_Q,
+    DIM_ATTN_Q_GATE, /* with a gate for every query: twice DIM_ATTN_Q */
     DIM_ATTN_KV,
     DIM_ATTN_HEAD,
     DIM_ATTN_HEADS,
+    DIM_ATTN_OUT,    /* columns of the output projection, where these are not DIM_ATTN_Q */
+    DIM_MLA_Q_RANK,  /* the queries' latent */
+    DIM_MLA_KV_RANK, /* the latent of keys and values */
+    DIM_MLA_KV_A,    /* that and the key's rotary part */
+    DIM_MLA_KV_B,    /* heads * (keys without position + values) */
     DIM_MLP,
     DIM_EXPERTS,
     DIM_EXPERT_IN,
@@ -118,6 +142,9 @@ enum model_dim {
     DIM_SSM_INNER,
     DIM_SSM_CONV,
     DIM_SSM_HEADS,
+    DIM_SSM_HEAD,
+    DIM_DELTA_QKVZ,
+    DIM_DELTA_BA,
     DIM_CONV_TAPS,
     DIM_COUNT
 };
@@ -154,6 +181,15 @@ struct attention_config {
     uint64_t query_original;
 };
 
+/* Multi-head latent attention, beside attention_config: head_dim there is nope_dim + rope_dim, rope.dim is rope_dim,
+ * and n_kv_heads is 1, since all heads read one latent. */
+struct mla_config {
+    uint32_t q_rank;  /* 0: queries come from x directly */
+    uint32_t kv_rank; /* the latent of keys and values, which the cache holds beside the rotary part */
+    uint32_t nope_dim, rope_dim, v_dim; /* of one head */
+    double norm_eps;                    /* of the norms on the latents, whatever the model's */
+};
+
 /* What stands between the matrices of an MLP. Gated: activation(gate(x)) * up(x); else activation(up(x)). */
 enum activation {
     ACT_RELU2,
@@ -167,9 +203,11 @@ struct mlp_config {
     float limit, alpha; /* of ACT_CLAMPED */
 };
 
+/* Recurrent layers. DeltaNet: value heads and their size, the keys' size, key heads. */
 struct ssm_config {
     uint32_t n_heads, head_dim, state_size, n_groups, conv_taps;
-    double dt_min, dt_max; /* time_step_limit: dt is clamped to it after softplus */
+    double dt_min, dt_max;  /* time_step_limit: dt is clamped to it after softplus */
+    bool delta_by_key_head; /* DeltaNet's projections are laid out per key head: in_proj_qkvz, in_proj_ba */
 };
 enum route_kind {
     ROUTE_SIGMOID,      /* sigmoid scores; a correction bias counts for the choice only */
@@ -211,6 +249,7 @@ struct model_config {
     bool tied_head;        /* lm_head may be absent: then the embedding serves */
     bool attention_bias, mlp_bias, ssm_proj_bias, ssm_conv_bias;
     struct attention_config attention;
+    struct mla_config mla;
     struct mlp_config mlp;
     struct ssm_config ssm;
     struct moe_config moe;

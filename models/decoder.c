@@ -155,3 +155,23 @@ bool decoder_is_sliding(const json_t *text, uint32_t layer, uint32_t n_layers, u
                      "key 'layer_types': layer %u: expected sliding_attention or full_attention, found %s", layer,
                      json_brief(json_array_get(list, layer)));
 }
+
+bool decoder_place_experts(struct model_config *cfg, const json_t *json, struct error *err)
+{
+    uint64_t step = 1;
+    if (!json_opt_u64(json, "decoder_sparse_step", "config", 1, MODEL_LAYERS_MAX, &step, err)) return false;
+    for (uint32_t i = 0; i < cfg->n_layers; i++)
+        if ((i + 1) % step == 0) cfg->blocks[2 * i + 1].kind = BLOCK_MOE;
+    const json_t *dense = json_object_get(json, "mlp_only_layers");
+    if (json_has(json, "mlp_only_layers") && !json_is_array(dense))
+        return error_set(err, ERR_FORMAT, "key 'mlp_only_layers': expected a list, found %s", json_brief(dense));
+    for (size_t i = 0; i < json_array_size(dense); i++) {
+        const json_t *v = json_array_get(dense, i);
+        json_int_t layer = json_integer_value(v);
+        if (!json_is_integer(v) || layer < 0 || layer >= cfg->n_layers)
+            return error_set(err, ERR_FORMAT, "key 'mlp_only_layers': expected numbers of layers, found %s",
+                             json_brief(v));
+        cfg->blocks[2 * layer + 1].kind = BLOCK_MLP;
+    }
+    return true;
+}

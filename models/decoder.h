@@ -19,6 +19,7 @@
 #define KIND_BIT(kind) (1u << (kind))
 #define IN_ATTENTION KIND_BIT(BLOCK_ATTENTION)
 #define IN_MLP KIND_BIT(BLOCK_MLP)
+#define IN_MLA KIND_BIT(BLOCK_MLA)
 #define IN_MOE KIND_BIT(BLOCK_MOE)
 
 /* Rows of rules, in the order of the model. */
@@ -118,5 +119,7 @@ MUST_CHECK bool config_expect_off(const json_t *json, const char *key, struct er
 /* num_experts (under any of `names`), experts per token, their width; fills cfg->moe's counts and dims. */
 MUST_CHECK bool decoder_read_experts(struct model_config *cfg, const json_t *text, const char *const *names,
                                      struct error *err);
+/* Qwen: layer i has experts when (i + 1) is a multiple of decoder_sparse_step and mlp_only_layers does not name it. */
+MUST_CHECK bool decoder_place_experts(struct model_config *cfg, const json_t *json, struct error *err);
 
 #endif

@@ -20,27 +20,6 @@ static bool read_common(struct model_config *cfg, const json_t *json, struct are
     return true;
 }
 
-/* Layer i has experts unless mlp_only_layers names it or decoder_sparse_step passes it over. */
-static bool place_experts(struct model_config *cfg, const json_t *json, struct error *err)
-{
-    uint64_t step = 1;
-    if (!json_opt_u64(json, "decoder_sparse_step", "config", 1, MODEL_LAYERS_MAX, &step, err)) return false;
-    for (uint32_t i = 0; i < cfg->n_layers; i++)
-        if ((i + 1) % step == 0) cfg->blocks[2 * i + 1].kind = BLOCK_MOE;
-    const json_t *dense = json_object_get(json, "mlp_only_layers");
-    if (json_has(json, "mlp_only_layers") && !json_is_array(dense))
-        return error_set(err, ERR_FORMAT, "key 'mlp_only_layers': expected a list, found %s", json_brief(dense));
-    for (size_t i = 0; i < json_array_size(dense); i++) {
-        const json_t *v = json_array_get(dense, i);
-        json_int_t layer = json_integer_value(v);
-        if (!json_is_integer(v) || layer < 0 || layer >= cfg->n_layers)
-            return error_set(err, ERR_FORMAT, "key 'mlp_only_layers': expected numbers of layers, found %s",
-                             json_brief(v));
-        cfg->blocks[2 * layer + 1].kind = BLOCK_MLP;
-    }
-    return true;
-}
-
 static bool read_config(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err)
 {
     if (!read_common(cfg, json, arena, err)) return false;
@@ -48,7 +27,7 @@ static bool read_config(struct model_config *cfg, const json_t *json, struct are
     cfg->moe.route = ROUTE_SOFTMAX;
     return decoder_read_experts(cfg, json, NAMES("num_experts"), err) &&
            config_count(json, NAMES("moe_intermediate_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_EXPERT_MLP], err) &&
-           place_experts(cfg, json, err);
+           decoder_place_experts(cfg, json, err);
 }
 
 static const struct role_rule rules[] = {

@@ -55,7 +55,7 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
         if (combinations[i].weights == w->weights && combinations[i].inputs == w->inputs)
             item->format = quant_format_find(combinations[i].format);
     const struct model_tensor *t = item->tensor;
-    if (t->place.role == ROLE_EMBED)
+    if (t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': engines look embeddings up in 16 bits; add a later line "
                          "{role: embed, weights: none, inputs: none}",
@@ -129,6 +129,7 @@ static const struct fusion {
     uint32_t n_others;
 } fusions[] = {
     {ROLE_ATTN_Q, {ROLE_ATTN_K, ROLE_ATTN_V}, 2},
+    {ROLE_MLA_Q_A, {ROLE_MLA_KV_A}, 1},
     {ROLE_MLP_GATE, {ROLE_MLP_UP}, 1},
     {ROLE_SHARED_GATE, {ROLE_SHARED_UP}, 1},
     {ROLE_EXPERT_GATE, {ROLE_EXPERT_UP}, 1},
@@ -351,10 +352,6 @@ static bool build(struct plan_builder *b)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "the checkpoint is quantized already; quantizing it again would lose precision twice");
     for (uint32_t i = 0; i < p->n_items; i++) {
-        const struct quant_format *f = inv->tensors[i].format;
-        if (f && strcmp(f->name, "mxfp4") == 0)
-            return error_set(b->err, ERR_UNSUPPORTED, "tensor '%.256s' is MXFP4, which is read but not written yet",
-                             inv->tensors[i].name);
         p->items[i].tensor = &inv->tensors[i];
         if (!decide(b, &p->items[i])) return false;
     }
