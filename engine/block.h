@@ -140,7 +140,7 @@ void rows_norm(const struct engine *e, const struct norm *n, const float *x, uin
 void heads_norm(const struct engine *e, const struct norm *n, float *x, uint64_t n_rows, uint64_t stride,
                 uint64_t heads, uint64_t cols);
 /* h = activation(h), times up when that is not NULL; [n_rows, cols] each, packed. The pool may be NULL. */
-MUST_CHECK bool rows_activate(const struct engine *e, struct pool *pool, enum activation kind, float *h,
+MUST_CHECK bool rows_activate(const struct engine *e, struct pool *pool, const struct mlp_config *mlp, float *h,
                               const float *up, uint64_t n_rows, uint64_t cols, struct error *err);
 /* Softmax of scale * scores [from, to) of a row of n_all, in place; the rest, which causality or a window hides,
  * becomes zero. A sink (or NULL) is one more logit, which only the sum sees. */

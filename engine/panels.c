@@ -27,6 +27,7 @@ static const struct {
     {OP_DECODE_FP8, CODE_E4M3, SCALE_F32, 0, 448.0f},
     {OP_DECODE_FP8_BLOCK, CODE_E4M3, SCALE_F32, FP8_BLOCK, 1},
     {OP_DECODE_Q8_0, CODE_I8, SCALE_F16, Q8_0_BLOCK, 1},
+    {OP_DECODE_MXFP4, CODE_E2M1, SCALE_E8M0, 32, 1},
     {OP_DECODE_INT4_ZERO, CODE_I4, SCALE_NONE, 1, 1}, /* compressed-tensors': all zero points are 8 */
 };
 
@@ -161,6 +162,13 @@ static bool read_part(const struct linear *l, const struct engine *e, enum tenso
     return checkpoint_read(e->inv->checkpoint, l->tensor->parts[part], first * bytes, dst, n * bytes, err);
 }
 
+/* Formats of other methods, whose scales are numbers of a plain type in a tensor of their own. */
+static bool has_plain_scales(const struct linear *l)
+{
+    const struct quant_format *f = l->tensor->format;
+    return f && f->method && f->decode_op != OP_DECODE_MXFP4 && f->decode_op != OP_DECODE_Q8_0;
+}
+
 /* Codes and row scales of rows [first, first + n) as they are. */
 static bool read_codes(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n,
                        struct panel_scratch *s, struct error *err)
@@ -193,7 +201,7 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
                             .scale = l->weight_scale,
                             .dst_f32 = out};
     if (has_row_scales(l)) a.src_scale = s->scales + from * row_bytes(l, e, PART_WEIGHT_SCALE);
-    if (f && f->method) {
+    if (has_plain_scales(l)) {
         if (!scaled_rows(e, l->tensor, first + from, n, raw, out, err)) return false;
     } else {
         (f ? kernel_for(f->decode_op, e->isa) : e->widen)(&a);
@@ -220,7 +228,7 @@ static bool check_scales(const struct linear *l, const struct engine *e, uint64_
 {
     uint32_t rows;
     enum tensor_part part = scale_part(l, &rows);
-    if (!l->tensor->format || !l->tensor->format->method || part == PART_COUNT) return true;
+    if (!has_plain_scales(l) || part == PART_COUNT) return true;
     uint64_t from = first / rows, to = u64_div_up(first + n, rows);
     free(s->blocks);
     s->blocks = NULL;
@@ -237,6 +245,8 @@ static bool check_codes(const struct linear *l, uint64_t first, uint64_t n, uint
     bool bad = p->code < CODE_E2M1 && p->code != CODE_I8 && any_not_finite(s->raw, code_bytes, p->code);
     if (p->scale == SCALE_E4M3) bad |= any_not_finite(s->scales, scale_bytes, CODE_E4M3);
     if (is_interleaved(l)) bad |= any_not_finite(s->scales, scale_bytes, CODE_F16);
+    /* From 253 on six times the scale is no fp32 number; 255 is none itself. */
+    for (uint64_t i = 0; p->scale == SCALE_E8M0 && i < scale_bytes; i++) bad |= s->scales[i] >= 253;
     return !bad || not_finite(l, first, n, err);
 }
 
