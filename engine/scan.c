@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Scratch of one round in floats; a chunk may need more. It stays in the caches that all cores share. */
+#define ROUND_FLOATS (1u << 20)
 #define CHUNK_PANELS (SCAN_CHUNK / GEMM_PANEL)
 
 static uint64_t keys_floats(const struct scan *s)
@@ -53,7 +55,7 @@ static uint64_t slot_floats(const struct scan *s, const struct scan_slot *slot)
 
 static float *slot_scratch(const struct scan_call *c, const struct scan_slot *slot, uint64_t group)
 {
-    return c->scratch + slot->at + group * slot_floats(c->s, slot);
+    return c->scratch + (slot->at - c->slots[c->from].at) + group * slot_floats(c->s, slot);
 }
 
 static float *slot_keys(const struct scan_call *c, const struct scan_slot *slot, uint64_t group)
@@ -120,7 +122,7 @@ static void keys_item(void *ctx, uint64_t item, uint32_t worker)
 {
     const struct scan_call *c = ctx;
     const struct scan *s = c->s;
-    const struct scan_slot *slot = &c->slots[item / s->n_groups];
+    const struct scan_slot *slot = &c->slots[c->from + item / s->n_groups];
     const struct scan_piece *p = &c->pieces[slot->piece];
     uint64_t group = item % s->n_groups;
     const float *k = p->k + slot->row * p->k_stride + group * s->key_dim;
@@ -182,9 +184,35 @@ static uint64_t cut(const struct scan *s, const struct scan_piece *p, uint32_t p
     return n;
 }
 
+/* Where a round that begins at slot `from` ends; `scratch` grows to what it needs. */
+static uint64_t round_end(const struct scan *s, const struct scan_slot *slots, uint64_t from, uint64_t n_slots,
+                          uint64_t *scratch)
+{
+    uint64_t to = from, floats = 0;
+    do {
+        floats = slots[to].at + s->n_groups * slot_floats(s, &slots[to]) - slots[from].at;
+        if (to > from && floats > ROUND_FLOATS) break;
+        if (floats > *scratch) *scratch = floats;
+        to++;
+    } while (to < n_slots);
+    return to;
+}
+
+static void run_round(struct scan_call *c)
+{
+    const struct scan *s = c->s;
+    uint32_t first = c->slots[c->from].piece, last = c->slots[c->to - 1].piece;
+    pool_for(s->pool, (c->to - c->from) * s->n_groups, keys_item, c);
+    pool_for(s->pool, (uint64_t)(last - first + 1) * s->n_heads, scan_head_item, c);
+    for (uint64_t i = c->from; i < c->to; i++) {
+        const struct scan_slot *slot = &c->slots[i];
+        if (slot->lo == 0 && slot->hi < SCAN_CHUNK && c->pieces[slot->piece].keep) keep_keys(c, slot);
+    }
+}
+
 bool scan_run(const struct scan *s, const struct scan_piece *pieces, uint32_t n_pieces, struct error *err)
 {
-    uint64_t most = 0, n_slots = 0, floats = 0, threads = pool_threads(s->pool);
+    uint64_t most = 0, n_slots = 0, floats = 0, scratch_floats = 0, threads = pool_threads(s->pool);
     for (uint32_t i = 0; i < n_pieces; i++) most += pieces[i].n / SCAN_CHUNK + 2;
     CLEANUP(free) struct scan_slot *slots = NULL;
     CLEANUP(free) uint64_t *first_slot = NULL;
@@ -199,14 +227,15 @@ bool scan_run(const struct scan *s, const struct scan_piece *pieces, uint32_t n_
         n_slots += cut(s, &pieces[i], i, slots + n_slots, &floats);
     }
     first_slot[n_pieces] = n_slots;
-    if (!memory_alloc(&scratch, floats, sizeof *scratch, err) ||
+    for (uint64_t i = 0; i < n_slots;) i = round_end(s, slots, i, n_slots, &scratch_floats);
+    if (!memory_alloc(&scratch, scratch_floats, sizeof *scratch, err) ||
         !memory_alloc(&worker, threads * scan_worker_floats(s), sizeof *worker, err))
         return false;
-    struct scan_call c = {s, pieces, slots, first_slot, scratch, worker, scan_worker_floats(s)};
-    pool_for(s->pool, n_slots * s->n_groups, keys_item, &c);
-    pool_for(s->pool, (uint64_t)n_pieces * s->n_heads, scan_head_item, &c);
-    for (uint64_t i = 0; i < n_slots; i++)
-        if (slots[i].lo == 0 && slots[i].hi < SCAN_CHUNK && pieces[slots[i].piece].keep) keep_keys(&c, &slots[i]);
+    struct scan_call c = {s, pieces, slots, first_slot, 0, 0, scratch, worker, scan_worker_floats(s)};
+    for (; c.from < n_slots; c.from = c.to) {
+        c.to = round_end(s, slots, c.from, n_slots, &scratch_floats);
+        run_round(&c);
+    }
     return true;
 }
 

@@ -18,7 +18,8 @@ struct scan_call {
     const struct scan_piece *pieces;
     const struct scan_slot *slots;
     const uint64_t *first_slot; /* [n_pieces + 1] */
-    float *scratch;             /* of the slots */
+    uint64_t from, to;          /* slots of this round */
+    float *scratch;             /* of these slots */
     float *worker;              /* [threads, worker_floats] */
     uint64_t worker_floats;
 };
@@ -36,7 +37,8 @@ const float *scan_slot_keys(const struct scan_call *c, const struct scan_slot *s
 float *scan_slot_scores(const struct scan_call *c, const struct scan_slot *slot, uint64_t group, uint32_t which);
 
 uint64_t scan_worker_floats(const struct scan *s);
-void scan_head_item(void *ctx, uint64_t item, uint32_t worker); /* item: piece * n_heads + head */
+/* Item: piece * n_heads + head, counted from the piece of the round's first slot. */
+void scan_head_item(void *ctx, uint64_t item, uint32_t worker);
 
 /* What a chunk's tokens so far have given to one head; lies in `open` or in a worker's scratch. */
 struct scan_head {
