@@ -123,5 +123,5 @@ static void gemm_panel(const float *x, uint64_t ldx, uint64_t m, const float *pa
         .name = table_name, .isa = needs, .gemm_panel = gemm_panel, .dot = dot, .sum_squares = sum_squares,            \
         .sum = sum, .max = max, .amax = amax, .scale = scale, .multiply = multiply, .add = add,                        \
         .multiply_add = multiply_add, .exp = exp_each, .softplus = softplus, .sigmoid = sigmoid, .silu = silu,         \
-        .relu2 = relu2, .conv_silu = conv_silu, .decay_rows = decay_rows,                                                  \
+        .relu2 = relu2, .conv_silu = conv_silu, .decay_rows = decay_rows,                                              \
     }
