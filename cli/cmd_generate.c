@@ -228,7 +228,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!a->prompt == !a->ids) return error_set(err, ERR_USAGE, "give one of --prompt and --ids");
     if (!backend_forward(env->common, "generation", err)) return false;
     if (!model_open(&m, operands[0], err)) return false;
-    bool has_tokenizer = folder_find(m.folder, "tokenizer.json") != NAME_NONE;
+    bool has_tokenizer = tokenizer_file(m.folder) != NULL;
     if ((has_tokenizer || a->prompt) && !tokenizer_open(&t, m.folder, err)) return false;
     if (!prompt_ids(a, &m, t, &prompt, &out.n_prompt, err)) return false;
     out.text = (struct text_stream){.tokenizer = t, .skip_special = true};

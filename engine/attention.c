@@ -66,25 +66,6 @@ static bool attention_keep(void *kind, const struct engine *e, struct error *err
            linear_keep(&a->o, e, err);
 }
 
-static bool grow_cache(struct block_state *s, uint64_t n_new, uint64_t width, struct error *err)
-{
-    uint64_t need = s->n_past + n_new;
-    if (need <= s->capacity) return true;
-    uint64_t capacity = s->capacity ? s->capacity : 256;
-    while (capacity < need) capacity *= 2;
-    if (capacity > UINT32_MAX)
-        return error_set(err, ERR_UNSUPPORTED, "a text of %llu tokens is too long", (unsigned long long)need);
-    for (int i = 0; i < 2; i++) {
-        float **p = i ? &s->v : &s->k, *bigger;
-        if (!memory_alloc(&bigger, capacity * width, sizeof *bigger, err)) return false;
-        if (s->n_past) memcpy(bigger, *p, s->n_past * width * sizeof *bigger);
-        free(*p);
-        *p = bigger;
-    }
-    s->capacity = (uint32_t)capacity;
-    return true;
-}
-
 static void round_cache(const struct engine *e, float *x, uint64_t n, float scale)
 {
     if (scale > 0)
@@ -102,10 +83,8 @@ struct attention_call {
     uint32_t n_blocks;
 };
 
-/* Softmax of scores [from, to); the rest of the row, which causality or the window hides, becomes zero. A sink is one
- * more logit, which only the sum sees. */
-static void softmax_row(const struct math_ops *math, float *row, uint64_t from, uint64_t to, uint64_t n_all,
-                        float scale, const float *sink)
+void softmax_scores(const struct math_ops *math, float *row, uint64_t from, uint64_t to, uint64_t n_all, float scale,
+                    const float *sink)
 {
     uint64_t n = to - from;
     float *r = row + from;
@@ -152,8 +131,8 @@ static bool attend(const struct attention_call *c, const struct segment *s, uint
     float scale = cfg->scale > 0 ? (float)cfg->scale : 1.0f / sqrtf((float)dim);
     for (uint32_t i = 0; i < m; i++) {
         uint64_t to = seen + i, from = cfg->window && to > cfg->window ? to - cfg->window : 0;
-        softmax_row(e->math, scores + i * n_keys, from > begin ? from - begin : 0, to - begin, n_keys, scale,
-                    c->attention->sinks ? &c->attention->sinks[head] : NULL);
+        softmax_scores(e->math, scores + i * n_keys, from > begin ? from - begin : 0, to - begin, n_keys, scale,
+                       c->attention->sinks ? &c->attention->sinks[head] : NULL);
     }
     float *out = c->out + (s->row + first) * c->q_width + head * dim;
     for (uint64_t d = 0; d < dim; d += GEMM_PANEL) {
@@ -192,7 +171,7 @@ static bool append_cache(const struct attention_call *c, const struct attention 
     round_cache(call->engine, v, call->n_rows * c->kv_width, a->v_scale);
     for (uint32_t i = 0; i < call->n_segments; i++) {
         const struct segment *s = &call->segments[i];
-        if (!grow_cache(s->state, s->n, c->kv_width, err)) return false;
+        if (!block_state_grow(s->state, s->n, c->kv_width, c->kv_width, err)) return false;
         size_t bytes = s->n * c->kv_width * sizeof(float);
         memcpy(s->state->k + s->state->n_past * c->kv_width, k + s->row * c->kv_width, bytes);
         memcpy(s->state->v + s->state->n_past * c->kv_width, v + s->row * c->kv_width, bytes);

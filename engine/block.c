@@ -6,7 +6,8 @@
 
 static const struct block_kind_ops *const block_kinds[BLOCK_KIND_COUNT] = {
     [BLOCK_MAMBA2] = &block_mamba2, [BLOCK_ATTENTION] = &block_attention, [BLOCK_MLP] = &block_mlp,
-    [BLOCK_MOE] = &block_moe,       [BLOCK_DELTA] = &block_delta,         [BLOCK_LINEAR] = &block_linear};
+    [BLOCK_MOE] = &block_moe,       [BLOCK_DELTA] = &block_delta,         [BLOCK_MLA] = &block_mla,
+    [BLOCK_LINEAR] = &block_linear};
 
 bool block_open(struct block *b, const struct engine *e, const struct block_config *config, struct error *err)
 {
@@ -35,6 +36,31 @@ void block_state_close(struct block_state *s)
     free(s->k);
     free(s->v);
     *s = (struct block_state){0};
+}
+
+static bool grow_rows(float **p, uint64_t n, uint64_t capacity, uint64_t width, struct error *err)
+{
+    float *bigger;
+    if (width == 0) return true;
+    if (!memory_alloc(&bigger, capacity * width, sizeof *bigger, err)) return false;
+    if (n) memcpy(bigger, *p, n * width * sizeof *bigger);
+    free(*p);
+    *p = bigger;
+    return true;
+}
+
+bool block_state_grow(struct block_state *s, uint64_t n_new, uint64_t k_width, uint64_t v_width, struct error *err)
+{
+    uint64_t need = s->n_past + n_new;
+    if (need <= s->capacity) return true;
+    uint64_t capacity = s->capacity ? s->capacity : 256;
+    while (capacity < need) capacity *= 2;
+    if (capacity > UINT32_MAX)
+        return error_set(err, ERR_UNSUPPORTED, "a text of %llu tokens is too long", (unsigned long long)need);
+    if (!grow_rows(&s->k, s->n_past, capacity, k_width, err) || !grow_rows(&s->v, s->n_past, capacity, v_width, err))
+        return false;
+    s->capacity = (uint32_t)capacity;
+    return true;
 }
 
 bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows, const struct segment *segments,

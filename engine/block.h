@@ -19,6 +19,7 @@ struct engine {
     const struct inventory *inv;
     struct pool *pool;
     const struct math_ops *math;
+    uint64_t isa;
     kernel_fn widen, decode_nvfp4, decode_fp8, input_nvfp4, input_fp8;
     bool quantize_inputs;
     uint64_t residual_bytes;
@@ -47,6 +48,14 @@ MUST_CHECK bool linear_run(const struct linear *l, const struct engine *e, const
 MUST_CHECK bool linear_run_here(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx,
                                 uint64_t m, float *y, uint64_t ldy, const struct observer *ob, struct error *err);
 
+/* Weight rows [first, first + n) as fp32, [n, cols]. */
+MUST_CHECK bool linear_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, float *out,
+                            struct error *err);
+/* What the linear would make of its inputs before it multiplies, in place on rows [m, cols] of stride ldx: nothing, or
+ * their quantized form. */
+MUST_CHECK bool linear_round_input(const struct linear *l, const struct engine *e, float *x, uint64_t ldx, uint64_t m,
+                                   struct error *err);
+
 /* A plain tensor as fp32; caller frees. */
 MUST_CHECK bool weights_load(const struct engine *e, const struct model_tensor *t, float **out, struct error *err);
 /* The tensor of that role in this block; ERR_INTERNAL when the inventory lacks it. */
@@ -66,12 +75,15 @@ MUST_CHECK bool weights_scalar(const struct engine *e, const struct model_tensor
 
 /* What one text carries through one block; a kind uses what it needs. */
 struct block_state {
-    struct scan_state scan;    /* recurrent state */
-    float *conv;               /* [conv_taps, channels]: the last inputs, oldest first */
-    float *k, *v;              /* [capacity, kv heads * head_dim] */
+    struct scan_state scan; /* recurrent state */
+    float *conv;            /* [conv_taps, channels]: the last inputs, oldest first */
+    float *k, *v; /* [capacity, kv heads * head_dim]; of latent attention k alone: [capacity, latent + rope] */
     uint32_t n_past, capacity; /* tokens in k and v */
 };
 void block_state_close(struct block_state *s);
+/* Room for n_new more rows of k and v; a width of 0: that one is not used. */
+MUST_CHECK bool block_state_grow(struct block_state *s, uint64_t n_new, uint64_t k_width, uint64_t v_width,
+                                 struct error *err);
 
 /* A run of one text's tokens inside the rows of a call. */
 struct segment {
@@ -106,7 +118,8 @@ struct block_kind_ops {
     bool (*keep)(void *kind, const struct engine *e, struct error *err); /* keeps packed weights in memory */
     bool (*run)(const struct block_call *c, struct error *err);
 };
-extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe, block_delta, block_linear;
+extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe, block_delta, block_mla,
+    block_linear;
 
 MUST_CHECK bool block_open(struct block *b, const struct engine *e, const struct block_config *config,
                            struct error *err);
@@ -124,6 +137,10 @@ void heads_norm(const struct engine *e, const struct norm *n, float *x, uint64_t
 /* h = activation(h), times up when that is not NULL; [n_rows, cols] each, packed. The pool may be NULL. */
 MUST_CHECK bool rows_activate(const struct engine *e, struct pool *pool, enum activation kind, float *h,
                               const float *up, uint64_t n_rows, uint64_t cols, struct error *err);
+/* Softmax of scale * scores [from, to) of a row of n_all, in place; the rest, which causality or a window hides,
+ * becomes zero. A sink (or NULL) is one more logit, which only the sum sees. */
+void softmax_scores(const struct math_ops *math, float *row, uint64_t from, uint64_t to, uint64_t n_all, float scale,
+                    const float *sink);
 /* Embedding rows of ids, and the head. */
 MUST_CHECK bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err);
 MUST_CHECK bool engine_head_open(const struct engine *e, struct linear *head, struct error *err);

@@ -11,6 +11,7 @@ bool engine_open(struct engine **out, const struct inventory *inv, const struct 
         .inv = inv,
         .pool = opt->pool,
         .math = math_for(opt->isa),
+        .isa = opt->isa,
         .quantize_inputs = opt->quantize_inputs,
         .residual_bytes = opt->residual_bytes ? opt->residual_bytes : memory_available() / 4,
         .widen = kernel_for(OP_WIDEN, opt->isa),

@@ -1,5 +1,6 @@
 /* Linears: panels of 32 outputs, each decoded from the file, packed, and multiplied with all rows of the input. */
 #include "engine/block.h"
+#include "engine/scaled_rows.h"
 
 #include "core/memory.h"
 
@@ -63,7 +64,8 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
     const struct quant_format *f = t->format;
     for (uint32_t i = 0; f && i < f->n_parts; i++) {
         enum tensor_part part = f->parts[i].part;
-        bool weight_scale = f->parts[i].cols_per_elem == 0 && part != PART_INPUT_SCALE;
+        if (part == PART_WEIGHT_SHAPE && !check_packed_shape(e, t, err)) return false;
+        bool weight_scale = f->parts[i].cols_per_elem == 0 && part != PART_INPUT_SCALE && part != PART_WEIGHT_SHAPE;
         if (weight_scale && !weights_scalar(e, t, part, &l->weight_scale, err)) return false;
         if (part == PART_INPUT_SCALE && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
@@ -140,12 +142,28 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
     } else if (f->decode_op == OP_DECODE_NVFP4) {
         if (!read_rows(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err)) return false;
         e->decode_nvfp4(&a);
+    } else if (f->method) {
+        if (!scaled_rows(e, l->tensor, first, n, s->raw, s->rows, err)) return false;
     } else {
         e->decode_fp8(&a);
     }
     if (isfinite(e->math->amax(s->rows, n * l->cols))) return true;
     return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite (rows %llu to %llu)",
                      l->tensor->name, (unsigned long long)first, (unsigned long long)(first + n - 1));
+}
+
+bool linear_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, float *out,
+                 struct error *err)
+{
+    struct scratch s;
+    bool ok = scratch_alloc(&s, l, err);
+    for (uint64_t i = 0; ok && i < n; i += GEMM_PANEL) {
+        uint64_t m = u64_min(GEMM_PANEL, n - i);
+        ok = decode_rows(l, e, first + i, m, &s, err);
+        if (ok) memcpy(out + i * l->cols, s.rows, m * l->cols * sizeof *out);
+    }
+    scratch_free(&s);
+    return ok;
 }
 
 static bool make_panel(const struct linear *l, const struct engine *e, uint64_t p, struct scratch *s, float *panel,
@@ -262,6 +280,17 @@ static bool prepare_input(const struct linear *l, const struct engine *e, struct
     pool_for(pool, m, input_item, &c);
     *x = *copy;
     *ldx = l->cols;
+    return true;
+}
+
+bool linear_round_input(const struct linear *l, const struct engine *e, float *x, uint64_t ldx, uint64_t m,
+                        struct error *err)
+{
+    const float *rounded = x;
+    uint64_t ld = ldx;
+    CLEANUP(free) float *copy = NULL;
+    if (!prepare_input(l, e, e->pool, &rounded, &ld, m, &copy, err)) return false;
+    for (uint64_t i = 0; copy && i < m; i++) memcpy(x + i * ldx, copy + i * l->cols, l->cols * sizeof *x);
     return true;
 }
 

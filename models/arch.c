@@ -1,16 +1,17 @@
 #include "models/arch.h"
 
 extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, model_deci, model_qwen3, model_mistral,
-    model_gemma3, model_qwen3_next, model_qwen3_5;
+    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3;
 
 const struct model_arch *const model_archs[] = {
-    &model_nemotron_h, &model_nemotron, &model_llama,      &model_deci,    &model_qwen3,
-    &model_mistral,    &model_gemma3,   &model_qwen3_next, &model_qwen3_5, NULL,
+    &model_nemotron_h, &model_nemotron,   &model_llama,   &model_deci,        &model_qwen3, &model_mistral,
+    &model_gemma3,     &model_qwen3_next, &model_qwen3_5, &model_deepseek_v3, NULL,
 };
 
 static const char *const block_names[BLOCK_KIND_COUNT] = {
     [BLOCK_MAMBA2] = "mamba2", [BLOCK_ATTENTION] = "attention", [BLOCK_MLP] = "mlp",
-    [BLOCK_MOE] = "moe",       [BLOCK_DELTA] = "delta",         [BLOCK_LINEAR] = "linear"};
+    [BLOCK_MOE] = "moe",       [BLOCK_DELTA] = "delta",         [BLOCK_MLA] = "mla",
+    [BLOCK_LINEAR] = "linear"};
 
 const char *block_kind_name(enum block_kind kind)
 {
@@ -27,6 +28,11 @@ static const char *const dim_names[] = {
     [DIM_ATTN_KV] = "attn_kv",
     [DIM_ATTN_HEAD] = "attn_head",
     [DIM_ATTN_HEADS] = "attn_heads",
+    [DIM_ATTN_OUT] = "attn_out",
+    [DIM_MLA_Q_RANK] = "q_rank",
+    [DIM_MLA_KV_RANK] = "kv_rank",
+    [DIM_MLA_KV_A] = "kv_a",
+    [DIM_MLA_KV_B] = "kv_b",
     [DIM_MLP] = "mlp",
     [DIM_EXPERTS] = "experts",
     [DIM_EXPERT_IN] = "expert_in",

@@ -31,6 +31,12 @@ enum tensor_role {
     ROLE_ATTN_K_NORM,
     ROLE_ATTN_SINKS,
     ROLE_ATTN_LINEAR,
+    ROLE_MLA_Q_A, /* latent attention: x to the queries' latent, that to the heads; the same for keys and values */
+    ROLE_MLA_Q_A_NORM,
+    ROLE_MLA_Q_B,
+    ROLE_MLA_KV_A,
+    ROLE_MLA_KV_A_NORM,
+    ROLE_MLA_KV_B,
     ROLE_MLP_GATE,
     ROLE_MLP_UP,
     ROLE_MLP_DOWN,
@@ -68,6 +74,8 @@ enum tensor_role {
     ROLE_MTP_HIDDEN_NORM,
     ROLE_MTP_PROJ,
     ROLE_MTP_FINAL_NORM,
+    ROLE_MTP_EMBED, /* copies that some heads have of their own */
+    ROLE_MTP_HEAD,
     ROLE_CARRIED, /* of a part that is not the language model: goes along as it is */
     ROLE_COUNT
 };
@@ -97,6 +105,7 @@ enum block_kind {
     BLOCK_MLP,
     BLOCK_MOE,
     BLOCK_DELTA,  /* gated DeltaNet */
+    BLOCK_MLA,    /* attention over a latent that all heads share */
     BLOCK_LINEAR, /* a matrix in place of attention or of an MLP */
     BLOCK_KIND_COUNT
 };
@@ -117,6 +126,11 @@ enum model_dim {
     DIM_ATTN_KV,
     DIM_ATTN_HEAD,
     DIM_ATTN_HEADS,
+    DIM_ATTN_OUT,    /* columns of the output projection, where these are not DIM_ATTN_Q */
+    DIM_MLA_Q_RANK,  /* the queries' latent */
+    DIM_MLA_KV_RANK, /* the latent of keys and values */
+    DIM_MLA_KV_A,    /* that and the key's rotary part */
+    DIM_MLA_KV_B,    /* heads * (keys without position + values) */
     DIM_MLP,
     DIM_EXPERTS,
     DIM_EXPERT_IN,
@@ -164,6 +178,15 @@ struct attention_config {
     bool gate;         /* q_proj holds [q, gate] head by head; the result is multiplied by sigmoid(gate) */
     double query_beta; /* queries are multiplied by 1 + beta log(1 + floor(position / original)); 0: not */
     uint64_t query_original;
+};
+
+/* Multi-head latent attention, beside attention_config: head_dim there is nope_dim + rope_dim, rope.dim is rope_dim,
+ * and n_kv_heads is 1, since all heads read one latent. */
+struct mla_config {
+    uint32_t q_rank;  /* 0: queries come from x directly */
+    uint32_t kv_rank; /* the latent of keys and values, which the cache holds beside the rotary part */
+    uint32_t nope_dim, rope_dim, v_dim; /* of one head */
+    double norm_eps;                    /* of the norms on the latents, whatever the model's */
 };
 
 /* What stands between the matrices of an MLP. Gated: activation(gate(x)) * up(x); else activation(up(x)). */
@@ -218,6 +241,7 @@ struct model_config {
     bool tied_head;        /* lm_head may be absent: then the embedding serves */
     bool attention_bias, mlp_bias, ssm_proj_bias, ssm_conv_bias;
     struct attention_config attention;
+    struct mla_config mla;
     struct mlp_config mlp;
     struct ssm_config ssm;
     struct moe_config moe;

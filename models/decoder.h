@@ -19,6 +19,7 @@
 #define KIND_BIT(kind) (1u << (kind))
 #define IN_ATTENTION KIND_BIT(BLOCK_ATTENTION)
 #define IN_MLP KIND_BIT(BLOCK_MLP)
+#define IN_MLA KIND_BIT(BLOCK_MLA)
 #define IN_MOE KIND_BIT(BLOCK_MOE)
 
 /* Rows of rules, in the order of the model. */

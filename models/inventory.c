@@ -66,18 +66,40 @@ static bool find_parts(struct builder *b, struct model_tensor *mt)
     return true;
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), k = strlen(end);
+    return n > k && strcmp(name + n - k, end) == 0;
+}
+
+static bool is_packed(const char *name)
+{
+    return ends_with(name, ".weight_packed");
+}
+
 static bool has_part(const struct model_tensor *mt, enum tensor_part part)
 {
     return mt->parts[part] != NAME_NONE;
 }
 
+/* Formats that differ in the size of their groups only: the scale's columns say which. */
+static bool group_fits(const struct builder *b, const struct model_tensor *mt, const struct quant_part *p)
+{
+    const struct tensor_info *s = checkpoint_tensor(b->ck, mt->parts[p->part]);
+    uint64_t cols;
+    return s->n_dims == 2 && u64_mul(s->dims[1], p->cols_per_elem, &cols) && cols == mt->dims[1];
+}
+
 static bool format_fits(const struct builder *b, const struct model_tensor *mt, const struct quant_format *f)
 {
     uint32_t expected = 0;
+    if (f->packed != is_packed(mt->name)) return false;
     for (uint32_t i = 0; i < f->n_parts; i++) {
         const struct quant_part *p = &f->parts[i];
         expected |= 1u << p->part;
-        if (!has_part(mt, p->part) || checkpoint_tensor(b->ck, mt->parts[p->part])->dtype != p->dtype) return false;
+        if (!has_part(mt, p->part) || !quant_part_fits(p, checkpoint_tensor(b->ck, mt->parts[p->part])->dtype))
+            return false;
+        if (f->packed && p->part == PART_WEIGHT_SCALE && !group_fits(b, mt, p)) return false;
     }
     for (int part = 0; part <= PART_INPUT_SCALE; part++)
         if (has_part(mt, (enum tensor_part)part) && !(expected & 1u << part)) return false;
@@ -157,7 +179,8 @@ static bool name_module(struct builder *b, struct model_tensor *mt)
 {
     size_t n = strlen(mt->name);
     mt->module = mt->name;
-    if (n > 7 && strcmp(mt->name + n - 7, ".weight") == 0) mt->module = arena_copy(b->inv->arena, mt->name, n - 7);
+    if (ends_with(mt->name, ".weight")) mt->module = arena_copy(b->inv->arena, mt->name, n - 7);
+    if (is_packed(mt->name)) mt->module = arena_copy(b->inv->arena, mt->name, n - 14);
     const char *experts = mt->place.expert >= 0 ? strstr(mt->name, ".experts.") : NULL;
     if (experts)
         mt->container = arena_copy(b->inv->arena, mt->name, (size_t)(experts - mt->name) + sizeof ".experts" - 1);
@@ -174,12 +197,19 @@ static bool add(void *ctx, const struct expected_tensor *t, struct error *err)
     struct builder *b = ctx;
     struct inventory *inv = b->inv;
     uint64_t bytes;
-    uint32_t i = checkpoint_find(b->ck, t->name);
+    const char *name = t->name;
+    uint32_t i = checkpoint_find(b->ck, name);
+    if (i == NAME_NONE && ends_with(name, ".weight")) {
+        char *packed = arena_printf(inv->arena, "%s_packed", name);
+        if (!packed) return error_memory(err, 0);
+        i = checkpoint_find(b->ck, packed);
+        if (i != NAME_NONE) name = packed;
+    }
     if (i == NAME_NONE) return t->rule->role == ROLE_LM_HEAD && inv->config.tied_head ? true : missing(b, t);
     if (!grow(b)) return false;
     struct model_tensor *mt = &inv->tensors[inv->n_tensors];
     const struct block_config *block = t->block;
-    *mt = (struct model_tensor){.name = t->name,
+    *mt = (struct model_tensor){.name = name,
                                 .place = {.role = t->rule->role,
                                           .layer = block ? (int32_t)block->layer : -1,
                                           .expert = t->expert,
@@ -251,6 +281,13 @@ static bool nothing_unknown(const struct builder *b)
                      folder_name(checkpoint_folder(b->ck), t->member), t->name, shape, b->inv->config.arch->name, more);
 }
 
+/* What the methods that speak of linears alone mean by that: not tables and routers, nor the projection of the
+ * multi-token-prediction head, which the published ones leave as it is without saying so. */
+static bool is_converted(enum tensor_role role)
+{
+    return role_info(role)->kind == KIND_LINEAR && role != ROLE_MTP_PROJ;
+}
+
 static bool check_rules(struct inventory *inv, const struct quant_rules *rules, struct error *err)
 {
     if (!rules) {
@@ -268,6 +305,7 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
         const struct model_tensor *t = &inv->tensors[i];
         if (!model_tensor_is_module(t)) continue;
         const struct quant_format *said = quant_rules_resolve(rules, t->module);
+        if (quant_rules_linears_only(rules) && !is_converted(t->place.role)) said = NULL;
         if (said == t->format) continue;
         return error_set(err, ERR_FORMAT,
                          "module '%.256s': the quantization config says %s, the tensors are stored as %s", t->module,

@@ -17,6 +17,12 @@ static const struct role_info role_table[] = {
     [ROLE_ATTN_K_NORM] = {"attn_k_norm", "norm", KIND_SMALL},
     [ROLE_ATTN_SINKS] = {"attn_sinks", "attn_sinks", KIND_SMALL},
     [ROLE_ATTN_LINEAR] = {"attn_linear", "attention", KIND_LINEAR},
+    [ROLE_MLA_Q_A] = {"attn_q_a", "attention", KIND_LINEAR},
+    [ROLE_MLA_Q_A_NORM] = {"attn_q_a_norm", "norm", KIND_SMALL},
+    [ROLE_MLA_Q_B] = {"attn_q_b", "attention", KIND_LINEAR},
+    [ROLE_MLA_KV_A] = {"attn_kv_a", "attention", KIND_LINEAR},
+    [ROLE_MLA_KV_A_NORM] = {"attn_kv_a_norm", "norm", KIND_SMALL},
+    [ROLE_MLA_KV_B] = {"attn_kv_b", "attention", KIND_LINEAR},
     [ROLE_MLP_GATE] = {"mlp_gate", "mlp", KIND_LINEAR},
     [ROLE_MLP_UP] = {"mlp_up", "mlp", KIND_LINEAR},
     [ROLE_MLP_DOWN] = {"mlp_down", "mlp", KIND_LINEAR},
@@ -54,6 +60,8 @@ static const struct role_info role_table[] = {
     [ROLE_MTP_HIDDEN_NORM] = {"mtp_hidden_norm", "norm", KIND_SMALL},
     [ROLE_MTP_PROJ] = {"mtp_proj", "mtp_proj", KIND_LINEAR},
     [ROLE_MTP_FINAL_NORM] = {"mtp_final_norm", "norm", KIND_SMALL},
+    [ROLE_MTP_EMBED] = {"mtp_embed", "mtp_embed", KIND_TABLE},
+    [ROLE_MTP_HEAD] = {"mtp_head", "mtp_head", KIND_TABLE},
     [ROLE_CARRIED] = {"carried", "carried", KIND_SMALL},
 };
 _Static_assert(sizeof role_table / sizeof *role_table == ROLE_COUNT, "every role has a row");

@@ -54,7 +54,7 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
         if (combinations[i].weights == w->weights && combinations[i].inputs == w->inputs)
             item->format = quant_format_find(combinations[i].format);
     const struct model_tensor *t = item->tensor;
-    if (t->place.role == ROLE_EMBED)
+    if (t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': engines look embeddings up in 16 bits; add a later line "
                          "{role: embed, weights: none, inputs: none}",
@@ -120,6 +120,7 @@ static const struct fusion {
     uint32_t n_others;
 } fusions[] = {
     {ROLE_ATTN_Q, {ROLE_ATTN_K, ROLE_ATTN_V}, 2},
+    {ROLE_MLA_Q_A, {ROLE_MLA_KV_A}, 1},
     {ROLE_MLP_GATE, {ROLE_MLP_UP}, 1},
     {ROLE_SHARED_GATE, {ROLE_SHARED_UP}, 1},
     {ROLE_EXPERT_GATE, {ROLE_EXPERT_UP}, 1},
