@@ -160,8 +160,8 @@ static bool reserve_long(struct bpe_run *r, size_t n, struct error *err)
     return true;
 }
 
-/* A token of a word that is merged. SentencePiece: what is no piece, or the unknown one, becomes its bytes, or one token
- * for as many as stand together. */
+/* A token of a word that is merged. SentencePiece: what is no piece, or the unknown one, becomes its bytes, or one
+ * token for as many as stand together. */
 static bool add_merged(const struct bpe *b, uint32_t id, bool *unk, struct token_ids *ids, struct error *err)
 {
     if (b->n_pieces == UINT32_MAX) return token_ids_add(ids, id, err);

@@ -28,8 +28,8 @@ static bool collect(const struct tokenizer *t, const uint32_t *ids, size_t n, bo
     return true;
 }
 
-static bool decode_pieces(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_special,
-                          struct text *out, struct error *err)
+static bool decode_pieces(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, struct text *out,
+                          struct error *err)
 {
     struct decode_pieces p = {0};
     bool ok = collect(t, ids, n, skip_special, &p, err) && decoder_apply(&t->decoder, &p, out, err);
