@@ -48,10 +48,9 @@ bool engine_head_open(const struct engine *e, struct linear *head, struct error 
 }
 
 /* One row at a time: a batch touches few of a large table's rows. */
-bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err)
+bool engine_embed_from(const struct engine *e, const struct model_tensor *t, const uint32_t *ids, uint64_t n,
+                       float *out, struct error *err)
 {
-    const struct model_tensor *t = inventory_find(e->inv, ROLE_EMBED, -1, -1, false);
-    if (!t) return error_set(err, ERR_INTERNAL, "the inventory has no embedding");
     const struct checkpoint *ck = e->inv->checkpoint;
     const struct tensor_info *info = checkpoint_tensor(ck, t->parts[PART_WEIGHT]);
     uint64_t hidden = t->dims[1], row_bytes = hidden * dtype_bytes(info->dtype);
@@ -67,4 +66,11 @@ bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float
         if (scale != 1.0f) e->math->scale(out + i * hidden, out + i * hidden, scale, hidden);
     }
     return true;
+}
+
+bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err)
+{
+    const struct model_tensor *t = inventory_find(e->inv, ROLE_EMBED, -1, -1, false);
+    return t ? engine_embed_from(e, t, ids, n, out, err)
+             : error_set(err, ERR_INTERNAL, "the inventory has no embedding");
 }

@@ -71,10 +71,12 @@ with tempfile.TemporaryDirectory() as tmp:
         ids = [list(gold[f"p{i}.input_ids"][1]) for i in range(n)]
         with open(tmp + "/ids.json", "w") as f:
             json.dump(ids, f)
-        run("logits", d, "--ids", tmp + "/ids.json", "-o", tmp + "/out.safetensors", "--hidden", "--states", "--router", "-q")
+        run("logits", d, "--ids", tmp + "/ids.json", "-o", tmp + "/out.safetensors", "--hidden", "--states", "--router", *(["--mtp"] if "p0.mtp_logits" in gold else []), "-q")
         out = load(tmp + "/out.safetensors")
         for i in range(n):
             close(f"{name} p{i} logits", out[f"{i}.logits"], gold[f"p{i}.logits"], 1e-3, 1e-4)
+        for i in range(n if "p0.mtp_logits" in gold else 0):
+            close(f"{name} p{i} mtp_logits", out[f"{i}.mtp_logits"], gold[f"p{i}.mtp_logits"], 1e-3, 1e-4)
         for k in sorted(gold):
             p, rest = k[1:].split(".", 1)
             if rest.startswith(("recurrent_state", "conv_state")):
@@ -88,4 +90,7 @@ with tempfile.TemporaryDirectory() as tmp:
             elif rest == "greedy_ids":
                 got = json.loads(run("generate", d, "--ids", ",".join(map(str, ids[int(p)])), "-n", "16", "--greedy", "--ignore-eos", "--json", "-q").splitlines()[-1])
                 check(f"{name} {k}", got["ids"] == list(gold[k][1]), str(got["ids"][:4]))
+                for drafts in ("1", "3") if f"p{p}.mtp_logits" in gold else ():
+                    got = json.loads(run("generate", d, "--ids", ",".join(map(str, ids[int(p)])), "-n", "16", "--speculative", "mtp", "--drafts", drafts, "--ignore-eos", "--json", "-q").splitlines()[-1])
+                    check(f"{name} {k}, {drafts} drafted", got["ids"] == list(gold[k][1]) and got["speculative"]["drafted"] > 0, str(got["speculative"]))
 sys.exit(bad > 0)
