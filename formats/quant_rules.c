@@ -174,6 +174,7 @@ bool quant_rules_open(struct quant_rules **out, const struct hf_config *c, struc
 {
     *out = NULL;
     json_t *in_config = json_object_get(c->config, "quantization_config");
+    if (!in_config && hf_config_is_native(c)) in_config = json_object_get(c->config, "quantization"); /* params.json */
     if (json_is_null(in_config)) in_config = NULL;
     if (!in_config && !c->quant) return true;
     struct quant_rules *r = calloc(1, sizeof *r);
