@@ -2,7 +2,8 @@
 """The forward pass against the goldens of the reference implementation (transformers, fp32): all logits, hidden states,
 router choices, final states, greedy ids. Tolerances are the fixtures' own (fixtures/README.md): logits 1e-3 max, 1e-4 mean;
 states 5e-4 + 1e-4 * value; router choices and greedy ids exactly. Without the shared fixtures: one prompt of the example
-and a tiny model with every bias there is, from tests/vectors/engine."""
+a tiny model with every bias there is, and one with
+INT4 experts, from tests/vectors/engine."""
 import json, os, struct, subprocess, sys, tempfile
 from array import array
 
@@ -59,6 +60,7 @@ def run(*args):
 
 
 cases = [("example", ROOT + "/examples/nano-hybrid/model", ROOT + "/tests/vectors/engine/nano-hybrid.safetensors"),
+         ("kimi_int4", ROOT + "/tests/vectors/engine/kimi_int4", ROOT + "/tests/vectors/engine/kimi_int4/golden/golden.safetensors"),
          ("biases", ROOT + "/tests/vectors/engine/biases", ROOT + "/tests/vectors/engine/biases/golden/golden.safetensors")]
 if os.path.isdir(SHARED + "/fixtures"):
     cases += [(n, f"{SHARED}/fixtures/{n}", f"{SHARED}/fixtures/{n}/golden/golden.safetensors") for n in FIXTURES]

@@ -25,7 +25,18 @@ static const struct {
     const char *name, *config;
 } kinds[] = {{"hybrid", TINY_CONFIG},
              {"latent", DEEPSEEK("16", WITH_HEAD)},
-             {"latent, queries direct", DEEPSEEK("null", WITH_HEAD)}};
+             {"latent, queries direct", DEEPSEEK("null", WITH_HEAD)},
+             {"wrapped", "{\"architectures\":[\"KimiK25ForConditionalGeneration\"],\"model_type\":\"kimi_k25\","
+                         "\"text_config\":" DEEPSEEK("16", WITH_HEAD) "}"}};
+
+#define LARGE3(more)                                                                                                   \
+    "{\"dim\":32,\"n_layers\":2,\"hidden_dim\":48,\"n_heads\":3,\"rope_theta\":10000.0,\"norm_eps\":1e-06,"                 \
+    "\"vocab_size\":64,\"tied_embeddings\":false,\"max_seq_len\":256,\"q_lora_rank\":16,\"kv_lora_rank\":40,"            \
+    "\"qk_nope_head_dim\":12,\"qk_rope_head_dim\":8,\"v_head_dim\":20,"                                                 \
+    "\"llama_4_scaling\":{\"original_max_position_embeddings\":16,\"beta\":0.1},"                                      \
+    "\"yarn\":{\"original_max_position_embeddings\":16,\"factor\":16.0,\"apply_scale\":false,\"beta\":32.0,"            \
+    "\"alpha\":1.0},\"moe\":{\"first_k_dense_replace\":1,\"num_experts\":4,\"num_experts_per_tok\":2,"                 \
+    "\"routed_scale\":1.0,\"expert_hidden_dim\":16,\"num_shared_experts\":1}" more "}"
 #define N_KINDS (sizeof kinds / sizeof *kinds)
 
 struct subject {
@@ -277,6 +288,53 @@ static void test_refused(void **state)
     }
 }
 
+/* Mistral's own files: one, several, one of several missing, keys that are not known. */
+static void test_native(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to, *drop, *says;
+        uint64_t shard_bytes;
+    } rows[] = {
+        {.shard_bytes = 0},
+        {.shard_bytes = 20000},
+        {.shard_bytes = 20000, .drop = "consolidated-00001-of-", .says = "consolidated files are there"},
+        {.from = "\"kv_lora_rank\":40", .to = "\"x\":1", .says = "only Large 3's are read"},
+        {.from = "\"apply_scale\":false", .to = "\"apply_scale\":true", .says = "apply_scale true is not known"},
+        {.from = "\"factor\":16.0", .to = "\"factor\":null", .says = "factor"},
+        {.from = "\"beta\":0.1", .to = "\"beta\":-1", .says = "expected a positive beta, found -1"},
+        {.from = "\"num_experts_per_tok\":2", .to = "\"num_experts_per_tok\":5", .says = "params.json: key 'moe'"},
+        {.from = "\"n_layers\":2", .to = "\"n_layers\":3", .says = "layers.2."},
+        {.from = "\"norm_eps\":1e-06", .to = "\"norm_eps\":2", .says = "norm_eps 2 is not"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *whole = LARGE3(""), *at = rows[i].from ? strstr(whole, rows[i].from) : NULL;
+        struct subject s = {.dir = check_folder()};
+        char config[2048], command[1024];
+        snprintf(config, sizeof config, "%s", whole);
+        if (at)
+            snprintf(config, sizeof config, "%.*s%s%s", (int)(at - whole), whole, rows[i].to, at + strlen(rows[i].from));
+        tiny_model_write(s.dir, config,
+                         (struct tiny_edit){.shapes = whole, .native = true, .shard_bytes = rows[i].shard_bytes});
+        if (rows[i].drop) {
+            snprintf(command, sizeof command, "rm %s/%s*", s.dir, rows[i].drop);
+            assert_int_equal(system(command), 0);
+        }
+        struct error err = ERROR_INIT;
+        bool ok = model_open(&s.model, s.dir, &err);
+        if (ok != !rows[i].says || (!ok && !strstr(err.text, rows[i].says)))
+            fail_msg("row %zu: expected '%s', found '%s'", i, rows[i].says ? rows[i].says : "success", err.text);
+        if (ok) {
+            struct engine_options o = {.isa = isa_detected()};
+            const struct text_ids text = {ids, 40};
+            CHECK_OK(engine_open(&s.engine, s.model.inventory, &o, e_));
+            assert_string_equal(s.model.inventory->config.arch->name, "mistral_large3");
+            free(batch_logits(&s, &text, 1, 0));
+        }
+        subject_close(&s);
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -289,7 +347,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits),    cmocka_unit_test(test_rewind),  cmocka_unit_test(test_drafts),
-        cmocka_unit_test(test_all_accepted), cmocka_unit_test(test_no_head), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_all_accepted), cmocka_unit_test(test_no_head), cmocka_unit_test(test_refused), cmocka_unit_test(test_native),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
