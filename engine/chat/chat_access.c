@@ -148,11 +148,10 @@ bool chat_item(struct chat_run *r, struct chat_value of, struct chat_value key, 
     return missing(r, of, key, out);
 }
 
-/* Python's slice.indices: where a slice of n items begins, and how many items it has. */
-static bool slice_indices(struct chat_run *r, const struct chat_value bounds[3], int64_t n, int64_t *from,
+/* Python's slice.indices: where a slice of n items begins and ends, and how many items it has. */
+static bool slice_indices(struct chat_run *r, const struct chat_value bounds[3], int64_t n, int64_t at[2],
                           int64_t *count, int64_t *step)
 {
-    int64_t at[2];
     for (int i = 0; i < 3; i++)
         if (bounds[i].kind != CHAT_NONE && !chat_is_integer(bounds[i]))
             return bounds[i].kind == CHAT_UNDEFINED ? chat_fail_undefined(r, bounds[i])
@@ -168,7 +167,6 @@ static bool slice_indices(struct chat_run *r, const struct chat_value bounds[3],
         if (at[i] < 0) at[i] += n;
         at[i] = at[i] < low ? low : at[i] > high ? high : at[i];
     }
-    *from = at[0];
     if (*step > 0) *count = at[0] < at[1] ? (at[1] - at[0] - 1) / *step + 1 : 0;
     else *count = at[1] < at[0] ? (at[0] - at[1] - 1) / -*step + 1 : 0;
     return true;
@@ -176,13 +174,14 @@ static bool slice_indices(struct chat_run *r, const struct chat_value bounds[3],
 
 bool chat_slice(struct chat_run *r, struct chat_value of, const struct chat_value bounds[3], struct chat_value *out)
 {
-    int64_t from = 0, count = 0, step = 1;
+    int64_t ends[2] = {0}, count = 0, step = 1;
     struct chat_value *items;
     size_t n;
     if (of.kind == CHAT_UNDEFINED) return chat_fail_undefined(r, of);
     if (of.kind != CHAT_STRING && of.kind != CHAT_LIST && of.kind != CHAT_TUPLE && of.kind != CHAT_RANGE)
-        return missing(r, of, chat_of(CHAT_NONE), out);
-    if (!chat_size(of, &n) || !slice_indices(r, bounds, (int64_t)n, &from, &count, &step)) return false;
+        return chat_fail(r, "a slice of %s", chat_kind_name(of));
+    if (!chat_size(of, &n) || !slice_indices(r, bounds, (int64_t)n, ends, &count, &step)) return false;
+    int64_t from = ends[0];
     if (of.kind == CHAT_STRING && step == 1) {
         struct bytes text = chat_bytes(of);
         size_t begin = chat_offset(text, (size_t)from);
@@ -202,20 +201,25 @@ bool chat_slice(struct chat_run *r, struct chat_value of, const struct chat_valu
     for (int64_t i = 0; i < count; i++) out->seq->items[i] = items[from + i * step];
     if (of.kind == CHAT_RANGE) {
         /* what only shows when it is printed may wrap around */
-        uint64_t stride = (uint64_t)of.seq->step * (uint64_t)step;
-        uint64_t start = (uint64_t)of.seq->start + (uint64_t)from * (uint64_t)of.seq->step;
-        out->seq->step = (int64_t)stride;
-        out->seq->start = (int64_t)start;
-        out->seq->stop = (int64_t)(start + (uint64_t)count * stride);
+        uint64_t start = (uint64_t)of.seq->start, stride = (uint64_t)of.seq->step;
+        out->seq->step = (int64_t)(stride * (uint64_t)step);
+        out->seq->start = (int64_t)(start + (uint64_t)from * stride);
+        out->seq->stop = (int64_t)(start + (uint64_t)ends[1] * stride);
     }
     return true;
 }
 
-bool chat_path(struct chat_run *r, struct chat_value of, struct chat_value path, struct chat_value *out)
+bool chat_path(struct chat_run *r, struct chat_value of, struct chat_value path, struct chat_value otherwise,
+               struct chat_value *out)
 {
+    bool stands = otherwise.kind != CHAT_NONE && otherwise.kind != CHAT_ABSENT;
     struct bytes text = chat_bytes(path);
     *out = of;
-    if (path.kind != CHAT_STRING) return chat_item(r, of, path, out);
+    if (path.kind != CHAT_STRING) {
+        if (!chat_item(r, of, path, out)) return false;
+        if (out->kind == CHAT_UNDEFINED && stands) *out = otherwise;
+        return true;
+    }
     for (size_t from = 0; from <= text.size;) {
         const uint8_t *dot = from < text.size ? memchr(text.data + from, '.', text.size - from) : NULL;
         size_t to = dot ? (size_t)(dot - text.data) : text.size;
@@ -227,6 +231,7 @@ bool chat_path(struct chat_run *r, struct chat_value of, struct chat_value path,
             number = number * 10 + (text.data[i] - '0');
         }
         if (!chat_item(r, *out, digits ? chat_int(number) : key, out)) return false;
+        if (out->kind == CHAT_UNDEFINED && stands) *out = otherwise;
         from = to + 1;
     }
     return true;

@@ -104,17 +104,20 @@ static bool put_lower(struct chat_run *r, struct chat_text *t, struct bytes text
     return chat_put_char(r, t, unicode_lower(c));
 }
 
+bool chat_put_case_at(struct chat_run *r, struct chat_text *t, struct bytes text, size_t *at, enum chat_case to)
+{
+    size_t n = utf8_lead_size(text.data[*at]), here = *at;
+    uint32_t c = utf8_char(text.data + here, n);
+    const struct special *s = to == CHAT_LOWER || c < 0x80 ? NULL : special_of(c);
+    *at += n;
+    if (to == CHAT_LOWER) return put_lower(r, t, text, here, c);
+    if (s) return chat_put_words(r, t, to == CHAT_UPPER ? s->upper : s->title);
+    return chat_put_char(r, t, to == CHAT_UPPER ? unicode_upper(c) : unicode_title(c));
+}
+
 bool chat_put_case(struct chat_run *r, struct chat_text *t, struct bytes text, enum chat_case to)
 {
-    for (size_t at = 0, n; at < text.size; at += n) {
-        n = utf8_lead_size(text.data[at]);
-        uint32_t c = utf8_char(text.data + at, n);
-        const struct special *s = to == CHAT_LOWER || c < 0x80 ? NULL : special_of(c);
-        bool ok = to == CHAT_LOWER   ? put_lower(r, t, text, at, c)
-                  : s                ? chat_put_words(r, t, to == CHAT_UPPER ? s->upper : s->title)
-                  : to == CHAT_UPPER ? chat_put_char(r, t, unicode_upper(c))
-                                     : chat_put_char(r, t, unicode_title(c));
-        if (!ok) return false;
-    }
+    for (size_t at = 0; at < text.size;)
+        if (!chat_put_case_at(r, t, text, &at, to)) return false;
     return true;
 }

@@ -127,6 +127,14 @@ struct sorting {
     bool reverse;
 };
 
+/* Python's sort filter compares lists of keys, and lists ask for equality first: undefined keys are equal. */
+static bool key_order(struct chat_run *r, struct chat_value a, struct chat_value b, int *order)
+{
+    bool same = false;
+    if (a.kind == b.kind && a.kind != CHAT_STRING && a.kind != CHAT_INT && !chat_equal(r, a, b, &same)) return false;
+    return same ? (*order = 0, true) : chat_order(r, a, b, order);
+}
+
 /* Sorts [from, to) into itself, with the other two arrays as room. */
 static bool merge_sort(const struct sorting *s, size_t from, size_t to)
 {
@@ -135,7 +143,7 @@ static bool merge_sort(const struct sorting *s, size_t from, size_t to)
     if (!merge_sort(s, from, middle) || !merge_sort(s, middle, to)) return false;
     for (size_t i = from; i < to; i++) {
         int order = 0;
-        if (a < middle && b < to && !chat_order(s->r, s->keys[b], s->keys[a], &order)) return false;
+        if (a < middle && b < to && !key_order(s->r, s->keys[b], s->keys[a], &order)) return false;
         bool second = a == middle || (b < to && (order == (s->reverse ? 1 : -1)));
         size_t take = second ? b++ : a++;
         s->items_to[i] = s->items[take];

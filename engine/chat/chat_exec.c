@@ -70,7 +70,7 @@ static bool exec_for(struct chat_run *r, const struct chat_node *n, enum chat_fl
     struct chat_scope *before = r->scope;
     enum chat_flow flow = CHAT_GO_ON;
     struct chat_value item;
-    bool more, ok = true;
+    bool more, ok = true, whole = false;
     if (!chat_loop_open(r, n, &loop)) return false;
     for (loop->index0 = 0; flow != CHAT_BREAK; loop->index0++) {
         if (!chat_loop_at(r, loop, loop->index0, &item, &more)) return false;
@@ -81,8 +81,10 @@ static bool exec_for(struct chat_run *r, const struct chat_node *n, enum chat_fl
              chat_exec(r, n->body, &flow);
         r->scope = before;
         if (!ok) return false;
+        whole |= flow == CHAT_GO_ON;
     }
-    if (loop->index0 > 0 || !n->other) return true;
+    /* as Jinja2 compiles it: a turn that break or continue ended does not count */
+    if (whole || !n->other) return true;
     if (!(r->scope = chat_scope_new(r, before))) return false;
     ok = chat_exec(r, n->other, end);
     r->scope = before;

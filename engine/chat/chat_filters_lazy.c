@@ -28,8 +28,8 @@ static bool run_step(struct chat_run *r, const struct step *s, struct chat_value
                      bool *keep)
 {
     struct chat_value v = item;
-    if (s->path.kind != CHAT_ABSENT && s->path.kind != CHAT_NONE && !chat_path(r, item, s->path, &v)) return false;
-    if (v.kind == CHAT_UNDEFINED && s->otherwise.kind != CHAT_ABSENT && s->otherwise.kind != CHAT_NONE) v = s->otherwise;
+    if (s->path.kind != CHAT_ABSENT && s->path.kind != CHAT_NONE && !chat_path(r, item, s->path, s->otherwise, &v))
+        return false;
     if (s->missing) return chat_fail(r, "there is no %s of this name", s->missing);
     if (s->callable && !chat_callable_run(r, s->callable, v, &s->call, &v)) return false;
     *out = s->map ? v : item;

@@ -49,7 +49,8 @@ static bool key_of(struct chat_run *r, struct chat_value item, struct chat_value
 {
     struct chat_text t = {0};
     *out = item;
-    if (path.kind != CHAT_ABSENT && path.kind != CHAT_NONE && !chat_path(r, item, path, out)) return false;
+    if (path.kind != CHAT_ABSENT && path.kind != CHAT_NONE && !chat_path(r, item, path, chat_of(CHAT_NONE), out))
+        return false;
     if (case_sensitive || out->kind != CHAT_STRING) return true;
     if (!chat_put_case(r, &t, chat_bytes(*out), CHAT_LOWER)) return false;
     return *out = chat_text_value(&t), true;

@@ -1,3 +1,4 @@
+#include "engine/chat/chat_access.h"
 #include "engine/chat/chat_filters.h"
 #include "engine/chat/chat_math.h"
 #include "engine/chat/chat_print.h"
@@ -123,15 +124,17 @@ FILTER(center)
 FILTER(shorten)
 {
     int64_t length = 255, leeway = 5;
-    struct bytes text = chat_bytes(v), end = bytes_text("...");
+    struct bytes text = v.kind == CHAT_STRING ? chat_bytes(v) : bytes_of(NULL, 0), end = bytes_text("...");
     struct chat_text t = {0};
-    if (v.kind != CHAT_STRING) return chat_fail(r, "truncate: %s is not a string", chat_kind_name(v));
+    size_t size;
+    if (!chat_size(v, &size)) return chat_fail(r, "truncate: %s has no length", chat_kind_name(v));
     if (!chat_arg_int(r, args[0], "truncate", &length) || !chat_arg_string(r, args[2], "truncate", &end) ||
-        (args[3].kind != CHAT_NONE && !chat_arg_int(r, args[3], "truncate", &leeway)) || !chat_charge(r, text.size))
+        (args[3].kind != CHAT_NONE && !chat_arg_int(r, args[3], "truncate", &leeway)) || !chat_charge(r, 16 * size))
         return false;
-    int64_t n = (int64_t)chat_length(text), kept = length - (int64_t)chat_length(end);
+    int64_t n = (int64_t)size, kept = length - (int64_t)chat_length(end);
     if (kept < 0 || leeway < 0) return chat_fail(r, "truncate: to a length below that of its end");
     if (n <= length || n - length <= leeway) return *out = v, true;
+    if (v.kind != CHAT_STRING) return chat_fail(r, "truncate: %s is not a string", chat_kind_name(v));
     text.size = chat_offset(text, (size_t)kept);
     const uint8_t *blank = chat_truth(args[1]) || !text.size ? NULL : memrchr(text.data, ' ', text.size);
     if (blank) text.size = (size_t)(blank - text.data);

@@ -63,7 +63,7 @@ static bool number_text(struct chat_run *r, struct chat_value v, const struct la
 {
     char sign[2] = {0}, body[400];
     int n;
-    if (strchr("diuoxXcbn", l->type) || (l->type == 0 && chat_is_integer(v))) {
+    if (l->type ? strchr("diuoxXcbn", l->type) != NULL : chat_is_integer(v)) {
         double f = chat_number(v);
         if (v.kind == CHAT_FLOAT && !(f > -0x1p63 && f < 0x1p63)) return chat_beyond(r, "format: an integer beyond 64 bits");
         int64_t i = v.kind == CHAT_FLOAT ? (int64_t)f : chat_integer(v);
@@ -76,9 +76,11 @@ static bool number_text(struct chat_run *r, struct chat_value v, const struct la
     } else {
         double f = chat_number(v);
         if (l->grouped || l->precision > 300) return chat_beyond(r, "format: grouping or more than 300 digits");
-        if (l->type == 0 || l->type == '%') return chat_beyond(r, "format: this layout of a number");
+        if (l->type == '%' || (l->type == 0 && l->precision >= 0))
+            return chat_beyond(r, "format: this layout of a number");
         sign[0] = signbit(f) && !isnan(f) ? '-' : l->sign;
-        n = real_body(body, sizeof body, l, sign[0] == '-' ? -f : f);
+        if (l->type == 0) chat_real_text(fabs(f), body), n = 0;
+        else n = real_body(body, sizeof body, l, fabs(f));
         snprintf(out, 512, "%s%s", sign, body);
     }
     return (n >= 0 && n < (int)sizeof body) || chat_beyond(r, "format: a number of more than 399 characters");
@@ -120,6 +122,7 @@ static bool put_words(struct chat_run *r, struct chat_text *t, struct chat_value
 static bool put_percent(struct chat_run *r, struct chat_text *t, struct chat_value v, const struct layout *l)
 {
     struct chat_text repr = {0};
+    int64_t i;
     char c[4];
     switch (l->type) {
     case 's':
@@ -128,9 +131,10 @@ static bool put_percent(struct chat_run *r, struct chat_text *t, struct chat_val
         return put_words(r, t, chat_text_value(&repr), l, l->align == '<' ? '<' : '>');
     case 'c':
         if (v.kind == CHAT_STRING && chat_length(chat_bytes(v)) == 1) return put_words(r, t, v, l, l->align == '<' ? '<' : '>');
-        if (v.kind != CHAT_INT || v.integer < 0 || v.integer > 0x10ffff || (v.integer >= 0xd800 && v.integer < 0xe000))
+        i = chat_is_integer(v) ? chat_integer(v) : -1;
+        if (i < 0 || i > 0x10ffff || (i >= 0xd800 && i < 0xe000))
             return chat_fail(r, "format: %%c of %s", chat_kind_name(v));
-        return put_words(r, t, chat_string(c, chat_utf8((uint32_t)v.integer, c)), l, l->align == '<' ? '<' : '>');
+        return put_words(r, t, chat_string(c, chat_utf8((uint32_t)i, c)), l, l->align == '<' ? '<' : '>');
     default: break;
     }
     if (!strchr("diuoxXeEfFgG", l->type)) return chat_fail(r, "format: unknown '%%%c'", l->type);
@@ -220,7 +224,9 @@ bool chat_percent(struct chat_run *r, struct bytes format, struct chat_value arg
         p.at = to + (mark != NULL);
         if (mark && !percent_one(r, &p, &t)) return false;
     }
-    bool all = args.kind == CHAT_TUPLE ? p.next == args.seq->n : p.next == 1 || args.kind == CHAT_DICT || args.kind == CHAT_LIST;
+    /* what could be asked by name need not be used up */
+    bool named = args.kind == CHAT_DICT || args.kind == CHAT_LIST || args.kind == CHAT_RANGE || args.kind == CHAT_UNDEFINED;
+    bool all = args.kind == CHAT_TUPLE ? p.next == args.seq->n : p.next == 1 || named;
     if (!all) return chat_fail(r, "format: more values than places");
     *out = chat_text_value(&t);
     return true;

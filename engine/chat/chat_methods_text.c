@@ -41,10 +41,10 @@ METHOD(title)
     struct chat_text t = {0};
     bool inside = false;
     (void)args;
-    for (size_t at = 0, n; at < v.size; at += n) {
-        n = utf8_lead_size((uint8_t)v.text[at]);
-        if (!chat_put_case(r, &t, bytes_of(v.text + at, n), inside ? CHAT_LOWER : CHAT_TITLE)) return false;
-        inside = unicode_is_cased(utf8_char((const uint8_t *)v.text + at, n));
+    for (size_t at = 0; at < v.size;) {
+        uint32_t c = utf8_char((const uint8_t *)v.text + at, utf8_lead_size((uint8_t)v.text[at]));
+        if (!chat_put_case_at(r, &t, chat_bytes(v), &at, inside ? CHAT_LOWER : CHAT_TITLE)) return false;
+        inside = unicode_is_cased(c);
     }
     *out = chat_text_value(&t);
     return out->safe = v.safe, true;
@@ -54,11 +54,10 @@ METHOD(swapcase)
 {
     struct chat_text t = {0};
     (void)args;
-    for (size_t at = 0, n; at < v.size; at += n) {
-        n = utf8_lead_size((uint8_t)v.text[at]);
-        uint32_t c = utf8_char((const uint8_t *)v.text + at, n);
+    for (size_t at = 0; at < v.size;) {
+        uint32_t c = utf8_char((const uint8_t *)v.text + at, utf8_lead_size((uint8_t)v.text[at]));
         bool large = unicode_lower(c) != c;
-        if (!chat_put_case(r, &t, bytes_of(v.text + at, n), large ? CHAT_LOWER : CHAT_UPPER)) return false;
+        if (!chat_put_case_at(r, &t, chat_bytes(v), &at, large ? CHAT_LOWER : CHAT_UPPER)) return false;
     }
     *out = chat_text_value(&t);
     return out->safe = v.safe, true;

@@ -77,10 +77,8 @@ bool chat_join(struct chat_run *r, struct bytes separator, struct chat_value of,
 bool chat_capitalize(struct chat_run *r, struct bytes text, struct chat_value *out)
 {
     struct chat_text t = {0};
-    size_t first = text.size ? utf8_lead_size(text.data[0]) : 0;
-    if (!chat_put_case(r, &t, bytes_of(text.data, first), CHAT_TITLE) ||
-        !chat_put_case(r, &t, bytes_of(text.data + first, text.size - first), CHAT_LOWER))
-        return false;
+    for (size_t at = 0; at < text.size;)
+        if (!chat_put_case_at(r, &t, text, &at, at == 0 ? CHAT_TITLE : CHAT_LOWER)) return false;
     *out = chat_text_value(&t);
     return true;
 }

@@ -32,20 +32,31 @@ KIND_TEST(is_callable, v.kind >= CHAT_LOOP || v.kind == CHAT_UNDEFINED)
 KIND_TEST(is_sequence, v.kind == CHAT_UNDEFINED || v.kind == CHAT_DICT || (v.kind >= CHAT_STRING && v.kind <= CHAT_RANGE))
 KIND_TEST(is_iterable, v.kind == CHAT_UNDEFINED || (v.kind >= CHAT_STRING && v.kind <= CHAT_DICT) || v.kind == CHAT_LOOP)
 
+/* A name is looked for among keys. */
+static bool a_name(struct chat_run *r, struct chat_value v, char name[64])
+{
+    if (v.kind == CHAT_LIST || v.kind == CHAT_DICT) return chat_fail(r, "%s is no name", chat_kind_name(v));
+    name[0] = 0;
+    if (v.kind != CHAT_STRING || v.size >= 64) return true;
+    memcpy(name, v.text, v.size);
+    name[v.size] = 0;
+    return true;
+}
+
 static bool is_filter(struct chat_run *r, struct chat_value v, const struct chat_value *args, struct chat_value *out)
 {
-    char name[64] = "";
-    (void)r, (void)args;
-    if (v.kind == CHAT_STRING && v.size < sizeof name) memcpy(name, v.text, v.size);
+    char name[64];
+    (void)args;
+    if (!a_name(r, v, name)) return false;
     *out = chat_bool(chat_filter_find(name) != NULL);
     return true;
 }
 
 static bool is_test(struct chat_run *r, struct chat_value v, const struct chat_value *args, struct chat_value *out)
 {
-    char name[64] = "";
-    (void)r, (void)args;
-    if (v.kind == CHAT_STRING && v.size < sizeof name) memcpy(name, v.text, v.size);
+    char name[64];
+    (void)args;
+    if (!a_name(r, v, name)) return false;
     *out = chat_bool(chat_test_find(name) != NULL);
     return true;
 }

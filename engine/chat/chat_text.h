@@ -16,6 +16,8 @@ size_t chat_find(struct bytes text, struct bytes part, size_t from, bool last);
 
 enum chat_case { CHAT_UPPER, CHAT_LOWER, CHAT_TITLE };
 /* Appends with Unicode's full mappings, final sigma included. */
+MUST_CHECK bool chat_put_case_at(struct chat_run *r, struct chat_text *t, struct bytes text, size_t *at,
+                                 enum chat_case to); /* one character, which *at moves behind */
 MUST_CHECK bool chat_put_case(struct chat_run *r, struct chat_text *t, struct bytes text, enum chat_case to);
 
 #endif
