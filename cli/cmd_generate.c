@@ -1,4 +1,5 @@
 #include "cli/backend_args.h"
+#include "cli/chat_args.h"
 #include "cli/commands.h"
 #include "cli/id_list.h"
 #include "core/memory.h"
@@ -10,14 +11,18 @@
 struct generate_args {
     struct common_args common;
     const char *prompt, *ids;
+    struct chat_args chat;
     uint64_t n;
-    bool greedy, ignore_eos;
+    bool greedy, ignore_eos, as_chat;
 };
 
 static const struct option options[] = {
     {"prompt", 'p', OPTION_TEXT, offsetof(struct generate_args, prompt), "TEXT", "the text to go on from", 0, 0},
     {"ids", 0, OPTION_TEXT, offsetof(struct generate_args, ids), "1,2,3", "token ids to go on from, taken as they are",
      0, 0},
+    {"chat", 'c', OPTION_FLAG, offsetof(struct generate_args, as_chat), NULL,
+     "the prompt is a user's message, rendered by the model's chat template", 0, 0},
+    CHAT_OPTIONS(struct generate_args),
     {"n", 'n', OPTION_NUMBER, offsetof(struct generate_args, n), "N", "new tokens at most (default 64)", 1, 1u << 24},
     {"greedy", 0, OPTION_FLAG, offsetof(struct generate_args, greedy), NULL,
      "take the likeliest token (the only way so far, and the default)", 0, 0},
@@ -27,10 +32,21 @@ static const struct option options[] = {
     COMMON_OPTIONS(struct generate_args),
 };
 
+/* What the template writes is all that the model sees: no token is put in front. */
+static bool chat_ids(const struct generate_args *a, const struct folder *f, const struct tokenizer *t, uint32_t **ids,
+                     size_t *n, struct error *err)
+{
+    CLEANUP(free) char *text = NULL;
+    size_t n_text;
+    return chat_render(&a->chat, f, a->prompt, true, &text, &n_text, err) &&
+           tokenizer_encode(t, bytes_of(text, n_text), false, ids, n, err);
+}
+
 static bool prompt_ids(const struct generate_args *a, const struct model *m, const struct tokenizer *t, uint32_t **ids,
                        size_t *n, struct error *err)
 {
     if (a->ids) return id_list_parse(a->ids, ids, n, err);
+    if (a->as_chat) return chat_ids(a, m->folder, t, ids, n, err);
     CLEANUP(free) uint32_t *body = NULL;
     size_t n_body;
     uint32_t bos;
@@ -113,11 +129,16 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(free) uint32_t *prompt = NULL;
     struct output out = {0};
     size_t n_prompt;
-    if (!a->prompt == !a->ids) return error_set(err, ERR_USAGE, "give one of --prompt and --ids");
+    if (!a->as_chat && chat_given(&a->chat))
+        return error_set(err, ERR_USAGE, "the options of a conversation need --chat");
+    if (a->as_chat ? a->ids || (!a->prompt && !a->chat.messages) : !a->prompt == !a->ids)
+        return error_set(err, ERR_USAGE,
+                         a->as_chat ? "with --chat give --prompt, --messages or both"
+                                    : "give one of --prompt and --ids");
     if (!backend_forward(env->common, "generation", err)) return false;
     if (!model_open(&m, operands[0], err)) return false;
     bool has_tokenizer = folder_find(m.folder, "tokenizer.json") != NAME_NONE;
-    if ((has_tokenizer || a->prompt) && !tokenizer_open(&t, m.folder, err)) return false;
+    if ((has_tokenizer || !a->ids) && !tokenizer_open(&t, m.folder, err)) return false;
     bool ok = prompt_ids(a, &m, t, &prompt, &n_prompt, err) && decode(env, a, &m, prompt, n_prompt, &out, err) &&
               print_result(env, t, &out, err);
     free(out.ids);

@@ -26,7 +26,8 @@ struct chat_request {
     const json_t *tools;     /* a list of objects, or NULL: none */
     const json_t *documents; /* the same */
     const json_t *tokens;    /* bos_token, eos_token ...: an object of strings, or NULL */
-    const json_t *variables; /* what the template may read besides, such as enable_thinking; they win over tokens; or NULL */
+    const json_t
+        *variables; /* what the template may read besides, such as enable_thinking; they win over tokens; or NULL */
     bool add_generation_prompt;
     struct tm now; /* what strftime_now takes as the present */
 };

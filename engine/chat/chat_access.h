@@ -12,9 +12,10 @@ MUST_CHECK bool chat_item(struct chat_run *r, struct chat_value of, struct chat_
 MUST_CHECK bool chat_slice(struct chat_run *r, struct chat_value of, const struct chat_value bounds[3],
                            struct chat_value *out);
 /* "a.b.0": what map(attribute=...) and its kin look up. A number is an item. */
-MUST_CHECK bool chat_path(struct chat_run *r, struct chat_value of, struct chat_value path,
-                          struct chat_value otherwise /* what stands for a part that is not there; CHAT_NONE: nothing */,
-                          struct chat_value *out);
+MUST_CHECK bool chat_path(
+    struct chat_run *r, struct chat_value of, struct chat_value path,
+    struct chat_value otherwise /* what stands for a part that is not there; CHAT_NONE: nothing */,
+    struct chat_value *out);
 
 /* What a loop walks over; an iterator is used up. A value that cannot be walked over is an error. */
 MUST_CHECK bool chat_items(struct chat_run *r, struct chat_value of, struct chat_value **items, size_t *n);

@@ -23,8 +23,7 @@ static bool bind(struct chat_run *r, const struct chat_callable *c, const struct
             args[n] = call->named[i].value;
             used++;
         }
-        if (args[n].kind == CHAT_ABSENT && !optional)
-            return chat_fail(r, "'%s' needs '%.*s'", c->name, (int)size, at);
+        if (args[n].kind == CHAT_ABSENT && !optional) return chat_fail(r, "'%s' needs '%.*s'", c->name, (int)size, at);
     }
     if (call->n > n) return chat_fail(r, "'%s' takes %zu arguments and is given %zu", c->name, n, call->n);
     if (used < call->n_named) return chat_fail(r, "'%s' is given an argument by a name that it does not have", c->name);

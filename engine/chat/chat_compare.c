@@ -3,12 +3,24 @@
 #include <math.h>
 
 static const char *const kind_names[CHAT_KIND_COUNT] = {
-    [CHAT_ABSENT] = "nothing",         [CHAT_UNDEFINED] = "an undefined value", [CHAT_NONE] = "none",
-    [CHAT_BOOL] = "a boolean",         [CHAT_INT] = "an integer",               [CHAT_FLOAT] = "a number",
-    [CHAT_STRING] = "a string",        [CHAT_LIST] = "a list",                  [CHAT_TUPLE] = "a tuple",
-    [CHAT_RANGE] = "a range",          [CHAT_VIEW] = "a view of a mapping",     [CHAT_ITERATOR] = "an iterator",
-    [CHAT_DICT] = "a mapping",         [CHAT_NAMESPACE] = "a namespace",        [CHAT_LOOP] = "a loop",
-    [CHAT_MACRO] = "a macro",          [CHAT_FUNCTION] = "a function",          [CHAT_METHOD] = "a method",
+    [CHAT_ABSENT] = "nothing",
+    [CHAT_UNDEFINED] = "an undefined value",
+    [CHAT_NONE] = "none",
+    [CHAT_BOOL] = "a boolean",
+    [CHAT_INT] = "an integer",
+    [CHAT_FLOAT] = "a number",
+    [CHAT_STRING] = "a string",
+    [CHAT_LIST] = "a list",
+    [CHAT_TUPLE] = "a tuple",
+    [CHAT_RANGE] = "a range",
+    [CHAT_VIEW] = "a view of a mapping",
+    [CHAT_ITERATOR] = "an iterator",
+    [CHAT_DICT] = "a mapping",
+    [CHAT_NAMESPACE] = "a namespace",
+    [CHAT_LOOP] = "a loop",
+    [CHAT_MACRO] = "a macro",
+    [CHAT_FUNCTION] = "a function",
+    [CHAT_METHOD] = "a method",
 };
 
 const char *chat_kind_name(struct chat_value v)

@@ -20,6 +20,7 @@ MUST_CHECK bool chat_dict_set(struct chat_run *r, struct chat_dict *d, struct ch
 const struct chat_value *chat_dict_get(const struct chat_dict *d, const char *name);
 
 /* Stable, as Python's sorted(): keys[i] belongs to items[i]. */
-MUST_CHECK bool chat_sort(struct chat_run *r, struct chat_value *items, struct chat_value *keys, size_t n, bool reverse);
+MUST_CHECK bool chat_sort(struct chat_run *r, struct chat_value *items, struct chat_value *keys, size_t n,
+                          bool reverse);
 
 #endif

@@ -147,8 +147,7 @@ bool chat_contains(struct chat_run *r, struct chat_value in, struct chat_value i
     case CHAT_UNDEFINED: return true;
     case CHAT_STRING:
         if (item.kind == CHAT_UNDEFINED) return chat_fail_undefined(r, item);
-        if (item.kind != CHAT_STRING)
-            return chat_fail(r, "cannot look for %s in a string", chat_kind_name(item));
+        if (item.kind != CHAT_STRING) return chat_fail(r, "cannot look for %s in a string", chat_kind_name(item));
         *out = chat_find(chat_bytes(in), chat_bytes(item), 0, false) != SIZE_MAX;
         return chat_charge(r, in.size);
     case CHAT_LIST:

@@ -155,10 +155,10 @@ static bool compare(struct chat_run *r, unsigned op, struct chat_value a, struct
     default: break;
     }
     if (!chat_order(r, a, b, &order)) return false;
-    *out = op == '<'                    ? order == -1
-           : op == '>'                  ? order == 1
+    *out = op == '<'                  ? order == -1
+           : op == '>'                ? order == 1
            : op == CHAT_OP2('<', '=') ? order == -1 || order == 0
-                                        : order == 1 || order == 0;
+                                      : order == 1 || order == 0;
     return true;
 }
 

@@ -56,7 +56,8 @@ static bool find_callable(struct chat_run *r, struct step *s, const struct chat_
     char name[64] = "";
     if (call->n <= first) return true;
     struct chat_value v = call->args[first];
-    if (v.kind != CHAT_STRING) return chat_fail(r, "a %s is named by %s", s->map ? "filter" : "test", chat_kind_name(v));
+    if (v.kind != CHAT_STRING)
+        return chat_fail(r, "a %s is named by %s", s->map ? "filter" : "test", chat_kind_name(v));
     if (v.size < sizeof name) memcpy(name, v.text, v.size);
     s->callable = s->map ? chat_filter_find(name) : chat_test_find(name);
     if (!s->callable) s->missing = s->map ? "filter" : "test";
@@ -80,8 +81,8 @@ static bool map(struct chat_run *r, struct chat_value v, const struct chat_call 
     return ok ? walk(r, &s, v, out) : iterator(r, &(struct chat_list){0}, true, out);
 }
 
-static bool choose(struct chat_run *r, struct chat_value v, const struct chat_call *call, bool reject, bool by_attribute,
-                   struct chat_value *out)
+static bool choose(struct chat_run *r, struct chat_value v, const struct chat_call *call, bool reject,
+                   bool by_attribute, struct chat_value *out)
 {
     struct step s = {.reject = reject};
     bool ok = true;

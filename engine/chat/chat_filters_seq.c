@@ -90,7 +90,8 @@ static bool sort_key(struct chat_run *r, struct chat_value item, struct chat_val
 {
     struct chat_list keys = {0};
     struct bytes text = chat_bytes(path);
-    if (path.kind != CHAT_STRING || !memchr(text.data, ',', text.size)) return key_of(r, item, path, case_sensitive, out);
+    if (path.kind != CHAT_STRING || !memchr(text.data, ',', text.size))
+        return key_of(r, item, path, case_sensitive, out);
     for (size_t from = 0; from <= text.size;) {
         const uint8_t *comma = memchr(text.data + from, ',', text.size - from);
         size_t to = comma ? (size_t)(comma - text.data) : text.size;

@@ -163,7 +163,8 @@ static const struct chat_callable *find_in(const struct chat_callable *list, con
 const struct chat_callable *chat_filter_find(const char *name)
 {
     const struct chat_callable *const lists[] = {chat_filters_value, chat_filters_text, chat_filters_seq,
-                                                 chat_filters_lazy}, *found = NULL;
+                                                 chat_filters_lazy},
+                                      *found = NULL;
     for (size_t i = 0; i < sizeof lists / sizeof *lists && !found; i++) found = find_in(lists[i], name);
     return found;
 }

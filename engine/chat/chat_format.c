@@ -65,10 +65,15 @@ static bool number_text(struct chat_run *r, struct chat_value v, const struct la
     int n;
     if (l->type ? strchr("diuoxXcbn", l->type) != NULL : chat_is_integer(v)) {
         double f = chat_number(v);
-        if (v.kind == CHAT_FLOAT && !(f > -0x1p63 && f < 0x1p63)) return chat_beyond(r, "format: an integer beyond 64 bits");
+        if (v.kind == CHAT_FLOAT && !(f > -0x1p63 && f < 0x1p63))
+            return chat_beyond(r, "format: an integer beyond 64 bits");
         int64_t i = v.kind == CHAT_FLOAT ? (int64_t)f : chat_integer(v);
         unsigned long long size = i < 0 ? 0 - (unsigned long long)i : (unsigned long long)i;
-        const char *prefix = !l->alternate ? "" : l->type == 'x' ? "0x" : l->type == 'X' ? "0X" : l->type == 'o' ? "0o" : "";
+        const char *prefix = !l->alternate    ? ""
+                             : l->type == 'x' ? "0x"
+                             : l->type == 'X' ? "0X"
+                             : l->type == 'o' ? "0o"
+                                              : "";
         sign[0] = i < 0 ? '-' : l->sign;
         if (l->type == 'b' || l->grouped) return chat_beyond(r, "format: type 'b' or grouping");
         n = integer_body(body, sizeof body, l, size);
@@ -98,8 +103,8 @@ static bool put_padded(struct chat_run *r, struct chat_text *t, struct bytes tex
         if (!chat_put(r, t, text.data, sign)) return false;
         align = '>';
     }
-    return chat_pad(r, bytes_of(text.data + sign, text.size - sign), l->width - (int64_t)sign, bytes_text(l->fill), align,
-                    &padded) &&
+    return chat_pad(r, bytes_of(text.data + sign, text.size - sign), l->width - (int64_t)sign, bytes_text(l->fill),
+                    align, &padded) &&
            chat_put(r, t, padded.text, padded.size);
 }
 
@@ -130,7 +135,8 @@ static bool put_percent(struct chat_run *r, struct chat_text *t, struct chat_val
         if (!(l->type == 's' ? chat_put_str(r, &repr, v) : chat_put_repr(r, &repr, v))) return false;
         return put_words(r, t, chat_text_value(&repr), l, l->align == '<' ? '<' : '>');
     case 'c':
-        if (v.kind == CHAT_STRING && chat_length(chat_bytes(v)) == 1) return put_words(r, t, v, l, l->align == '<' ? '<' : '>');
+        if (v.kind == CHAT_STRING && chat_length(chat_bytes(v)) == 1)
+            return put_words(r, t, v, l, l->align == '<' ? '<' : '>');
         i = chat_is_integer(v) ? chat_integer(v) : -1;
         if (i < 0 || i > 0x10ffff || (i >= 0xd800 && i < 0xe000))
             return chat_fail(r, "format: %%c of %s", chat_kind_name(v));
@@ -167,7 +173,8 @@ static bool percent_number(struct chat_run *r, struct percent *p, int64_t *out)
         return next_arg(r, p, &v) && chat_arg_int(r, v, "format", out);
     }
     for (; p->at < p->text.size && p->text.data[p->at] >= '0' && p->text.data[p->at] <= '9'; p->at++)
-        if ((*out = *out * 10 + (p->text.data[p->at] - '0')) > WIDTH_MAX) return chat_beyond(r, "format: a width of more than %d", WIDTH_MAX);
+        if ((*out = *out * 10 + (p->text.data[p->at] - '0')) > WIDTH_MAX)
+            return chat_beyond(r, "format: a width of more than %d", WIDTH_MAX);
     return true;
 }
 
@@ -179,7 +186,8 @@ static bool percent_key(struct chat_run *r, struct percent *p, struct chat_value
     if (p->args.kind != CHAT_DICT) return chat_fail(r, "format: a name in it needs a mapping");
     size_t from = p->at + 1, to = (size_t)(end - p->text.data);
     p->at = to + 1;
-    if (!chat_dict_find(r, p->args.dict, chat_string((const char *)p->text.data + from, to - from), &pair)) return false;
+    if (!chat_dict_find(r, p->args.dict, chat_string((const char *)p->text.data + from, to - from), &pair))
+        return false;
     if (!pair) return chat_fail(r, "format: the mapping lacks a name");
     *v = pair->value;
     p->next = 1;
@@ -201,7 +209,8 @@ static bool percent_one(struct chat_run *r, struct percent *p, struct chat_text 
         else if (c == '0') zero = true;
     }
     if (!percent_number(r, p, &l.width)) return false;
-    if (p->at < p->text.size && p->text.data[p->at] == '.' && (p->at++, !percent_number(r, p, &l.precision))) return false;
+    if (p->at < p->text.size && p->text.data[p->at] == '.' && (p->at++, !percent_number(r, p, &l.precision)))
+        return false;
     if (l.width < 0) l.align = '<', l.width = -l.width;
     while (p->at < p->text.size && strchr("hlL", p->text.data[p->at]) && p->text.data[p->at]) p->at++;
     if (p->at == p->text.size) return chat_fail(r, "format: it ends behind '%%'");
@@ -225,7 +234,8 @@ bool chat_percent(struct chat_run *r, struct bytes format, struct chat_value arg
         if (mark && !percent_one(r, &p, &t)) return false;
     }
     /* what could be asked by name need not be used up */
-    bool named = args.kind == CHAT_DICT || args.kind == CHAT_LIST || args.kind == CHAT_RANGE || args.kind == CHAT_UNDEFINED;
+    bool named =
+        args.kind == CHAT_DICT || args.kind == CHAT_LIST || args.kind == CHAT_RANGE || args.kind == CHAT_UNDEFINED;
     bool all = args.kind == CHAT_TUPLE ? p.next == args.seq->n : p.next == 1 || named;
     if (!all) return chat_fail(r, "format: more values than places");
     *out = chat_text_value(&t);
@@ -297,7 +307,8 @@ static bool find_field(struct chat_run *r, struct bytes field, const struct chat
     } else {
         *out = chat_of(CHAT_ABSENT);
         for (size_t i = 0; i < call->n_named; i++)
-            if (call->named[i].key.size == at && memcmp(call->named[i].key.text, field.data, at) == 0) *out = call->named[i].value;
+            if (call->named[i].key.size == at && memcmp(call->named[i].key.text, field.data, at) == 0)
+                *out = call->named[i].value;
         if (out->kind == CHAT_ABSENT) return chat_fail(r, "format: a name that is not given");
     }
     return at == field.size || chat_beyond(r, "format: a part of a value");

@@ -42,8 +42,7 @@ FUNCTION(range)
     if (step > 0 ? stop > start : stop < start) n = (distance - 1) / stride + 1;
     if (n > CHAT_RANGE_MAX) return chat_beyond(r, "range: more than %d items", CHAT_RANGE_MAX);
     if (!chat_seq_make(r, CHAT_RANGE, n, out)) return false;
-    for (uint64_t i = 0; i < n; i++)
-        out->seq->items[i] = chat_int((int64_t)((uint64_t)start + i * (uint64_t)step));
+    for (uint64_t i = 0; i < n; i++) out->seq->items[i] = chat_int((int64_t)((uint64_t)start + i * (uint64_t)step));
     out->seq->start = start;
     out->seq->stop = stop;
     out->seq->step = step;
@@ -95,7 +94,8 @@ FUNCTION(raise_exception)
     struct chat_value text;
     (void)self, (void)out;
     if (!chat_str(r, args[0], &text)) return false;
-    return chat_fail(r, "the template refuses this conversation: %.*s", text.size > 400 ? 400 : (int)text.size, text.text);
+    return chat_fail(r, "the template refuses this conversation: %.*s", text.size > 400 ? 400 : (int)text.size,
+                     text.text);
 }
 
 /* The format comes from the template; strftime writes within its bounds whatever it holds. */

@@ -85,8 +85,7 @@ static bool put_dict(struct chat_run *r, struct chat_text *t, const struct chat_
 {
     struct chat_value *keys, *values;
     if (d->n == 0) return chat_put_words(r, t, "{}");
-    if (!ordered(r, d, how->sort_keys, &keys, &values) || !chat_put_words(r, t, "{") ||
-        !new_line(r, t, how, level + 1))
+    if (!ordered(r, d, how->sort_keys, &keys, &values) || !chat_put_words(r, t, "{") || !new_line(r, t, how, level + 1))
         return false;
     for (uint32_t i = 0; i < d->n; i++)
         if ((i && (!chat_put(r, t, how->item_separator.data, how->item_separator.size) ||
@@ -129,8 +128,7 @@ static bool from_object(struct chat_run *r, const json_t *json, struct chat_valu
     const char *key;
     json_t *member;
     if (!chat_dict_make(r, json_object_size(json), out)) return false;
-    json_object_foreach((json_t *)(uintptr_t)json, key, member)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)json, key, member) {
         struct chat_value v;
         if (!chat_from_json(r, member, &v) || !chat_dict_set(r, out->dict, chat_words(key), v)) return false;
     }

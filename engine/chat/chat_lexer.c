@@ -61,8 +61,8 @@ static size_t skip_space(const struct lexer *l, size_t at)
     return at;
 }
 
-/* Where the end tag at `at` ends, what it swallows included; 0 when none is there. `trims`: of a block or comment, whose
- * line break goes with it. */
+/* Where the end tag at `at` ends, what it swallows included; 0 when none is there. `trims`: of a block or comment,
+ * whose line break goes with it. */
 static size_t end_tag(const struct lexer *l, size_t at, const char *tag, bool trims)
 {
     if (trims && l->text[at] == '+' && looking_at(l, at + 1, tag)) return at + 3;

@@ -104,14 +104,16 @@ static size_t escape(const char *p, size_t size, char **out, const char **why)
     } else if (*p == 'N') {
         *why = "a character by its name (\\N) is not supported";
         return 1;
-    } else { /* Python leaves the backslash; behind it, Jinja spells what is not ASCII as an escape that is read no more */
+    } else { /* Python leaves the backslash; behind it, Jinja spells what is not ASCII as an escape that is read no more
+              */
         *(*out)++ = '\\';
         if (n == 1) return *(*out)++ = *p, 1;
         uint32_t wide = utf8_char((const uint8_t *)p, n);
         *out += sprintf(*out, wide < 0x100 ? "x%02x" : wide < 0x10000 ? "u%04x" : "U%08x", wide);
         return n;
     }
-    if (c < 0 || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) *why = "an escape in a string that stands for no character";
+    if (c < 0 || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+        *why = "an escape in a string that stands for no character";
     else *out += chat_utf8((uint32_t)c, *out);
     return used;
 }

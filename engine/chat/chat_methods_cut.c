@@ -39,7 +39,8 @@ static bool split_words(struct chat_run *r, struct chat_value v, int64_t most, s
 {
     for (size_t at = space_end(v, 0), to; at < v.size; at = space_end(v, to)) {
         to = word_end(v, at);
-        if (most >= 0 && (int64_t)l->n == most) to = at + chat_strip(bytes_of(v.text + at, v.size - at), NULL, false, true).size;
+        if (most >= 0 && (int64_t)l->n == most)
+            to = at + chat_strip(bytes_of(v.text + at, v.size - at), NULL, false, true).size;
         if (!add(r, l, v, at, to)) return false;
         if (most >= 0 && (int64_t)l->n == most + 1) break;
     }
@@ -92,7 +93,7 @@ static bool splitting(struct chat_run *r, struct chat_value v, const struct chat
         return false;
     if (!words && sep.size == 0) return chat_fail(r, "split: an empty separator");
     if (words && from_behind && most >= 0) return chat_beyond(r, "rsplit of white space with a limit");
-    bool ok = words                     ? split_words(r, v, most, &l)
+    bool ok = words                      ? split_words(r, v, most, &l)
               : from_behind && most >= 0 ? split_behind(r, v, sep, most, &l)
                                          : split_at(r, v, sep, most, &l);
     return ok && chat_list_take(r, &l, CHAT_LIST, out);
@@ -199,7 +200,8 @@ METHOD(count)
     if (!chat_arg_string(r, args[0], "count", &wanted) || !window(r, v, args + 1, &part, &begin)) return false;
     for (size_t at = 0; wanted.size && (at = chat_find(chat_bytes(part), wanted, at, false)) != SIZE_MAX; n++)
         at += wanted.size;
-    if (wanted.size == 0 && begin <= (int64_t)chat_length(chat_bytes(v))) n = (int64_t)chat_length(chat_bytes(part)) + 1;
+    if (wanted.size == 0 && begin <= (int64_t)chat_length(chat_bytes(v)))
+        n = (int64_t)chat_length(chat_bytes(part)) + 1;
     *out = chat_int(n);
     return chat_charge(r, part.size);
 }

@@ -154,8 +154,8 @@ static bool all_are(struct chat_run *r, struct chat_value v, bool (*is)(uint32_t
 /* Decimal digits, and the raised and lowered ones. */
 static bool is_digit(uint32_t c)
 {
-    return unicode_is_decimal(c) || c == 0xb2 || c == 0xb3 || c == 0xb9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) ||
-           (c >= 0x2080 && c <= 0x2089);
+    return unicode_is_decimal(c) || c == 0xb2 || c == 0xb3 || c == 0xb9 || c == 0x2070 ||
+           (c >= 0x2074 && c <= 0x2079) || (c >= 0x2080 && c <= 0x2089);
 }
 
 static bool is_letter_or_digit(uint32_t c)

@@ -29,24 +29,24 @@ enum chat_node_kind {
     NODE_OR,
     NODE_CHOICE, /* b if a else c; c may be NULL */
     /* Arguments of calls, in args. */
-    NODE_ARGUMENT,   /* a */
-    NODE_NAMED,      /* name = a */
-    NODE_SPREAD,     /* *a */
+    NODE_ARGUMENT,     /* a */
+    NODE_NAMED,        /* name = a */
+    NODE_SPREAD,       /* *a */
     NODE_SPREAD_NAMED, /* **a */
     /* Targets of assignments: NODE_NAME, NODE_TUPLE of them, and */
     NODE_MEMBER, /* name.b, b a NODE_NAME: of a namespace */
     /* Statements. body, other: chains. */
-    NODE_TEXT,      /* value */
-    NODE_PRINT,     /* a */
-    NODE_FOR,       /* target a in b if c: body, else other; name: "loop" */
-    NODE_IF,        /* a: body, else other */
-    NODE_SET,       /* a = b */
-    NODE_SET_BLOCK, /* a = body through the filters b, which may be NULL */
-    NODE_MACRO,     /* name, parameters in args (name, default in a or NULL), body; op: CHAT_USES_* */
-    NODE_CALL_BLOCK, /* a (a NODE_CALL) with the macro `caller` of args and body */
+    NODE_TEXT,         /* value */
+    NODE_PRINT,        /* a */
+    NODE_FOR,          /* target a in b if c: body, else other; name: "loop" */
+    NODE_IF,           /* a: body, else other */
+    NODE_SET,          /* a = b */
+    NODE_SET_BLOCK,    /* a = body through the filters b, which may be NULL */
+    NODE_MACRO,        /* name, parameters in args (name, default in a or NULL), body; op: CHAT_USES_* */
+    NODE_CALL_BLOCK,   /* a (a NODE_CALL) with the macro `caller` of args and body */
     NODE_FILTER_BLOCK, /* body through b */
-    NODE_WITH,      /* args: targets in a, values in b; body */
-    NODE_SCOPE,     /* body, whose assignments stay inside: generation */
+    NODE_WITH,         /* args: targets in a, values in b; body */
+    NODE_SCOPE,        /* body, whose assignments stay inside: generation */
     NODE_BREAK,
     NODE_CONTINUE,
 };

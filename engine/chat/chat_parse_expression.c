@@ -44,7 +44,8 @@ static bool parse_pow(struct chat_parser *p, struct chat_node **out)
 static bool parse_product(struct chat_parser *p, struct chat_node **out)
 {
     bool ok = parse_pow(p, out);
-    while (ok && (chat_at_op(p, '*') || chat_at_op(p, '/') || chat_at_op(p, '%') || chat_at_op(p, CHAT_OP2('/', '/')))) {
+    while (ok &&
+           (chat_at_op(p, '*') || chat_at_op(p, '/') || chat_at_op(p, '%') || chat_at_op(p, CHAT_OP2('/', '/')))) {
         unsigned op = p->at++->op;
         ok = fold(p, NODE_BINARY, op, parse_pow, out);
     }
@@ -78,12 +79,8 @@ static bool parse_sum(struct chat_parser *p, struct chat_node **out)
 
 static unsigned compare_op(struct chat_parser *p)
 {
-    static const unsigned ops[] = {'<',
-                                   '>',
-                                   CHAT_OP2('=', '='),
-                                   CHAT_OP2('!', '='),
-                                   CHAT_OP2('<', '='),
-                                   CHAT_OP2('>', '=')};
+    static const unsigned ops[] = {
+        '<', '>', CHAT_OP2('=', '='), CHAT_OP2('!', '='), CHAT_OP2('<', '='), CHAT_OP2('>', '=')};
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
         if (chat_skip_op(p, ops[i])) return ops[i];
     if (chat_skip_name(p, "in")) return OP_IN;

@@ -139,11 +139,12 @@ static bool parse_test(struct chat_parser *p, struct chat_node **out)
         p->at++;
     }
     n->a = *out;
-    if (not) not->a = n;
-    *out = not ? not: n;
+    if (not ) not ->a = n;
+    *out = not ? not : n;
     if (!find_callable(p, n, false)) return false;
     if (chat_at_op(p, '(')) return parse_arguments(p, &n->args);
-    bool operand = p->at->kind == TOKEN_NAME || p->at->kind == TOKEN_CONSTANT || chat_at_op(p, '[') || chat_at_op(p, '{');
+    bool operand =
+        p->at->kind == TOKEN_NAME || p->at->kind == TOKEN_CONSTANT || chat_at_op(p, '[') || chat_at_op(p, '{');
     if (!operand || chat_at_name(p, "else") || chat_at_name(p, "or") || chat_at_name(p, "and")) return true;
     if (chat_at_name(p, "is")) return chat_parse_fail(p, "a test of a test");
     if (!(n->args = chat_node_new(p, NODE_ARGUMENT))) return false;
@@ -192,8 +193,7 @@ static bool parse_dict(struct chat_parser *p, struct chat_node *n)
     for (struct chat_node **last = &n->a; !chat_at_op(p, '}'); last = &(*last)->next->next) {
         if (n->a && !chat_expect_op(p, ',')) return false;
         if (chat_at_op(p, '}')) break;
-        if (!chat_parse_expression(p, last) || !chat_expect_op(p, ':') ||
-            !chat_parse_expression(p, &(*last)->next))
+        if (!chat_parse_expression(p, last) || !chat_expect_op(p, ':') || !chat_parse_expression(p, &(*last)->next))
             return false;
     }
     return chat_expect_op(p, '}');
@@ -220,7 +220,7 @@ static bool parse_name(struct chat_parser *p, bool target, struct chat_node *n)
         const char *name;
         uint8_t kind;
         bool truth;
-    } constants[] = {{"true", CHAT_BOOL, true},   {"True", CHAT_BOOL, true},   {"false", CHAT_BOOL, false},
+    } constants[] = {{"true", CHAT_BOOL, true},   {"True", CHAT_BOOL, true},  {"false", CHAT_BOOL, false},
                      {"False", CHAT_BOOL, false}, {"none", CHAT_NONE, false}, {"None", CHAT_NONE, false}};
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
         if (chat_skip_name(p, constants[i].name)) {
@@ -242,8 +242,7 @@ static bool parse_name(struct chat_parser *p, bool target, struct chat_node *n)
 static bool parse_primary(struct chat_parser *p, bool target, struct chat_node **out)
 {
     char shown[2] = "?";
-    if (chat_skip_op(p, '('))
-        return chat_parse_tuple(p, PARSE_PARENTHESES, out) && chat_expect_op(p, ')');
+    if (chat_skip_op(p, '(')) return chat_parse_tuple(p, PARSE_PARENTHESES, out) && chat_expect_op(p, ')');
     struct chat_node *n = *out = chat_node_new(p, NODE_CONSTANT);
     if (!n) return false;
     if (p->at->kind == TOKEN_NAME) return parse_name(p, target, n);

@@ -173,16 +173,15 @@ static bool parse_foreign(struct chat_parser *p, struct chat_node **out)
                      (int)p->at[-1].value.size, p->at[-1].value.text);
 }
 
-static const struct statement statements[] = {
-    {"for", parse_for},           {"if", parse_if},
-    {"set", parse_set},           {"macro", parse_macro},
-    {"call", parse_call},         {"filter", parse_filter},
-    {"with", parse_with},         {"generation", parse_generation},
-    {"print", parse_print},       {"break", parse_break},
-    {"continue", parse_continue}, {"include", parse_foreign},
-    {"import", parse_foreign},    {"from", parse_foreign},
-    {"extends", parse_foreign},   {"block", parse_foreign},
-    {"autoescape", parse_foreign}};
+static const struct statement statements[] = {{"for", parse_for},           {"if", parse_if},
+                                              {"set", parse_set},           {"macro", parse_macro},
+                                              {"call", parse_call},         {"filter", parse_filter},
+                                              {"with", parse_with},         {"generation", parse_generation},
+                                              {"print", parse_print},       {"break", parse_break},
+                                              {"continue", parse_continue}, {"include", parse_foreign},
+                                              {"import", parse_foreign},    {"from", parse_foreign},
+                                              {"extends", parse_foreign},   {"block", parse_foreign},
+                                              {"autoescape", parse_foreign}};
 
 static bool parse_statement(struct chat_parser *p, struct chat_node **out)
 {

@@ -54,9 +54,12 @@ bool chat_skip_name(struct chat_parser *p, const char *name)
 
 static const char *found(const struct chat_parser *p, char out[48])
 {
-    static const char *const kinds[] = {[TOKEN_END] = "the end of the template", [TOKEN_DATA] = "text",
-                                        [TOKEN_PRINT] = "'{{'",                  [TOKEN_PRINT_END] = "'}}'",
-                                        [TOKEN_BLOCK] = "'{%'",                  [TOKEN_BLOCK_END] = "'%}'",
+    static const char *const kinds[] = {[TOKEN_END] = "the end of the template",
+                                        [TOKEN_DATA] = "text",
+                                        [TOKEN_PRINT] = "'{{'",
+                                        [TOKEN_PRINT_END] = "'}}'",
+                                        [TOKEN_BLOCK] = "'{%'",
+                                        [TOKEN_BLOCK_END] = "'%}'",
                                         [TOKEN_CONSTANT] = "a constant"};
     if (p->at->kind == TOKEN_NAME) {
         snprintf(out, 48, "'%.*s'", p->at->value.size > 40 ? 40 : (int)p->at->value.size, p->at->value.text);

@@ -18,7 +18,8 @@ struct chat_json {
     bool ascii, sort_keys, indented;
     struct bytes indent, item_separator, key_separator;
 };
-MUST_CHECK bool chat_put_json(struct chat_run *r, struct chat_text *t, struct chat_value v, const struct chat_json *how);
+MUST_CHECK bool chat_put_json(struct chat_run *r, struct chat_text *t, struct chat_value v,
+                              const struct chat_json *how);
 
 /* Borrows the strings of `json`, which must outlive the run. */
 MUST_CHECK bool chat_from_json(struct chat_run *r, const json_t *json, struct chat_value *out);

@@ -27,8 +27,7 @@ void chat_real_text(double f, char out[CHAT_REAL_TEXT])
     if (exponent < -4 || exponent >= 16)
         snprintf(out, CHAT_REAL_TEXT, "%s%c%s%s%s%02d", sign, mantissa[0], n > 1 ? "." : "", mantissa + 1,
                  exponent < 0 ? "e-" : "e+", abs(exponent));
-    else if (exponent < 0)
-        snprintf(out, CHAT_REAL_TEXT, "%s0.%.*s%s", sign, -exponent - 1, "0000", mantissa);
+    else if (exponent < 0) snprintf(out, CHAT_REAL_TEXT, "%s0.%.*s%s", sign, -exponent - 1, "0000", mantissa);
     else if ((size_t)exponent + 1 >= n)
         snprintf(out, CHAT_REAL_TEXT, "%s%s%.*s.0", sign, mantissa, exponent + 1 - (int)n, "0000000000000000");
     else snprintf(out, CHAT_REAL_TEXT, "%s%.*s.%s", sign, exponent + 1, mantissa, mantissa + exponent + 1);

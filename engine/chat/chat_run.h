@@ -11,11 +11,11 @@
 
 #include <time.h>
 
-#define CHAT_STEPS_MAX ((uint64_t)1 << 25)     /* evaluations, and every 16 bytes or items that one of them walks over */
-#define CHAT_MEMORY_MAX ((size_t)256 << 20)    /* bytes of values that the template makes */
-#define CHAT_TEXT_MAX ((size_t)64 << 20)       /* bytes of one text, the rendered one among them */
-#define CHAT_DEPTH_MAX 1000u                   /* evaluations within one another; Python's own limit of calls */
-#define CHAT_RANGE_MAX 100000                  /* items of a range(), as in Jinja's sandbox */
+#define CHAT_STEPS_MAX ((uint64_t)1 << 25)  /* evaluations, and every 16 bytes or items that one of them walks over */
+#define CHAT_MEMORY_MAX ((size_t)256 << 20) /* bytes of values that the template makes */
+#define CHAT_TEXT_MAX ((size_t)64 << 20)    /* bytes of one text, the rendered one among them */
+#define CHAT_DEPTH_MAX 1000u                /* evaluations within one another; Python's own limit of calls */
+#define CHAT_RANGE_MAX 100000               /* items of a range(), as in Jinja's sandbox */
 
 struct chat_scope;
 struct chat_loop;
@@ -78,6 +78,7 @@ struct chat_list {
     size_t n, capacity;
 };
 MUST_CHECK bool chat_list_add(struct chat_run *r, struct chat_list *l, struct chat_value v);
-MUST_CHECK bool chat_list_take(struct chat_run *r, const struct chat_list *l, enum chat_kind kind, struct chat_value *out);
+MUST_CHECK bool chat_list_take(struct chat_run *r, const struct chat_list *l, enum chat_kind kind,
+                               struct chat_value *out);
 
 #endif

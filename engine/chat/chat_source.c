@@ -13,20 +13,23 @@ static bool load_config(json_t **out, const struct folder *f, const char *name, 
     if (!folder_load(f, name, CONFIG_FILE_MAX, &data, err) ||
         !json_parse(buffer_view(&data), JSON_DIALECT_HF, name, out, err))
         return false;
-    return json_is_object(*out) || error_set(err, ERR_FORMAT, "%s: expected an object, found %.64s", name, json_brief(*out));
+    return json_is_object(*out) ||
+           error_set(err, ERR_FORMAT, "%s: expected an object, found %.64s", name, json_brief(*out));
 }
 
 static bool open_file(struct chat_template **out, const struct folder *f, const char *name, struct error *err)
 {
     CLEANUP_BUFFER struct buffer data = {0};
-    return folder_load(f, name, CHAT_TEMPLATE_MAX, &data, err) && chat_template_open(out, buffer_view(&data), name, err);
+    return folder_load(f, name, CHAT_TEMPLATE_MAX, &data, err) &&
+           chat_template_open(out, buffer_view(&data), name, err);
 }
 
 static bool open_string(struct chat_template **out, const json_t *text, const char *file, struct error *err)
 {
     char what[128];
     if (!json_is_string(text))
-        return error_set(err, ERR_FORMAT, "%s: key 'chat_template': expected a string or a list of {name, template}", file);
+        return error_set(err, ERR_FORMAT, "%s: key 'chat_template': expected a string or a list of {name, template}",
+                         file);
     snprintf(what, sizeof what, "%s: chat_template", file);
     return chat_template_open(out, bytes_of(json_string_value(text), json_string_length(text)), what, err);
 }
@@ -123,12 +126,12 @@ static bool put_tokens(json_t *tokens, const json_t *config, struct error *err)
 {
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)config, name, value)
+    json_object_foreach ((json_t *)(uintptr_t)config, name, value)
         if (ends_with_token(name) && !put_token(tokens, name, value, err)) return false;
     value = json_object_get(config, "extra_special_tokens");
     if (!json_is_object(value)) return true;
     const json_t *extra = value;
-    json_object_foreach((json_t *)(uintptr_t)extra, name, value)
+    json_object_foreach ((json_t *)(uintptr_t)extra, name, value)
         if (!put_token(tokens, name, value, err)) return false;
     return true;
 }

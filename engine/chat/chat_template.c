@@ -64,8 +64,7 @@ static bool plain_message(struct chat_run *r, struct chat_value *message)
     if (!chat_dict_make(r, (size_t)from->n + 2, &made)) return false;
     if (reasoning && !chat_dict_set(r, made.dict, chat_words("thinking"), *reasoning)) return false;
     for (uint32_t i = 0; i < from->n; i++)
-        if (!is_null(&from->pairs[i].value) &&
-            !chat_dict_set(r, made.dict, from->pairs[i].key, from->pairs[i].value))
+        if (!is_null(&from->pairs[i].value) && !chat_dict_set(r, made.dict, from->pairs[i].key, from->pairs[i].value))
             return false;
     if (reasoning && !chat_dict_set(r, made.dict, chat_words(names[0]), *reasoning)) return false;
     *message = made;
@@ -79,7 +78,8 @@ static bool objects(struct chat_run *r, const json_t *json, const char *name, st
     if (!json || json_is_null(json)) return true;
     bool ok = json_is_array(json);
     for (size_t i = 0; ok && i < json_array_size(json); i++) ok = json_is_object(json_array_get(json, i));
-    if (!ok) return error_set(r->err, ERR_FORMAT, "%s: expected a list of objects, found %.64s", name, json_brief(json));
+    if (!ok)
+        return error_set(r->err, ERR_FORMAT, "%s: expected a list of objects, found %.64s", name, json_brief(json));
     return chat_from_json(r, json, out);
 }
 
@@ -94,12 +94,12 @@ static bool set_members(struct chat_run *r, const json_t *object)
     static const char *const taken[] = {"messages", "tools", "documents", "add_generation_prompt"};
     const char *name;
     json_t *member;
-    json_object_foreach((json_t *)(uintptr_t)object, name, member)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)object, name, member) {
         struct chat_value v;
         for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
             if (strcmp(name, taken[i]) == 0)
-                return error_set(r->err, ERR_FORMAT, "the variable '%s' of a template is given by the conversation", name);
+                return error_set(r->err, ERR_FORMAT, "the variable '%s' of a template is given by the conversation",
+                                 name);
         if (!chat_from_json(r, member, &v) || !set_name(r, name, v)) return false;
     }
     return true;
@@ -118,8 +118,8 @@ static bool set_variables(struct chat_run *r, const struct chat_request *q)
     for (size_t i = 0; i < messages.seq->n; i++)
         if (!plain_message(r, &messages.seq->items[i])) return false;
     return set_name(r, "messages", messages) && set_name(r, "tools", tools) && set_name(r, "documents", documents) &&
-           set_name(r, "add_generation_prompt", chat_bool(q->add_generation_prompt)) &&
-           set_members(r, q->tokens) && set_members(r, q->variables);
+           set_name(r, "add_generation_prompt", chat_bool(q->add_generation_prompt)) && set_members(r, q->tokens) &&
+           set_members(r, q->variables);
 }
 
 bool chat_template_render(const struct chat_template *t, const struct chat_request *q, char **text, size_t *n_text,

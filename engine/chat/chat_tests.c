@@ -29,13 +29,16 @@ KIND_TEST(is_mapping, v.kind == CHAT_DICT)
 KIND_TEST(is_escaped, v.kind == CHAT_STRING && v.safe)
 KIND_TEST(is_callable, v.kind >= CHAT_LOOP || v.kind == CHAT_UNDEFINED)
 /* Has a length and items: also what is undefined. */
-KIND_TEST(is_sequence, v.kind == CHAT_UNDEFINED || v.kind == CHAT_DICT || (v.kind >= CHAT_STRING && v.kind <= CHAT_RANGE))
-KIND_TEST(is_iterable, v.kind == CHAT_UNDEFINED || (v.kind >= CHAT_STRING && v.kind <= CHAT_DICT) || v.kind == CHAT_LOOP)
+KIND_TEST(is_sequence,
+          v.kind == CHAT_UNDEFINED || v.kind == CHAT_DICT || (v.kind >= CHAT_STRING && v.kind <= CHAT_RANGE))
+KIND_TEST(is_iterable,
+          v.kind == CHAT_UNDEFINED || (v.kind >= CHAT_STRING && v.kind <= CHAT_DICT) || v.kind == CHAT_LOOP)
 
 /* A name is looked for among keys. */
 static bool a_name(struct chat_run *r, struct chat_value v, char name[64])
 {
-    if (v.kind == CHAT_LIST || v.kind == CHAT_DICT) return chat_fail(r, "%s is no name", chat_kind_name(v));
+    if (v.kind == CHAT_LIST || v.kind == CHAT_DICT || v.kind == CHAT_VIEW)
+        return chat_fail(r, "%s is no name", chat_kind_name(v));
     name[0] = 0;
     if (v.kind != CHAT_STRING || v.size >= 64) return true;
     memcpy(name, v.text, v.size);

@@ -59,7 +59,8 @@ size_t chat_find(struct bytes text, struct bytes part, size_t from, bool last)
 {
     if (from > text.size || part.size > text.size - from) return SIZE_MAX;
     if (!last) {
-        const uint8_t *p = part.size ? memmem(text.data + from, text.size - from, part.data, part.size) : text.data + from;
+        const uint8_t *p =
+            part.size ? memmem(text.data + from, text.size - from, part.data, part.size) : text.data + from;
         return p ? (size_t)(p - text.data) : SIZE_MAX;
     }
     for (size_t at = text.size - part.size + 1; at-- > from;)

@@ -30,8 +30,8 @@ enum chat_kind {
 };
 
 struct chat_value {
-    uint8_t kind; /* enum chat_kind */
-    bool safe;    /* of a string: marked as HTML that needs no escaping; of an undefined value: access was refused */
+    uint8_t kind;  /* enum chat_kind */
+    bool safe;     /* of a string: marked as HTML that needs no escaping; of an undefined value: access was refused */
     uint32_t size; /* of a string: bytes; of an undefined value: the kind of what has no such attribute, or 0 */
     union {
         bool truth;
