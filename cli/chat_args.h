@@ -9,24 +9,24 @@ struct chat_args {
     const char *messages, *system, *tools, *variables, *date, *template;
 };
 
-#define CHAT_OPTIONS(type)                                                                                              \
-    {"messages",  'm',                                                                                                  \
-     OPTION_TEXT, offsetof(type, chat.messages),                                                                        \
-     "FILE",      "the conversation: a JSON list of messages, or an object with \"messages\" and \"tools\"",            \
-     0,           0},                                                                                                   \
-        {"system", 0, OPTION_TEXT, offsetof(type, chat.system), "TEXT", "a system message before the others", 0, 0},    \
-        {"tools", 0, OPTION_TEXT, offsetof(type, chat.tools), "FILE", "the tools: a JSON list of their schemas", 0, 0}, \
-        {"chat-args", 0,                                                                                                \
-         OPTION_TEXT, offsetof(type, chat.variables),                                                                   \
-         "JSON",      "what else the template may read: '{\"enable_thinking\": false}'",                                \
-         0,           0},                                                                                               \
-        {"template",  0,                                                                                                \
-         OPTION_TEXT, offsetof(type, chat.template),                                                                    \
-         "NAME",      "the template of this name (default: tool_use with tools, or default)",                           \
-         0,           0},                                                                                               \
-    {                                                                                                                   \
-        "date", 0, OPTION_TEXT, offsetof(type, chat.date), "DATE",                                                      \
-            "the present for the template, 2026-03-14 or 2026-03-14T15:09:26 (default: the clock)", 0, 0                \
+#define CHAT_OPTIONS(type)                                                                                             \
+    {"messages",  'm',                                                                                                 \
+     OPTION_TEXT, offsetof(type, chat.messages),                                                                       \
+     "FILE",      "the conversation: a JSON list of messages, or an object with \"messages\" and \"tools\"",           \
+     0,           0},                                                                                                  \
+        {"system", 0, OPTION_TEXT, offsetof(type, chat.system), "TEXT", "a system message before the others", 0, 0},   \
+        {"tools", 0, OPTION_TEXT, offsetof(type, chat.tools), "FILE", "the tools: a JSON list of their schemas", 0, 0},\
+        {"chat-args", 0,                                                                                               \
+         OPTION_TEXT, offsetof(type, chat.variables),                                                                  \
+         "JSON",      "what else the template may read: '{\"enable_thinking\": false}'",                               \
+         0,           0},                                                                                              \
+        {"template",  0,                                                                                               \
+         OPTION_TEXT, offsetof(type, chat.template),                                                                   \
+         "NAME",      "the template of this name (default: tool_use with tools, or default)",                          \
+         0,           0},                                                                                              \
+    {                                                                                                                  \
+        "date", 0, OPTION_TEXT, offsetof(type, chat.date), "DATE",                                                     \
+            "the present for the template, 2026-03-14 or 2026-03-14T15:09:26 (default: the clock)", 0, 0               \
     }
 
 static inline bool chat_given(const struct chat_args *a)

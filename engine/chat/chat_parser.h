@@ -43,6 +43,8 @@ MUST_CHECK bool chat_expect_name(struct chat_parser *p, const char **name);
 enum { PARSE_NO_CHOICE = 1 /* "a if b" is not taken */, PARSE_UNTIL_IN = 2, PARSE_PARENTHESES = 4, PARSE_TARGET = 8 };
 /* a, or a, b, c as a tuple. */
 MUST_CHECK bool chat_parse_tuple(struct chat_parser *p, unsigned how, struct chat_node **out);
+/* `target`: "name.member" is a member of a namespace. */
+MUST_CHECK bool chat_parse_primary(struct chat_parser *p, bool target, struct chat_node **out);
 MUST_CHECK bool chat_parse_operand(struct chat_parser *p, struct chat_node **out); /* tighter than any operator */
 MUST_CHECK bool chat_parse_or(struct chat_parser *p, struct chat_node **out);      /* all but "a if b else c" */
 MUST_CHECK bool chat_parse_expression(struct chat_parser *p, struct chat_node **out);
