@@ -40,9 +40,10 @@ CLEANUP_DEFINE(chat_template, struct chat_template, chat_template_close)
 MUST_CHECK bool chat_template_render(const struct chat_template *t, const struct chat_request *q, char **text,
                                      size_t *n_text, struct error *err);
 
-/* The template of a model's folder, as transformers chooses: chat_template.jinja and chat_templates/NAME.jinja before
- * "chat_template" in tokenizer_config.json, chat_template.json last; of several, `name`, or without a name "tool_use"
- * when there are tools, or "default". A folder without one is ERR_FORMAT. */
+/* The template of a model's folder, as transformers chooses: chat_template.jinja and
+ * additional_chat_templates/NAME.jinja before "chat_template" in tokenizer_config.json, chat_template.json last; of
+ * several, `name`, or without a name "tool_use" when there are tools, or "default". A folder without one is ERR_FORMAT.
+ */
 MUST_CHECK bool chat_template_find(struct chat_template **out, const struct folder *f, const char *name, bool has_tools,
                                    struct error *err);
 /* The special tokens that tokenizer_config.json and special_tokens_map.json name; *out: a new object. */

@@ -71,11 +71,16 @@ static bool exec_for(struct chat_run *r, const struct chat_node *n, enum chat_fl
     enum chat_flow flow = CHAT_GO_ON;
     struct chat_value item;
     bool more, ok = true, whole = false;
+    struct chat_scope *scope = NULL;
+    uint32_t macros = r->macros;
     if (!chat_loop_open(r, n, &loop)) return false;
     for (loop->index0 = 0; flow != CHAT_BREAK; loop->index0++) {
         if (!chat_loop_at(r, loop, loop->index0, &item, &more)) return false;
         if (!more) break;
-        if (!(r->scope = chat_scope_new(r, before))) return false;
+        if (!scope || r->macros != macros) scope = chat_scope_new(r, before);
+        if (!(r->scope = scope)) return false;
+        scope->n = 0;
+        macros = r->macros;
         struct chat_value self = {.kind = CHAT_LOOP, .loop = loop};
         ok = chat_charge(r, 0) && chat_scope_set(r, r->scope, n->name, self) && chat_assign(r, n->a, item) &&
              chat_exec(r, n->body, &flow);
@@ -113,6 +118,7 @@ static bool macro_make(struct chat_run *r, const struct chat_node *n, struct cha
     struct chat_macro *m = chat_alloc(r, 1, sizeof *m);
     if (!m) return false;
     *m = (struct chat_macro){.node = n, .scope = r->scope};
+    r->macros++;
     *out = (struct chat_value){.kind = CHAT_MACRO, .macro = m};
     return true;
 }

@@ -36,7 +36,9 @@ static bool passes(struct chat_run *r, struct chat_loop *l, struct chat_value it
     struct chat_scope *before = r->scope;
     struct chat_value v;
     if (!l->node->c) return *pass = true;
-    if (!(r->scope = chat_scope_new(r, l->outer))) return false;
+    if (!l->tested && !(l->tested = chat_scope_new(r, l->outer))) return false;
+    r->scope = l->tested;
+    r->scope->n = 0; /* nothing can hold on to it */
     bool ok = chat_assign(r, l->node->a, item) && chat_eval(r, l->node->c, &v);
     r->scope = before;
     *pass = ok && chat_truth(v);

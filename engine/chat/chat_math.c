@@ -118,6 +118,9 @@ static bool repeat(struct chat_run *r, struct chat_value v, int64_t times, struc
     if (times < 0 || n == 0) times = 0;
     if (v.kind == CHAT_STRING) {
         struct chat_text t = {0};
+        uint64_t size = 0;
+        if (__builtin_mul_overflow((uint64_t)times, (uint64_t)n, &size)) size = UINT64_MAX;
+        if (!chat_room(r, &t, size)) return false;
         for (; times > 0; times--)
             if (!chat_put(r, &t, v.text, v.size)) return false;
         *out = chat_text_value(&t);

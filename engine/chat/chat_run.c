@@ -66,12 +66,17 @@ bool chat_enter(struct chat_run *r)
     return true;
 }
 
+bool chat_room(struct chat_run *r, const struct chat_text *t, uint64_t n)
+{
+    return n <= CHAT_TEXT_MAX - t->size ||
+           chat_beyond(r, "the template makes a text of more than %zu MiB", CHAT_TEXT_MAX >> 20);
+}
+
 bool chat_put(struct chat_run *r, struct chat_text *t, const void *data, size_t n)
 {
     if (n == 0) return true;
     if (!chat_charge(r, n / 4)) return false;
-    if (n > CHAT_TEXT_MAX - t->size)
-        return chat_beyond(r, "the template makes a text of more than %zu MiB", CHAT_TEXT_MAX >> 20);
+    if (!chat_room(r, t, n)) return false;
     if (n > t->capacity - t->size) {
         size_t capacity = t->size + n > 2 * t->capacity ? t->size + n : 2 * t->capacity;
         if (capacity < 32) capacity = 32;

@@ -36,6 +36,7 @@ struct chat_run {
     size_t used_bytes;
     uint64_t steps;
     uint32_t depth, line;
+    uint32_t macros; /* made so far: each holds on to the scope it was made in */
     bool bounded; /* the error is a bound: it ends the run also where the mistake of a lazy filter would wait */
     struct chat_scope *scope;
     struct chat_text *out;
@@ -59,6 +60,8 @@ static inline void chat_leave(struct chat_run *r)
     r->depth--;
 }
 
+/* Whether n more bytes are within CHAT_TEXT_MAX: to ask before many small ones are put. */
+MUST_CHECK bool chat_room(struct chat_run *r, const struct chat_text *t, uint64_t n);
 MUST_CHECK bool chat_put(struct chat_run *r, struct chat_text *t, const void *data, size_t n);
 MUST_CHECK bool chat_put_words(struct chat_run *r, struct chat_text *t, const char *words);
 MUST_CHECK bool chat_put_char(struct chat_run *r, struct chat_text *t, uint32_t c);

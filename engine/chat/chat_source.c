@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #define CONFIG_FILE_MAX ((size_t)16 << 20) /* 49 KB to 1.2 MB in published models */
-#define FOLDER_PREFIX "chat_templates/"
+#define FOLDER_PREFIX "additional_chat_templates/"
 
 static bool load_config(json_t **out, const struct folder *f, const char *name, struct error *err)
 {

@@ -89,6 +89,7 @@ bool chat_pad(struct chat_run *r, struct bytes text, int64_t width, struct bytes
     struct chat_text t = {0};
     int64_t room = width - (int64_t)chat_length(text), left;
     if (room < 0) room = 0;
+    if (!chat_room(r, &t, (uint64_t)room)) return false;
     /* str.center puts the odd one left when the width is odd, format's ^ right */
     left = where == '<' ? 0 : where == '>' ? room : where == '^' ? room / 2 : room / 2 + (room & width & 1);
     for (int64_t i = 0; i < left; i++)
