@@ -7,7 +7,7 @@
 struct chat_loop {
     const struct chat_node *node;
     struct chat_scope *outer, *tested; /* tested: where the condition is evaluated */
-    struct chat_value *source; /* what is walked over */
+    struct chat_value *source;         /* what is walked over */
     size_t n_source, at_source;
     struct chat_iterator *iterator; /* or this */
     struct chat_list kept;          /* what passed the condition so far */

@@ -37,7 +37,7 @@ struct chat_run {
     uint64_t steps;
     uint32_t depth, line;
     uint32_t macros; /* made so far: each holds on to the scope it was made in */
-    bool bounded; /* the error is a bound: it ends the run also where the mistake of a lazy filter would wait */
+    bool bounded;    /* the error is a bound: it ends the run also where the mistake of a lazy filter would wait */
     struct chat_scope *scope;
     struct chat_text *out;
     struct chat_text *grown; /* the text that the last concatenation made: the next one may go on in place */
