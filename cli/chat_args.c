@@ -81,3 +81,12 @@ bool chat_render(const struct chat_args *a, const struct folder *f, const char *
     q.variables = variables;
     return chat_template_render(t, &q, text, n_text, err);
 }
+
+bool chat_ids(const struct chat_args *a, const struct folder *f, const struct tokenizer *t, const char *prompt,
+              uint32_t **ids, size_t *n, struct error *err)
+{
+    CLEANUP(free) char *text = NULL;
+    size_t n_text;
+    return chat_render(a, f, prompt, true, &text, &n_text, err) &&
+           tokenizer_encode(t, bytes_of(text, n_text), false, ids, n, err);
+}

@@ -3,7 +3,7 @@
 #define CLI_CHAT_ARGS_H
 
 #include "cli/options.h"
-#include "formats/folder.h"
+#include "engine/tokenizer.h"
 
 struct chat_args {
     const char *messages, *system, *tools, *variables, *date, *template;
@@ -37,5 +37,10 @@ static inline bool chat_given(const struct chat_args *a)
 /* *text: the caller frees. `prompt`: one user message behind all others, or NULL. */
 MUST_CHECK bool chat_render(const struct chat_args *a, const struct folder *f, const char *prompt,
                             bool generation_prompt, char **text, size_t *n_text, struct error *err);
+
+/* The token ids of that text, for an answer. Nothing is put in front: what the template writes is all that a model
+ * sees. */
+MUST_CHECK bool chat_ids(const struct chat_args *a, const struct folder *f, const struct tokenizer *t,
+                         const char *prompt, uint32_t **ids, size_t *n, struct error *err);
 
 #endif
