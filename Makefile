@@ -42,7 +42,7 @@ CUDA_GEN   = $(foreach a,$(CUDA_CHIPS),-gencode arch=compute_$(a),code=sm_$(a)) 
 # Quantized bytes depend on these (docs/numerics.md, "Ground rules"); tests/numeric/check_cuda_host.sh reads what they make.
 CUDA_EXACT := -std=c++17 -fmad=false -prec-div=true -prec-sqrt=true -ftz=false
 
-SRC_DIRS := core formats models plan backends backends/cpu engine convert calibrate quantize pack verify
+SRC_DIRS := core formats models plan backends backends/cpu engine engine/chat convert calibrate quantize pack verify
 LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS)))) $(CUDA_SRC)
 CLI_SRC  := $(sort $(wildcard cli/*.c))
 DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml verify/*.yaml))
