@@ -168,6 +168,13 @@ $(B)/tests/cuda/%: $(B)/fake/tests/cuda/%.o $(FAKE) $(B)/libingot.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $$(pkg-config --libs cmocka)
 
+# The whole program on that runtime, for tests/cli/cuda.py.
+FAKE_INGOT := $(B)/tests/cuda/fake_ingot
+$(FAKE_INGOT): $(B)/fake/tests/cuda/fake_ingot.o $(FAKE) $(B)/cli/main.o $(CLI_OBJ) $(B)/libingot.a
+	$(call say,LD)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
 # The same tests and the benchmark on a GPU.
 build/cuda/%.o: %.c | build/.deps
 	$(call say,CC)
@@ -192,7 +199,7 @@ $(FAULT): tests/preload/fault.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O1 -shared -fPIC $(WARN) -o $@ $< -ldl
 
-test-programs: $(BIN) $(UNIT) $(KERNELS) $(CUDATEST) $(FUZZ) $(TOOLS) $(BENCH) $(FAULT)
+test-programs: $(BIN) $(UNIT) $(KERNELS) $(CUDATEST) $(FAKE_INGOT) $(FUZZ) $(TOOLS) $(BENCH) $(FAULT)
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)
