@@ -155,5 +155,12 @@ check("build, a kernel's error: no checkpoint, no package", not any("safetensors
 p = run(FAKE, "build", release, "-o", OUT, "-q", machine="")
 check("and once the device is well, the build goes on", p.returncode == 0, p.stderr)
 
+# ---- what `make check-cuda` will run on a machine with a GPU, and what it says on one without ----
+p = run("sh", ROOT + "/tests/cuda/check_cuda.sh", FAKE, os.path.dirname(os.path.dirname(os.path.dirname(FAKE))), "backend", "checkpoints", env={"CHECK_GIB": "0"})
+check("check_cuda.sh on a fake GPU", p.returncode == 0 and p.stdout.count("the same files from CPU and GPU") == 7 and "FAIL" not in p.stdout, p.stdout + p.stderr)
+p = run("sh", ROOT + "/tests/cuda/check_cuda.sh", FAKE, WORK, machine="devices=0")
+parts = ("kernels", "backend", "convert", "checkpoints", "sanitizer")
+check("check_cuda.sh without a GPU says what it skips", p.returncode == 0 and all(f"skip {n}: cuda is not available: the driver finds no GPU" in p.stdout for n in parts), p.stdout + p.stderr)
+
 shutil.rmtree(WORK)
 sys.exit(1 if bad else 0)
