@@ -45,7 +45,7 @@ struct bench {
     cudaStream_t stream;
     cudaEvent_t start, stop;
     uint32_t n_sm;
-    uint8_t *src, *dst;             /* 4 bytes an element, of half as many where they are f32 */
+    uint8_t *src, *dst;              /* 4 bytes an element, of half as many where they are f32 */
     uint8_t *scales_in, *scales_out; /* 4 bytes per 16 elements */
     double copy_gbs;
 };
@@ -164,8 +164,8 @@ static double copies(struct lane *const lanes[3], uint64_t bytes)
 static double encodes(struct lane *const lanes[3], uint64_t bytes)
 {
     struct error err = ERROR_INIT;
-    struct lane_step encode = {
-        OP_ENCODE_NVFP4, {.n_rows = bytes / 2 / 4096, .n_cols = 4096, .dtype = DTYPE_BF16, .scale = 1e-4f}};
+    struct lane_step encode = {OP_ENCODE_NVFP4,
+                               {.n_rows = bytes / 2 / 4096, .n_cols = 4096, .dtype = DTYPE_BF16, .scale = 1e-4f}};
     double start = 0;
     for (int i = 0; i < PIECES_WARM + PIECES; i++) {
         struct lane *l = lanes[i % 3];
@@ -215,7 +215,8 @@ int main(int argc, char **argv)
         const struct cuda_kernel *k = cuda_kernel_of((enum op)op);
         if (!k || (argc > 1 && !strstr(op_name((enum op)op), argv[1]))) continue;
         bench_kernel(&b, k, k->src == ROOM_DTYPE ? DTYPE_BF16 : DTYPE_F32);
-        if (k->op == OP_ENCODE_NVFP4 || k->op == OP_ENCODE_FP8) bench_kernel(&b, k, DTYPE_F16), bench_kernel(&b, k, DTYPE_F32);
+        if (k->op == OP_ENCODE_NVFP4 || k->op == OP_ENCODE_FP8)
+            bench_kernel(&b, k, DTYPE_F16), bench_kernel(&b, k, DTYPE_F32);
     }
     check(cudaFree(b.src), "cudaFree"), check(cudaFree(b.dst), "cudaFree");
     check(cudaFree(b.scales_in), "cudaFree"), check(cudaFree(b.scales_out), "cudaFree");
