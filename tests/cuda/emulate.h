@@ -25,6 +25,8 @@ struct emulated {
 };
 extern struct emulated emulated;
 
+/* Blocks first .. n_blocks - 1 of a launch of n_blocks; emulate_launch: all of them. */
+void emulate_blocks(const void *function, uint32_t n_blocks, uint32_t first, const struct kernel_args *args);
 void emulate_launch(const void *function, uint32_t n_blocks, const struct kernel_args *args);
 
 static inline void emulate_stop(const char *why)
