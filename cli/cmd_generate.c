@@ -1,17 +1,24 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
+#include "cli/compute_args.h"
 #include "cli/id_list.h"
 #include "core/memory.h"
 #include "engine/engine.h"
+#include "engine/sampler.h"
+#include "engine/text_stream.h"
 #include "engine/tokenizer.h"
+
+#include <stdlib.h>
+#include <time.h>
 
 #define EOS_MAX 64u
 
 struct generate_args {
     struct common_args common;
-    const char *prompt, *ids;
-    uint64_t n;
-    bool greedy, ignore_eos;
+    const char *prompt, *ids, *compute;
+    const char *temperature, *top_p, *min_p, *repetition_penalty;
+    uint64_t n, top_k, seed;
+    bool greedy, sample, ignore_eos;
 };
 
 static const struct option options[] = {
@@ -19,10 +26,24 @@ static const struct option options[] = {
     {"ids", 0, OPTION_TEXT, offsetof(struct generate_args, ids), "1,2,3", "token ids to go on from, taken as they are",
      0, 0},
     {"n", 'n', OPTION_NUMBER, offsetof(struct generate_args, n), "N", "new tokens at most (default 64)", 1, 1u << 24},
-    {"greedy", 0, OPTION_FLAG, offsetof(struct generate_args, greedy), NULL,
-     "take the likeliest token (the only way so far, and the default)", 0, 0},
+    {"greedy", 0, OPTION_FLAG, offsetof(struct generate_args, greedy), NULL, "take the likeliest token (the default)",
+     0, 0},
+    {"sample", 0, OPTION_FLAG, offsetof(struct generate_args, sample), NULL,
+     "draw, with generation_config.json's settings where none is given here", 0, 0},
+    {"temperature", 0, OPTION_TEXT, offsetof(struct generate_args, temperature), "T",
+     "draw from the logits divided by T", 0, 0},
+    {"top-k", 0, OPTION_NUMBER, offsetof(struct generate_args, top_k), "K", "draw from the K likeliest", 1, UINT32_MAX},
+    {"top-p", 0, OPTION_TEXT, offsetof(struct generate_args, top_p), "P",
+     "draw from the smallest set that has the probability P", 0, 0},
+    {"min-p", 0, OPTION_TEXT, offsetof(struct generate_args, min_p), "P",
+     "draw from tokens at least P times as likely as the likeliest", 0, 0},
+    {"repetition-penalty", 0, OPTION_TEXT, offsetof(struct generate_args, repetition_penalty), "R",
+     "divide the positive logits of tokens that were there by R, multiply the negative ones", 0, 0},
+    {"seed", 0, OPTION_NUMBER, offsetof(struct generate_args, seed), "N",
+     "of the draws (default 0); the same seed gives the same text", 0, UINT64_MAX},
     {"ignore-eos", 0, OPTION_FLAG, offsetof(struct generate_args, ignore_eos), NULL,
      "go on behind the end-of-text token", 0, 0},
+    COMPUTE_OPTION(struct generate_args),
     BACKEND_OPTION(struct generate_args),
     COMMON_OPTIONS(struct generate_args),
 };
@@ -47,60 +68,155 @@ static bool prompt_ids(const struct generate_args *a, const struct model *m, con
     return true;
 }
 
-static uint32_t likeliest(const float *logits, uint64_t vocab)
+/* ---- how the next token is chosen ---- */
+
+static bool number(const char *text, const char *option, double *out, struct error *err)
 {
-    uint64_t best = 0;
-    for (uint64_t i = 1; i < vocab; i++)
-        if (logits[i] > logits[best]) best = i;
-    return (uint32_t)best;
+    char *end;
+    if (!text) return true;
+    *out = strtod(text, &end);
+    return *text && !*end ? true
+                          : error_set(err, ERR_USAGE, "option --%s: expected a number, found '%.64s'", option, text);
 }
 
+/* generation_config.json's settings; an absent one is off, except top_k, whose published default is 50. */
+static bool model_settings(const struct model *m, struct sampler_config *c, struct error *err)
+{
+    uint64_t top_k = 50;
+    c->temperature = 1;
+    if (m->hf.generation &&
+        (!json_opt_number(m->hf.generation, "temperature", "generation_config.json", &c->temperature, err) ||
+         !json_opt_number(m->hf.generation, "top_p", "generation_config.json", &c->top_p, err) ||
+         !json_opt_number(m->hf.generation, "min_p", "generation_config.json", &c->min_p, err) ||
+         !json_opt_number(m->hf.generation, "repetition_penalty", "generation_config.json", &c->repetition_penalty,
+                          err) ||
+         !json_opt_u64(m->hf.generation, "top_k", "generation_config.json", 0, UINT32_MAX, &top_k, err)))
+        return false;
+    c->top_k = (uint32_t)top_k;
+    return true;
+}
+
+static bool settings(const struct generate_args *a, const struct model *m, struct sampler_config *c, struct error *err)
+{
+    bool draws = a->sample || a->temperature || a->top_k || a->top_p || a->min_p;
+    *c = SAMPLER_GREEDY;
+    if (a->greedy && draws)
+        return error_set(err, ERR_USAGE, "--greedy takes the likeliest token: there is nothing to draw");
+    if (a->sample && !model_settings(m, c, err)) return false;
+    if (draws && !a->sample) c->temperature = 1;
+    if (a->top_k) c->top_k = (uint32_t)a->top_k;
+    c->seed = a->seed;
+    return number(a->temperature, "temperature", &c->temperature, err) && number(a->top_p, "top-p", &c->top_p, err) &&
+           number(a->min_p, "min-p", &c->min_p, err) &&
+           number(a->repetition_penalty, "repetition-penalty", &c->repetition_penalty, err);
+}
+
+/* ---- tokens ---- */
+
 struct output {
-    uint32_t *ids;
-    size_t n;
+    uint32_t *ids; /* the prompt, then what follows it */
+    size_t n_prompt, n;
+    double prompt_seconds, seconds;
+    struct text_stream text; /* tokenizer NULL: there is no text */
 };
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool print_piece(char *text, size_t n, struct error *err)
+{
+    if (n) print_text("%.*s", (int)n, text);
+    free(text);
+    return n == 0 || print_end(err);
+}
+
+/* Text appears token by token, JSON at the end. */
+static bool put_token(const struct command_env *env, struct output *out, uint32_t id, struct error *err)
+{
+    char *text;
+    size_t n;
+    out->ids[out->n_prompt + out->n++] = id;
+    if (env->common->json || !out->text.tokenizer) return true;
+    return text_stream_add(&out->text, id, &text, &n, err) && print_piece(text, n, err);
+}
+
 static bool decode(const struct command_env *env, const struct generate_args *a, const struct model *m,
-                   const uint32_t *prompt, size_t n_prompt, struct output *out, struct error *err)
+                   struct output *out, struct error *err)
 {
     CLEANUP(engine) struct engine *e = NULL;
     CLEANUP(session) struct session *s = NULL;
+    CLEANUP(sampler) struct sampler *sampler = NULL;
     CLEANUP(free) float *logits = NULL;
     uint64_t vocab = m->inventory->config.dims[DIM_VOCAB], most = a->n ? a->n : 64;
     uint32_t eos[EOS_MAX], n_eos;
+    struct sampler_config config;
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
-    if (n_prompt > UINT32_MAX) return error_set(err, ERR_UNSUPPORTED, "the prompt is too long");
-    if (!hf_config_eos(&m->hf, eos, EOS_MAX, &n_eos, err) || !engine_open(&e, m->inventory, &eo, err) ||
-        !session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err) ||
-        !memory_alloc(&out->ids, most, sizeof *out->ids, err) ||
-        !session_feed(s, prompt, (uint32_t)n_prompt, logits, err))
+    if (!compute_parse(a->compute, &eo.compute, err) || !settings(a, m, &config, err) ||
+        !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) ||
+        !hf_config_eos(&m->hf, eos, EOS_MAX, &n_eos, err) || !engine_open(&e, m->inventory, &eo, err) ||
+        !session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err))
         return false;
+    double began = now();
+    if (!session_feed(s, out->ids, (uint32_t)out->n_prompt, logits, err)) return false;
+    double fed = now();
+    out->prompt_seconds = fed - began;
     for (;;) {
-        uint32_t id = likeliest(logits, vocab);
+        uint32_t id = sampler_next(sampler, logits, out->ids, out->n_prompt + out->n);
         bool end = false;
         for (uint32_t i = 0; i < n_eos && !a->ignore_eos; i++) end |= id == eos[i];
-        if (end) return true;
-        out->ids[out->n++] = id;
-        progress_update(env->progress, "generate", NULL, out->n, most);
-        if (out->n == most) return true;
+        if (!end && !put_token(env, out, id, err)) return false;
+        out->seconds = now() - fed;
+        if (end || out->n == most) return true;
+        if (env->common->json) progress_update(env->progress, "generate", NULL, out->n, most);
         if (!progress_go_on(env->progress, err) || !session_feed(s, &id, 1, logits, err)) return false;
     }
 }
 
-static bool print_result(const struct command_env *env, const struct tokenizer *t, const struct output *out,
+/* ---- results ---- */
+
+static double speed(size_t n, double seconds)
+{
+    return seconds > 0 ? (double)n / seconds : 0;
+}
+
+static bool print_rest(struct output *out, struct error *err)
+{
+    char *text;
+    size_t n;
+    if (out->text.tokenizer && (!text_stream_end(&out->text, &text, &n, err) || !print_piece(text, n, err)))
+        return false;
+    for (size_t i = 0; !out->text.tokenizer && i < out->n; i++)
+        print_text("%s%u", i ? "," : "", out->ids[out->n_prompt + i]);
+    print_text("\n");
+    return true;
+}
+
+static bool print_result(const struct command_env *env, const struct tokenizer *t, struct output *out,
                          struct error *err)
 {
     CLEANUP(free) char *text = NULL;
     size_t n = 0;
-    if (t && !tokenizer_decode(t, out->ids, out->n, true, &text, &n, err)) return false;
-    if (!env->common->json) {
-        print_text("%.*s\n", (int)n, text ? text : "");
-        return true;
-    }
+    if (!env->common->json) return print_rest(out, err);
+    if (t && !tokenizer_decode(t, out->ids + out->n_prompt, out->n, true, &text, &n, err)) return false;
     json_t *ids = json_array();
-    for (size_t i = 0; i < out->n; i++) json_array_append_new(ids, json_integer(out->ids[i]));
-    return print_json(json_pack("{s:o,s:o}", "ids", ids, "text", text ? json_stringn_nocheck(text, n) : json_null()),
+    for (size_t i = 0; i < out->n; i++) json_array_append_new(ids, json_integer(out->ids[out->n_prompt + i]));
+    return print_json(json_pack("{s:o,s:o,s:f,s:f}", "ids", ids, "text",
+                                text ? json_stringn_nocheck(text, n) : json_null(), "prompt_tokens_per_second",
+                                speed(out->n_prompt, out->prompt_seconds), "tokens_per_second",
+                                speed(out->n ? out->n - 1 : 0, out->seconds)),
                       err);
+}
+
+static bool make_room(const struct generate_args *a, const uint32_t *prompt, struct output *out, struct error *err)
+{
+    if (out->n_prompt > UINT32_MAX) return error_set(err, ERR_UNSUPPORTED, "the prompt is too long");
+    if (!memory_alloc(&out->ids, out->n_prompt + (a->n ? a->n : 64), sizeof *out->ids, err)) return false;
+    memcpy(out->ids, prompt, out->n_prompt * sizeof *prompt);
+    return true;
 }
 
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
@@ -112,15 +228,16 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(tokenizer) struct tokenizer *t = NULL;
     CLEANUP(free) uint32_t *prompt = NULL;
     struct output out = {0};
-    size_t n_prompt;
     if (!a->prompt == !a->ids) return error_set(err, ERR_USAGE, "give one of --prompt and --ids");
     if (!backend_forward(env->common, "generation", err)) return false;
     if (!model_open(&m, operands[0], err)) return false;
-    bool has_tokenizer = folder_find(m.folder, "tokenizer.json") != NAME_NONE;
+    bool has_tokenizer = tokenizer_file(m.folder) != NULL;
     if ((has_tokenizer || a->prompt) && !tokenizer_open(&t, m.folder, err)) return false;
-    bool ok = prompt_ids(a, &m, t, &prompt, &n_prompt, err) && decode(env, a, &m, prompt, n_prompt, &out, err) &&
-              print_result(env, t, &out, err);
+    if (!prompt_ids(a, &m, t, &prompt, &out.n_prompt, err)) return false;
+    out.text = (struct text_stream){.tokenizer = t, .skip_special = true};
+    bool ok = make_room(a, prompt, &out, err) && decode(env, a, &m, &out, err) && print_result(env, t, &out, err);
     free(out.ids);
+    text_stream_close(&out.text);
     return ok;
 }
 

@@ -113,7 +113,7 @@ static bool inspect_json(const struct model *m, json_t **out, struct error *err)
         "ingot.inspect/1", "architecture", cfg->arch->name, "class", cfg->hf_name, "format",
         checkpoint_format_name(m->checkpoint), "parameters", (json_int_t)total, "active_parameters", (json_int_t)active,
         "bytes", (json_int_t)checkpoint_bytes(m->checkpoint), "tensors", (json_int_t)checkpoint_count(m->checkpoint),
-        "files", (json_int_t)n_files, "layers", (json_int_t)cfg->n_blocks, "layer_kinds", layers_json(cfg), "context",
+        "files", (json_int_t)n_files, "layers", (json_int_t)cfg->n_layers, "layer_kinds", layers_json(cfg), "context",
         (json_int_t)cfg->max_position, "vocabulary", (json_int_t)cfg->dims[DIM_VOCAB], "quantized", inv->is_quantized,
         "kv_cache", inv->kv_algo, "ssm_cache_dtype", cfg->ssm_cache_dtype, "mtp", cfg->n_mtp_blocks > 0,
         "chat_template", template, "license", license, "remarks", remarks_json(m), "roles", roles_json(m));

@@ -41,9 +41,11 @@ static bool fill_architectures(json_t *rows, struct error *err)
 static bool fill_types(json_t *rows, struct error *err)
 {
     for (const struct quant_format *const *f = quant_formats; *f; f++) {
-        char what[96];
-        snprintf(what, sizeof what, "%s: %u-bit weights, %u-bit activations%s", (*f)->algo, (*f)->weight_bits,
-                 (*f)->input_bits, (*f)->block_cols > 1 ? ", blocks of 16" : "");
+        char what[128], blocks[32] = "";
+        if ((*f)->block_cols > 1) snprintf(blocks, sizeof blocks, ", blocks of %u", (*f)->block_cols);
+        snprintf(what, sizeof what, "%s: %u-bit weights, %u-bit activations%s%s%s", (*f)->algo, (*f)->weight_bits,
+                 (*f)->input_bits, blocks, (*f)->method ? "; read only, quant_method " : "",
+                 (*f)->method ? (*f)->method : "");
         if (!row(rows, err, (*f)->name, what)) return false;
     }
     return true;

@@ -43,12 +43,11 @@ static bool add_layer(struct logits_file *f, uint32_t text, const struct block_c
     struct arena *a = f->arena;
     uint64_t n = f->corpus->texts[text].n, k = c->moe.top_k;
     const struct ssm_config *s = &c->ssm;
-    if (f->what.hidden &&
-        !add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_HIDDEN]), arena_printf(a, "%u.hidden.%u", text, b->layer), err))
-        return false;
-    if (f->what.states && b->kind == BLOCK_MAMBA2 &&
-        (!add(f, DTYPE_F32, 3, DIMS(s->n_heads, s->head_dim, s->state_size),
-              arena_printf(a, "%u.recurrent_state.%u", text, b->layer), err) ||
+    bool delta = b->kind == BLOCK_DELTA;
+    uint64_t rows = delta ? s->state_size : s->head_dim, cols = delta ? s->head_dim : s->state_size;
+    if (f->what.states && (delta || b->kind == BLOCK_MAMBA2) &&
+        (!add(f, DTYPE_F32, 3, DIMS(s->n_heads, rows, cols), arena_printf(a, "%u.recurrent_state.%u", text, b->layer),
+              err) ||
          !add(f, DTYPE_F32, 2, DIMS(c->dims[DIM_SSM_CONV], s->conv_taps),
               arena_printf(a, "%u.conv_state.%u", text, b->layer), err)))
         return false;
@@ -63,6 +62,9 @@ static bool add_text(struct logits_file *f, uint32_t text, struct error *err)
     uint64_t n = f->corpus->texts[text].n;
     if (!add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_VOCAB]), arena_printf(f->arena, "%u.logits", text), err))
         return false;
+    for (uint32_t l = 0; f->what.hidden && l < c->n_layers; l++)
+        if (!add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_HIDDEN]), arena_printf(f->arena, "%u.hidden.%u", text, l), err))
+            return false;
     for (uint32_t b = 0; b < c->n_blocks; b++)
         if (!add_layer(f, text, &c->blocks[b], err)) return false;
     return !f->what.hidden || add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_HIDDEN]),
@@ -165,20 +167,28 @@ bool logits_file_failed(const struct logits_file *f, struct error *err)
     return false;
 }
 
-bool logits_file_hidden(struct logits_file *f, struct stream *s, uint32_t b, struct error *err)
+static bool put_hidden(struct logits_file *f, struct stream *s, uint32_t layer, struct error *err)
 {
     uint64_t hidden = f->cfg->dims[DIM_HIDDEN];
     CLEANUP(free) float *rows = NULL;
-    if (!f->what.hidden) return true;
     if (!memory_alloc(&rows, ROWS * hidden, sizeof *rows, err)) return false;
     for (uint32_t t = 0; t < f->corpus->n_texts; t++)
         for (uint32_t k = 0; k < f->corpus->texts[t].n; k += ROWS) {
             uint64_t n = u64_min(ROWS, f->corpus->texts[t].n - k);
             if (!stream_read(s, stream_first_row(s, t) + k, n, rows, err) ||
-                !put(f, k * hidden * sizeof *rows, rows, n * hidden * sizeof *rows, err, "%u.hidden.%u", t,
-                     f->cfg->blocks[b].layer))
+                !put(f, k * hidden * sizeof *rows, rows, n * hidden * sizeof *rows, err, "%u.hidden.%u", t, layer))
                 return false;
         }
+    return true;
+}
+
+bool logits_file_hidden(struct logits_file *f, struct stream *s, uint32_t b, struct error *err)
+{
+    const struct model_config *c = f->cfg;
+    if (!f->what.hidden) return true;
+    uint32_t first = b ? c->blocks[b - 1].layer + 1 : 0, end = b < c->n_blocks ? c->blocks[b].layer + 1 : c->n_layers;
+    for (uint32_t layer = first; layer < end; layer++)
+        if (!put_hidden(f, s, layer, err)) return false;
     return true;
 }
 

@@ -4,15 +4,17 @@
 
 #include <math.h>
 
-static const struct block_kind_ops *const block_kinds[BLOCK_KIND_COUNT] = {[BLOCK_MAMBA2] = &block_mamba2,
-                                                                           [BLOCK_ATTENTION] = &block_attention,
-                                                                           [BLOCK_MLP] = &block_mlp,
-                                                                           [BLOCK_MOE] = &block_moe};
+static const struct block_kind_ops *const block_kinds[BLOCK_KIND_COUNT] = {
+    [BLOCK_MAMBA2] = &block_mamba2, [BLOCK_ATTENTION] = &block_attention, [BLOCK_MLP] = &block_mlp,
+    [BLOCK_MOE] = &block_moe,       [BLOCK_DELTA] = &block_delta,         [BLOCK_MLA] = &block_mla,
+    [BLOCK_LINEAR] = &block_linear};
 
 bool block_open(struct block *b, const struct engine *e, const struct block_config *config, struct error *err)
 {
     *b = (struct block){.config = config, .ops = block_kinds[config->kind]};
-    if (weights_load_role(e, ROLE_BLOCK_NORM, config, &b->norm, err) && b->ops->open(&b->kind, e, config, err))
+    if (norm_open(&b->norm, e, ROLE_BLOCK_NORM, ROLE_BLOCK_NORM_BIAS, config, err) &&
+        (!e->inv->config.post_norm || norm_open(&b->post_norm, e, ROLE_BLOCK_POST_NORM, ROLE_COUNT, config, err)) &&
+        b->ops->open(&b->kind, e, config, err))
         return true;
     error_wrap(err, "layer %u", config->layer);
     block_close(b);
@@ -21,43 +23,44 @@ bool block_open(struct block *b, const struct engine *e, const struct block_conf
 
 void block_close(struct block *b)
 {
-    free(b->norm);
+    norm_close(&b->norm);
+    norm_close(&b->post_norm);
     if (b->kind) b->ops->close(b->kind);
     *b = (struct block){0};
 }
 
 void block_state_close(struct block_state *s)
 {
-    free(s->ssm);
+    scan_state_close(&s->scan);
     free(s->conv);
     free(s->k);
     free(s->v);
     *s = (struct block_state){0};
 }
 
-struct norm_ctx {
-    const struct math_ops *math;
-    const float *x, *weight;
-    float *out, eps;
-    uint64_t cols;
-};
-
-static void norm_item(void *ctx, uint64_t row, uint32_t worker)
+static bool grow_rows(float **p, uint64_t n, uint64_t capacity, uint64_t width, struct error *err)
 {
-    (void)worker;
-    const struct norm_ctx *c = ctx;
-    const float *x = c->x + row * c->cols;
-    float *out = c->out + row * c->cols;
-    float mean = c->math->sum_squares(x, c->cols) / (float)c->cols;
-    c->math->scale(out, x, 1.0f / sqrtf(mean + c->eps), c->cols);
-    c->math->multiply(out, out, c->weight, c->cols);
+    float *bigger;
+    if (width == 0) return true;
+    if (!memory_alloc(&bigger, capacity * width, sizeof *bigger, err)) return false;
+    if (n) memcpy(bigger, *p, n * width * sizeof *bigger);
+    free(*p);
+    *p = bigger;
+    return true;
 }
 
-void rows_norm(const struct engine *e, const float *x, uint64_t n_rows, uint64_t cols, const float *weight, float eps,
-               float *out)
+bool block_state_grow(struct block_state *s, uint64_t n_new, uint64_t k_width, uint64_t v_width, struct error *err)
 {
-    struct norm_ctx c = {e->math, x, weight, out, eps, cols};
-    pool_for(e->pool, n_rows, norm_item, &c);
+    uint64_t need = s->n_past + n_new;
+    if (need <= s->capacity) return true;
+    uint64_t capacity = s->capacity ? s->capacity : 256;
+    while (capacity < need) capacity *= 2;
+    if (capacity > UINT32_MAX)
+        return error_set(err, ERR_UNSUPPORTED, "a text of %llu tokens is too long", (unsigned long long)need);
+    if (!grow_rows(&s->k, s->n_past, capacity, k_width, err) || !grow_rows(&s->v, s->n_past, capacity, v_width, err))
+        return false;
+    s->capacity = (uint32_t)capacity;
+    return true;
 }
 
 bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows, const struct segment *segments,
@@ -69,9 +72,10 @@ bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t
     if (!memory_alloc(&normed, n_rows * hidden, sizeof *normed, err) ||
         !memory_alloc(&y, n_rows * hidden, sizeof *y, err))
         return false;
-    rows_norm(e, x, n_rows, hidden, b->norm, (float)e->inv->config.norm_eps, normed);
+    rows_norm(e, &b->norm, x, n_rows, hidden, normed);
     struct block_call c = {e, b, normed, y, n_rows, segments, n_segments, ob};
     if (!b->ops->run(&c, err)) return error_wrap(err, "layer %u", b->config->layer);
+    if (b->post_norm.weight) rows_norm(e, &b->post_norm, y, n_rows, hidden, y);
     e->math->add(x, x, y, n_rows * hidden);
     return true;
 }

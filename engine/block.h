@@ -3,18 +3,29 @@
 #ifndef ENGINE_BLOCK_H
 #define ENGINE_BLOCK_H
 
+#include "backends/cpu/gemm.h"
 #include "backends/cpu/kernel.h"
-#include "backends/cpu/math.h"
 #include "engine/engine.h"
+#include "engine/scan.h"
+
+/* A norm's weights as they multiply (1 added where they are stored around zero), owned. */
+struct norm {
+    enum norm_kind kind;
+    float *weight, *bias; /* [cols]; bias NULL: none */
+    float eps;
+};
 
 struct engine {
     const struct inventory *inv;
     struct pool *pool;
     const struct math_ops *math;
-    kernel_fn widen, decode_nvfp4, decode_fp8, input_nvfp4, input_fp8;
+    const struct gemm_ops *gemm;
+    uint64_t isa;
+    enum compute compute;
+    kernel_fn widen, input_nvfp4, input_fp8;
     bool quantize_inputs;
     uint64_t residual_bytes;
-    float *final_norm; /* [hidden] */
+    struct norm final_norm;
 };
 
 /* ---- linears: y = x W^T + bias ---- */
@@ -24,14 +35,17 @@ struct linear {
     uint64_t rows, cols;             /* outputs, inputs */
     float *bias;                     /* [rows], owned, or NULL */
     float weight_scale, input_scale; /* of the format; input_scale 0: inputs are not quantized */
-    float *packed;                   /* the whole matrix in panels, owned, or NULL: packed from the file at each use */
+    bool bf16;                       /* computes in bf16 (backends/cpu/gemm.h) */
+    bool decoded;                    /* the format has no packed form: panels hold its values */
+    struct packed packed;            /* how panels hold the weight */
+    uint8_t *panels;                 /* all of them, owned, or NULL: made from the file at each use */
 };
 
 /* `bias_name` may be NULL. */
 MUST_CHECK bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t,
                             const char *bias_name, struct error *err);
 void linear_close(struct linear *l);
-MUST_CHECK bool linear_keep(struct linear *l, const struct engine *e, struct error *err); /* fills `packed` */
+MUST_CHECK bool linear_keep(struct linear *l, const struct engine *e, struct error *err); /* fills `panels` */
 /* x: [m, cols] with row stride ldx; y: [m, rows] with row stride ldy. The parallel form uses the engine's pool. */
 MUST_CHECK bool linear_run(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m,
                            float *y, uint64_t ldy, const struct observer *ob, struct error *err);
@@ -39,11 +53,23 @@ MUST_CHECK bool linear_run(const struct linear *l, const struct engine *e, const
 MUST_CHECK bool linear_run_here(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx,
                                 uint64_t m, float *y, uint64_t ldy, const struct observer *ob, struct error *err);
 
+/* Weight rows [first, first + n) as fp32, [n, cols]. */
+MUST_CHECK bool linear_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, float *out,
+                            struct error *err);
+/* What the linear would make of its inputs before it multiplies, in place on rows [m, cols] of stride ldx: nothing, or
+ * their quantized form. */
+MUST_CHECK bool linear_round_input(const struct linear *l, const struct engine *e, float *x, uint64_t ldx, uint64_t m,
+                                   struct error *err);
+
 /* A plain tensor as fp32; caller frees. */
 MUST_CHECK bool weights_load(const struct engine *e, const struct model_tensor *t, float **out, struct error *err);
 /* The tensor of that role in this block; ERR_INTERNAL when the inventory lacks it. */
 MUST_CHECK bool weights_load_role(const struct engine *e, enum tensor_role role, const struct block_config *b,
                                   float **out, struct error *err);
+/* The norm of that role, of the model's kind and eps; `bias_role` is looked for when that kind has a bias. */
+MUST_CHECK bool norm_open(struct norm *n, const struct engine *e, enum tensor_role role, enum tensor_role bias_role,
+                          const struct block_config *b, struct error *err);
+void norm_close(struct norm *n);
 MUST_CHECK bool linear_open_role(struct linear *l, const struct engine *e, enum tensor_role role,
                                  const struct block_config *b, bool has_bias, struct error *err);
 /* One scale of a quantized linear; must be positive and finite. */
@@ -54,12 +80,15 @@ MUST_CHECK bool weights_scalar(const struct engine *e, const struct model_tensor
 
 /* What one text carries through one block; a kind uses what it needs. */
 struct block_state {
-    float *ssm;                /* [heads, head_dim, state_size] */
-    float *conv;               /* [conv_taps, channels]: the last inputs, oldest first */
-    float *k, *v;              /* [capacity, kv heads * head_dim] */
+    struct scan_state scan; /* recurrent state */
+    float *conv;            /* [conv_taps, channels]: the last inputs, oldest first */
+    float *k, *v; /* [capacity, kv heads * head_dim]; of latent attention k alone: [capacity, latent + rope] */
     uint32_t n_past, capacity; /* tokens in k and v */
 };
 void block_state_close(struct block_state *s);
+/* Room for n_new more rows of k and v; a width of 0: that one is not used. */
+MUST_CHECK bool block_state_grow(struct block_state *s, uint64_t n_new, uint64_t k_width, uint64_t v_width,
+                                 struct error *err);
 
 /* A run of one text's tokens inside the rows of a call. */
 struct segment {
@@ -73,8 +102,8 @@ struct segment {
 struct block {
     const struct block_config *config;
     const struct block_kind_ops *ops;
-    float *norm; /* [hidden] */
-    void *kind;  /* the kind's own weights */
+    struct norm norm, post_norm; /* post_norm.weight NULL: none */
+    void *kind;                  /* the kind's own weights */
 };
 
 struct block_call {
@@ -94,7 +123,8 @@ struct block_kind_ops {
     bool (*keep)(void *kind, const struct engine *e, struct error *err); /* keeps packed weights in memory */
     bool (*run)(const struct block_call *c, struct error *err);
 };
-extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe;
+extern const struct block_kind_ops block_mamba2, block_attention, block_mlp, block_moe, block_delta, block_mla,
+    block_linear;
 
 MUST_CHECK bool block_open(struct block *b, const struct engine *e, const struct block_config *config,
                            struct error *err);
@@ -103,9 +133,19 @@ void block_close(struct block *b);
 MUST_CHECK bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows,
                           const struct segment *segments, uint32_t n_segments, const struct observer *ob,
                           struct error *err);
-/* out = x / sqrt(mean(x^2) + eps) * weight, per row of `cols`; parallel. */
-void rows_norm(const struct engine *e, const float *x, uint64_t n_rows, uint64_t cols, const float *weight, float eps,
+/* out = norm(x), per row of `cols`; parallel; out may be x. */
+void rows_norm(const struct engine *e, const struct norm *n, const float *x, uint64_t n_rows, uint64_t cols,
                float *out);
+/* The same for runs of `cols` inside rows, one after the other `heads` times, in place; row stride `stride`. */
+void heads_norm(const struct engine *e, const struct norm *n, float *x, uint64_t n_rows, uint64_t stride,
+                uint64_t heads, uint64_t cols);
+/* h = activation(h), times up when that is not NULL; [n_rows, cols] each, packed. The pool may be NULL. */
+MUST_CHECK bool rows_activate(const struct engine *e, struct pool *pool, enum activation kind, float *h,
+                              const float *up, uint64_t n_rows, uint64_t cols, struct error *err);
+/* Softmax of scale * scores [from, to) of a row of n_all, in place; the rest, which causality or a window hides,
+ * becomes zero. A sink (or NULL) is one more logit, which only the sum sees. */
+void softmax_scores(const struct math_ops *math, float *row, uint64_t from, uint64_t to, uint64_t n_all, float scale,
+                    const float *sink);
 /* Embedding rows of ids, and the head. */
 MUST_CHECK bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err);
 MUST_CHECK bool engine_head_open(const struct engine *e, struct linear *head, struct error *err);

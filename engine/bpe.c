@@ -103,7 +103,7 @@ static uint32_t merge_short(const struct bpe *b, uint32_t *ids, uint32_t n)
     while (n > 1) {
         uint32_t best = 0;
         for (uint32_t i = 1; i + 1 < n; i++)
-            if (found[i] < found[best]) best = i;
+            if (found[i] >> 32 < found[best] >> 32) best = i;
         if (found[best] == FOUND_NONE) break;
         ids[best] = (uint32_t)found[best];
         n--;
@@ -160,6 +160,21 @@ static bool reserve_long(struct bpe_run *r, size_t n, struct error *err)
     return true;
 }
 
+/* A token of a word that is merged. SentencePiece: what is no piece, or the unknown one, becomes its bytes, or one token
+ * for as many as stand together. */
+static bool add_merged(const struct bpe *b, uint32_t id, bool *unk, struct token_ids *ids, struct error *err)
+{
+    if (b->n_pieces == UINT32_MAX) return token_ids_add(ids, id, err);
+    bool unknown = id >= b->n_pieces || id == b->unk, again = unknown && *unk;
+    struct bytes text = token_text(&b->own_texts, id);
+    *unk = unknown && !b->byte_fallback;
+    if (!unknown) return token_ids_add(ids, id, err);
+    if (!b->byte_fallback) return again ? true : token_ids_add(ids, b->unk, err);
+    for (size_t i = 0; i < text.size; i++)
+        if (!token_ids_add(ids, b->byte_ids[text.data[i]], err)) return false;
+    return true;
+}
+
 static bool merge_long(struct bpe_run *r, const struct token_ids *start, struct token_ids *ids, struct error *err)
 {
     uint32_t n = (uint32_t)start->n;
@@ -183,8 +198,9 @@ static bool merge_long(struct bpe_run *r, const struct token_ids *start, struct 
         if (s[left].prev != ID_NONE) push_pair(r, s[left].prev);
         push_pair(r, left);
     }
+    bool unk = false;
     for (uint32_t i = 0; i != ID_NONE; i = s[i].next)
-        if (!token_ids_add(ids, s[i].id, err)) return false;
+        if (!add_merged(r->b, s[i].id, &unk, ids, err)) return false;
     return true;
 }
 
@@ -233,12 +249,13 @@ static bool encode_word(struct bpe_run *r, struct bytes word, struct token_ids *
     if (!split_word(b, word, &r->start, err)) return false;
     if (r->start.n > SHORT_SYMBOLS) return merge_long(r, &r->start, ids, err);
     uint32_t n = merge_short(b, r->start.data, (uint32_t)r->start.n);
+    bool unk = false;
     for (uint32_t i = 0; i < n; i++)
-        if (!token_ids_add(ids, r->start.data[i], err)) return false;
+        if (!add_merged(b, r->start.data[i], &unk, ids, err)) return false;
     return true;
 }
 
-bool bpe_encode(struct bpe_run *r, struct bytes word, struct token_ids *ids, struct error *err)
+static bool encode_cached(struct bpe_run *r, struct bytes word, struct token_ids *ids, struct error *err)
 {
     if (word.size > CACHE_WORD_MAX) return encode_word(r, word, ids, err);
     struct cache_entry *e = &r->cache[hash_bytes(word.data, word.size) & r->cache_mask];
@@ -255,5 +272,35 @@ bool bpe_encode(struct bpe_run *r, struct bytes word, struct token_ids *ids, str
     e->n_ids = (uint8_t)(ids->n - first);
     memcpy(e->word, word.data, word.size);
     if (e->n_ids) memcpy(e->ids, ids->data + first, e->n_ids * sizeof *e->ids);
+    return true;
+}
+
+/* The first mark behind the beginning before which a word may be cut, or its end. */
+static size_t next_cut(const struct bpe *b, struct bytes word, size_t at)
+{
+    while (at < word.size) {
+        const uint8_t *mark = memmem(word.data + at, word.size - at, SPACE_MARK, SPACE_MARK_BYTES);
+        if (!mark) break;
+        at = (size_t)(mark - word.data);
+        const uint8_t *before = mark - 1;
+        while ((*before & 0xc0) == 0x80) before--;
+        uint32_t c = utf8_char(before, (size_t)(mark - before)), i = 0;
+        while (i < b->n_cuts && b->cut_after[i] != c) i++;
+        if (i == b->n_cuts) return at;
+        at += SPACE_MARK_BYTES;
+    }
+    return word.size;
+}
+
+bool bpe_encode(struct bpe_run *r, struct bytes word, struct token_ids *ids, struct error *err)
+{
+    const struct bpe *b = r->b;
+    size_t start = 0;
+    if (b->n_cuts > CUTS_MAX) return encode_cached(r, word, ids, err);
+    while (start < word.size) {
+        size_t lead = utf8_lead_size(word.data[start]), end = next_cut(b, word, start + lead);
+        if (!encode_cached(r, bytes_of(word.data + start, end - start), ids, err)) return false;
+        start = end;
+    }
     return true;
 }

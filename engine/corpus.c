@@ -226,3 +226,13 @@ bool corpus_load_ids(struct corpus *out, const char *path, const struct corpus_o
     struct loader l = {.corpus = out, .opt = opt, .file = path};
     return load(&l, read_lists, err);
 }
+
+bool corpus_next_tokens(const struct corpus *c, uint32_t **out, struct error *err)
+{
+    if (!memory_alloc(out, c->n_tokens, sizeof **out, err)) return false;
+    uint64_t row = 0;
+    for (uint32_t t = 0; t < c->n_texts; t++)
+        for (uint32_t k = 0; k < c->texts[t].n; k++)
+            (*out)[row++] = k + 1 < c->texts[t].n ? c->texts[t].ids[k + 1] : NO_NEXT_TOKEN;
+    return true;
+}

@@ -33,6 +33,9 @@ MUST_CHECK bool corpus_from_texts(struct corpus *out, const char *const *texts, 
 /* Only ids, whatever the name of the file. */
 MUST_CHECK bool corpus_load_ids(struct corpus *out, const char *path, const struct corpus_options *opt,
                                 struct error *err);
+/* The token that follows each token of all texts, NO_NEXT_TOKEN behind a text's last; the caller frees. */
+#define NO_NEXT_TOKEN UINT32_MAX
+MUST_CHECK bool corpus_next_tokens(const struct corpus *c, uint32_t **out, struct error *err);
 void corpus_close(struct corpus *c);
 
 static inline void cleanup_corpus(struct corpus *c)

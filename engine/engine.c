@@ -11,15 +11,16 @@ bool engine_open(struct engine **out, const struct inventory *inv, const struct 
         .inv = inv,
         .pool = opt->pool,
         .math = math_for(opt->isa),
+        .gemm = gemm_for(opt->isa),
+        .isa = opt->isa,
+        .compute = opt->compute,
         .quantize_inputs = opt->quantize_inputs,
         .residual_bytes = opt->residual_bytes ? opt->residual_bytes : memory_available() / 4,
         .widen = kernel_for(OP_WIDEN, opt->isa),
-        .decode_nvfp4 = kernel_for(OP_DECODE_NVFP4, opt->isa),
-        .decode_fp8 = kernel_for(OP_DECODE_FP8, opt->isa),
         .input_nvfp4 = kernel_for(OP_INPUT_NVFP4, opt->isa),
         .input_fp8 = kernel_for(OP_INPUT_FP8, opt->isa),
     };
-    if (!weights_load_role(e, ROLE_FINAL_NORM, NULL, &e->final_norm, err)) {
+    if (!norm_open(&e->final_norm, e, ROLE_FINAL_NORM, ROLE_FINAL_NORM_BIAS, NULL, err)) {
         engine_close(e);
         return false;
     }
@@ -30,7 +31,7 @@ bool engine_open(struct engine **out, const struct inventory *inv, const struct 
 void engine_close(struct engine *e)
 {
     if (!e) return;
-    free(e->final_norm);
+    norm_close(&e->final_norm);
     free(e);
 }
 
@@ -56,12 +57,14 @@ bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float
     uint64_t hidden = t->dims[1], row_bytes = hidden * dtype_bytes(info->dtype);
     if (t->format)
         return error_set(err, ERR_UNSUPPORTED, "tensor '%.256s': quantized embeddings are not supported yet", t->name);
+    float scale = (float)e->inv->config.embed_scale;
     CLEANUP(free) void *row = NULL;
     if (!memory_alloc(&row, row_bytes, 1, err)) return false;
     for (uint64_t i = 0; i < n; i++) {
         if (!checkpoint_read(ck, t->parts[PART_WEIGHT], ids[i] * row_bytes, row, row_bytes, err)) return false;
         e->widen(&(struct kernel_args){
             .n_rows = 1, .n_cols = hidden, .src = row, .dtype = info->dtype, .dst_f32 = out + i * hidden});
+        if (scale != 1.0f) e->math->scale(out + i * hidden, out + i * hidden, scale, hidden);
     }
     return true;
 }

@@ -1,7 +1,10 @@
 /* Mamba-2 mixer. [z | xBC | dt] = in_proj(x); xBC through a causal depthwise convolution and silu; per head the
- * recurrence over tokens; gate with silu(z), then a norm per group; out_proj. Convolution and recurrent state are fp32.
- * dt is clamped to time_step_limit after softplus, in prefill and decode alike (docs/numerics.md, dt clamp). */
+ * recurrence over tokens (engine/scan.h); gate with silu(z), then a norm per group; out_proj. Convolution and recurrent
+ * state are fp32. dt is clamped to time_step_limit after softplus, in prefill and decode alike (docs/numerics.md, dt
+ * clamp). */
 #include "engine/block.h"
+#include "engine/recurrence.h"
+#include "engine/short_conv.h"
 
 #include "core/memory.h"
 
@@ -64,51 +67,15 @@ static bool mamba2_keep(void *kind, const struct engine *e, struct error *err)
     return linear_keep(&m->in, e, err) && linear_keep(&m->out, e, err);
 }
 
-static bool state_ready(struct block_state *s, const struct engine *e, struct error *err)
-{
-    const struct ssm_config *c = &e->inv->config.ssm;
-    if (s->ssm) return true;
-    return memory_zalloc(&s->ssm, (uint64_t)c->n_heads * c->head_dim * c->state_size, sizeof(float), err) &&
-           memory_zalloc(&s->conv, c->conv_taps * shape_of(e).channels, sizeof(float), err);
-}
-
 struct mamba2_call {
     const struct block_call *call;
     const struct mamba2 *m;
     struct shape shape;
-    float *proj;   /* [rows, proj]: z | xBC | dt */
-    float *window; /* [rows + segments * (taps - 1), channels]: what each convolution sees */
-    float *xbc;    /* [rows, channels], convolved */
-    float *y;      /* [rows, inner] */
+    float *proj;  /* [rows, proj]: z | xBC | dt */
+    float *xbc;   /* [rows, channels], convolved */
+    float *decay; /* [rows, heads]: exp(dt a) */
+    float *y;     /* [rows, inner] */
 };
-
-static uint64_t window_row(const struct mamba2_call *c, uint32_t segment)
-{
-    return c->call->segments[segment].row + (uint64_t)segment * (c->call->engine->inv->config.ssm.conv_taps - 1);
-}
-
-/* One segment's convolution; leaves the last `taps` inputs in the state. */
-static void conv_item(void *ctx, uint64_t item, uint32_t worker)
-{
-    (void)worker;
-    struct mamba2_call *c = ctx;
-    const struct engine *e = c->call->engine;
-    const struct segment *s = &c->call->segments[item];
-    uint64_t channels = c->shape.channels, taps = e->inv->config.ssm.conv_taps;
-    float *in = c->window + window_row(c, (uint32_t)item) * channels;
-    memcpy(in, s->state->conv + channels, (taps - 1) * channels * sizeof *in);
-    for (uint32_t t = 0; t < s->n; t++)
-        memcpy(in + (taps - 1 + t) * channels, c->proj + (s->row + t) * c->shape.proj + c->shape.inner,
-               channels * sizeof *in);
-    e->math->conv_silu(c->xbc + s->row * channels, channels, in, channels, c->m->conv, c->m->conv_bias, (uint32_t)taps,
-                       channels, s->n);
-    /* The window holds taps - 1 + n rows; the state keeps the last taps of [oldest state row | window]. */
-    if (s->n >= 1 && s->n < taps)
-        memmove(s->state->conv, s->state->conv + s->n * channels, (taps - s->n) * channels * sizeof *in);
-    uint64_t fresh = s->n < taps ? s->n : taps;
-    memcpy(s->state->conv + (taps - fresh) * channels, in + (taps - 1 + s->n - fresh) * channels,
-           fresh * channels * sizeof *in);
-}
 
 static void dt_item(void *ctx, uint64_t row, uint32_t worker)
 {
@@ -121,35 +88,31 @@ static void dt_item(void *ctx, uint64_t row, uint32_t worker)
     e->math->add(dt, dt, c->m->dt_bias, cfg->n_heads);
     e->math->softplus(dt, dt, cfg->n_heads);
     for (uint32_t h = 0; h < cfg->n_heads; h++) dt[h] = dt[h] < lo ? lo : dt[h] > hi ? hi : dt[h];
+    float *decay = c->decay + row * cfg->n_heads;
+    e->math->multiply(decay, dt, c->m->a, cfg->n_heads);
+    e->math->exp(decay, decay, cfg->n_heads);
 }
 
-/* One head of one segment through time. */
-static void scan_item(void *ctx, uint64_t item, uint32_t worker)
+static bool scan(const struct mamba2_call *c, struct error *err)
 {
-    (void)worker;
-    struct mamba2_call *c = ctx;
-    const struct ssm_config *cfg = &c->call->engine->inv->config.ssm;
-    const struct segment *s = &c->call->segments[item / cfg->n_heads];
-    uint64_t head = item % cfg->n_heads, group = head / (cfg->n_heads / cfg->n_groups);
-    const float *xbc = c->xbc + s->row * c->shape.channels;
-    struct ssm_step step = {
-        .head_dim = cfg->head_dim,
-        .state_size = cfg->state_size,
-        .n_tokens = s->n,
-        .x = xbc + head * cfg->head_dim,
-        .b = xbc + c->shape.inner + group * cfg->state_size,
-        .c = xbc + c->shape.inner + c->shape.group_state + group * cfg->state_size,
-        .dt = c->proj + s->row * c->shape.proj + c->shape.inner + c->shape.channels + head,
-        .x_stride = c->shape.channels,
-        .bc_stride = c->shape.channels,
-        .dt_stride = c->shape.proj,
-        .y_stride = c->shape.inner,
-        .a = c->m->a[head],
-        .d = c->m->d[head],
-        .state = s->state->ssm + head * cfg->head_dim * cfg->state_size,
-        .y = c->y + s->row * c->shape.inner + head * cfg->head_dim,
-    };
-    c->call->engine->math->ssm_scan(&step);
+    const struct shape *s = &c->shape;
+    uint64_t heads = c->call->engine->inv->config.ssm.n_heads;
+    struct scan scan = recurrence_shape(c->call->engine);
+    scan.skip = c->m->d;
+    return recurrence_run(c->call, &scan,
+                          &(struct scan_piece){.k = c->xbc + s->inner,
+                                               .q = c->xbc + s->inner + s->group_state,
+                                               .v = c->xbc,
+                                               .decay = c->decay,
+                                               .weight = c->proj + s->inner + s->channels,
+                                               .o = c->y,
+                                               .k_stride = s->channels,
+                                               .q_stride = s->channels,
+                                               .v_stride = s->channels,
+                                               .decay_stride = heads,
+                                               .weight_stride = s->proj,
+                                               .o_stride = s->inner},
+                          err);
 }
 
 /* Gate first, then the norm of each group, then its weight. */
@@ -170,44 +133,32 @@ static void gate_item(void *ctx, uint64_t row, uint32_t worker)
     e->math->multiply(y, y, c->m->norm, inner);
 }
 
-static void report_states(const struct block_call *call)
-{
-    const struct observer *ob = call->observer;
-    for (uint32_t i = 0; ob && ob->state && i < call->n_segments; i++) {
-        const struct segment *s = &call->segments[i];
-        if (s->last) ob->state(ob->ctx, call->block->config->layer, s->text, s->state->ssm, s->state->conv);
-    }
-}
-
 static bool mamba2_run(const struct block_call *call, struct error *err)
 {
     const struct engine *e = call->engine;
     const struct mamba2 *m = call->block->kind;
     const struct ssm_config *cfg = &e->inv->config.ssm;
     struct mamba2_call c = {.call = call, .m = m, .shape = shape_of(e)};
+    const struct short_conv conv = {m->conv, m->conv_bias, c.shape.channels, cfg->conv_taps};
     CLEANUP(free) float *proj = NULL;
-    CLEANUP(free) float *window = NULL;
     CLEANUP(free) float *xbc = NULL;
+    CLEANUP(free) float *decay = NULL;
     CLEANUP(free) float *y = NULL;
-    uint64_t window_rows = call->n_rows + (uint64_t)call->n_segments * (cfg->conv_taps - 1);
     if (!memory_alloc(&proj, call->n_rows * c.shape.proj, sizeof(float), err) ||
-        !memory_alloc(&window, window_rows * c.shape.channels, sizeof(float), err) ||
         !memory_alloc(&xbc, call->n_rows * c.shape.channels, sizeof(float), err) ||
+        !memory_alloc(&decay, call->n_rows * cfg->n_heads, sizeof(float), err) ||
         !memory_alloc(&y, call->n_rows * c.shape.inner, sizeof(float), err))
         return false;
     c.proj = proj;
-    c.window = window;
     c.xbc = xbc;
+    c.decay = decay;
     c.y = y;
-    for (uint32_t i = 0; i < call->n_segments; i++)
-        if (!state_ready(call->segments[i].state, e, err)) return false;
-    if (!linear_run(&m->in, e, call->x, m->in.cols, call->n_rows, proj, c.shape.proj, call->observer, err))
+    if (!linear_run(&m->in, e, call->x, m->in.cols, call->n_rows, proj, c.shape.proj, call->observer, err) ||
+        !short_conv_run(&conv, call, proj + c.shape.inner, c.shape.proj, xbc, err))
         return false;
-    pool_for(e->pool, call->n_segments, conv_item, &c);
     pool_for(e->pool, call->n_rows, dt_item, &c);
-    pool_for(e->pool, (uint64_t)call->n_segments * cfg->n_heads, scan_item, &c);
+    if (!scan(&c, err)) return false;
     pool_for(e->pool, call->n_rows, gate_item, &c);
-    report_states(call);
     return linear_run(&m->out, e, y, c.shape.inner, call->n_rows, call->y, m->out.rows, call->observer, err);
 }
 

@@ -1,15 +1,16 @@
-/* down(relu(up(x))^2): squared ReLU, no gate. */
+/* down(activation(up(x))), or gated: down(activation(gate(x)) * up(x)). */
 #include "engine/block.h"
 
 #include "core/memory.h"
 
 struct mlp {
-    struct linear up, down;
+    struct linear gate, up, down; /* gate.tensor NULL: none */
 };
 
 static void mlp_close(void *kind)
 {
     struct mlp *m = kind;
+    linear_close(&m->gate);
     linear_close(&m->up);
     linear_close(&m->down);
     free(m);
@@ -21,6 +22,7 @@ static bool mlp_open(void **kind, const struct engine *e, const struct block_con
     if (!m) return error_memory(err, sizeof *m);
     *kind = m;
     bool bias = e->inv->config.mlp_bias;
+    if (e->inv->config.mlp.gated && !linear_open_role(&m->gate, e, ROLE_MLP_GATE, b, bias, err)) return false;
     return linear_open_role(&m->up, e, ROLE_MLP_UP, b, bias, err) &&
            linear_open_role(&m->down, e, ROLE_MLP_DOWN, b, bias, err);
 }
@@ -28,20 +30,26 @@ static bool mlp_open(void **kind, const struct engine *e, const struct block_con
 static bool mlp_keep(void *kind, const struct engine *e, struct error *err)
 {
     struct mlp *m = kind;
-    return linear_keep(&m->up, e, err) && linear_keep(&m->down, e, err);
+    return (!m->gate.tensor || linear_keep(&m->gate, e, err)) && linear_keep(&m->up, e, err) &&
+           linear_keep(&m->down, e, err);
 }
 
 static bool mlp_run(const struct block_call *c, struct error *err)
 {
     const struct mlp *m = c->block->kind;
     const struct engine *e = c->engine;
-    uint64_t inner = m->up.rows, hidden = m->up.cols;
+    uint64_t inner = m->up.rows, hidden = m->up.cols, n = c->n_rows;
     CLEANUP(free) float *h = NULL;
-    if (!memory_alloc(&h, c->n_rows * inner, sizeof *h, err) ||
-        !linear_run(&m->up, e, c->x, hidden, c->n_rows, h, inner, c->observer, err))
+    CLEANUP(free) float *gate = NULL;
+    if (!memory_alloc(&h, n * inner, sizeof *h, err) ||
+        !linear_run(&m->up, e, c->x, hidden, n, h, inner, c->observer, err))
         return false;
-    e->math->relu2(h, h, c->n_rows * inner);
-    return linear_run(&m->down, e, h, inner, c->n_rows, c->y, hidden, c->observer, err);
+    if (m->gate.tensor && (!memory_alloc(&gate, n * inner, sizeof *gate, err) ||
+                           !linear_run(&m->gate, e, c->x, hidden, n, gate, inner, c->observer, err)))
+        return false;
+    float *inside = gate ? gate : h;
+    return rows_activate(e, e->pool, e->inv->config.mlp.activation, inside, gate ? h : NULL, n, inner, err) &&
+           linear_run(&m->down, e, inside, inner, n, c->y, hidden, c->observer, err);
 }
 
 const struct block_kind_ops block_mlp = {mlp_open, mlp_close, mlp_keep, mlp_run};

@@ -1,17 +1,18 @@
 /* Mixture of experts: out = fc2(sum of w_e * expert_e(fc1(x))) + shared(x); without a latent projection fc1 and fc2 are
- * absent. Router and shared expert see x, the experts its latent form. Experts are squared-ReLU MLPs without gate. */
+ * absent. Router and shared expert see x, the experts its latent form. Experts are MLPs as engine/mlp.c has them; the
+ * shared one may be scaled by the sigmoid of one more output. */
 #include "engine/block.h"
 #include "engine/route.h"
 
 #include "core/memory.h"
 
 struct expert {
-    struct linear up, down;
+    struct linear gate, up, down; /* gate.tensor NULL: none */
 };
 
 struct moe {
-    struct linear router, latent_in, latent_out;
-    float *router_bias;     /* [experts] */
+    struct linear router, latent_in, latent_out, shared_mix;
+    float *router_bias;     /* [experts]: the correction of the choice, or NULL */
     struct expert *experts; /* [n_experts] */
     struct expert shared;
     uint32_t n_experts;
@@ -19,8 +20,15 @@ struct moe {
 
 static void expert_close(struct expert *x)
 {
+    linear_close(&x->gate);
     linear_close(&x->up);
     linear_close(&x->down);
+}
+
+static bool expert_keep(struct expert *x, const struct engine *e, struct error *err)
+{
+    return (!x->gate.tensor || linear_keep(&x->gate, e, err)) && linear_keep(&x->up, e, err) &&
+           linear_keep(&x->down, e, err);
 }
 
 static void moe_close(void *kind)
@@ -29,6 +37,7 @@ static void moe_close(void *kind)
     linear_close(&m->router);
     linear_close(&m->latent_in);
     linear_close(&m->latent_out);
+    linear_close(&m->shared_mix);
     for (uint32_t i = 0; m->experts && i < m->n_experts; i++) expert_close(&m->experts[i]);
     expert_close(&m->shared);
     free(m->router_bias);
@@ -36,14 +45,30 @@ static void moe_close(void *kind)
     free(m);
 }
 
+static bool open_one(struct linear *l, const struct engine *e, const struct block_config *b, enum tensor_role role,
+                     uint32_t number, struct error *err)
+{
+    const struct model_tensor *t = inventory_find_block(e->inv, role, b, (int32_t)number);
+    if (!t) return error_set(err, ERR_INTERNAL, "the inventory has no %s of expert %u", role_info(role)->name, number);
+    return linear_open(l, e, t, NULL, err);
+}
+
 static bool open_expert(struct expert *x, const struct engine *e, const struct block_config *b, uint32_t number,
                         struct error *err)
 {
-    const struct model_tensor *up = inventory_find(e->inv, ROLE_EXPERT_UP, (int32_t)b->layer, (int32_t)number, b->mtp),
-                              *down =
-                                  inventory_find(e->inv, ROLE_EXPERT_DOWN, (int32_t)b->layer, (int32_t)number, b->mtp);
-    if (!up || !down) return error_set(err, ERR_INTERNAL, "the inventory lacks expert %u", number);
-    return linear_open(&x->up, e, up, NULL, err) && linear_open(&x->down, e, down, NULL, err);
+    return (!e->inv->config.moe.mlp.gated || open_one(&x->gate, e, b, ROLE_EXPERT_GATE, number, err)) &&
+           open_one(&x->up, e, b, ROLE_EXPERT_UP, number, err) &&
+           open_one(&x->down, e, b, ROLE_EXPERT_DOWN, number, err);
+}
+
+static bool open_shared(struct moe *m, const struct engine *e, const struct block_config *b, struct error *err)
+{
+    const struct moe_config *cfg = &e->inv->config.moe;
+    bool bias = e->inv->config.mlp_bias;
+    return (!cfg->mlp.gated || linear_open_role(&m->shared.gate, e, ROLE_SHARED_GATE, b, bias, err)) &&
+           linear_open_role(&m->shared.up, e, ROLE_SHARED_UP, b, bias, err) &&
+           linear_open_role(&m->shared.down, e, ROLE_SHARED_DOWN, b, bias, err) &&
+           (!cfg->has_shared_mix || linear_open_role(&m->shared_mix, e, ROLE_SHARED_MIX, b, false, err));
 }
 
 static bool moe_open(void **kind, const struct engine *e, const struct block_config *b, struct error *err)
@@ -57,14 +82,12 @@ static bool moe_open(void **kind, const struct engine *e, const struct block_con
     m->experts = calloc(m->n_experts, sizeof *m->experts);
     if (!m->experts) return error_memory(err, m->n_experts * sizeof *m->experts);
     if (!linear_open_role(&m->router, e, ROLE_ROUTER, b, false, err) ||
-        !weights_load_role(e, ROLE_ROUTER_BIAS, b, &m->router_bias, err))
+        (cfg->route == ROUTE_SIGMOID && !weights_load_role(e, ROLE_ROUTER_BIAS, b, &m->router_bias, err)))
         return false;
     if (cfg->has_latent && (!linear_open_role(&m->latent_in, e, ROLE_LATENT_IN, b, bias, err) ||
                             !linear_open_role(&m->latent_out, e, ROLE_LATENT_OUT, b, bias, err)))
         return false;
-    if (cfg->has_shared && (!linear_open_role(&m->shared.up, e, ROLE_SHARED_UP, b, bias, err) ||
-                            !linear_open_role(&m->shared.down, e, ROLE_SHARED_DOWN, b, bias, err)))
-        return false;
+    if (cfg->has_shared && !open_shared(m, e, b, err)) return false;
     for (uint32_t i = 0; i < m->n_experts; i++)
         if (!open_expert(&m->experts[i], e, b, i, err)) return false;
     return true;
@@ -76,10 +99,10 @@ static bool moe_keep(void *kind, const struct engine *e, struct error *err)
     if (!linear_keep(&m->router, e, err)) return false;
     if (m->latent_in.tensor && (!linear_keep(&m->latent_in, e, err) || !linear_keep(&m->latent_out, e, err)))
         return false;
-    if (m->shared.up.tensor && (!linear_keep(&m->shared.up, e, err) || !linear_keep(&m->shared.down, e, err)))
-        return false;
+    if (m->shared.up.tensor && !expert_keep(&m->shared, e, err)) return false;
+    if (m->shared_mix.tensor && !linear_keep(&m->shared_mix, e, err)) return false;
     for (uint32_t i = 0; i < m->n_experts; i++)
-        if (!linear_keep(&m->experts[i].up, e, err) || !linear_keep(&m->experts[i].down, e, err)) return false;
+        if (!expert_keep(&m->experts[i], e, err)) return false;
     return true;
 }
 
@@ -110,14 +133,23 @@ struct route_ctx {
     struct routing *r;
 };
 
+static void softmax(const struct math_ops *math, float *row, uint64_t n)
+{
+    float top = math->max(row, n);
+    for (uint64_t i = 0; i < n; i++) row[i] -= top;
+    math->exp(row, row, n);
+    math->scale(row, row, 1.0f / math->sum(row, n), n);
+}
+
 static void route_item(void *ctx, uint64_t row, uint32_t worker)
 {
     (void)worker;
     struct route_ctx *c = ctx;
     uint32_t n = c->cfg->n_experts, k = c->cfg->top_k;
     float *scores = c->scores + row * 2 * n;
-    c->e->math->sigmoid(scores, scores, n);
-    route_token(c->cfg, scores, c->bias, scores + n, c->r->experts + row * k, c->r->weights + row * k);
+    if (c->cfg->route == ROUTE_SIGMOID) c->e->math->sigmoid(scores, scores, n);
+    if (c->cfg->route == ROUTE_SOFTMAX) softmax(c->e->math, scores, n);
+    route_token(c->cfg, c->e->math, scores, c->bias, scores + n, c->r->experts + row * k, c->r->weights + row * k);
 }
 
 /* Turns [row, slot] -> expert into expert -> rows. */
@@ -175,25 +207,41 @@ struct expert_ctx {
     float *out; /* [slots of this batch, width] */
 };
 
+typedef bool (*linear_fn)(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m,
+                          float *y, uint64_t ldy, const struct observer *ob, struct error *err);
+
+/* One expert on n rows of `in`; `run` and `pool` say who computes. */
+static bool run_expert(const struct block_call *call, const struct expert *x, linear_fn run, struct pool *pool,
+                       const float *in, uint64_t n, float *out, struct error *err)
+{
+    const struct engine *e = call->engine;
+    uint64_t inner = x->up.rows, width = x->up.cols;
+    CLEANUP(free) float *h = NULL;
+    CLEANUP(free) float *gate = NULL;
+    if (!memory_alloc(&h, n * inner, sizeof(float), err) ||
+        !run(&x->up, e, in, width, n, h, inner, call->observer, err))
+        return false;
+    if (x->gate.tensor && (!memory_alloc(&gate, n * inner, sizeof(float), err) ||
+                           !run(&x->gate, e, in, width, n, gate, inner, call->observer, err)))
+        return false;
+    float *inside = gate ? gate : h;
+    return rows_activate(e, pool, e->inv->config.moe.mlp.activation, inside, gate ? h : NULL, n, inner, err) &&
+           run(&x->down, e, inside, inner, n, out, x->down.rows, call->observer, err);
+}
+
 static bool expert_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
 {
     (void)worker;
     const struct expert_ctx *c = ctx;
-    const struct engine *e = c->call->engine;
     uint32_t number = c->first_expert + (uint32_t)item;
     const struct expert *x = &c->m->experts[number];
-    uint64_t first = c->r->first[number], n = c->r->first[number + 1] - first, inner = x->up.rows;
+    uint64_t first = c->r->first[number], n = c->r->first[number + 1] - first;
     if (n == 0) return true;
     CLEANUP(free) float *in = NULL;
-    CLEANUP(free) float *h = NULL;
-    if (!memory_alloc(&in, n * c->width, sizeof(float), err) || !memory_alloc(&h, n * inner, sizeof(float), err))
-        return false;
+    if (!memory_alloc(&in, n * c->width, sizeof(float), err)) return false;
     for (uint64_t i = 0; i < n; i++)
         memcpy(in + i * c->width, c->u + c->r->rows[first + i] * c->width, c->width * sizeof(float));
-    if (!linear_run_here(&x->up, e, in, c->width, n, h, inner, c->call->observer, err)) return false;
-    e->math->relu2(h, h, n * inner);
-    return linear_run_here(&x->down, e, h, inner, n, c->out + (first - c->first_slot) * c->width, c->width,
-                           c->call->observer, err);
+    return run_expert(c->call, x, linear_run_here, NULL, in, n, c->out + (first - c->first_slot) * c->width, err);
 }
 
 /* Experts in batches, so that their outputs need room for about two slots per row; then added in order of expert
@@ -221,14 +269,19 @@ static bool run_experts(const struct block_call *call, const struct moe *m, cons
 static bool run_shared(const struct block_call *call, const struct moe *m, float *y, struct error *err)
 {
     const struct engine *e = call->engine;
-    uint64_t inner = m->shared.up.rows, hidden = m->shared.up.cols, n = call->n_rows;
-    CLEANUP(free) float *h = NULL;
+    uint64_t hidden = m->shared.up.cols, n = call->n_rows;
     CLEANUP(free) float *out = NULL;
-    if (!memory_alloc(&h, n * inner, sizeof(float), err) || !memory_alloc(&out, n * hidden, sizeof(float), err) ||
-        !linear_run(&m->shared.up, e, call->x, hidden, n, h, inner, call->observer, err))
+    CLEANUP(free) float *mix = NULL;
+    if (!memory_alloc(&out, n * hidden, sizeof(float), err) ||
+        !run_expert(call, &m->shared, linear_run, e->pool, call->x, n, out, err))
         return false;
-    e->math->relu2(h, h, n * inner);
-    if (!linear_run(&m->shared.down, e, h, inner, n, out, hidden, call->observer, err)) return false;
+    if (m->shared_mix.tensor) {
+        if (!memory_alloc(&mix, n, sizeof(float), err) ||
+            !linear_run(&m->shared_mix, e, call->x, hidden, n, mix, 1, NULL, err))
+            return false;
+        e->math->sigmoid(mix, mix, n);
+        for (uint64_t i = 0; i < n; i++) e->math->scale(out + i * hidden, out + i * hidden, mix[i], hidden);
+    }
     e->math->add(y, y, out, n * hidden);
     return true;
 }

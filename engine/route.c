@@ -41,10 +41,19 @@ static void sort_ascending(uint32_t *v, uint32_t n)
         }
 }
 
-void route_token(const struct moe_config *m, const float *scores, const float *bias, float *scratch, uint32_t *experts,
-                 float *weights)
+/* In place; k is small. */
+static void softmax_chosen(const struct math_ops *math, float *w, uint32_t k)
 {
-    for (uint32_t e = 0; e < m->n_experts; e++) scratch[e] = scores[e] + bias[e];
+    float top = math->max(w, k);
+    for (uint32_t i = 0; i < k; i++) w[i] -= top;
+    math->exp(w, w, k);
+    math->scale(w, w, 1.0f / math->sum(w, k), k);
+}
+
+void route_token(const struct moe_config *m, const struct math_ops *math, const float *scores, const float *bias,
+                 float *scratch, uint32_t *experts, float *weights)
+{
+    for (uint32_t e = 0; e < m->n_experts; e++) scratch[e] = bias ? scores[e] + bias[e] : scores[e];
     if (m->n_groups > 1) keep_best_groups(m, scratch);
     for (uint32_t k = 0; k < m->top_k; k++) {
         uint32_t best = 0;
@@ -54,10 +63,12 @@ void route_token(const struct moe_config *m, const float *scores, const float *b
         scratch[best] = -INFINITY;
     }
     sort_ascending(experts, m->top_k);
+    for (uint32_t k = 0; k < m->top_k; k++) weights[k] = scores[experts[k]];
+    if (m->route == ROUTE_TOP_K_SOFTMAX) softmax_chosen(math, weights, m->top_k);
     float sum = 0;
-    for (uint32_t k = 0; k < m->top_k; k++) sum += scores[experts[k]];
+    for (uint32_t k = 0; k < m->top_k; k++) sum += weights[k];
     for (uint32_t k = 0; k < m->top_k; k++) {
-        float w = scores[experts[k]];
+        float w = weights[k];
         if (m->normalize) w = w / (sum + 1e-20f);
         weights[k] = w * (float)m->scale;
     }

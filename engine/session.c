@@ -69,7 +69,7 @@ static bool feed(struct session *s, const uint32_t *ids, uint32_t n, float *x, f
     s->n_fed += n;
     if (!logits) return true;
     float *last = x + (n - 1) * hidden;
-    rows_norm(e, last, 1, hidden, e->final_norm, (float)e->inv->config.norm_eps, last);
+    rows_norm(e, &e->final_norm, last, 1, hidden, last);
     return linear_run(&s->head, e, last, hidden, 1, logits, s->head.rows, NULL, err);
 }
 

@@ -40,6 +40,8 @@ MUST_CHECK bool quant_rules_open(struct quant_rules **out, const struct hf_confi
 void quant_rules_close(struct quant_rules *r); /* NULL is fine */
 CLEANUP_DEFINE(quant_rules, struct quant_rules, quant_rules_close)
 const char *quant_rules_kv_algo(const struct quant_rules *r); /* "FP8" or NULL */
+/* True when the configuration is of a method that never speaks of embeddings, heads and routers. */
+bool quant_rules_linears_only(const struct quant_rules *r);
 /* How an engine would take `module` to be stored: exact name, container prefix, or pattern. NULL: not quantized. */
 const struct quant_format *quant_rules_resolve(const struct quant_rules *r, const char *module);
 

@@ -1,6 +1,7 @@
 #include "formats/quant_form.h"
 
 #include "formats/name_match.h"
+#include "formats/quant_method.h"
 
 #include <strings.h>
 
@@ -22,7 +23,8 @@ static bool check_method(struct reading *r, const json_t *doc)
     const char *method = NULL;
     if (!json_opt_string(doc, "quant_method", r->what, &method, r->err)) return false;
     if (method && strncasecmp(method, "modelopt", 8) != 0)
-        return error_set(r->err, ERR_UNSUPPORTED, "%s: quant_method '%.64s' is not read here; modelopt is", r->what,
+        return error_set(r->err, ERR_UNSUPPORTED,
+                         "%s: quant_method '%.64s' is not read here; modelopt, fp8 and compressed-tensors are", r->what,
                          method);
     if (method || json_object_get(doc, "quantization") || json_object_get(doc, "quant_algo")) return true;
     return error_set(r->err, ERR_UNSUPPORTED, "%s: says neither quant_method nor quant_algo", r->what);
@@ -153,6 +155,7 @@ static bool read_form(struct reading *r, const json_t *doc)
     json_t *inner = NULL;
     if (!json_is_object(doc))
         return error_set(r->err, ERR_FORMAT, "%s: expected an object, found %s", r->what, json_brief(doc));
+    if (quant_method_known(doc)) return quant_method_read(r->f, doc, r->what, r->err);
     if (!check_method(r, doc)) return false;
     bool nested = json_has(doc, "quantization");
     if (nested && !json_get_object(doc, "quantization", r->what, &inner, r->err)) return false;
@@ -174,6 +177,7 @@ void quant_form_free(struct quant_form *f)
 {
     free(f->excluded);
     free(f->layers);
+    quant_method_free(f);
     *f = (struct quant_form){0};
 }
 

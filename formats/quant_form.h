@@ -5,6 +5,8 @@
 #include "core/json.h"
 #include "formats/quant_format.h"
 
+struct regex_list;
+
 /* Names are borrowed from the JSON document. */
 struct quant_layer {
     const char *name;
@@ -21,6 +23,18 @@ struct quant_form {
     uint32_t n_excluded;
     struct quant_layer *layers; /* sorted by name; only when mixed */
     uint32_t n_layers;
+    bool linears_only;            /* of other methods than ModelOpt's: tables and routers are as they are */
+    bool exact_names;             /* excluded names are whole ones */
+    struct quant_target *targets; /* compressed-tensors: what is quantized how, in order; NULL: all alike */
+    uint32_t n_targets;
+    struct regex_list *ignored; /* patterns beside the excluded names, or NULL */
+};
+
+/* What one group of compressed-tensors selects. */
+struct quant_target {
+    const struct quant_format *format;
+    const char *name;            /* a module, or NULL */
+    struct regex_list *patterns; /* or NULL; without both: every linear */
 };
 
 /* `doc` is the whole of hf_quant_config.json, or the value of config.json's quantization_config; both come nested

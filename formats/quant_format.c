@@ -1,11 +1,19 @@
 #include "formats/quant_format.h"
 
+#include "core/bytes.h"
+
 #include <string.h>
 #include <strings.h>
 
 static const char *const part_suffixes[PART_COUNT] = {
-    [PART_WEIGHT] = "weight",           [PART_WEIGHT_SCALE] = "weight_scale", [PART_WEIGHT_SCALE_2] = "weight_scale_2",
-    [PART_INPUT_SCALE] = "input_scale", [PART_K_SCALE] = "k_scale",           [PART_V_SCALE] = "v_scale",
+    [PART_WEIGHT] = "weight",
+    [PART_WEIGHT_SCALE] = "weight_scale",
+    [PART_WEIGHT_SCALE_2] = "weight_scale_2",
+    [PART_WEIGHT_SCALE_INV] = "weight_scale_inv",
+    [PART_WEIGHT_SHAPE] = "weight_shape",
+    [PART_INPUT_SCALE] = "input_scale",
+    [PART_K_SCALE] = "k_scale",
+    [PART_V_SCALE] = "v_scale",
 };
 
 /* Bounds of |decoded - w|, reached to within a few percent by tests/kernels/test_roundtrip.c.
@@ -65,7 +73,63 @@ static const struct quant_format fp8 = {
     .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1}, {PART_WEIGHT_SCALE, DTYPE_F32, 0}, {PART_INPUT_SCALE, DTYPE_F32, 0}},
 };
 
-const struct quant_format *const quant_formats[] = {&nvfp4, &w4a16_nvfp4, &fp8, NULL};
+/* DeepSeek-V3's FP8: an fp32 scale per block of 128 x 128, cut off at the edges. Activations are quantized by the
+ * engine as they come, 128 at a time, which no file says anything about. */
+static const struct quant_format fp8_block = {
+    .name = "fp8_block",
+    .algo = "FP8_BLOCK",
+    .method = "fp8",
+    .weight_bits = 8,
+    .input_bits = 16,
+    .block_cols = 1,
+    .encode_op = OP_ENCODE_FP8_BLOCK,
+    .decode_op = OP_DECODE_FP8_BLOCK,
+    .input_op = OP_COUNT,
+    .n_parts = 2,
+    .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1, 1, false}, {PART_WEIGHT_SCALE_INV, DTYPE_F32, 128, 128, false}},
+};
+
+/* The same as compressed-tensors writes it (Mistral Large 3). */
+static const struct quant_format fp8_block_ct = {
+    .name = "fp8_block_ct",
+    .algo = "CT_FP8_BLOCK",
+    .method = "compressed-tensors",
+    .weight_bits = 8,
+    .input_bits = 16,
+    .block_cols = 1,
+    .encode_op = OP_ENCODE_FP8_BLOCK,
+    .decode_op = OP_DECODE_FP8_BLOCK,
+    .input_op = OP_COUNT,
+    .n_parts = 2,
+    .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1, 1, false}, {PART_WEIGHT_SCALE, DTYPE_F32, 128, 128, true}},
+};
+
+/* compressed-tensors' pack-quantized (Kimi K2-Thinking): eight nibbles per 32-bit word, the first column lowest, each
+ * the number plus 8; one scale per group of a row. */
+#define INT4_GROUP(variable, size)                                                                                     \
+    static const struct quant_format variable = {                                                                      \
+        .name = "int4_g" #size,                                                                                        \
+        .algo = "INT4_G" #size,                                                                                        \
+        .method = "compressed-tensors",                                                                                \
+        .packed = true,                                                                                                \
+        .weight_bits = 4,                                                                                              \
+        .input_bits = 16,                                                                                              \
+        .block_cols = size,                                                                                            \
+        .encode_op = OP_ENCODE_INT4_ZERO,                                                                              \
+        .decode_op = OP_DECODE_INT4_ZERO,                                                                              \
+        .input_op = OP_COUNT,                                                                                          \
+        .n_parts = 3,                                                                                                  \
+        .parts = {{PART_WEIGHT, DTYPE_I32, 8, 1, false},                                                               \
+                  {PART_WEIGHT_SCALE, DTYPE_BF16, size, 1, true},                                                      \
+                  {PART_WEIGHT_SHAPE, DTYPE_I64, 0, 0, true}},                                                         \
+    }
+INT4_GROUP(int4_g32, 32);
+INT4_GROUP(int4_g64, 64);
+INT4_GROUP(int4_g128, 128);
+
+const struct quant_format *const quant_formats[] = {
+    &nvfp4, &w4a16_nvfp4, &fp8, &fp8_block, &fp8_block_ct, &int4_g32, &int4_g64, &int4_g128, NULL,
+};
 
 const char *tensor_part_suffix(enum tensor_part part)
 {
@@ -82,13 +146,28 @@ const struct quant_format *quant_format_find(const char *name)
 const struct quant_format *quant_format_by_algo(const char *algo)
 {
     for (const struct quant_format *const *f = quant_formats; *f; f++)
-        if (strcasecmp((*f)->algo, algo) == 0) return *f;
+        if (!(*f)->method && strcasecmp((*f)->algo, algo) == 0) return *f;
     return NULL;
+}
+
+const struct quant_format *quant_format_of(const char *method, const char *name)
+{
+    const struct quant_format *f = quant_format_find(name);
+    return f && f->method && strcmp(f->method, method) == 0 ? f : NULL;
+}
+
+bool quant_part_fits(const struct quant_part *p, enum dtype dtype)
+{
+    if (dtype == p->dtype) return true;
+    if (p->part == PART_WEIGHT_SHAPE) return p->any_type && dtype == DTYPE_I32;
+    return p->any_type && dtype_is_plain_float(dtype);
 }
 
 void quant_part_shape(const struct quant_part *p, uint64_t rows, uint64_t cols, uint32_t *n_dims, uint64_t dims[2])
 {
-    *n_dims = p->cols_per_elem ? 2 : 0;
-    dims[0] = rows;
-    dims[1] = p->cols_per_elem ? cols / p->cols_per_elem : 0;
+    bool shape = p->part == PART_WEIGHT_SHAPE;
+    uint64_t per_row = p->rows_per_elem ? p->rows_per_elem : 1;
+    *n_dims = p->cols_per_elem ? 2 : shape ? 1 : 0;
+    dims[0] = shape ? 2 : u64_div_up(rows, per_row);
+    dims[1] = p->cols_per_elem ? u64_div_up(cols, p->cols_per_elem) : 0;
 }

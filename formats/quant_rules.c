@@ -3,6 +3,7 @@
  * experts of a layer are asked for once, as `….experts`. */
 #include "formats/quant_config.h"
 #include "formats/quant_form.h"
+#include "formats/quant_method.h"
 
 #include "core/arena.h"
 #include "formats/name_match.h"
@@ -72,6 +73,7 @@ const struct quant_format *quant_rules_resolve(const struct quant_rules *r, cons
     char container[MODULE_NAME_MAX];
     size_t n = container_size(module);
     bool expert = n > 0 && n < sizeof container;
+    if (r->form.exact_names) return quant_method_resolve(&r->form, module);
     if (is_excluded(r, module)) return NULL;
     if (expert) {
         memcpy(container, module, n);
@@ -82,6 +84,11 @@ const struct quant_format *quant_rules_resolve(const struct quant_rules *r, cons
     if (!r->form.mixed) return r->form.uniform;
     const struct quant_format *f = exact(r, module, !expert);
     return f || !expert ? f : exact(r, container, true);
+}
+
+bool quant_rules_linears_only(const struct quant_rules *r)
+{
+    return r->form.linears_only;
 }
 
 const char *quant_rules_kv_algo(const struct quant_rules *r)

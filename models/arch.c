@@ -1,11 +1,17 @@
 #include "models/arch.h"
 
-extern const struct model_arch model_nemotron_h;
+extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, model_deci, model_qwen3, model_mistral,
+    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3;
 
-const struct model_arch *const model_archs[] = {&model_nemotron_h, NULL};
+const struct model_arch *const model_archs[] = {
+    &model_nemotron_h, &model_nemotron,   &model_llama,   &model_deci,        &model_qwen3, &model_mistral,
+    &model_gemma3,     &model_qwen3_next, &model_qwen3_5, &model_deepseek_v3, NULL,
+};
 
 static const char *const block_names[BLOCK_KIND_COUNT] = {
-    [BLOCK_MAMBA2] = "mamba2", [BLOCK_ATTENTION] = "attention", [BLOCK_MLP] = "mlp", [BLOCK_MOE] = "moe"};
+    [BLOCK_MAMBA2] = "mamba2", [BLOCK_ATTENTION] = "attention", [BLOCK_MLP] = "mlp",
+    [BLOCK_MOE] = "moe",       [BLOCK_DELTA] = "delta",         [BLOCK_MLA] = "mla",
+    [BLOCK_LINEAR] = "linear"};
 
 const char *block_kind_name(enum block_kind kind)
 {
@@ -18,7 +24,15 @@ static const char *const dim_names[] = {
     [DIM_TWO_HIDDEN] = "two_hidden",
     [DIM_VOCAB] = "vocab",
     [DIM_ATTN_Q] = "attn_q",
+    [DIM_ATTN_Q_GATE] = "attn_q_gate",
     [DIM_ATTN_KV] = "attn_kv",
+    [DIM_ATTN_HEAD] = "attn_head",
+    [DIM_ATTN_HEADS] = "attn_heads",
+    [DIM_ATTN_OUT] = "attn_out",
+    [DIM_MLA_Q_RANK] = "q_rank",
+    [DIM_MLA_KV_RANK] = "kv_rank",
+    [DIM_MLA_KV_A] = "kv_a",
+    [DIM_MLA_KV_B] = "kv_b",
     [DIM_MLP] = "mlp",
     [DIM_EXPERTS] = "experts",
     [DIM_EXPERT_IN] = "expert_in",
@@ -29,17 +43,32 @@ static const char *const dim_names[] = {
     [DIM_SSM_INNER] = "ssm_inner",
     [DIM_SSM_CONV] = "ssm_conv",
     [DIM_SSM_HEADS] = "ssm_heads",
+    [DIM_SSM_HEAD] = "ssm_head",
+    [DIM_DELTA_QKVZ] = "delta_qkvz",
+    [DIM_DELTA_BA] = "delta_ba",
     [DIM_CONV_TAPS] = "conv_taps",
 };
 _Static_assert(sizeof dim_names / sizeof *dim_names == DIM_COUNT, "every dimension has a name");
 
-uint32_t model_dims(const struct model_config *cfg, const char *names, uint64_t *out, uint32_t max)
+uint64_t block_dim(const struct model_config *cfg, const struct block_config *b, enum model_dim dim)
+{
+    return b && b->dims ? b->dims[dim] : cfg->dims[dim];
+}
+
+const struct attention_config *block_attention_config(const struct model_config *cfg, const struct block_config *b)
+{
+    return b->attention ? b->attention : &cfg->attention;
+}
+
+uint32_t model_dims(const struct model_config *cfg, const struct block_config *b, const char *names, uint64_t *out,
+                    uint32_t max)
 {
     uint32_t n = 0;
     for (const char *p = names; *p && n < max;) {
         size_t size = strcspn(p, ",");
         for (int d = 0; d < DIM_COUNT; d++)
-            if (strlen(dim_names[d]) == size && memcmp(dim_names[d], p, size) == 0) out[n++] = cfg->dims[d];
+            if (strlen(dim_names[d]) == size && memcmp(dim_names[d], p, size) == 0)
+                out[n++] = block_dim(cfg, b, (enum model_dim)d);
         p += size + (p[size] == ',');
     }
     return n;
@@ -67,6 +96,8 @@ bool model_config_read(struct model_config *cfg, const struct hf_config *hf, str
         *cfg = (struct model_config){.arch = *a, .hf_name = arena_text(arena, name ? name : (*a)->hf_names[0])};
         if (!cfg->hf_name) return error_memory(err, 0);
         cfg->dims[DIM_ONE] = 1;
+        cfg->embed_scale = 1;
+        cfg->root = (*a)->roots;
         return (*a)->read_config(cfg, json, arena, err) || error_wrap(err, "config.json");
     }
     return error_set(err, ERR_UNSUPPORTED,

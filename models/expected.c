@@ -10,25 +10,37 @@ struct walk {
     struct error *err;
 };
 
-/* The rule's pattern with {B} and {E} filled in. */
+/* Appends a pattern with what stands in braces filled in. */
+static void put_pattern(struct text *t, const struct walk *w, const char *pattern, const struct block_config *block,
+                        int32_t expert)
+{
+    for (const char *p = pattern; *p;) {
+        if (strncmp(p, "{B}", 3) == 0) {
+            put_pattern(t, w, block->mtp ? w->cfg->arch->mtp_prefix : w->cfg->arch->block_prefix, block, expert);
+            p += 3;
+        } else if (strncmp(p, "{R}", 3) == 0) {
+            text_add(t, "%s", w->cfg->root->body);
+            p += 3;
+        } else if (strncmp(p, "{H}", 3) == 0) {
+            text_add(t, "%s", w->cfg->root->head);
+            p += 3;
+        } else if (strncmp(p, "{E}", 3) == 0) {
+            text_add(t, "%d", expert);
+            p += 3;
+        } else if (strncmp(p, "%u", 2) == 0) {
+            text_add(t, "%u", block->layer);
+            p += 2;
+        } else {
+            text_put(t, p++, 1);
+        }
+    }
+}
+
 static char *rule_name(const struct walk *w, const struct role_rule *r, const struct block_config *block,
                        int32_t expert)
 {
     __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
-    for (const char *p = r->pattern; *p;) {
-        if (strncmp(p, "{B}", 3) == 0) {
-            const char *prefix = block->mtp ? w->cfg->arch->mtp_prefix : w->cfg->arch->block_prefix;
-            size_t n = strcspn(prefix, "%");
-            text_put(&t, prefix, n);
-            text_add(&t, "%u%s", block->layer, prefix + n + 2);
-            p += 3;
-        } else if (strncmp(p, "{E}", 3) == 0) {
-            text_add(&t, "%d", expert);
-            p += 3;
-        } else {
-            text_put(&t, p++, 1);
-        }
-    }
+    put_pattern(&t, w, r->pattern, block, expert);
     return t.failed ? NULL : arena_copy(w->arena, t.data, t.size);
 }
 
@@ -36,7 +48,7 @@ static bool visit(const struct walk *w, const struct role_rule *r, const struct 
 {
     struct expected_tensor t = {.rule = r, .block = block, .expert = expert, .name = rule_name(w, r, block, expert)};
     if (!t.name) return error_memory(w->err, 0);
-    t.n_dims = model_dims(w->cfg, r->dims, t.dims, TENSOR_DIMS_MAX);
+    t.n_dims = model_dims(w->cfg, block, r->dims, t.dims, TENSOR_DIMS_MAX);
     return w->fn(w->ctx, &t, w->err);
 }
 
@@ -52,6 +64,15 @@ static bool visit_block(const struct walk *w, const struct block_config *block)
             if (!visit(w, r, block, r->scope == SCOPE_EXPERT ? (int32_t)e : -1)) return false;
     }
     return true;
+}
+
+char *model_rule_name(const struct model_config *cfg, enum tensor_role role, struct arena *arena)
+{
+    struct walk w = {.cfg = cfg, .arena = arena};
+    for (uint32_t i = 0; i < cfg->arch->n_rules; i++)
+        if (cfg->arch->rules[i].role == role && cfg->arch->rules[i].scope == SCOPE_MODEL)
+            return rule_name(&w, &cfg->arch->rules[i], NULL, -1);
+    return NULL;
 }
 
 /* Model-wide rules stand before the block rules (embedding) or behind them (final norm, head). */

@@ -21,4 +21,7 @@ typedef bool (*expected_fn)(void *ctx, const struct expected_tensor *t, struct e
 MUST_CHECK bool model_expect(const struct model_config *cfg, struct arena *arena, expected_fn fn, void *ctx,
                              struct error *err);
 
+/* The name that a tensor of the whole model has under cfg->root; NULL when the family has none or memory ran out. */
+char *model_rule_name(const struct model_config *cfg, enum tensor_role role, struct arena *arena);
+
 #endif

@@ -66,18 +66,40 @@ static bool find_parts(struct builder *b, struct model_tensor *mt)
     return true;
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), k = strlen(end);
+    return n > k && strcmp(name + n - k, end) == 0;
+}
+
+static bool is_packed(const char *name)
+{
+    return ends_with(name, ".weight_packed");
+}
+
 static bool has_part(const struct model_tensor *mt, enum tensor_part part)
 {
     return mt->parts[part] != NAME_NONE;
 }
 
+/* Formats that differ in the size of their groups only: the scale's columns say which. */
+static bool group_fits(const struct builder *b, const struct model_tensor *mt, const struct quant_part *p)
+{
+    const struct tensor_info *s = checkpoint_tensor(b->ck, mt->parts[p->part]);
+    uint64_t cols;
+    return s->n_dims == 2 && u64_mul(s->dims[1], p->cols_per_elem, &cols) && cols == mt->dims[1];
+}
+
 static bool format_fits(const struct builder *b, const struct model_tensor *mt, const struct quant_format *f)
 {
     uint32_t expected = 0;
+    if (f->packed != is_packed(mt->name)) return false;
     for (uint32_t i = 0; i < f->n_parts; i++) {
         const struct quant_part *p = &f->parts[i];
         expected |= 1u << p->part;
-        if (!has_part(mt, p->part) || checkpoint_tensor(b->ck, mt->parts[p->part])->dtype != p->dtype) return false;
+        if (!has_part(mt, p->part) || !quant_part_fits(p, checkpoint_tensor(b->ck, mt->parts[p->part])->dtype))
+            return false;
+        if (f->packed && p->part == PART_WEIGHT_SCALE && !group_fits(b, mt, p)) return false;
     }
     for (int part = 0; part <= PART_INPUT_SCALE; part++)
         if (has_part(mt, (enum tensor_part)part) && !(expected & 1u << part)) return false;
@@ -157,11 +179,17 @@ static bool name_module(struct builder *b, struct model_tensor *mt)
 {
     size_t n = strlen(mt->name);
     mt->module = mt->name;
-    if (n > 7 && strcmp(mt->name + n - 7, ".weight") == 0) mt->module = arena_copy(b->inv->arena, mt->name, n - 7);
+    if (ends_with(mt->name, ".weight")) mt->module = arena_copy(b->inv->arena, mt->name, n - 7);
+    if (is_packed(mt->name)) mt->module = arena_copy(b->inv->arena, mt->name, n - 14);
     const char *experts = mt->place.expert >= 0 ? strstr(mt->name, ".experts.") : NULL;
     if (experts)
         mt->container = arena_copy(b->inv->arena, mt->name, (size_t)(experts - mt->name) + sizeof ".experts" - 1);
     return mt->module && (!experts || mt->container) ? true : error_memory(b->err, n);
+}
+
+static int32_t block_number(const struct model_config *cfg, const struct block_config *b)
+{
+    return b ? (int32_t)(b - (b->mtp ? cfg->mtp_blocks : cfg->blocks)) : -1;
 }
 
 static bool add(void *ctx, const struct expected_tensor *t, struct error *err)
@@ -169,14 +197,25 @@ static bool add(void *ctx, const struct expected_tensor *t, struct error *err)
     struct builder *b = ctx;
     struct inventory *inv = b->inv;
     uint64_t bytes;
-    uint32_t i = checkpoint_find(b->ck, t->name);
+    const char *name = t->name;
+    uint32_t i = checkpoint_find(b->ck, name);
+    if (i == NAME_NONE && ends_with(name, ".weight")) {
+        char *packed = arena_printf(inv->arena, "%s_packed", name);
+        if (!packed) return error_memory(err, 0);
+        i = checkpoint_find(b->ck, packed);
+        if (i != NAME_NONE) name = packed;
+    }
     if (i == NAME_NONE) return t->rule->role == ROLE_LM_HEAD && inv->config.tied_head ? true : missing(b, t);
     if (!grow(b)) return false;
     struct model_tensor *mt = &inv->tensors[inv->n_tensors];
-    *mt = (struct model_tensor){
-        .name = t->name,
-        .place = {t->rule->role, t->block ? (int32_t)t->block->layer : -1, t->expert, t->block && t->block->mtp},
-        .n_dims = t->n_dims};
+    const struct block_config *block = t->block;
+    *mt = (struct model_tensor){.name = name,
+                                .place = {.role = t->rule->role,
+                                          .layer = block ? (int32_t)block->layer : -1,
+                                          .expert = t->expert,
+                                          .mtp = block && block->mtp,
+                                          .block = block_number(&inv->config, block)},
+                                .n_dims = t->n_dims};
     memcpy(mt->dims, t->dims, sizeof mt->dims);
     for (int part = 0; part < PART_COUNT; part++) mt->parts[part] = NAME_NONE;
     b->claimed[i] = true;
@@ -185,6 +224,43 @@ static bool add(void *ctx, const struct expected_tensor *t, struct error *err)
         !check_tensor(b, mt))
         return false;
     inv->n_tensors++;
+    return true;
+}
+
+/* Tensors of towers beside the language model. */
+static bool add_carried(struct builder *b)
+{
+    struct inventory *inv = b->inv;
+    const char *const *prefixes = inv->config.arch->carried;
+    for (uint32_t i = 0; prefixes && i < checkpoint_count(b->ck); i++) {
+        const struct tensor_info *t = checkpoint_tensor(b->ck, i);
+        const char *const *p = prefixes;
+        while (*p && !(strncmp(t->name, *p, strlen(*p)) == 0 && t->name[strlen(*p)] == '.')) p++;
+        if (b->claimed[i] || !*p) continue;
+        if (!grow(b)) return false;
+        struct model_tensor *mt = &inv->tensors[inv->n_tensors++];
+        *mt = (struct model_tensor){
+            .name = t->name, .place = {ROLE_CARRIED, -1, -1, false, -1}, .n_dims = t->n_dims, .n_elems = t->n_elems};
+        memcpy(mt->dims, t->dims, sizeof mt->dims);
+        for (int part = 0; part < PART_COUNT; part++) mt->parts[part] = NAME_NONE;
+        mt->parts[PART_WEIGHT] = i;
+        b->claimed[i] = true;
+        if (!name_module(b, mt)) return false;
+    }
+    return true;
+}
+
+/* The first of the family's roots under which the embedding stands. */
+static bool choose_root(struct builder *b)
+{
+    struct model_config *cfg = &b->inv->config;
+    for (const struct name_root *r = cfg->arch->roots; r->body; r++) {
+        cfg->root = r;
+        const char *name = model_rule_name(cfg, ROLE_EMBED, b->inv->arena);
+        if (!name) return error_memory(b->err, 0);
+        if (checkpoint_find(b->ck, name) != NAME_NONE) return true;
+    }
+    cfg->root = cfg->arch->roots;
     return true;
 }
 
@@ -205,6 +281,13 @@ static bool nothing_unknown(const struct builder *b)
                      folder_name(checkpoint_folder(b->ck), t->member), t->name, shape, b->inv->config.arch->name, more);
 }
 
+/* What the methods that speak of linears alone mean by that: not tables and routers, nor the projection of the
+ * multi-token-prediction head, which the published ones leave as it is without saying so. */
+static bool is_converted(enum tensor_role role)
+{
+    return role_info(role)->kind == KIND_LINEAR && role != ROLE_MTP_PROJ;
+}
+
 static bool check_rules(struct inventory *inv, const struct quant_rules *rules, struct error *err)
 {
     if (!rules) {
@@ -222,6 +305,7 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
         const struct model_tensor *t = &inv->tensors[i];
         if (!model_tensor_is_module(t)) continue;
         const struct quant_format *said = quant_rules_resolve(rules, t->module);
+        if (quant_rules_linears_only(rules) && !is_converted(t->place.role)) said = NULL;
         if (said == t->format) continue;
         return error_set(err, ERR_FORMAT,
                          "module '%.256s': the quantization config says %s, the tensors are stored as %s", t->module,
@@ -238,11 +322,17 @@ static int compare_place(const struct tensor_place *a, const struct tensor_place
     return a->expert < b->expert ? -1 : a->expert > b->expert;
 }
 
+static int compare_block(const struct tensor_place *a, const struct tensor_place *b)
+{
+    int c = compare_place(a, b);
+    return c ? c : a->block < b->block ? -1 : a->block > b->block;
+}
+
 static int by_place(const void *a, const void *b, void *inv_arg)
 {
     const struct inventory *inv = inv_arg;
     uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
-    int c = compare_place(&inv->tensors[i].place, &inv->tensors[k].place);
+    int c = compare_block(&inv->tensors[i].place, &inv->tensors[k].place);
     return c ? c : i < k ? -1 : i > k; /* several of one role (biases): in rule order */
 }
 
@@ -255,19 +345,31 @@ static bool sort_places(struct inventory *inv, struct error *err)
     return true;
 }
 
-const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer,
-                                          int32_t expert, bool mtp)
+static const struct model_tensor *find_place(const struct inventory *inv, const struct tensor_place *place,
+                                             int (*compare)(const struct tensor_place *, const struct tensor_place *))
 {
-    struct tensor_place place = {role, layer, expert, mtp};
     uint32_t lo = 0, hi = inv->n_tensors;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
-        if (compare_place(&inv->tensors[inv->by_place[mid]].place, &place) < 0) lo = mid + 1;
+        if (compare(&inv->tensors[inv->by_place[mid]].place, place) < 0) lo = mid + 1;
         else hi = mid;
     }
     if (lo == inv->n_tensors) return NULL;
     const struct model_tensor *t = &inv->tensors[inv->by_place[lo]];
-    return compare_place(&t->place, &place) == 0 ? t : NULL;
+    return compare(&t->place, place) == 0 ? t : NULL;
+}
+
+const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer,
+                                          int32_t expert, bool mtp)
+{
+    return find_place(inv, &(struct tensor_place){role, layer, expert, mtp, -1}, compare_place);
+}
+
+const struct model_tensor *inventory_find_block(const struct inventory *inv, enum tensor_role role,
+                                                const struct block_config *block, int32_t expert)
+{
+    struct tensor_place place = {role, (int32_t)block->layer, expert, block->mtp, block_number(&inv->config, block)};
+    return find_place(inv, &place, compare_block);
 }
 
 const struct model_tensor *inventory_find_name(const struct inventory *inv, const char *name)
@@ -287,7 +389,8 @@ static bool index_names(struct inventory *inv, struct error *err)
 bool model_tensor_is_module(const struct model_tensor *t)
 {
     enum role_kind kind = role_info(t->place.role)->kind;
-    return kind == KIND_LINEAR || kind == KIND_TABLE || t->place.role == ROLE_ROUTER || t->place.role == ROLE_SSM_CONV;
+    return kind == KIND_LINEAR || kind == KIND_TABLE || t->place.role == ROLE_ROUTER ||
+           t->place.role == ROLE_SHARED_MIX || t->place.role == ROLE_SSM_CONV;
 }
 
 static bool build(struct inventory *inv, const struct checkpoint *ck, const struct hf_config *hf,
@@ -302,8 +405,8 @@ static bool build(struct inventory *inv, const struct checkpoint *ck, const stru
         !sha256_of(buffer_view(&hf->config_text), &inv->config_digest, err))
         return false;
     struct builder b = {.inv = inv, .ck = ck, .claimed = claimed, .err = err};
-    return model_expect(&inv->config, inv->arena, add, &b, err) && nothing_unknown(&b) &&
-           check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
+    return choose_root(&b) && model_expect(&inv->config, inv->arena, add, &b, err) && add_carried(&b) &&
+           nothing_unknown(&b) && check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
 }
 
 bool inventory_open(struct inventory **out, const struct checkpoint *ck, const struct hf_config *hf,

@@ -16,7 +16,8 @@ struct tensor_place {
     int32_t layer;
     int32_t expert;
     bool mtp;
-}; /* layer, expert -1: none */
+    int32_t block; /* of the trunk or of the multi-token-prediction head: a layer may be several */
+};                 /* layer, expert, block -1: none */
 
 /* One tensor of the model: a linear's weight with what belongs to it, or a plain tensor alone. */
 struct model_tensor {
@@ -55,6 +56,9 @@ CLEANUP_DEFINE(inventory, struct inventory, inventory_close)
  * than once in a block (biases) the first in rule order; ask for those by name. */
 const struct model_tensor *inventory_find(const struct inventory *inv, enum tensor_role role, int32_t layer,
                                           int32_t expert, bool mtp);
+/* The same for one block of a layer; `block` is an element of the configuration's blocks or mtp_blocks. */
+const struct model_tensor *inventory_find_block(const struct inventory *inv, enum tensor_role role,
+                                                const struct block_config *block, int32_t expert);
 const struct model_tensor *inventory_find_name(const struct inventory *inv, const char *name);
 /* True for tensors that a quantization config must speak of: linears, tables, routers, convolutions. */
 bool model_tensor_is_module(const struct model_tensor *t);

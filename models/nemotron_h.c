@@ -3,11 +3,9 @@
  * Each layer is one mixer with one norm before it; a pattern says which: Mamba-2, attention (no rotary embedding), MLP
  * (squared ReLU, no gate) or mixture of experts. Sources: the published configuration and modelling code; the facts are
  * gathered in docs/formats.md, nemotron_h. */
-#include "models/arch.h"
+#include "models/decoder.h"
 
 #include <math.h>
-
-#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static bool block_from_char(char c, enum block_kind *out)
 {
@@ -244,21 +242,15 @@ static bool read_moe(struct model_config *cfg, const json_t *json, struct error 
     return true;
 }
 
-static bool expect_word(const json_t *json, const char *key, const char *word, struct error *err)
+static bool read_config(struct model_config *cfg, const json_t *whole, struct arena *arena, struct error *err)
 {
-    const char *v = word;
-    if (!json_opt_string(json, key, "config", &v, err)) return false;
-    return strcmp(v, word) == 0
-               ? true
-               : error_set(err, ERR_UNSUPPORTED, "key '%s': '%s' is not known, only '%s'", key, v, word);
-}
-
-static bool read_config(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err)
-{
+    const json_t *json = decoder_text_config(whole);
     if (!config_count(json, NAMES("hidden_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_HIDDEN], err) ||
         !config_count(json, NAMES("vocab_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_VOCAB], err) ||
         !read_layers(cfg, json, arena, err))
         return false;
+    cfg->n_layers = cfg->n_blocks;
+    cfg->mlp = cfg->moe.mlp = (struct mlp_config){.activation = ACT_RELU2};
     cfg->dims[DIM_TWO_HIDDEN] = 2 * cfg->dims[DIM_HIDDEN];
     cfg->norm_eps = 1e-5; /* class default */
     if (!json_opt_number(json, "rms_norm_eps", "config", &cfg->norm_eps, err) ||
@@ -272,23 +264,17 @@ static bool read_config(struct model_config *cfg, const json_t *json, struct are
         return error_set(err, ERR_FORMAT, "layer_norm_epsilon %g is not a small positive number", cfg->norm_eps);
     if (has_kind(cfg, BLOCK_ATTENTION) && !read_attention(cfg, json, err)) return false;
     if (has_kind(cfg, BLOCK_MAMBA2) &&
-        (!read_ssm(cfg, json, err) || !expect_word(json, "mamba_hidden_act", "silu", err)))
+        (!read_ssm(cfg, json, err) || !config_expect_word(json, "mamba_hidden_act", "silu", err)))
         return false;
     if (has_kind(cfg, BLOCK_MOE) && !read_moe(cfg, json, err)) return false;
     if (has_kind(cfg, BLOCK_MLP) &&
         !config_count(json, NAMES("intermediate_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_MLP], err))
         return false;
-    return expect_word(json, "mlp_hidden_act", "relu2", err);
+    return config_expect_word(json, "mlp_hidden_act", "relu2", err);
 }
 
 /* ---- which tensors there are ---- */
 
-#define WHEN(name, expression)                                                                                         \
-    static bool name(const struct model_config *cfg, const struct block_config *block)                                 \
-    {                                                                                                                  \
-        (void)cfg, (void)block;                                                                                        \
-        return expression;                                                                                             \
-    }
 WHEN(attention_bias, cfg->attention_bias)
 WHEN(mlp_bias, cfg->mlp_bias)
 WHEN(proj_bias, cfg->ssm_proj_bias)
@@ -306,7 +292,7 @@ WHEN(mtp_last, block->mtp && block->layer + 1 == cfg->n_mtp_blocks)
 #define X (1u << BLOCK_MOE)
 
 static const struct role_rule rules[] = {
-    {"backbone.embeddings.weight", ROLE_EMBED, SCOPE_MODEL, 0, "vocab,hidden", NULL},
+    {"{R}embeddings.weight", ROLE_EMBED, SCOPE_MODEL, 0, "vocab,hidden", NULL},
     {"{B}.enorm.weight", ROLE_MTP_EMBED_NORM, SCOPE_BLOCK, 0, "hidden", mtp_first},
     {"{B}.hnorm.weight", ROLE_MTP_HIDDEN_NORM, SCOPE_BLOCK, 0, "hidden", mtp_first},
     {"{B}.eh_proj.weight", ROLE_MTP_PROJ, SCOPE_BLOCK, 0, "hidden,two_hidden", mtp_first},
@@ -346,8 +332,8 @@ static const struct role_rule rules[] = {
     {"{B}.mixer.shared_experts.up_proj.bias", ROLE_MLP_BIAS, SCOPE_BLOCK, X, "shared_mlp", shared_bias},
     {"{B}.mixer.shared_experts.down_proj.bias", ROLE_MLP_BIAS, SCOPE_BLOCK, X, "hidden", shared_bias},
     {"{B}.final_layernorm.weight", ROLE_MTP_FINAL_NORM, SCOPE_BLOCK, 0, "hidden", mtp_last},
-    {"backbone.norm_f.weight", ROLE_FINAL_NORM, SCOPE_MODEL, 0, "hidden", NULL},
-    {"lm_head.weight", ROLE_LM_HEAD, SCOPE_MODEL, 0, "vocab,hidden", NULL},
+    {"{R}norm_f.weight", ROLE_FINAL_NORM, SCOPE_MODEL, 0, "hidden", NULL},
+    {"{H}lm_head.weight", ROLE_LM_HEAD, SCOPE_MODEL, 0, "vocab,hidden", NULL},
 };
 
 const struct model_arch model_nemotron_h = {
@@ -355,7 +341,8 @@ const struct model_arch model_nemotron_h = {
     .hf_names = NAMES("NemotronHForCausalLM"),
     .model_types = NAMES("nemotron_h"),
     .read_config = read_config,
-    .block_prefix = "backbone.layers.%u",
+    .roots = (const struct name_root[]){{"backbone.", ""}, {"language_model.backbone.", "language_model."}, {0}},
+    .block_prefix = "{R}layers.%u",
     .mtp_prefix = "mtp.layers.%u",
     .mtp_root = "mtp",
     .rules = rules,

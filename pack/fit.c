@@ -44,7 +44,8 @@ static uint64_t n_attention(const struct fit_model *m, const struct fit_request 
 /* Bytes of one token in one attention layer. Limits of models/arch.h keep the product far below 2^64. */
 static uint64_t kv_layer_token(const struct fit_model *m, const struct fit_request *r)
 {
-    return u64_div_up(2 * (uint64_t)m->attention.head_dim * rank_kv_heads(m, r->tp) * r->kv_bits_x2, 16);
+    uint64_t n = m->latent_width ? m->latent_width : 2 * (uint64_t)m->attention.head_dim * rank_kv_heads(m, r->tp);
+    return u64_div_up(n * r->kv_bits_x2, 16);
 }
 
 static bool state_of_layer(const struct fit_model *m, const struct fit_request *r, uint64_t *ssm, uint64_t *conv)

@@ -2,6 +2,7 @@
  * from the tensor headers and geometry from config.json, never a parameter count. Everything is per GPU ("rank").
  *
  *   kv_token   = 2 * head_dim * kv_bytes * max(1, kv_heads / tp) per attention layer (with drafts, the MTP head's too)
+ *                of latent attention: (latent + rotary part) * kv_bytes per layer, whatever tp
  *   state_slot = per Mamba-2 layer: heads/tp * head_dim * state * ssm_bytes
  *                                 + (heads*head_dim + 2*groups'*state)/tp * (taps - 1 + drafts) * conv_bytes
  *                groups' = groups, padded to a multiple of tp
@@ -34,6 +35,7 @@ struct fit_model {
     uint64_t weight_bytes;
     uint32_t n_attention, n_mamba;     /* layers of the trunk */
     uint32_t n_draft_attention;        /* attention layers of the MTP head; count only with drafts */
+    uint32_t latent_width;             /* of latent attention: numbers cached per token and layer, on every rank; or 0 */
     struct attention_config attention; /* used when there is an attention layer */
     struct ssm_config ssm;             /* used when there is a Mamba layer */
 };
@@ -87,7 +89,7 @@ void fit_model_from(const struct model_config *cfg, struct fit_model *out);
 enum fit_share { SHARE_SPLIT, SHARE_REPLICATED, SHARE_KV_HEADS, SHARE_GROUPS };
 /* Split: embedding and head (by vocabulary), every linear of attention, MLP and Mamba and what belongs to its heads,
  * routed experts (whole ones with expert parallelism, slices without: the same bytes), shared experts, the MTP
- * projection. Replicated: norms, biases, router, latent projections. k and v: replicated as far as there are fewer
+ * projection. Replicated: norms, biases, router, latent projections, of latent attention the matrices into the latents. k and v: replicated as far as there are fewer
  * heads than ranks. Mamba's input projection and convolution: their groups are padded to a multiple of the ranks. */
 enum fit_share fit_share_of(enum tensor_role role);
 /* Bytes that one rank holds of `bytes` of a tensor of that role (of one part of it: scalars are replicated). */

@@ -2,15 +2,20 @@
  * them cut a matrix, and along which side, was read in vLLM 0.17.1's Nemotron-H. */
 #include "pack/fit.h"
 
+static bool is_attention(enum block_kind kind)
+{
+    return kind == BLOCK_ATTENTION || kind == BLOCK_MLA;
+}
+
 void fit_model_from(const struct model_config *cfg, struct fit_model *out)
 {
     *out = (struct fit_model){.attention = cfg->attention, .ssm = cfg->ssm};
+    if (cfg->mla.kv_rank) out->latent_width = cfg->mla.kv_rank + cfg->mla.rope_dim;
     for (uint32_t i = 0; i < cfg->n_blocks; i++) {
-        out->n_attention += cfg->blocks[i].kind == BLOCK_ATTENTION;
-        out->n_mamba += cfg->blocks[i].kind == BLOCK_MAMBA2;
+        out->n_attention += is_attention(cfg->blocks[i].kind);
+        out->n_mamba += cfg->blocks[i].kind == BLOCK_MAMBA2 || cfg->blocks[i].kind == BLOCK_DELTA;
     }
-    for (uint32_t i = 0; i < cfg->n_mtp_blocks; i++)
-        out->n_draft_attention += cfg->mtp_blocks[i].kind == BLOCK_ATTENTION;
+    for (uint32_t i = 0; i < cfg->n_mtp_blocks; i++) out->n_draft_attention += is_attention(cfg->mtp_blocks[i].kind);
 }
 
 /* What the kind of a role does not say. */
@@ -23,7 +28,8 @@ static const struct role_share shares[] = {
     {ROLE_ATTN_K, SHARE_KV_HEADS},      {ROLE_ATTN_V, SHARE_KV_HEADS},       {ROLE_SSM_IN, SHARE_GROUPS},
     {ROLE_SSM_CONV, SHARE_GROUPS},      {ROLE_SSM_CONV_BIAS, SHARE_GROUPS},  {ROLE_SSM_A_LOG, SHARE_SPLIT},
     {ROLE_SSM_D, SHARE_SPLIT},          {ROLE_SSM_DT_BIAS, SHARE_SPLIT},     {ROLE_SSM_NORM, SHARE_SPLIT},
-    {ROLE_LATENT_IN, SHARE_REPLICATED}, {ROLE_LATENT_OUT, SHARE_REPLICATED},
+    {ROLE_LATENT_IN, SHARE_REPLICATED}, {ROLE_LATENT_OUT, SHARE_REPLICATED}, {ROLE_MLA_Q_A, SHARE_REPLICATED},
+    {ROLE_MLA_KV_A, SHARE_REPLICATED},
 };
 
 enum fit_share fit_share_of(enum tensor_role role)

@@ -105,6 +105,6 @@ bool tp_divides(const struct model_config *cfg, uint32_t tp)
     if (tp == 0) return false;
     if (has_kind(cfg, BLOCK_MAMBA2) && (s->n_heads % tp != 0 || (s->n_groups % tp != 0 && s->n_groups != 1)))
         return false;
-    if (!has_kind(cfg, BLOCK_ATTENTION)) return true;
+    if (!has_kind(cfg, BLOCK_ATTENTION) && !has_kind(cfg, BLOCK_MLA)) return true;
     return a->n_heads % tp == 0 && (a->n_kv_heads >= tp ? a->n_kv_heads % tp == 0 : tp % a->n_kv_heads == 0);
 }

@@ -54,7 +54,7 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
         if (combinations[i].weights == w->weights && combinations[i].inputs == w->inputs)
             item->format = quant_format_find(combinations[i].format);
     const struct model_tensor *t = item->tensor;
-    if (t->place.role == ROLE_EMBED)
+    if (t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': engines look embeddings up in 16 bits; add a later line "
                          "{role: embed, weights: none, inputs: none}",
@@ -101,6 +101,7 @@ static bool decide(struct plan_builder *b, struct plan_item *item)
     if (!may_be_quantized(t)) {
         enum role_kind kind = role_info(t->place.role)->kind;
         if (kind == KIND_ROUTER || kind == KIND_SSM || kind == KIND_SMALL) item->reason = fixed[kind];
+        if (t->place.role == ROLE_CARRIED) item->reason = "parts beside the language model are carried";
         return true;
     }
     struct wish w;
@@ -113,26 +114,44 @@ static bool decide(struct plan_builder *b, struct plan_item *item)
 
 /* ---- groups that share a scale ---- */
 
-static bool is_qkv(const struct plan_item *item)
+/* Linears of one block that engines fuse into one product, by what leads them. */
+static const struct fusion {
+    enum tensor_role lead, others[2];
+    uint32_t n_others;
+} fusions[] = {
+    {ROLE_ATTN_Q, {ROLE_ATTN_K, ROLE_ATTN_V}, 2},
+    {ROLE_MLA_Q_A, {ROLE_MLA_KV_A}, 1},
+    {ROLE_MLP_GATE, {ROLE_MLP_UP}, 1},
+    {ROLE_SHARED_GATE, {ROLE_SHARED_UP}, 1},
+    {ROLE_EXPERT_GATE, {ROLE_EXPERT_UP}, 1},
+};
+
+static const struct fusion *fusion_led_by(enum tensor_role role)
 {
-    enum tensor_role r = item->tensor->place.role;
-    return r == ROLE_ATTN_Q || r == ROLE_ATTN_K || r == ROLE_ATTN_V;
+    for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++)
+        if (fusions[i].lead == role) return &fusions[i];
+    return NULL;
 }
 
 static bool same_block(const struct plan_item *a, const struct plan_item *b)
 {
-    return a->tensor->place.layer == b->tensor->place.layer && a->tensor->place.mtp == b->tensor->place.mtp;
+    return a->tensor->place.block == b->tensor->place.block && a->tensor->place.mtp == b->tensor->place.mtp;
 }
 
-/* Engines fuse q, k and v into one product: one format for all three, and for NVFP4 one tensor scale. FP8 scales stay
- * apart, as in ModelOpt's exports; engines requantize to the largest at load. */
-static bool group_qkv(struct plan_builder *b, uint32_t first)
+/* One format for all of them, and for NVFP4 one tensor scale. FP8 scales stay apart, as in ModelOpt's exports; engines
+ * requantize to the largest at load. */
+static bool group_fused(struct plan_builder *b, uint32_t first, const struct fusion *fusion)
 {
     struct plan *p = b->plan;
     const struct plan_item *lead = &p->items[first];
-    for (uint32_t i = first + 1; i < p->n_items && same_block(lead, &p->items[i]); i++) {
+    uint32_t n = 0;
+    for (uint32_t i = first + 1; n < fusion->n_others && i < p->n_items && same_block(lead, &p->items[i]); i++) {
         struct plan_item *other = &p->items[i];
-        if (!is_qkv(other)) continue;
+        enum tensor_role role = other->tensor->place.role;
+        if ((role != fusion->others[0] && role != fusion->others[fusion->n_others - 1]) ||
+            other->tensor->place.expert != lead->tensor->place.expert)
+            continue;
+        n++;
         if (other->format != lead->format)
             return error_set(b->err, ERR_UNSUPPORTED,
                              "recipe '%s': '%.200s' is %s and '%.200s' is %s: engines fuse them and need one format",
@@ -151,7 +170,8 @@ static bool make_groups(struct plan_builder *b)
         struct plan_item *item = &p->items[i];
         if (item->group != NAME_NONE) continue;
         item->group = p->n_groups++;
-        if (item->tensor->place.role == ROLE_ATTN_Q && !group_qkv(b, i)) return false;
+        const struct fusion *fusion = fusion_led_by(item->tensor->place.role);
+        if (fusion && !group_fused(b, i, fusion)) return false;
     }
     return true;
 }

@@ -223,6 +223,30 @@ bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
     return text_take(&t, out, NULL, err);
 }
 
+/* Branches that are excluded whole: the multi-token-prediction head, towers. */
+static bool excluded_branches(struct plan *p, bool mtp_plain, const char *const **out, uint32_t *n_out,
+                              struct error *err)
+{
+    const struct model_arch *arch = p->inventory->config.arch;
+    uint32_t n = 0;
+    for (const char *const *c = arch->carried; c && *c; c++) n++;
+    const char **list = arena_alloc(p->arena, n + 1, sizeof *list);
+    if (!list) return error_memory(err, n * sizeof *list);
+    n = 0;
+    if (mtp_plain && arch->mtp_root) list[n++] = arch->mtp_root;
+    for (const char *const *c = arch->carried; c && *c; c++) {
+        bool there = false;
+        for (uint32_t i = 0; i < p->n_items && !there; i++) {
+            const struct model_tensor *t = p->items[i].tensor;
+            there = t->place.role == ROLE_CARRIED && strncmp(t->name, *c, strlen(*c)) == 0;
+        }
+        if (there) list[n++] = *c;
+    }
+    *out = list;
+    *n_out = n;
+    return true;
+}
+
 bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *err)
 {
     struct quant_module *modules = arena_alloc(p->arena, p->n_items + 1, sizeof *modules);
@@ -236,11 +260,14 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
         modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format};
         mtp_plain = mtp_plain && !(item->tensor->place.mtp && format);
     }
+    const char *const *excluded = NULL;
+    uint32_t n_excluded = 0;
+    if (!excluded_branches(p, mtp_plain, &excluded, &n_excluded, err)) return false;
     const char *kv = p->kv != KV_NONE ? "FP8" : p->inventory->kv_algo;
     *out = (struct quant_config){.modules = modules,
                                  .n_modules = n,
                                  .kv_algo = kv,
-                                 .excluded = &p->inventory->config.arch->mtp_root,
-                                 .n_excluded = mtp_plain ? 1 : 0};
+                                 .excluded = excluded,
+                                 .n_excluded = n_excluded};
     return true;
 }

@@ -314,8 +314,8 @@ bool recipe_list(struct recipe_listing **out, uint32_t *n, struct arena *arena, 
 /* The class a published pattern's `class` word means for one of our roles. */
 static bool class_fits(const char *word, enum tensor_role role)
 {
-    if (strcmp(word, "Embedding") == 0) return role == ROLE_EMBED;
-    if (strcmp(word, "Linear") == 0) return role != ROLE_EMBED;
+    if (strcmp(word, "Embedding") == 0) return role == ROLE_EMBED || role == ROLE_MTP_EMBED;
+    if (strcmp(word, "Linear") == 0) return role != ROLE_EMBED && role != ROLE_MTP_EMBED;
     return false;
 }
 

@@ -1,6 +1,7 @@
 #include "verify/parity.h"
 
 #include "core/memory.h"
+#include "verify/log_sum.h"
 
 #include <math.h>
 
@@ -82,18 +83,6 @@ struct logit_ctx {
     const uint32_t *next;
 };
 
-/* log(sum(exp(x))) and the index of the largest; the lower index wins ties, as argmax does. */
-static double log_sum(const float *x, uint64_t n, uint64_t *top)
-{
-    uint64_t best = 0;
-    for (uint64_t i = 1; i < n; i++)
-        if (x[i] > x[best]) best = i;
-    double sum = 0, max = (double)x[best];
-    for (uint64_t i = 0; i < n; i++) sum += exp((double)x[i] - max);
-    *top = best;
-    return max + log(sum);
-}
-
 static void logit_item(void *ctx, uint64_t i, uint32_t worker)
 {
     (void)worker;
@@ -110,21 +99,10 @@ static void logit_item(void *ctx, uint64_t i, uint32_t worker)
         r->noise += d * d;
     }
     uint32_t next = c->next[c->first + i];
-    if (next == UINT32_MAX) return;
+    if (next == NO_NEXT_TOKEN) return;
     r->has_next = true;
     r->nll_original = za - (double)a[next];
     r->nll_quantized = zb - (double)b[next];
-}
-
-/* The token that follows each row, UINT32_MAX behind a text's last. */
-static bool next_tokens(const struct pair *p, uint32_t **out, struct error *err)
-{
-    if (!memory_alloc(out, stream_rows(p->original), sizeof **out, err)) return false;
-    uint64_t row = 0;
-    for (uint32_t t = 0; t < p->corpus->n_texts; t++)
-        for (uint32_t k = 0; k < p->corpus->texts[t].n; k++)
-            (*out)[row++] = k + 1 < p->corpus->texts[t].n ? p->corpus->texts[t].ids[k + 1] : UINT32_MAX;
-    return true;
 }
 
 static bool compare_logits(struct pair *p, const struct progress *pr, struct error *err)
@@ -135,7 +113,7 @@ static bool compare_logits(struct pair *p, const struct progress *pr, struct err
     CLEANUP(free) float *b = NULL;
     CLEANUP(free) uint32_t *next = NULL;
     if (!memory_alloc(&a, n_max * p->vocab, sizeof *a, err) || !memory_alloc(&b, n_max * p->vocab, sizeof *b, err) ||
-        !next_tokens(p, &next, err))
+        !corpus_next_tokens(p->corpus, &next, err))
         return false;
     for (uint64_t first = 0; first < total; first += n_max) {
         uint64_t n = u64_min(n_max, total - first);
@@ -224,13 +202,19 @@ static bool same_shape(const struct model_config *a, const struct model_config *
                      "original and quantized model differ in architecture, layers, width or vocabulary");
 }
 
-static bool run(struct pair *p, struct parity *out, const struct progress *pr, struct error *err)
+/* A layer's figure is taken behind its last block; a layer without one has that of the layer before it. */
+static bool run(struct pair *p, const struct model_config *cfg, struct parity *out, const struct progress *pr,
+                struct error *err)
 {
-    for (uint32_t b = 0; b < out->n_layers; b++) {
-        progress_update(pr, "verify", "parity", b, out->n_layers);
-        if (!stream_block(p->original, b, NULL, pr, err) || !stream_block(p->quantized, b, NULL, pr, err) ||
-            !layer_sqnr(p, &out->layer_sqnr_db[b], err))
-            return false;
+    uint32_t layer = 0;
+    for (uint32_t b = 0; b < cfg->n_blocks; b++) {
+        uint32_t end = b + 1 < cfg->n_blocks ? cfg->blocks[b + 1].layer : cfg->n_layers;
+        progress_update(pr, "verify", "parity", b, cfg->n_blocks);
+        if (!stream_block(p->original, b, NULL, pr, err) || !stream_block(p->quantized, b, NULL, pr, err)) return false;
+        if (layer == end) continue;
+        double db;
+        if (!layer_sqnr(p, &db, err)) return false;
+        for (; layer < end; layer++) out->layer_sqnr_db[layer] = db;
     }
     return compare_logits(p, pr, err) && summarize(p, out, err);
 }
@@ -239,7 +223,7 @@ bool parity_run(struct parity *out, const struct inventory *original, const stru
                 const struct corpus *corpus, const struct parity_options *opt, const struct progress *pr,
                 struct error *err)
 {
-    *out = (struct parity){.n_layers = original->config.n_blocks};
+    *out = (struct parity){.n_layers = original->config.n_layers};
     if (!same_shape(&original->config, &quantized->config, err)) return false;
     CLEANUP(engine) struct engine *ea = NULL;
     CLEANUP(engine) struct engine *eb = NULL;
@@ -254,7 +238,7 @@ bool parity_run(struct parity *out, const struct inventory *original, const stru
         !memory_zalloc(&out->layer_sqnr_db, out->n_layers, sizeof(double), err))
         return false;
     struct pair p = {sa, sb, corpus, opt, original->config.dims[DIM_HIDDEN], original->config.dims[DIM_VOCAB], rows};
-    if (run(&p, out, pr, err)) return true;
+    if (run(&p, &original->config, out, pr, err)) return true;
     parity_free(out);
     return false;
 }

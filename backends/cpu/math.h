@@ -26,18 +26,21 @@
 #define MATH_SIGMOID_ULP 2.5  /* 2.41 */
 #define MATH_SILU_ULP 3.5     /* 3.40 */
 
-struct ssm_step {        /* one Mamba-2 head over a run of tokens */
-    uint32_t head_dim;   /* P */
-    uint32_t state_size; /* N */
-    uint32_t n_tokens;
-    const float *x;     /* token t: x + t*x_stride, [P] */
-    const float *b, *c; /* token t: + t*bc_stride, [N] each */
-    const float *dt;    /* token t: dt[t*dt_stride], after softplus and clamp */
-    uint64_t x_stride, bc_stride, dt_stride, y_stride;
-    float a;      /* -exp(A_log) */
-    float d;      /* skip weight */
-    float *state; /* [P, N], read and written */
-    float *y;     /* token t: y + t*y_stride, [P] */
+/* A decay that has fallen below this counts as 0, so that no denormal numbers slow the products down. */
+#define MATH_DECAY_SMALLEST 0x1p-110f
+
+/* How much each token of a chunk still counts at a later one. */
+struct decay_rows {
+    uint32_t from, to;   /* tokens of the chunk; those before `from` are in w and total already */
+    const float *decay;  /* [to - from], 0 .. 1 */
+    const float *fresh;  /* [to - from], the weight of a token at itself, not negative */
+    float *w;            /* [to]: weights at token from - 1, zeros from `from` on; at token to - 1 afterwards */
+    float *total;        /* what is left at token from - 1 of what was there before token 0; likewise */
+    float *through;      /* [to - from], written: what is left of it at each token */
+    uint32_t n_products; /* 0 .. 2 */
+    const float *s[2];   /* [to - from, to], finite; row stride s_stride */
+    float *m[2];         /* written, row i - from, column j: s * (weight of token j at i); zeros for j > i */
+    uint64_t s_stride, m_stride;
 };
 
 struct math_ops {
@@ -48,6 +51,9 @@ struct math_ops {
      * [K][GEMM_PANEL], zero beyond column n; y: [m, n] with row stride ldy. */
     void (*gemm_panel)(const float *x, uint64_t ldx, uint64_t m, const float *panel, uint64_t k, float *y, uint64_t ldy,
                        uint32_t n);
+    /* The same chains, going on from what y holds: a matrix product in several runs of k. */
+    void (*gemm_panel_more)(const float *x, uint64_t ldx, uint64_t m, const float *panel, uint64_t k, float *y,
+                            uint64_t ldy, uint32_t n);
 
     /* Lane sums. */
     float (*dot)(const float *x, const float *y, uint64_t n);
@@ -74,9 +80,9 @@ struct math_ops {
     void (*conv_silu)(float *y, uint64_t y_stride, const float *in, uint64_t in_stride, const float *w,
                       const float *bias, uint32_t taps, uint64_t n_channels, uint64_t n_tokens);
 
-    /* For each token: decay = exp(dt*a); state[p, s] = decay*state[p, s] + (dt*x[p])*b[s]; y[p] = lane sum over s of
-     * state[p, s]*c[s], plus d*x[p]. Products and sums rounded one by one, in this order. */
-    void (*ssm_scan)(const struct ssm_step *s);
+    /* For i = from .. to - 1 in order: w[j] = w[j]*decay[i] for j < i, then 0 if below MATH_DECAY_SMALLEST; w[i] =
+     * fresh[i]; m[i, j] = s[i, j]*w[j]; total = total*decay[i], flushed likewise. */
+    void (*decay_rows)(const struct decay_rows *d);
 };
 
 extern const struct math_ops math_scalar, math_avx2, math_avx512; /* callers ask math_for */

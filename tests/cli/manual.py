@@ -174,6 +174,7 @@ for page, part, command in (
     ("ingot-json.5", "build", "ingot build examples/nano-hybrid -o build/demo --json"),
     ("ingot-json.5", "list", "ingot list --json"),
     ("ingot-json.5", "logits", f"ingot logits {M} --ids ids.json -o j/l.safetensors --json"),
+    ("ingot-json.5", "eval", f"ingot eval {M} --ids ids.json --json"),
     ("ingot-json.5", "generate", f"ingot generate {M} -p x -n 1 --json"),
     ("ingot-json.5", "tokenize", f"ingot tokenize {M} --text x --json"),
     ("ingot-json.5", "detokenize", f"ingot detokenize {M} --ids 5 --json"),

@@ -9,7 +9,8 @@ from array import array
 INGOT = os.environ.get("INGOT", "build/ingot")
 SHARED = os.environ.get("INGOT_SHARED", "../shared")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FIXTURES = ["nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups", "nemotron_h_dtlimit", "nano-hybrid", "nano-experts"]
+FIXTURES = ["llama_rope3_tied", "llama_fp32_sharded", "nemotron", "deci", "qwen3", "qwen3_moe", "mistral_sw", "mistral_small3",
+            "ministral3", "qwen3_next", "qwen3_5", "deepseek_v3", "deepseek_v3_fp8", "kimi_k2", "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups", "nemotron_h_dtlimit", "nano-hybrid", "nano-experts"]
 
 
 def load(path):

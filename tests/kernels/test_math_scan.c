@@ -1,4 +1,4 @@
-/* The convolution and the state scan of backends/cpu/math, every table against the header's words as plain loops, bit for bit. */
+/* The convolution and the weights inside of a chunk of backends/cpu/math, every table against the header's words as plain loops, bit for bit. */
 #include "tests/kernels/math_fence.h"
 
 static void check_conv(size_t taps, size_t channels, size_t tokens, bool with_bias, enum numbers kind)
@@ -43,72 +43,72 @@ static void check_convs(void)
                 check_conv(taps[a], channels[b], tokens[c], (a + b + c) % 2, (enum numbers)((a + b) % NUMBERS_COUNT));
 }
 
-/* Strides leave gaps, so that a kernel that assumes packed rows fails. */
-static void check_scan(size_t p_size, size_t n, size_t tokens, enum numbers kind)
+static float flushed(float x) { return x < MATH_DECAY_SMALLEST ? 0.0f : x; }
+
+/* Strides leave gaps, so that a kernel that assumes packed rows fails. Decays of kind 0 lie near 1, of kind 1 anywhere
+ * between 0 and 1 with zeros among them, of kind 2 so low that the flush to zero is met. */
+static void check_rows(uint32_t from, uint32_t to, uint32_t products, int kind)
 {
-    size_t x_stride = p_size + 1, bc_stride = 2 * n + 3, y_stride = p_size + 2, dt_stride = 3, gap = n + 1;
-    size_t x_size = tokens ? (tokens - 1) * x_stride + p_size : 0, bc_size = tokens ? (tokens - 1) * bc_stride + gap + n : 0;
-    size_t y_size = tokens ? (tokens - 1) * y_stride + p_size : 0, dt_size = tokens ? (tokens - 1) * dt_stride + 1 : 0;
-    struct fence fx = fence_new(x_size + 128), fb = fence_new(bc_size + 128), fd = fence_new(dt_size + 128);
-    struct fence fs = fence_new(p_size * n + 128), fy = fence_new(y_size + 128);
-    float *x = fence_place(&fx, x_size, 1), *b = fence_place(&fb, bc_size, 0), *dt = fence_place(&fd, dt_size, 2);
-    float *state = fence_place(&fs, p_size * n, n % 4), *y = fence_place(&fy, y_size, 1);
-    float *want = calloc(p_size * n + 1, sizeof *want);
-    if (!want) fail_msg("no memory");
-    numbers_fill(x, x_size, kind, 21);
-    numbers_fill(b, bc_size, kind, 22);
-    numbers_fill(state, p_size * n, kind, 23);
-    numbers_fill(dt, dt_size, NUMBERS_PLAIN, 24);
-    for (size_t i = 0; i < dt_size; i++) dt[i] = kind == NUMBERS_PLAIN ? fabsf(dt[i]) * 0.1f : dt[i];
-    memcpy(want, state, p_size * n * sizeof *want);
-    const uint32_t between = FENCE_BITS;
-    for (size_t i = 0; i < y_size; i++) memcpy(y + i, &between, sizeof between);
-    const struct ssm_step step = {.head_dim = (uint32_t)p_size, .state_size = (uint32_t)n, .n_tokens = (uint32_t)tokens, .x = x, .b = b, .c = b + gap,
-                                  .dt = dt, .x_stride = x_stride, .bc_stride = bc_stride, .dt_stride = dt_stride, .y_stride = y_stride,
-                                  .a = -0.75f, .d = 0.3f, .state = state, .y = y};
-    ops->ssm_scan(&step);
-    char what[80];
-    snprintf(what, sizeof what, "%s ssm_scan P %zu N %zu tokens %zu kind %d", ops->name, p_size, n, tokens, (int)kind);
-    for (size_t t = 0; t < tokens; t++) {
-        const float *bt = b + t * bc_stride, *ct = bt + gap;
-        volatile float power = dt[t * dt_stride] * step.a;
-        float decay = one(math_tables[0]->exp, power);
-        for (size_t p = 0; p < p_size; p++) {
-            volatile float dx = dt[t * dt_stride] * x[t * x_stride + p], skip = step.d * x[t * x_stride + p];
-            float *row = want + p * n;
-            for (size_t s = 0; s < n; s++) {
-                volatile float old = decay * row[s], new = dx * bt[s];
-                row[s] = old + new;
-            }
-            float out = said_dot(row, ct, n) + skip;
-            if (!same_float(y[t * y_stride + p], out))
-                fail_msg("%s: y[%zu, %zu] is %a, expected %a", what, t, p, (double)y[t * y_stride + p], (double)out);
-        }
-        for (size_t p = p_size; p < y_stride && t + 1 < tokens; p++)
-            if (bits_of(y + t * y_stride + p) != FENCE_BITS) fail_msg("%s: wrote row %zu of token %zu", what, p, t);
+    enum { MOST = 64 };
+    uint32_t rows = to - from, s_stride = to + 3, m_stride = to + 2;
+    size_t m_size = rows ? (rows - 1) * (size_t)m_stride + to : 0;
+    struct fence fw = fence_new(MOST + 128), ft = fence_new(MOST + 128), fm[2] = {fence_new(m_size + 128), fence_new(m_size + 128)};
+    float *w = fence_place(&fw, to, to % 4), *through = fence_place(&ft, rows, 1), *m[2];
+    float decay[MOST], fresh[MOST], want[MOST] = {0}, s[2][MOST * (MOST + 3)], total = 0.75f, want_total = total;
+    numbers_fill(decay, MOST, NUMBERS_PLAIN, 31);
+    numbers_fill(fresh, MOST, NUMBERS_PLAIN, 32);
+    for (uint32_t u = 0; u < 2; u++) numbers_fill(s[u], MOST * (MOST + 3), NUMBERS_PLAIN, 33 + u);
+    for (uint32_t i = 0; i < MOST; i++) {
+        fresh[i] = fabsf(fresh[i]);
+        decay[i] = kind == 0 ? 1 - 0.01f * fabsf(decay[i]) : kind == 1 ? (i % 7 ? fminf(fabsf(decay[i]), 1) : 0) : 0x1p-27f;
     }
-    check_floats(state, want, p_size * n, what);
-    fence_check(&fs, state, p_size * n, what);
-    fence_check(&fy, y, y_size, what);
-    free(want);
-    fence_free(&fx), fence_free(&fb), fence_free(&fd), fence_free(&fs), fence_free(&fy);
+    for (uint32_t i = 0; i < to; i++) w[i] = want[i] = i < from ? fresh[i] * 0.5f : 0;
+    const uint32_t between = FENCE_BITS;
+    for (uint32_t u = 0; u < 2; u++) {
+        m[u] = fence_place(&fm[u], m_size, u);
+        for (size_t i = 0; i < m_size; i++) memcpy(m[u] + i, &between, sizeof between);
+    }
+    struct decay_rows d = {.from = from, .to = to, .decay = decay, .fresh = fresh, .w = w, .total = &total, .through = through,
+                           .n_products = products, .s = {s[0], s[1]}, .m = {m[0], m[1]}, .s_stride = s_stride, .m_stride = m_stride};
+    ops->decay_rows(&d);
+    char what[100];
+    snprintf(what, sizeof what, "%s decay_rows %u .. %u products %u kind %d", ops->name, from, to, products, kind);
+    for (uint32_t i = 0; i < rows; i++) {
+        for (uint32_t j = 0; j < from + i; j++) want[j] = flushed(want[j] * decay[i]);
+        want[from + i] = fresh[i];
+        want_total = flushed(want_total * decay[i]);
+        if (!same_float(through[i], want_total)) fail_msg("%s: through[%u] is %a", what, i, (double)through[i]);
+        for (uint32_t u = 0; u < products; u++)
+            for (uint32_t j = 0; j < m_stride && (i + 1 < rows || j < to); j++) {
+                float got = m[u][i * m_stride + j];
+                if (j >= to ? bits_of(&got) != FENCE_BITS : j > from + i ? got != 0 : !same_float(got, s[u][i * s_stride + j] * want[j]))
+                    fail_msg("%s: m[%u][%u, %u] is %a", what, u, i, j, (double)got);
+            }
+    }
+    check_floats(w, want, to, what);
+    check_floats(&total, &want_total, 1, what);
+    fence_check(&fw, w, to, what);
+    fence_check(&ft, through, rows, what);
+    for (uint32_t u = 0; u < 2; u++) fence_check(&fm[u], m[u], m_size, what);
+    for (size_t i = 0; products < 2 && i < m_size; i++)
+        if (bits_of(m[1] + i) != FENCE_BITS) fail_msg("%s: wrote the second product", what);
+    fence_free(&fw), fence_free(&ft), fence_free(&fm[0]), fence_free(&fm[1]);
 }
 
-static void check_scans(void)
+static void check_all_rows(void)
 {
-    static const size_t heads[] = {1, 2, 3, 5, 15, 16, 17, 64}, states[] = {1, 8, 15, 16, 17, 40, 100, 128};
-    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
-        for (size_t j = 0; j < sizeof states / sizeof *states; j++)
-            for (int kind = 0; kind < NUMBERS_COUNT; kind++) check_scan(heads[i], states[j], 3, (enum numbers)kind);
-    static const size_t tokens[] = {0, 1, 63, 64, 65, 130};
-    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) check_scan(18, 33, tokens[i], NUMBERS_PLAIN);
+    static const uint32_t ends[] = {1, 2, 5, 15, 16, 17, 40, 63, 64};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        for (uint32_t part = 0; part < 4; part++)
+            for (int kind = 0; kind < 3; kind++)
+                check_rows(part == 3 ? ends[i] - 1 : ends[i] * part / 3, ends[i], part % 3, kind);
 }
 
 static void test_conv(void **state) { (void)state; each_table(check_convs); }
-static void test_scan(void **state) { (void)state; each_table(check_scans); }
+static void test_rows(void **state) { (void)state; each_table(check_all_rows); }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_conv), cmocka_unit_test(test_scan)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_conv), cmocka_unit_test(test_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

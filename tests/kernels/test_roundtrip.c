@@ -90,6 +90,7 @@ static void test_error_bounds(void **state)
     static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
     for (const struct quant_format *const *f = quant_formats; *f; f++) {
         double worst = 0;
+        if ((*f)->method) continue;              /* never written; their operations have rows below */
         for (size_t i = 0; i < 3; i++) {
             if (isas[i] & ~isa_detected()) continue;
             for (size_t d = 0; d < 3; d++)

@@ -376,11 +376,12 @@ static void test_shares(void **state)
     c.ssm.n_groups = 1;
     c.dims[DIM_SSM_CONV] = 8192 + 2 * 128;
     assert_int_equal(fit_rank_bytes(&c, ROLE_SSM_CONV, (8192 + 256) * 8, 4), (2048 + 256) * 8);
-    struct block_config blocks[] = {{BLOCK_MAMBA2, 0, false},
-                                    {BLOCK_MOE, 1, false},
-                                    {BLOCK_ATTENTION, 2, false},
-                                    {BLOCK_MAMBA2, 3, false}},
-                        mtp[] = {{BLOCK_ATTENTION, 0, true}, {BLOCK_MOE, 1, true}};
+    struct block_config blocks[] = {{.kind = BLOCK_MAMBA2, .layer = 0},
+                                    {.kind = BLOCK_MOE, .layer = 1},
+                                    {.kind = BLOCK_ATTENTION, .layer = 2},
+                                    {.kind = BLOCK_MAMBA2, .layer = 3}},
+                        mtp[] = {{.kind = BLOCK_ATTENTION, .layer = 0, .mtp = true},
+                                 {.kind = BLOCK_MOE, .layer = 1, .mtp = true}};
     c.blocks = blocks;
     c.n_blocks = 4;
     c.mtp_blocks = mtp;

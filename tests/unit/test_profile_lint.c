@@ -63,9 +63,9 @@ static void build(struct scene *s)
     s->gpu = *gpu_row_find(s->rows, "b200");
     s->engine = *engine_row_find(s->rows, "vllm", "0.17.1");
     static const enum block_kind kinds[] = {BLOCK_MAMBA2, BLOCK_ATTENTION, BLOCK_MOE, BLOCK_MLP};
-    for (uint32_t i = 0; i < 4; i++) s->blocks[i] = (struct block_config){kinds[i], i, false};
-    s->mtp[0] = (struct block_config){BLOCK_ATTENTION, 0, true};
-    s->mtp[1] = (struct block_config){BLOCK_MOE, 1, true};
+    for (uint32_t i = 0; i < 4; i++) s->blocks[i] = (struct block_config){.kind = kinds[i], .layer = i};
+    s->mtp[0] = (struct block_config){.kind = BLOCK_ATTENTION, .layer = 0, .mtp = true};
+    s->mtp[1] = (struct block_config){.kind = BLOCK_MOE, .layer = 1, .mtp = true};
     put(s, T_EMBED, "embeddings.weight", ROLE_EMBED, -1, -1, 4096, 512, NULL);
     put(s, T_NORM, "layers.0.norm.weight", ROLE_BLOCK_NORM, 0, -1, 1, 512, NULL);
     put(s, T_SSM_IN, "layers.0.mixer.in_proj.weight", ROLE_SSM_IN, 0, -1, 4384, 512, "fp8");
@@ -183,7 +183,8 @@ CHANGE(little_quantized, for (int i = 0; i < T_COUNT; i++) if (i != T_SSM_OUT) s
 CHANGE(tp_3, s->facts.tp = 3)
 CHANGE(tp_16, s->facts.tp = 16; s->inv.config.ssm.n_groups = 8)
 CHANGE(groups_only, s->inv.config.ssm.n_groups = 5)
-CHANGE(kv_odd, s->inv.config.attention = (struct attention_config){12, 6, 128}; s->facts.tp = 4)
+CHANGE(kv_odd, s->inv.config.attention = (struct attention_config){.n_heads = 12, .n_kv_heads = 6, .head_dim = 128};
+       s->facts.tp = 4)
 CHANGE(kv_copied, s->facts.tp = 4)
 CHANGE(experts_9, s->inv.config.moe.n_experts = 9)
 CHANGE(expert_width, s->facts.expert_parallel = false; s->inv.config.dims[DIM_EXPERT_MLP] = 513)
