@@ -82,7 +82,8 @@ static bool no_format(const struct folder *f, struct error *err)
     if (folder_find(f, "oci-layout") != NAME_NONE)
         return error_set(err, ERR_FORMAT, "folder '%.256s' is an image layout; a model in it is named oci:%.256s:TAG",
                          folder_path(f), folder_path(f));
-    return error_set(err, ERR_FORMAT, "folder '%.256s' holds no checkpoint: there is no *.safetensors or *.gguf file in it",
+    return error_set(err, ERR_FORMAT,
+                     "folder '%.256s' holds no checkpoint: there is no *.safetensors or *.gguf file in it",
                      folder_path(f));
 }
 
