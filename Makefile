@@ -77,7 +77,8 @@ LIBS = $(PKG_LIBS) $(CUDA_LIBS) -lm
 # Instruction sets by file suffix. The same source text must give the same bits at every level (docs/numerics.md).
 ISA_avx2   := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
-isa_flags   = $(foreach s,avx2 avx512,$(if $(filter %_$(s),$*),$(ISA_$(s))))
+ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16 -mavx512vbmi
+isa_flags   = $(foreach s,avx2 avx512 avx512bf16,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)

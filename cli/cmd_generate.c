@@ -1,5 +1,6 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
+#include "cli/compute_args.h"
 #include "cli/id_list.h"
 #include "core/memory.h"
 #include "engine/engine.h"
@@ -14,7 +15,7 @@
 
 struct generate_args {
     struct common_args common;
-    const char *prompt, *ids;
+    const char *prompt, *ids, *compute;
     const char *temperature, *top_p, *min_p, *repetition_penalty;
     uint64_t n, top_k, seed;
     bool greedy, sample, ignore_eos;
@@ -42,6 +43,7 @@ static const struct option options[] = {
      "of the draws (default 0); the same seed gives the same text", 0, UINT64_MAX},
     {"ignore-eos", 0, OPTION_FLAG, offsetof(struct generate_args, ignore_eos), NULL,
      "go on behind the end-of-text token", 0, 0},
+    COMPUTE_OPTION(struct generate_args),
     BACKEND_OPTION(struct generate_args),
     COMMON_OPTIONS(struct generate_args),
 };
@@ -153,7 +155,8 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
     uint32_t eos[EOS_MAX], n_eos;
     struct sampler_config config;
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
-    if (!settings(a, m, &config, err) || !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) ||
+    if (!compute_parse(a->compute, &eo.compute, err) || !settings(a, m, &config, err) ||
+        !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) ||
         !hf_config_eos(&m->hf, eos, EOS_MAX, &n_eos, err) || !engine_open(&e, m->inventory, &eo, err) ||
         !session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err))
         return false;

@@ -11,13 +11,12 @@ bool engine_open(struct engine **out, const struct inventory *inv, const struct 
         .inv = inv,
         .pool = opt->pool,
         .math = math_for(opt->isa),
+        .gemm = gemm_for(opt->isa),
         .isa = opt->isa,
+        .compute = opt->compute,
         .quantize_inputs = opt->quantize_inputs,
         .residual_bytes = opt->residual_bytes ? opt->residual_bytes : memory_available() / 4,
         .widen = kernel_for(OP_WIDEN, opt->isa),
-        .decode_nvfp4 = kernel_for(OP_DECODE_NVFP4, opt->isa),
-        .decode_fp8 = kernel_for(OP_DECODE_FP8, opt->isa),
-        .decode_q8_0 = kernel_for(OP_DECODE_Q8_0, opt->isa),
         .input_nvfp4 = kernel_for(OP_INPUT_NVFP4, opt->isa),
         .input_fp8 = kernel_for(OP_INPUT_FP8, opt->isa),
     };
@@ -56,7 +55,7 @@ bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float
     const struct checkpoint *ck = e->inv->checkpoint;
     const struct tensor_info *info = checkpoint_tensor(ck, t->parts[PART_WEIGHT]);
     uint64_t hidden = t->dims[1], row_bytes = dtype_row_bytes(info->dtype, hidden);
-    kernel_fn widen = info->dtype == DTYPE_Q8_0 ? e->decode_q8_0 : e->widen;
+    kernel_fn widen = info->dtype == DTYPE_Q8_0 ? kernel_for(OP_DECODE_Q8_0, e->isa) : e->widen;
     if (t->format && widen == e->widen)
         return error_set(err, ERR_UNSUPPORTED, "tensor '%.256s': quantized embeddings are not supported yet", t->name);
     float scale = (float)e->inv->config.embed_scale;

@@ -14,9 +14,16 @@
 
 struct engine;
 
+/* In which arithmetic linears multiply (backends/cpu/gemm.h); all else is fp32, and so are routers. */
+enum compute {
+    COMPUTE_FP32, /* exact weights, fp32 activations */
+    COMPUTE_BF16  /* weights as bf16 (exact for bf16 and all quantized types), activations rounded to bf16, sums fp32 */
+};
+
 struct engine_options {
     struct pool *pool;       /* borrowed; NULL: one thread */
     uint64_t isa;            /* backends/cpu/kernel.h; isa_detected() */
+    enum compute compute;    /* calibration and parity: COMPUTE_FP32 */
     bool quantize_inputs;    /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
     uint64_t residual_bytes; /* a stream's activations beyond this go to its spill file; 0: a quarter of the memory */
 };

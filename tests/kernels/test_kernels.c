@@ -428,14 +428,15 @@ static void test_isa_names(void **state)
 {
     (void)state;
     static const struct { const char *word; uint64_t cap; } words[] = {
-        {"scalar", 0}, {"avx2", ISA_AVX2}, {"avx512", ISA_AVX2 | ISA_AVX512}, {"AVX2", 0}, {"nonsense", 0}, {"avx5", 0},
+        {"scalar", 0}, {"avx2", ISA_AVX2}, {"avx512", ISA_AVX2 | ISA_AVX512},
+        {"avx512bf16", ISA_AVX2 | ISA_AVX512 | ISA_BF16}, {"AVX2", 0}, {"nonsense", 0}, {"avx5", 0},
     };
     uint64_t isa = 0;
     unsetenv("INGOT_ISA");
     uint64_t all = isa_detected();
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        assert_int_equal(isa_parse(words[i].word, &isa), i < 3);
-        if (i < 3) assert_string_equal(isa_name(isa), words[i].word);
+        assert_int_equal(isa_parse(words[i].word, &isa), i < 4);
+        if (i < 4) assert_string_equal(isa_name(isa), words[i].word);
         setenv("INGOT_ISA", words[i].word, 1);
         assert_int_equal(isa_detected(), all & words[i].cap);
     }
