@@ -76,7 +76,8 @@ static bool put_vocab(const struct vocab *v)
         struct bytes s;
         uint64_t type;
         if (!gguf_next_text(v->tokens, &at, &s, v->err) || !type_of(v, i, &type)) return false;
-        if (is_added(type) || type == TOKEN_UNUSED) continue; /* the latter only fill up to the model's size */
+        /* Those without use only fill up to the model's size. Added ones are here too: that gives them their ids. */
+        if (type == TOKEN_UNUSED || (is_added(type) && s.size == 0)) continue;
         text_add(v->out, "%s", comma);
         put_string(v->out, s);
         text_add(v->out, ":%llu", (unsigned long long)i);
