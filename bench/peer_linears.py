@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The linears of one layer of a 1.1B Llama shape: build/release/bench/bench_gemm and torch.nn.functional.linear, in turn,
-the best of each; ratios of one run. usage: peer_linears.py PYTHON-WITH-TORCH [THREADS [ROUNDS]]"""
+the best of each; ratios of one run. With one thread both count CPU time, so that a busy machine does not matter. usage: peer_linears.py PYTHON-WITH-TORCH [THREADS [ROUNDS]]"""
 import os, re, subprocess, sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -10,19 +10,20 @@ rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
 TORCH = """
 import sys, time, torch
 torch.set_num_threads(int(sys.argv[1]))
+now = time.thread_time if sys.argv[1] == "1" else time.time
 shapes = [(2048, 2048), (512, 2048), (2048, 2048), (11264, 2048), (2048, 5632)]
 for name in ("float32", "bfloat16"):
     t = getattr(torch, name)
     layers = [[torch.randn(o, i).to(t) for o, i in shapes] for _ in range(8)]
     for m in (1, 512):
         x = {i: torch.randn(m, i).to(t) for _, i in shapes}
-        best, end = 1e9, time.time() + 1.5
+        best, end = 1e9, now() + 1.5
         with torch.no_grad():
-            while time.time() < end:
-                s = time.time()
+            while now() < end:
+                s = now()
                 for l in layers if m == 1 else layers[:1]:
                     for w in l: torch.nn.functional.linear(x[w.shape[1]], w)
-                best = min(best, (time.time() - s) / (8 if m == 1 else 1))
+                best = min(best, (now() - s) / (8 if m == 1 else 1))
         print("peer", name, m, best)
 """
 best = {}
