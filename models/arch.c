@@ -4,9 +4,8 @@ extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, mo
     model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_gpt_oss;
 
 const struct model_arch *const model_archs[] = {
-    &model_nemotron_h, &model_nemotron,   &model_llama,   &model_deci,        &model_qwen3, &model_mistral,
-    &model_gemma3,     &model_qwen3_next, &model_qwen3_5, &model_deepseek_v3,
-    &model_gpt_oss,    NULL,
+    &model_nemotron_h, &model_nemotron,   &model_llama,   &model_deci,        &model_qwen3,   &model_mistral,
+    &model_gemma3,     &model_qwen3_next, &model_qwen3_5, &model_deepseek_v3, &model_gpt_oss, NULL,
 };
 
 static const char *const block_names[BLOCK_KIND_COUNT] = {

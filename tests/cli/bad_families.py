@@ -19,7 +19,7 @@ def check(name, ok, detail=""):
 
 
 def part_of(config):
-    return config.get("text_config", config)
+    return config.get("text_config", config.get("llm_config", config))
 
 
 def put(config, path, value):
@@ -57,9 +57,17 @@ def run(model, path, value, words, status=3):
 
 IDS = WORK + "/ids.json"
 json.dump([[1, 2, 3]], open(IDS, "w"))
-ALL = sorted(n for n in os.listdir(TINY) if os.path.isdir(TINY + n) and n != "biases")
+ALL = sorted(n for n in os.listdir(TINY) if os.path.isdir(TINY + n) and n != "biases" and not n.startswith("nemotron_h"))  # bad_input.py has nemotron_h
 CONFIGS = {n: json.load(open(TINY + n + "/config.json")) for n in ALL}
 
+run("nemotron_h_vision", "hidden_size", 48, "expected shape")
+run("nemotron_h_vision", "hybrid_override_pattern", "M*E", "not part of")
+run("nemotron_h_vision", "hybrid_override_pattern", "M*E?", "hybrid_override_pattern")
+run("nemotron_h_vision", "num_key_value_heads", 3, "num_key_value_heads 3")
+run("nemotron_h_vision", "head_dim", 8, "expected shape")
+run("nemotron_h_vision", "n_groups", 3, "n_groups")
+for v in ([0.5, 0.1], [-1, 2], [0], "x", [NAN, 1]):
+    run("nemotron_h_vision", "time_step_limit", v, "time_step_limit")
 for m in ALL:
     c = part_of(CONFIGS[m])
     try_config(f"{m}: as it is", m, CONFIGS[m], 0, "^$")
