@@ -3,8 +3,8 @@
  *
  * Three ways to run, one arithmetic: `stream` takes a batch of texts through one block at a time, so that a model
  * larger than memory works (weights are read once per block and dropped); `session` keeps every block and its state and
- * decodes token by token. All give the same bits: sums have one order (backends/cpu/math.h), whatever the batch, the
- * pieces it is cut into, the threads, the CPU. */
+ * decodes token by token. All give the same bits: sums have one order (backends/cpu/math.h; recurrent layers,
+ * engine/scan.h), whatever the batch, the pieces it is cut into, the threads, the CPU. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 

@@ -6,7 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safetensors, NULL};
+const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safetensors, &checkpoint_gguf, NULL};
 
 /* Weights that people have and that no format above reads: a sentence that names the format is worth more than "nothing
  * found". A row matches the end of a member's name, and the beginning of its last component when `begin` is given. */
@@ -15,7 +15,7 @@ static const struct {
 } not_read[] = {
     {"consolidated", ".safetensors", "Mistral's own layout (consolidated.safetensors with params.json)"},
     {"adapter_model", ".safetensors", "a LoRA adapter without its base model"},
-    {NULL, ".gguf", "GGUF"},
+    {NULL, ".gguf", "a part of a GGUF model"},
     {NULL, ".nemo", "a NeMo archive"},
     {NULL, ".distcp", "a PyTorch distributed checkpoint"},
     {NULL, ".bin", "a PyTorch pickle"},
@@ -76,13 +76,14 @@ static bool no_format(const struct folder *f, struct error *err)
             const char *name = folder_name(f, i);
             if (row_matches(r, name))
                 return error_set(err, ERR_UNSUPPORTED,
-                                 "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors are",
+                                 "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors and GGUF are",
                                  folder_path(f), name, not_read[r].what);
         }
     if (folder_find(f, "oci-layout") != NAME_NONE)
         return error_set(err, ERR_FORMAT, "folder '%.256s' is an image layout; a model in it is named oci:%.256s:TAG",
                          folder_path(f), folder_path(f));
-    return error_set(err, ERR_FORMAT, "folder '%.256s' holds no checkpoint: there is no *.safetensors file in it",
+    return error_set(err, ERR_FORMAT,
+                     "folder '%.256s' holds no checkpoint: there is no *.safetensors or *.gguf file in it",
                      folder_path(f));
 }
 
@@ -179,8 +180,9 @@ bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, v
     if (offset > t->bytes || n > t->bytes - offset)
         return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu",
                          t->name, n, (unsigned long long)offset, (unsigned long long)t->bytes);
-    bool ok = t->view ? tensor_view_read(ck->folder, t, offset, dst, n, err)
-                      : folder_read(ck->folder, t->member, t->offset + offset, dst, n, err);
+    bool ok = t->recode ? tensor_recode_read(ck->folder, t, offset, dst, n, err)
+              : t->view ? tensor_view_read(ck->folder, t, offset, dst, n, err)
+                        : folder_read(ck->folder, t->member, t->offset + offset, dst, n, err);
     return ok || error_wrap(err, "tensor '%.256s'", t->name);
 }
 

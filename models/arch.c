@@ -98,7 +98,9 @@ bool model_config_read(struct model_config *cfg, const struct hf_config *hf, str
         cfg->dims[DIM_ONE] = 1;
         cfg->embed_scale = 1;
         cfg->root = (*a)->roots;
-        return (*a)->read_config(cfg, json, arena, err) || error_wrap(err, "config.json");
+        if (!(*a)->read_config(cfg, json, arena, err)) return error_wrap(err, "config.json");
+        return !cfg->ssm_cache_dtype || (cfg->ssm_cache_dtype = arena_text(arena, cfg->ssm_cache_dtype)) ||
+               error_memory(err, 0);
     }
     return error_set(err, ERR_UNSUPPORTED,
                      "config.json: architecture '%s' is not one this program knows (`ingot list architectures`)",

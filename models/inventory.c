@@ -298,7 +298,7 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
 {
     if (!rules) {
         for (uint32_t i = 0; inv->is_quantized && i < inv->n_tensors; i++)
-            if (inv->tensors[i].format)
+            if (inv->tensors[i].format && !inv->tensors[i].format->self_described)
                 return error_set(
                     err, ERR_FORMAT,
                     "tensor '%.256s' is quantized (%s), but neither config.json nor hf_quant_config.json says so",

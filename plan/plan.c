@@ -351,6 +351,12 @@ static bool build(struct plan_builder *b)
     if (inv->is_quantized && !p->recipe->copies)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "the checkpoint is quantized already; quantizing it again would lose precision twice");
+    for (uint32_t i = 0; i < p->n_items; i++)
+        if (inv->tensors[i].format && inv->tensors[i].format->self_described)
+            return error_set(b->err, ERR_UNSUPPORTED,
+                             "tensor '%.256s' is stored as %s, which safetensors cannot hold: `ingot convert --to "
+                             "safetensors` makes plain numbers of it",
+                             inv->tensors[i].name, inv->tensors[i].format->algo);
     for (uint32_t i = 0; i < p->n_items; i++) {
         p->items[i].tensor = &inv->tensors[i];
         if (!decide(b, &p->items[i])) return false;
