@@ -160,6 +160,7 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
         !hf_config_eos(&m->hf, eos, EOS_MAX, &n_eos, err) || !engine_open(&e, m->inventory, &eo, err) ||
         !session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err))
         return false;
+    note_length(&m->inventory->config, "generate", out->n_prompt + most - 1);
     double began = now();
     if (!session_feed(s, out->ids, (uint32_t)out->n_prompt, logits, err)) return false;
     double fed = now();

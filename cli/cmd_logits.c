@@ -62,6 +62,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
         !engine_open(&e, m.inventory, &eo, err) || !stream_open(&s, e, corpus.texts, corpus.n_texts, a->spill, err) ||
         !dir_make_parents(a->output, err) || !logits_file_open(&f, a->output, &m.inventory->config, &corpus, what, err))
         return false;
+    note_length(&m.inventory->config, "logits", corpus_longest(&corpus));
     if (!run_blocks(f, s, &m.inventory->config, env->progress, err)) {
         logits_file_abort(f);
         return false;

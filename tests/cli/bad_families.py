@@ -188,6 +188,22 @@ for value, words in ((NAN, "ffn_mult"), (-1, "ffn_mult"), (0, "ffn_mult"), (1e30
     b[0]["ffn"]["ffn_mult"] = value
     run("deci", "block_configs", b, words)
 
+# Beyond max_position_embeddings: computed, as the reference does, and said.
+short = copy.deepcopy(CONFIGS["llama"])
+short["max_position_embeddings"] = 2
+folder = tempfile.mkdtemp(dir=WORK)
+os.symlink(TINY + "llama/model.safetensors", folder + "/model.safetensors")
+json.dump(short, open(folder + "/config.json", "w"))
+for args in (["logits", folder, "--ids", IDS, "-o", WORK + "/out.safetensors", "-q"], ["generate", folder, "--ids", "1,2", "-n", "2", "--greedy", "--ignore-eos", "-q"],
+             ["eval", folder, "--ids", IDS, "-q"]):
+    p = subprocess.run([INGOT] + args, capture_output=True, text=True)
+    check(f"{args[0]}: a text beyond max_position_embeddings is computed and said", p.returncode == 0 and re.fullmatch(
+        r"ingot \w+: note: 3 tokens are more than max_position_embeddings 2; .*\n", p.stderr) is not None, f"{p.returncode}: {p.stderr}")
+for args, status, words in ((["generate", folder, "--ids", "", "-n", "2"], (2, 3), "ids|empty"), (["generate", folder, "--ids", "1,64", "-n", "2"], (3,), "64.*vocabulary of 64"),
+                            (["generate", folder, "--ids", "1,-2", "-n", "2"], (2, 3), "-2|ids"), (["generate", folder, "--prompt", "", "-n", "2"], (2, 3), "prompt|empty|tokenizer")):
+    p = subprocess.run([INGOT] + args + ["--greedy", "-q"], capture_output=True, text=True)
+    check(f"generate {' '.join(args[2:4])}", p.returncode in status and re.search(words, p.stderr) is not None, f"{p.returncode}: {p.stderr}")
+
 # Stacks of experts: what a header can say wrong.
 def stack_case(title, model, tensor, change, status, words):
     folder = tempfile.mkdtemp(dir=WORK)
