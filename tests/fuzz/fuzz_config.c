@@ -1,5 +1,6 @@
 /* Configuration files: the JSON layer itself, then what is read from config.json, generation_config.json and the two
- * quantization configs, and what a family makes of config.json. The parts of an input are separated by a byte 0x1e; after the third come names to ask for. */
+ * quantization configs, and what a family makes of config.json. The parts of an input are separated by a byte 0x1e;
+ * after the third come names to ask for. */
 #include "core/json_scan.h"
 #include "formats/quant_config.h"
 #include "models/expected.h"
