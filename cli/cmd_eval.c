@@ -51,10 +51,12 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     struct eval_result r;
     if (!data_given(&a->data)) return error_set(err, ERR_USAGE, "option --data (or --ids) is missing");
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
-    if (!compute_parse(a->compute, &eo.compute, err) || !backend_forward(env->common, "evaluation", err)) return false;
-    return model_open(&m, operands[0], err) && data_load(&a->data, &m, &corpus, err) &&
-           engine_open(&e, m.inventory, &eo, err) &&
-           eval_run(&r, e, &corpus, a->spill, env->pool, env->progress, err) && report(env, &corpus, &r, err);
+    if (!compute_parse(a->compute, &eo.compute, err) || !backend_forward(env->common, "evaluation", err) ||
+        !model_open(&m, operands[0], err) || !data_load(&a->data, &m, &corpus, err) ||
+        !engine_open(&e, m.inventory, &eo, err))
+        return false;
+    note_length(&m.inventory->config, "eval", corpus_longest(&corpus));
+    return eval_run(&r, e, &corpus, a->spill, env->pool, env->progress, err) && report(env, &corpus, &r, err);
 }
 
 const struct command command_eval = {
