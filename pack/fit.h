@@ -33,9 +33,9 @@
 /* Of one model. weight_bytes is what one rank holds (fit_weights). */
 struct fit_model {
     uint64_t weight_bytes;
-    uint32_t n_attention, n_mamba;     /* layers of the trunk */
-    uint32_t n_draft_attention;        /* attention layers of the MTP head; count only with drafts */
-    uint32_t latent_width;             /* of latent attention: numbers cached per token and layer, on every rank; or 0 */
+    uint32_t n_attention, n_mamba; /* layers of the trunk */
+    uint32_t n_draft_attention;    /* attention layers of the MTP head; count only with drafts */
+    uint32_t latent_width;         /* of latent attention: numbers cached per token and layer, on every rank; or 0 */
     struct attention_config attention; /* used when there is an attention layer */
     struct ssm_config ssm;             /* used when there is a Mamba layer */
 };
@@ -89,8 +89,9 @@ void fit_model_from(const struct model_config *cfg, struct fit_model *out);
 enum fit_share { SHARE_SPLIT, SHARE_REPLICATED, SHARE_KV_HEADS, SHARE_GROUPS };
 /* Split: embedding and head (by vocabulary), every linear of attention, MLP and Mamba and what belongs to its heads,
  * routed experts (whole ones with expert parallelism, slices without: the same bytes), shared experts, the MTP
- * projection. Replicated: norms, biases, router, latent projections, of latent attention the matrices into the latents. k and v: replicated as far as there are fewer
- * heads than ranks. Mamba's input projection and convolution: their groups are padded to a multiple of the ranks. */
+ * projection. Replicated: norms, biases, router, latent projections, of latent attention the matrices into the latents.
+ * k and v: replicated as far as there are fewer heads than ranks. Mamba's input projection and convolution: their
+ * groups are padded to a multiple of the ranks. */
 enum fit_share fit_share_of(enum tensor_role role);
 /* Bytes that one rank holds of `bytes` of a tensor of that role (of one part of it: scalars are replicated). */
 uint64_t fit_rank_bytes(const struct model_config *cfg, enum tensor_role role, uint64_t bytes, uint32_t tp);
