@@ -77,12 +77,13 @@ LIBS = $(PKG_LIBS) $(CUDA_LIBS) -lm
 # Instruction sets by file suffix. The same source text must give the same bits at every level (docs/numerics.md).
 ISA_avx2   := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
-isa_flags   = $(foreach s,avx2 avx512,$(if $(filter %_$(s),$*),$(ISA_$(s))))
+ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16 -mavx512vbmi
+isa_flags   = $(foreach s,avx2 avx512 avx512bf16,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-memory check-faults \
+.PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-families check-memory check-faults \
         check-cuda check-cuda-host bench-cuda cuda-deps lint fuzz fuzz-run bench deps help clean install
 .DEFAULT_GOAL := all
 
@@ -216,6 +217,9 @@ check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every
 
 check-parity: $(BIN)  ## every recorded recipe against an independent program's parity figures (4 min; needs shared/ for half of it)
 	@PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) golden/parity
+
+check-families: $(BIN)  ## random small models of every family against transformers (2 min; PYTHON with torch, FAMILIES_ARGS)
+	@INGOT=$(BIN) $(PYTHON) tests/tools/families.py $(FAMILIES_ARGS)
 
 check-faults: $(BIN) $(FAULT)  ## every single change to the file system killed and failed, instead of a choice (2 min)
 	@FAULT_STEPS=100000 sh tests/run.sh $(BIN) $(B) cli/faults

@@ -1,5 +1,6 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
+#include "cli/compute_args.h"
 #include "cli/id_list.h"
 #include "core/memory.h"
 #include "engine/engine.h"
@@ -15,7 +16,7 @@
 
 struct generate_args {
     struct common_args common;
-    const char *prompt, *ids;
+    const char *prompt, *ids, *compute;
     const char *temperature, *top_p, *min_p, *repetition_penalty;
     const char *speculative;
     uint64_t n, top_k, seed, drafts;
@@ -48,6 +49,7 @@ static const struct option options[] = {
      "draft with the model's multi-token-prediction head: the same greedy text in fewer steps", 0, 0},
     {"drafts", 0, OPTION_NUMBER, offsetof(struct generate_args, drafts), "N", "tokens drafted at a time (default 1)", 1,
      SPECULATE_DRAFTS_MAX},
+    COMPUTE_OPTION(struct generate_args),
     BACKEND_OPTION(struct generate_args),
     COMMON_OPTIONS(struct generate_args),
 };
@@ -220,9 +222,9 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
     struct stop stop;
     struct sampler_config config;
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
-    if (!settings(a, m, &config, err) || !check_speculative(a, &config, err) ||
-        !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) || !read_stop(a, m, &stop, err) ||
-        !engine_open(&e, m->inventory, &eo, err))
+    if (!compute_parse(a->compute, &eo.compute, err) || !settings(a, m, &config, err) ||
+        !check_speculative(a, &config, err) || !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) ||
+        !read_stop(a, m, &stop, err) || !engine_open(&e, m->inventory, &eo, err))
         return false;
     if (a->speculative) return decode_drafted(env, a, e, &stop, out, err);
     if (!session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err)) return false;
@@ -308,7 +310,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!a->prompt == !a->ids) return error_set(err, ERR_USAGE, "give one of --prompt and --ids");
     if (!backend_forward(env->common, "generation", err)) return false;
     if (!model_open(&m, operands[0], err)) return false;
-    bool has_tokenizer = folder_find(m.folder, "tokenizer.json") != NAME_NONE;
+    bool has_tokenizer = tokenizer_file(m.folder) != NULL;
     if ((has_tokenizer || a->prompt) && !tokenizer_open(&t, m.folder, err)) return false;
     if (!prompt_ids(a, &m, t, &prompt, &out.n_prompt, err)) return false;
     out.text = (struct text_stream){.tokenizer = t, .skip_special = true};

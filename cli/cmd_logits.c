@@ -1,5 +1,6 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
+#include "cli/compute_args.h"
 #include "cli/logits_file.h"
 #include "core/file.h"
 #include "engine/corpus.h"
@@ -7,7 +8,7 @@
 
 struct logits_args {
     struct common_args common;
-    const char *ids, *output, *spill;
+    const char *ids, *output, *spill, *compute;
     bool hidden, states, router, mtp;
 };
 
@@ -25,6 +26,7 @@ static const struct option options[] = {
      "also N.mtp_logits, of the multi-token-prediction head: row I is about token I + 2", 0, 0},
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct logits_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
+    COMPUTE_OPTION(struct logits_args),
     BACKEND_OPTION(struct logits_args),
     COMMON_OPTIONS(struct logits_args),
 };
@@ -54,9 +56,10 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(mtp) struct mtp *head = NULL;
     if (!a->ids) return error_set(err, ERR_USAGE, "option --ids is missing");
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
-    if (!backend_forward(env->common, "logits", err)) return false;
+    enum compute compute;
+    if (!compute_parse(a->compute, &compute, err) || !backend_forward(env->common, "logits", err)) return false;
     struct corpus_options co = {.max_tokens = UINT32_MAX};
-    struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
+    struct engine_options eo = {.pool = env->pool, .isa = env->isa, .compute = compute, .quantize_inputs = true};
     struct logits_what what = {a->hidden, a->states, a->router, a->mtp};
     struct logits_file *f = NULL;
     if (!model_open(&m, operands[0], err) || !corpus_load_ids(&corpus, a->ids, &co, err) ||
@@ -81,7 +84,7 @@ const struct command command_logits = {
     .name = "logits",
     .operands = "DIR",
     .summary = "runs token ids through a model and writes all logits",
-    .details = "fp32 compute. Quantized checkpoints are evaluated as an engine would: weights from their own bytes, "
+    .details = "Quantized checkpoints are evaluated as an engine would: weights from their own bytes, "
                "activations and\n"
                "caches quantized as they declare.",
     .options = options,

@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-bool memory_alloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err)
+#define LARGE_PAGE (2u << 20) /* of x86; on other machines only an alignment */
+
+static bool alloc_aligned(void *out_ptr, uint64_t n, uint64_t size, uint64_t large, struct error *err)
 {
     void **out = out_ptr;
     *out = NULL;
@@ -16,8 +19,22 @@ bool memory_alloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err)
     if (!u64_mul(n, size, &bytes) || !u64_align(bytes ? bytes : 1, MEMORY_ALIGN, &bytes) || bytes > SIZE_MAX)
         return error_set(err, ERR_MEMORY, "out of memory (%llu items of %llu bytes asked for)", (unsigned long long)n,
                          (unsigned long long)size);
-    *out = aligned_alloc(MEMORY_ALIGN, (size_t)bytes);
-    return *out ? true : error_memory(err, (size_t)bytes);
+    if (posix_memalign(out, bytes >= large ? LARGE_PAGE : MEMORY_ALIGN, (size_t)bytes) != 0) {
+        *out = NULL;
+        return error_memory(err, (size_t)bytes);
+    }
+    if (bytes >= large) (void)madvise(*out, (size_t)bytes, MADV_HUGEPAGE); /* advice: small pages do as well */
+    return true;
+}
+
+bool memory_alloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err)
+{
+    return alloc_aligned(out_ptr, n, size, UINT64_MAX, err);
+}
+
+bool memory_alloc_stream(void *out_ptr, uint64_t n, uint64_t size, struct error *err)
+{
+    return alloc_aligned(out_ptr, n, size, 2 * LARGE_PAGE, err);
 }
 
 bool memory_zalloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err)

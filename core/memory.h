@@ -12,7 +12,9 @@
 /* n * size bytes aligned to MEMORY_ALIGN, uninitialised; *out is NULL-safe to free. n or size 0 gives one valid byte.
  */
 MUST_CHECK bool memory_alloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err);
-/* The same, zeroed. */
+/* The same for what is read as a stream, weights above all: large areas ask the system for large pages. */
+MUST_CHECK bool memory_alloc_stream(void *out_ptr, uint64_t n, uint64_t size, struct error *err);
+/* memory_alloc, zeroed. */
 MUST_CHECK bool memory_zalloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err);
 
 /* Bytes of physical memory this process may use: the smallest of machine, cgroup and RLIMIT_AS. */

@@ -3,7 +3,7 @@
 #include "engine/tokenizer.h"
 #include "engine/unicode.h"
 
-static bool read_token(struct added_tokens *a, const json_t *item, struct added_token *out, struct error *err)
+static bool read_token(const json_t *item, struct added_token *out, struct error *err)
 {
     static const char *const keys[] = {"id",     "content",    "single_word", "lstrip",
                                        "rstrip", "normalized", "special",     NULL};
@@ -17,13 +17,32 @@ static bool read_token(struct added_tokens *a, const json_t *item, struct added_
         !json_get_bool(item, "normalized", "token", &out->normalized, err) ||
         !json_get_bool(item, "special", "token", &out->special, err))
         return false;
-    size_t size = strlen(content);
-    if (size == 0 || size > ADDED_TOKEN_BYTES_MAX)
-        return error_set(err, ERR_FORMAT, "content has %zu bytes, expected 1 to %u", size, ADDED_TOKEN_BYTES_MAX);
-    char *copy = arena_copy(a->arena, content, size);
-    if (!copy) return error_memory(err, size);
-    out->content = out->match = bytes_of(copy, size);
+    out->content = bytes_text(content);
     out->id = (uint32_t)id;
+    return true;
+}
+
+bool added_tokens_begin(struct added_tokens *a, size_t capacity, struct error *err)
+{
+    *a = (struct added_tokens){.arena = arena_new()};
+    if (capacity > ADDED_TOKENS_MAX) return error_set(err, ERR_FORMAT, "added_tokens: more than %u", ADDED_TOKENS_MAX);
+    a->capacity = (uint32_t)capacity;
+    if (a->arena) a->tokens = arena_alloc(a->arena, capacity + 1, sizeof *a->tokens);
+    return a->tokens ? true : error_memory(err, capacity * sizeof *a->tokens);
+}
+
+bool added_tokens_add(struct added_tokens *a, const struct added_token *t, struct error *err)
+{
+    struct added_token *out = &a->tokens[a->n];
+    if (a->n == a->capacity) return error_set(err, ERR_INTERNAL, "more added tokens than were asked for");
+    if (t->content.size == 0 || t->content.size > ADDED_TOKEN_BYTES_MAX)
+        return error_set(err, ERR_FORMAT, "content has %zu bytes, expected 1 to %u", t->content.size,
+                         ADDED_TOKEN_BYTES_MAX);
+    char *copy = arena_copy(a->arena, (const char *)t->content.data, t->content.size);
+    if (!copy) return error_memory(err, t->content.size);
+    *out = *t;
+    out->content = out->match = bytes_of(copy, t->content.size);
+    a->n++;
     return true;
 }
 
@@ -66,12 +85,14 @@ static int by_match(const void *a, const void *b)
     return by_bytes((*(const struct added_token *const *)a)->match, (*(const struct added_token *const *)b)->match);
 }
 
-static bool build_set(const struct added_tokens *a, struct added_set *set, bool normalized, struct error *err)
+static bool build_set(const struct added_tokens *a, struct added_set *set, bool normalized, bool prompts,
+                      struct error *err)
 {
     set->tokens = arena_alloc(a->arena, a->n + 1, sizeof *set->tokens);
     if (!set->tokens) return error_memory(err, a->n * sizeof *set->tokens);
     for (uint32_t i = 0; i < a->n; i++)
-        if (a->tokens[i].normalized == normalized) set->tokens[set->n++] = &a->tokens[i];
+        if (a->tokens[i].normalized == normalized && (prompts || !a->tokens[i].in_prompts))
+            set->tokens[set->n++] = &a->tokens[i];
     qsort(set->tokens, set->n, sizeof *set->tokens, by_match);
     for (uint32_t i = 1; i < set->n; i++)
         if (by_match(&set->tokens[i - 1], &set->tokens[i]) == 0)
@@ -100,24 +121,28 @@ static bool index_ids(struct added_tokens *a, struct error *err)
     return true;
 }
 
+bool added_tokens_finish(struct added_tokens *a, struct error *err)
+{
+    return index_ids(a, err) && build_set(a, &a->raw, false, false, err) &&
+           build_set(a, &a->normalized, true, false, err) && build_set(a, &a->prompt, false, true, err);
+}
+
 bool added_tokens_open(struct added_tokens *a, const json_t *list, const struct vocab *v, const struct normalizer *n,
                        struct error *err)
 {
-    *a = (struct added_tokens){.arena = arena_new()};
     size_t count = list ? json_array_size(list) : 0;
+    if (!added_tokens_begin(a, count, err)) return false;
     if (list && !json_is_null(list) && !json_is_array(list))
         return error_set(err, ERR_FORMAT, "added_tokens: expected a list");
-    if (count > ADDED_TOKENS_MAX) return error_set(err, ERR_FORMAT, "added_tokens: more than %u", ADDED_TOKENS_MAX);
-    if (a->arena) a->tokens = arena_alloc(a->arena, count + 1, sizeof *a->tokens);
-    if (!a->tokens) return error_memory(err, count * sizeof *a->tokens);
     uint32_t next = v->n_tokens;
-    for (; a->n < count; a->n++) {
-        struct added_token *t = &a->tokens[a->n];
-        if (!read_token(a, json_array_get(list, a->n), t, err) || !check_id(v, t, &next, err) ||
-            (t->normalized && !normalize_match(a, n, t, err)))
-            return error_wrap(err, "added_tokens[%u]", a->n);
+    while (a->n < count) {
+        uint32_t i = a->n;
+        struct added_token t = {0};
+        if (!read_token(json_array_get(list, i), &t, err) || !added_tokens_add(a, &t, err) ||
+            !check_id(v, &a->tokens[i], &next, err) || (t.normalized && !normalize_match(a, n, &a->tokens[i], err)))
+            return error_wrap(err, "added_tokens[%u]", i);
     }
-    return index_ids(a, err) && build_set(a, &a->raw, false, err) && build_set(a, &a->normalized, true, err);
+    return added_tokens_finish(a, err);
 }
 
 void added_tokens_close(struct added_tokens *a)
@@ -142,8 +167,8 @@ static uint32_t lower_bound(const struct added_set *set, uint32_t lo, uint32_t h
     return lo;
 }
 
-/* The longest token at p, of n > 0 bytes. Tokens lo..hi have their first `depth` bytes in common with p. */
-static const struct added_token *longest_at(const struct added_set *set, const uint8_t *p, size_t n)
+/* Tokens lo..hi have their first `depth` bytes in common with p. */
+const struct added_token *added_set_longest(const struct added_set *set, const uint8_t *p, size_t n)
 {
     const struct added_token *found = NULL;
     uint32_t lo = set->first[*p], hi = set->first[*p + 1];
@@ -204,7 +229,7 @@ bool added_cut_next(struct added_cut *c, struct added_piece *out)
     if (c->waiting) return give_token(c, out);
     while (c->set->n && c->at < c->text.size) {
         const uint8_t *p = c->text.data + c->at;
-        const struct added_token *t = longest_at(c->set, p, c->text.size - c->at);
+        const struct added_token *t = added_set_longest(c->set, p, c->text.size - c->at);
         if (!t) {
             c->at++;
             continue;

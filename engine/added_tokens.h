@@ -14,6 +14,7 @@ struct added_token {
     struct bytes content, match; /* as written, and what is looked for */
     uint32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
+    bool in_prompts; /* looked for in prompts only: texts in which tokens are written on purpose */
 };
 
 /* Sorted by what is looked for; those that begin with byte b are [first[b], first[b + 1]). */
@@ -24,10 +25,10 @@ struct added_set {
 
 struct added_tokens {
     struct arena *arena;
-    struct added_token *tokens; /* [n], as the file has them */
-    uint32_t n;
-    struct added_set raw, normalized;
-    uint32_t *by_id; /* [n_ids] place in tokens, or ID_NONE */
+    struct added_token *tokens; /* [capacity], n of them there, as the file has them */
+    uint32_t n, capacity;
+    struct added_set raw, normalized, prompt; /* prompt: raw and those that are in_prompts */
+    uint32_t *by_id;                          /* [n_ids] place in tokens, or ID_NONE */
     uint32_t n_ids;
 };
 
@@ -35,8 +36,15 @@ struct added_tokens {
  * says: the vocabulary's, or else the next one. */
 MUST_CHECK bool added_tokens_open(struct added_tokens *a, const json_t *list, const struct vocab *v,
                                   const struct normalizer *n, struct error *err);
+/* One by one, for other files: at most `capacity`; what is added is copied, and looked for as it is written. */
+MUST_CHECK bool added_tokens_begin(struct added_tokens *a, size_t capacity, struct error *err);
+MUST_CHECK bool added_tokens_add(struct added_tokens *a, const struct added_token *t, struct error *err);
+MUST_CHECK bool added_tokens_finish(struct added_tokens *a, struct error *err);
 void added_tokens_close(struct added_tokens *a);
 const struct added_token *added_token_by_id(const struct added_tokens *a, uint32_t id); /* NULL: it is none */
+
+/* The longest token of the set that n > 0 bytes begin with, or NULL. */
+const struct added_token *added_set_longest(const struct added_set *set, const uint8_t *p, size_t n);
 
 /* Cuts a text: added_cut_next gives its pieces in order until it returns false. */
 struct added_cut {

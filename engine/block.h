@@ -3,8 +3,8 @@
 #ifndef ENGINE_BLOCK_H
 #define ENGINE_BLOCK_H
 
+#include "backends/cpu/gemm.h"
 #include "backends/cpu/kernel.h"
-#include "backends/cpu/math.h"
 #include "engine/engine.h"
 #include "engine/scan.h"
 
@@ -19,8 +19,10 @@ struct engine {
     const struct inventory *inv;
     struct pool *pool;
     const struct math_ops *math;
+    const struct gemm_ops *gemm;
     uint64_t isa;
-    kernel_fn widen, decode_nvfp4, decode_fp8, input_nvfp4, input_fp8;
+    enum compute compute;
+    kernel_fn widen, input_nvfp4, input_fp8;
     bool quantize_inputs;
     uint64_t residual_bytes;
     struct norm final_norm;
@@ -33,14 +35,17 @@ struct linear {
     uint64_t rows, cols;             /* outputs, inputs */
     float *bias;                     /* [rows], owned, or NULL */
     float weight_scale, input_scale; /* of the format; input_scale 0: inputs are not quantized */
-    float *packed;                   /* the whole matrix in panels, owned, or NULL: packed from the file at each use */
+    bool bf16;                       /* computes in bf16 (backends/cpu/gemm.h) */
+    bool decoded;                    /* the format has no packed form: panels hold its values */
+    struct packed packed;            /* how panels hold the weight */
+    uint8_t *panels;                 /* all of them, owned, or NULL: made from the file at each use */
 };
 
 /* `bias_name` may be NULL. */
 MUST_CHECK bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t,
                             const char *bias_name, struct error *err);
 void linear_close(struct linear *l);
-MUST_CHECK bool linear_keep(struct linear *l, const struct engine *e, struct error *err); /* fills `packed` */
+MUST_CHECK bool linear_keep(struct linear *l, const struct engine *e, struct error *err); /* fills `panels` */
 /* x: [m, cols] with row stride ldx; y: [m, rows] with row stride ldy. The parallel form uses the engine's pool. */
 MUST_CHECK bool linear_run(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m,
                            float *y, uint64_t ldy, const struct observer *ob, struct error *err);
@@ -140,7 +145,7 @@ void rows_norm(const struct engine *e, const struct norm *n, const float *x, uin
 void heads_norm(const struct engine *e, const struct norm *n, float *x, uint64_t n_rows, uint64_t stride,
                 uint64_t heads, uint64_t cols);
 /* h = activation(h), times up when that is not NULL; [n_rows, cols] each, packed. The pool may be NULL. */
-MUST_CHECK bool rows_activate(const struct engine *e, struct pool *pool, enum activation kind, float *h,
+MUST_CHECK bool rows_activate(const struct engine *e, struct pool *pool, const struct mlp_config *mlp, float *h,
                               const float *up, uint64_t n_rows, uint64_t cols, struct error *err);
 /* Softmax of scale * scores [from, to) of a row of n_all, in place; the rest, which causality or a window hides,
  * becomes zero. A sink (or NULL) is one more logit, which only the sum sees. */

@@ -36,11 +36,8 @@ bool bpe_open(struct bpe *b, const json_t *model, struct error *err)
     static const char *const keys[] = {
         "type",          "dropout",       "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
         "byte_fallback", "ignore_merges", NULL};
-    const char *type = "BPE", *unk = NULL; /* the oldest files do not say */
+    const char *unk = NULL;
     double dropout = 0;
-    if (!json_opt_string(model, "type", "model", &type, err)) return false;
-    if (strcmp(type, "BPE") != 0)
-        return error_set(err, ERR_UNSUPPORTED, "model: type '%.100s' is not supported, only BPE is", type);
     if (!json_known_keys(model, "model", keys, err) || !json_opt_string(model, "unk_token", "model", &unk, err) ||
         !json_opt_number(model, "dropout", "model", &dropout, err) ||
         !refuse_text(model, "continuing_subword_prefix", err) || !refuse_text(model, "end_of_word_suffix", err) ||
@@ -56,8 +53,8 @@ bool bpe_open(struct bpe *b, const json_t *model, struct error *err)
 
 void bpe_close(struct bpe *b)
 {
-    token_texts_free(&b->bytes_texts);
-    token_index_free(&b->bytes_index);
+    token_texts_free(&b->own_texts);
+    token_index_free(&b->own_index);
     free(b->merges);
     free(b->unk_token);
     *b = (struct bpe){0};
@@ -77,10 +74,10 @@ static bool put_pair(struct bpe *b, uint64_t pair, uint64_t found, struct error 
 }
 
 struct merge_reader {
-    struct bpe *b;
     const struct vocab *v;
-    struct token_ids tokens; /* left, right, merged */
-    uint8_t *text;           /* both texts, one behind the other */
+    struct merge *merges;
+    size_t n, capacity;
+    uint8_t *text; /* both texts, one behind the other */
 };
 
 static uint32_t id_of(const struct merge_reader *r, struct bytes text, size_t merge, struct error *err)
@@ -94,13 +91,22 @@ static uint32_t id_of(const struct merge_reader *r, struct bytes text, size_t me
 
 static bool add_merge(struct merge_reader *r, struct bytes left, struct bytes right, struct error *err)
 {
-    size_t merge = r->tokens.n / 3;
-    if (merge == MERGES_MAX) return error_set(err, ERR_UNSUPPORTED, "model.merges: more than %u", MERGES_MAX);
-    struct bytes parts[3] = {left, right, bytes_of(left.data, left.size + right.size)};
-    for (int i = 0; i < 3; i++) {
-        uint32_t id = id_of(r, parts[i], merge, err);
-        if (id == ID_NONE || !token_ids_add(&r->tokens, id, err)) return false;
+    if (r->n == MERGES_MAX) return error_set(err, ERR_UNSUPPORTED, "model.merges: more than %u", MERGES_MAX);
+    if (r->n == r->capacity) {
+        size_t capacity = r->capacity ? 2 * r->capacity : 1024;
+        struct merge *p = realloc(r->merges, capacity * sizeof *p);
+        if (!p) return error_memory(err, capacity * sizeof *p);
+        r->merges = p;
+        r->capacity = capacity;
     }
+    struct bytes parts[3] = {left, right, bytes_of(left.data, left.size + right.size)};
+    uint32_t ids[3];
+    for (int i = 0; i < 3; i++) {
+        ids[i] = id_of(r, parts[i], r->n, err);
+        if (ids[i] == ID_NONE) return false;
+    }
+    r->merges[r->n] = (struct merge){ids[0], ids[1], ids[2], (uint32_t)r->n};
+    r->n++;
     return true;
 }
 
@@ -113,8 +119,8 @@ static bool read_joined(struct merge_reader *r, struct bytes raw, struct error *
     size_t left = space ? (size_t)(space - r->text) : n;
     if (!space || memchr(space + 1, ' ', n - left - 1))
         return error_set(err, ERR_FORMAT,
-                         "model.merges[%zu]: expected two texts with one space between, found '%.200s'",
-                         r->tokens.n / 3, (const char *)r->text);
+                         "model.merges[%zu]: expected two texts with one space between, found '%.200s'", r->n,
+                         (const char *)r->text);
     memmove(space, space + 1, n - left - 1);
     return add_merge(r, bytes_of(r->text, left), bytes_of(r->text + left, n - left - 1), err);
 }
@@ -129,7 +135,7 @@ static bool read_pair(struct merge_reader *r, struct json_scan *s, struct error 
         if (ok) size[i] = json_unescape(s->token, (char *)r->text + size[0]);
     }
     if (!ok || json_scan_next(s) != JSON_TOKEN_ARRAY_END)
-        return error_set(err, ERR_FORMAT, "model.merges[%zu]: expected a pair of texts", r->tokens.n / 3);
+        return error_set(err, ERR_FORMAT, "model.merges[%zu]: expected a pair of texts", r->n);
     return add_merge(r, bytes_of(r->text, size[0]), bytes_of(r->text + size[0], size[1]), err);
 }
 
@@ -144,39 +150,39 @@ static bool read_all(struct merge_reader *r, struct json_scan *s, struct error *
         if (t == JSON_TOKEN_STRING ? !read_joined(r, s->token, err) : t == JSON_TOKEN_ARRAY && !read_pair(r, s, err))
             return false;
         if (t != JSON_TOKEN_STRING && t != JSON_TOKEN_ARRAY)
-            return error_set(err, ERR_FORMAT, "model.merges[%zu]: expected a text or a pair of texts", r->tokens.n / 3);
+            return error_set(err, ERR_FORMAT, "model.merges[%zu]: expected a text or a pair of texts", r->n);
     }
     return true;
 }
 
-static bool build_table(struct bpe *b, const struct token_ids *tokens, struct error *err)
+bool bpe_build_table(struct bpe *b, const struct merge *merges, size_t n, struct error *err)
 {
-    size_t n = tokens->n / 3, n_slots = 16;
+    size_t n_slots = 16;
     while (n_slots / 2 < n) n_slots *= 2;
     b->merges = malloc(n_slots * sizeof *b->merges);
     if (!b->merges) return error_memory(err, n_slots * sizeof *b->merges);
     b->merge_mask = (uint32_t)(n_slots - 1);
     memset(b->merges, 0xff, n_slots * sizeof *b->merges);
     for (size_t i = 0; i < n; i++) {
-        const uint32_t *t = tokens->data + 3 * i;
-        if (!put_pair(b, (uint64_t)t[0] << 32 | t[1], (uint64_t)i << 32 | t[2], err)) return false;
+        const struct merge *m = &merges[i];
+        if (!put_pair(b, (uint64_t)m->left << 32 | m->right, (uint64_t)m->rank << 32 | m->merged, err)) return false;
     }
     return true;
 }
 
 bool bpe_read_merges(struct bpe *b, const struct vocab *v, struct json_scan *s, struct error *err)
 {
-    struct merge_reader r = {.b = b, .v = v};
-    bool ok = read_all(&r, s, err) && build_table(b, &r.tokens, err);
+    struct merge_reader r = {.v = v};
+    bool ok = read_all(&r, s, err) && bpe_build_table(b, r.merges, r.n, err);
     free(r.text);
-    free(r.tokens.data);
+    free(r.merges);
     return ok;
 }
 
 /* The texts as bytes. A text with a character that stands for no byte can never come out of a word. */
 static bool turn_around(struct bpe *b, const struct vocab *v, struct error *err)
 {
-    struct token_texts *out = &b->bytes_texts;
+    struct token_texts *out = &b->own_texts;
     if (!token_texts_reserve(out, v->texts.pool_size, err) || !token_texts_grow(out, v->texts.n - 1, err)) return false;
     for (uint32_t id = 0; id < v->texts.n; id++) {
         struct bytes t = token_text(&v->texts, id);
@@ -191,7 +197,7 @@ static bool turn_around(struct bpe *b, const struct vocab *v, struct error *err)
         if (ok) out->texts[id] = (struct token_text){start, out->pool_size - start};
         else out->pool_size = start;
     }
-    return token_index_build(&b->bytes_index, out, "model.vocab", err);
+    return token_index_build(&b->own_index, out, TWICE_FAILS, "model.vocab", err);
 }
 
 bool bpe_prepare(struct bpe *b, const struct vocab *v, bool byte_level, struct error *err)
@@ -201,14 +207,13 @@ bool bpe_prepare(struct bpe *b, const struct vocab *v, bool byte_level, struct e
         return error_set(err, ERR_UNSUPPORTED,
                          "model: byte_fallback together with the pre-tokenizer ByteLevel is not supported");
     if (byte_level && !turn_around(b, v, err)) return false;
-    b->keys = byte_level ? &b->bytes_index : &v->index;
+    b->keys = byte_level ? &b->own_index : &v->index;
     for (uint32_t i = 0; i < 256; i++) {
-        char name[8];
         uint8_t byte = (uint8_t)i;
-        int n = snprintf(name, sizeof name, "<0x%02X>", i);
-        b->byte_ids[i] = byte_level ? token_index_find(b->keys, &byte, 1)
-                                    : token_index_find(&v->index, (const uint8_t *)name, (size_t)n);
+        b->byte_ids[i] = byte_level ? token_index_find(b->keys, &byte, 1) : vocab_byte(v, byte);
     }
     if (b->unk_token) b->unk = token_index_find(&v->index, (const uint8_t *)b->unk_token, strlen(b->unk_token));
+    b->n_pieces = UINT32_MAX;
+    bpe_find_cuts(b);
     return true;
 }

@@ -33,7 +33,11 @@ static bool read_plain(const json_t *step, struct decode_step *out, struct error
 
 static bool read_replace(const json_t *step, struct decode_step *out, struct error *err)
 {
-    return steps_replacement(step, &out->pattern, &out->content, err);
+    const char *pattern;
+    bool is_regex;
+    if (!steps_replacement(step, &pattern, &is_regex, &out->content, err)) return false;
+    out->pattern = bytes_text(pattern);
+    return is_regex ? error_set(err, ERR_UNSUPPORTED, "Replace with a regular pattern is not supported") : true;
 }
 
 static bool read_strip(const json_t *step, struct decode_step *out, struct error *err)

@@ -3,8 +3,8 @@
  *
  * Three ways to run, one arithmetic: `stream` takes a batch of texts through one block at a time, so that a model
  * larger than memory works (weights are read once per block and dropped); `session` keeps every block and its state and
- * decodes token by token. All give the same bits: sums have one order (backends/cpu/math.h), whatever the batch, the
- * pieces it is cut into, the threads, the CPU. */
+ * decodes token by token. All give the same bits: sums have one order (backends/cpu/math.h; recurrent layers,
+ * engine/scan.h), whatever the batch, the pieces it is cut into, the threads, the CPU. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
@@ -14,9 +14,16 @@
 
 struct engine;
 
+/* In which arithmetic linears multiply (backends/cpu/gemm.h); all else is fp32, and so are routers. */
+enum compute {
+    COMPUTE_FP32, /* exact weights, fp32 activations */
+    COMPUTE_BF16  /* weights as bf16 (exact for bf16 and all quantized types), activations rounded to bf16, sums fp32 */
+};
+
 struct engine_options {
     struct pool *pool;       /* borrowed; NULL: one thread */
     uint64_t isa;            /* backends/cpu/kernel.h; isa_detected() */
+    enum compute compute;    /* calibration and parity: COMPUTE_FP32 */
     bool quantize_inputs;    /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
     uint64_t residual_bytes; /* a stream's activations beyond this go to its spill file; 0: a quarter of the memory */
 };

@@ -1,12 +1,11 @@
-/* Linears: panels of 32 outputs, each decoded from the file, packed, and multiplied with all rows of the input. */
-#include "engine/block.h"
+/* Linears: panels of 32 outputs in the number type of the file, from memory or from the file at each use, multiplied
+ * with all rows of the input. */
+#include "engine/panels.h"
 #include "engine/scaled_rows.h"
 
 #include "core/memory.h"
 
 #include <math.h>
-
-#define ROWS_PER_ITEM 256u /* input rows per parallel item: enough to hide packing, small enough to share */
 
 bool weights_load(const struct engine *e, const struct model_tensor *t, float **out, struct error *err)
 {
@@ -70,6 +69,8 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
         if (part == PART_INPUT_SCALE && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
     if (!e->quantize_inputs) l->input_scale = 0;
+    l->bf16 = e->compute == COMPUTE_BF16 && role_info(t->place.role)->kind != KIND_ROUTER;
+    if (!panels_open(l, e, err)) return false;
     if (!bias_name) return true;
     const struct model_tensor *bias = inventory_find_name(e->inv, bias_name);
     if (!bias) return error_set(err, ERR_INTERNAL, "the inventory has no '%s'", bias_name);
@@ -89,162 +90,113 @@ bool linear_open_role(struct linear *l, const struct engine *e, enum tensor_role
 void linear_close(struct linear *l)
 {
     free(l->bias);
-    free(l->packed);
+    free(l->panels);
     *l = (struct linear){0};
-}
-
-/* ---- panels ---- */
-
-struct scratch {
-    uint8_t *raw, *scales;
-    float *rows, *panel;
-};
-
-static void scratch_free(struct scratch *s)
-{
-    free(s->raw);
-    free(s->scales);
-    free(s->rows);
-    free(s->panel);
-}
-
-static bool scratch_alloc(struct scratch *s, const struct linear *l, struct error *err)
-{
-    *s = (struct scratch){0};
-    uint64_t n = GEMM_PANEL * l->cols;
-    return memory_alloc(&s->raw, n, sizeof(float), err) && memory_alloc(&s->scales, n, 1, err) &&
-           memory_alloc(&s->rows, n, sizeof(float), err) && memory_alloc(&s->panel, n, sizeof(float), err);
-}
-
-/* Reads the bytes of weight rows [first, first + n) from one part of a linear. */
-static bool read_rows(const struct linear *l, const struct engine *e, enum tensor_part part, uint64_t first, uint64_t n,
-                      void *dst, struct error *err)
-{
-    const struct tensor_info *info = checkpoint_tensor(e->inv->checkpoint, l->tensor->parts[part]);
-    uint64_t row_bytes = info->dims[1] * dtype_bytes(info->dtype);
-    return checkpoint_read(e->inv->checkpoint, l->tensor->parts[part], first * row_bytes, dst, n * row_bytes, err);
-}
-
-static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, struct scratch *s,
-                        struct error *err)
-{
-    struct kernel_args a = {.n_rows = n,
-                            .n_cols = l->cols,
-                            .src = s->raw,
-                            .scale = l->weight_scale,
-                            .dst_f32 = s->rows,
-                            .src_scale = s->scales};
-    if (!read_rows(l, e, PART_WEIGHT, first, n, s->raw, err)) return false;
-    const struct quant_format *f = l->tensor->format;
-    if (!f) {
-        a.dtype = checkpoint_tensor(e->inv->checkpoint, l->tensor->parts[PART_WEIGHT])->dtype;
-        e->widen(&a);
-    } else if (f->decode_op == OP_DECODE_NVFP4) {
-        if (!read_rows(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err)) return false;
-        e->decode_nvfp4(&a);
-    } else if (f->method) {
-        if (!scaled_rows(e, l->tensor, first, n, s->raw, s->rows, err)) return false;
-    } else {
-        e->decode_fp8(&a);
-    }
-    if (isfinite(e->math->amax(s->rows, n * l->cols))) return true;
-    return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite (rows %llu to %llu)",
-                     l->tensor->name, (unsigned long long)first, (unsigned long long)(first + n - 1));
 }
 
 bool linear_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, float *out,
                  struct error *err)
 {
-    struct scratch s;
-    bool ok = scratch_alloc(&s, l, err);
-    for (uint64_t i = 0; ok && i < n; i += GEMM_PANEL) {
-        uint64_t m = u64_min(GEMM_PANEL, n - i);
-        ok = decode_rows(l, e, first + i, m, &s, err);
-        if (ok) memcpy(out + i * l->cols, s.rows, m * l->cols * sizeof *out);
-    }
-    scratch_free(&s);
-    return ok;
+    return panels_rows(l, e, first, n, out, err);
 }
 
-static bool make_panel(const struct linear *l, const struct engine *e, uint64_t p, struct scratch *s, float *panel,
-                       struct error *err)
-{
-    uint64_t first = p * GEMM_PANEL, n = u64_min(GEMM_PANEL, l->rows - first);
-    if (!decode_rows(l, e, first, n, s, err)) return false;
-    gemm_pack(s->rows, l->cols, (uint32_t)n, l->cols, panel);
-    return true;
-}
+/* ---- keeping ---- */
 
 struct keep_ctx {
     struct linear *l;
     const struct engine *e;
 };
 
-static bool keep_item(void *ctx, uint64_t p, uint32_t worker, struct error *err)
+static bool keep_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
 {
     (void)worker;
     struct keep_ctx *k = ctx;
-    struct scratch s;
+    const struct packed *p = &k->l->packed;
+    uint64_t n = panels_per_read(k->l), first = item * n;
+    struct panel_scratch s = {0};
     bool ok =
-        scratch_alloc(&s, k->l, err) && make_panel(k->l, k->e, p, &s, k->l->packed + p * GEMM_PANEL * k->l->cols, err);
-    scratch_free(&s);
+        panel_scratch_alloc(&s, k->l, k->e, err) && panels_read(k->l, k->e, first, u64_min(n, packed_panels(p) - first),
+                                                                &s, k->l->panels + first * p->panel_bytes, err);
+    panel_scratch_free(&s);
     return ok;
 }
 
 bool linear_keep(struct linear *l, const struct engine *e, struct error *err)
 {
-    uint64_t n_panels = u64_div_up(l->rows, GEMM_PANEL);
     struct keep_ctx k = {l, e};
-    return memory_alloc(&l->packed, n_panels * GEMM_PANEL * l->cols, sizeof(float), err) &&
-           pool_try(e->pool, n_panels, keep_item, &k, err);
+    return memory_alloc_stream(&l->panels, packed_panels(&l->packed), l->packed.panel_bytes, err) &&
+           pool_try(e->pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l)), keep_item, &k, err);
 }
 
 /* ---- running ---- */
 
-static void multiply_panel(const struct linear *l, const struct engine *e, const float *panel, uint64_t p,
-                           const float *x, uint64_t ldx, uint64_t m, float *y, uint64_t ldy)
-{
-    uint64_t first = p * GEMM_PANEL;
-    uint32_t n = (uint32_t)u64_min(GEMM_PANEL, l->rows - first);
-    e->math->gemm_panel(x, ldx, m, panel, l->cols, y + first, ldy, n);
-    if (!l->bias) return;
-    for (uint64_t i = 0; i < m; i++) e->math->add(y + i * ldy + first, y + i * ldy + first, l->bias + first, n);
-}
-
 struct run_ctx {
     const struct linear *l;
     const struct engine *e;
-    const float *x;
-    uint64_t ldx, m, ldy, n_row_items;
+    const void *x; /* fp32, or rows of e->gemm->input */
+    uint64_t x_stride, m, ldy;
+    uint64_t run, n_row_items; /* kept panels: panels of an item, items that share them */
     float *y;
 };
 
-/* Kept panels: an item is one panel and one run of rows. */
+/* Panels [p, p + n) with rows [row, row + m) of the input. */
+static void multiply(const struct run_ctx *r, const uint8_t *panels, uint64_t p, uint64_t n, uint64_t row, uint64_t m)
+{
+    const struct linear *l = r->l;
+    uint64_t first = p * PANEL_ROWS, n_outputs = u64_min(n * PANEL_ROWS, l->rows - first);
+    float *y = r->y + row * r->ldy + first;
+    struct gemm_call c = {.w = &l->packed,
+                          .panels = panels,
+                          .n = (uint32_t)n_outputs,
+                          .m = m,
+                          .x = (const uint8_t *)r->x + row * r->x_stride,
+                          .x_stride = r->x_stride,
+                          .y = y,
+                          .ldy = r->ldy};
+    (l->bf16 ? r->e->gemm->bf16 : r->e->gemm->fp32)(&c);
+    if (!l->bias) return;
+    for (uint64_t i = 0; i < m; i++) r->e->math->add(y + i * r->ldy, y + i * r->ldy, l->bias + first, n_outputs);
+}
+
+/* Kept panels: an item is one panel and one run of rows, or for a few rows several panels. */
 static void run_kept_item(void *ctx, uint64_t item, uint32_t worker)
 {
     (void)worker;
     const struct run_ctx *r = ctx;
-    uint64_t p = item / r->n_row_items, row = item % r->n_row_items * ROWS_PER_ITEM,
-             m = u64_min(ROWS_PER_ITEM, r->m - row);
-    multiply_panel(r->l, r->e, r->l->packed + p * GEMM_PANEL * r->l->cols, p, r->x + row * r->ldx, r->ldx, m,
-                   r->y + row * r->ldy, r->ldy);
+    uint64_t p = item / r->n_row_items * r->run, row = item % r->n_row_items * GEMM_ROWS_MAX;
+    multiply(r, r->l->panels + p * r->l->packed.panel_bytes, p, u64_min(r->run, packed_panels(&r->l->packed) - p), row,
+             u64_min(GEMM_ROWS_MAX, r->m - row));
 }
 
-/* Panels from the file: an item decodes one and takes all rows through it. */
-static bool run_panel(const struct run_ctx *r, uint64_t p, struct scratch *s, struct error *err)
+static void run_kept(struct run_ctx *r, struct pool *pool)
 {
-    if (!make_panel(r->l, r->e, p, s, s->panel, err)) return false;
-    multiply_panel(r->l, r->e, s->panel, p, r->x, r->ldx, r->m, r->y, r->ldy);
+    uint64_t n_panels = packed_panels(&r->l->packed);
+    r->run = 1;
+    r->n_row_items = u64_div_up(r->m, GEMM_ROWS_MAX);
+    /* One row reads two panels at a time; a quarter of a megabyte hides what taking an item costs. */
+    if (r->m < 4) r->run = 2 + (1u << 18) / r->l->packed.panel_bytes / 2 * 2;
+    pool_for(pool, u64_div_up(n_panels, r->run) * r->n_row_items, run_kept_item, r);
+}
+
+/* Panels from the file: an item makes some and takes all rows through each. */
+static bool run_read(const struct run_ctx *r, uint64_t first, struct panel_scratch *s, struct error *err)
+{
+    uint64_t n = u64_min(s->n_panels, packed_panels(&r->l->packed) - first);
+    if (!panels_read(r->l, r->e, first, n, s, s->panels, err)) return false;
+    for (uint64_t i = 0; i < n; i++)
+        for (uint64_t row = 0; row < r->m; row += GEMM_ROWS_MAX)
+            multiply(r, s->panels + i * r->l->packed.panel_bytes, first + i, 1, row,
+                     u64_min(GEMM_ROWS_MAX, r->m - row));
     return true;
 }
 
-static bool run_file_item(void *ctx, uint64_t p, uint32_t worker, struct error *err)
+static bool run_file_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
 {
     (void)worker;
     const struct run_ctx *r = ctx;
-    struct scratch s;
-    bool ok = scratch_alloc(&s, r->l, err) && run_panel(r, p, &s, err);
-    scratch_free(&s);
+    struct panel_scratch s = {0};
+    bool ok = panel_scratch_alloc(&s, r->l, r->e, err) && run_read(r, item * s.n_panels, &s, err);
+    panel_scratch_free(&s);
     return ok;
 }
 
@@ -268,28 +220,53 @@ static void input_item(void *ctx, uint64_t row, uint32_t worker)
                                  .dst_f32 = c->out + row * c->cols});
 }
 
-/* What the linear computes with: x itself, or its quantized copy in *copy. */
-static bool prepare_input(const struct linear *l, const struct engine *e, struct pool *pool, const float **x,
-                          uint64_t *ldx, uint64_t m, float **copy, struct error *err)
+/* What the linear computes with: x itself, or in r->x a copy (owned by *copy) that is quantized, rounded to bf16, or
+ * both. */
+static bool quantize_input(struct run_ctx *r, struct pool *pool, float **copy, struct error *err)
 {
-    *copy = NULL;
-    if (!(l->input_scale > 0) || m == 0) return true;
-    if (!memory_alloc(copy, m * l->cols, sizeof(float), err)) return false;
-    kernel_fn run = l->tensor->format->input_op == OP_INPUT_NVFP4 ? e->input_nvfp4 : e->input_fp8;
-    struct input_ctx c = {run, *x, *ldx, l->cols, l->input_scale, *copy};
-    pool_for(pool, m, input_item, &c);
-    *x = *copy;
-    *ldx = l->cols;
+    const struct linear *l = r->l;
+    if (!(l->input_scale > 0) || r->m == 0) return true;
+    if (!memory_alloc(copy, r->m * l->cols, sizeof(float), err)) return false;
+    kernel_fn run = l->tensor->format->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
+    struct input_ctx c = {run, r->x, r->x_stride / sizeof(float), l->cols, l->input_scale, *copy};
+    pool_for(pool, r->m, input_item, &c);
+    r->x = *copy;
+    r->x_stride = l->cols * sizeof(float);
+    return true;
+}
+
+struct round_ctx {
+    const struct run_ctx *r;
+    uint8_t *out;
+    uint64_t stride;
+};
+
+static void round_item(void *ctx, uint64_t row, uint32_t worker)
+{
+    (void)worker;
+    const struct round_ctx *c = ctx;
+    const uint8_t *x = (const uint8_t *)c->r->x + row * c->r->x_stride;
+    c->r->e->gemm->input((const float *)(const void *)x, c->r->l->cols, c->out + row * c->stride);
+}
+
+static bool round_input(struct run_ctx *r, struct pool *pool, uint8_t **copy, struct error *err)
+{
+    if (!r->l->bf16) return true;
+    uint64_t stride = r->e->gemm->input_bytes(r->l->cols);
+    if (!memory_alloc(copy, r->m, stride, err)) return false;
+    struct round_ctx c = {r, *copy, stride};
+    pool_for(pool, r->m, round_item, &c);
+    r->x = *copy;
+    r->x_stride = stride;
     return true;
 }
 
 bool linear_round_input(const struct linear *l, const struct engine *e, float *x, uint64_t ldx, uint64_t m,
                         struct error *err)
 {
-    const float *rounded = x;
-    uint64_t ld = ldx;
     CLEANUP(free) float *copy = NULL;
-    if (!prepare_input(l, e, e->pool, &rounded, &ld, m, &copy, err)) return false;
+    struct run_ctx r = {.l = l, .e = e, .x = x, .x_stride = ldx * sizeof *x, .m = m};
+    if (!quantize_input(&r, e->pool, &copy, err)) return false;
     for (uint64_t i = 0; copy && i < m; i++) memcpy(x + i * ldx, copy + i * l->cols, l->cols * sizeof *x);
     return true;
 }
@@ -299,15 +276,14 @@ static bool run(const struct linear *l, const struct engine *e, struct pool *poo
 {
     if (m == 0) return true;
     if (ob && ob->input) ob->input(ob->ctx, l->tensor, x, m, ldx);
-    CLEANUP(free) float *copy = NULL;
-    if (!prepare_input(l, e, pool, &x, &ldx, m, &copy, err)) return false;
-    uint64_t n_panels = u64_div_up(l->rows, GEMM_PANEL);
-    struct run_ctx r = {l, e, x, ldx, m, ldy, u64_div_up(m, ROWS_PER_ITEM), y};
-    if (l->packed) {
-        pool_for(pool, n_panels * r.n_row_items, run_kept_item, &r);
-        return true;
-    }
-    return pool_try(pool, n_panels, run_file_item, &r, err);
+    CLEANUP(free) float *quantized = NULL;
+    CLEANUP(free) uint8_t *rounded = NULL;
+    struct run_ctx r = {.l = l, .e = e, .x = x, .x_stride = ldx * sizeof *x, .m = m, .ldy = ldy, .y = y};
+    if (!quantize_input(&r, pool, &quantized, err) || !round_input(&r, pool, &rounded, err)) return false;
+    if (!l->panels)
+        return pool_try(pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l)), run_file_item, &r, err);
+    run_kept(&r, pool);
+    return true;
 }
 
 bool linear_run(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m, float *y,

@@ -8,6 +8,8 @@ struct pretokenizer;
 struct pretokenizer_run;
 
 MUST_CHECK bool pretokenizer_open(struct pretokenizer **out, const json_t *spec, struct error *err);
+/* As tiktoken and tekken cut: words of bytes, the matches of a pattern in Rust's dialect; the rest is left out. */
+MUST_CHECK bool pretokenizer_open_matches(struct pretokenizer **out, const char *pattern, struct error *err);
 void pretokenizer_close(struct pretokenizer *p); /* NULL is fine */
 /* True when words are to be taken as bytes: the last step is ByteLevel. */
 bool pretokenizer_is_byte_level(const struct pretokenizer *p);

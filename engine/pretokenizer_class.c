@@ -99,7 +99,7 @@ bool rewrite_escape(struct rewrite *r, bool in_class, uint32_t *c)
     if (e == 'x') return hex_char(r, c);
     if (e == 'p' || e == 'P') return rewrite_property(r, e == 'P');
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-        if (sets[i].letter != e) continue;
+        if (sets[i].letter != e || (e == 'w' && r->dialect == PATTERN_RUST)) continue;
         put(r, in_class ? sets[i].inside : sets[i].outside);
         return true;
     }
@@ -114,7 +114,8 @@ bool rewrite_escape(struct rewrite *r, bool in_class, uint32_t *c)
 /* One character or set of a class. */
 static bool class_item(struct rewrite *r, uint32_t *c)
 {
-    if (*r->p == '[' || rewrite_next_is(r, "&&")) return rewrite_refuse(r, "a set inside a set");
+    if (*r->p == '[' || rewrite_next_is(r, "&&") || rewrite_next_is(r, "~~"))
+        return rewrite_refuse(r, "a set inside a set");
     if (*r->p == '\\') {
         r->p++;
         return rewrite_escape(r, true, c);
@@ -125,17 +126,48 @@ static bool class_item(struct rewrite *r, uint32_t *c)
     return true;
 }
 
+/* What stands behind "&&" in a class, a class itself and the last thing in it: a look at the character before the class
+ * is matched. `start` is where the class, closed by now, begins in the output. */
+static bool intersect(struct rewrite *r, size_t start)
+{
+    struct text inner = TEXT_INIT, first = TEXT_INIT, *out = r->out;
+    r->p += 2;
+    if (!rewrite_next_is(r, "[")) return rewrite_refuse(r, "an intersection without a class behind it");
+    if (++r->classes > 2) return rewrite_refuse(r, "a class inside so many others");
+    r->out = &inner;
+    bool ok = rewrite_class(r);
+    r->out = out;
+    if (ok && !rewrite_next_is(r, "]")) ok = rewrite_refuse(r, "more behind an intersection");
+    r->classes--;
+    r->p++;
+    text_put(&first, out->data + start, out->size - start);
+    out->size = start;
+    text_put(out, "(?:(?=", 6);
+    text_put(out, inner.data, inner.size);
+    text_put(out, ")", 1);
+    text_put(out, first.data, first.size);
+    text_put(out, "])", 2);
+    out->failed = out->failed || inner.failed || first.failed;
+    text_free(&inner);
+    text_free(&first);
+    r->item_is_group = true;
+    return ok;
+}
+
 bool rewrite_class(struct rewrite *r)
 {
+    size_t start = r->out->size;
     put(r, "[");
     r->p++;
     if (rewrite_next_is(r, "^")) {
         put(r, "^");
         r->p++;
     }
+    bool negated = r->out->size > start + 1;
     if (rewrite_next_is(r, "]")) return rewrite_refuse(r, "a class that begins with ']'");
     for (bool first = true; r->p < r->end && *r->p != ']'; first = false) {
         uint32_t low, high;
+        if (!first && !negated && rewrite_next_is(r, "&&")) return intersect(r, start);
         if (*r->p == '-' && !first && !rewrite_next_is(r, "-]")) return rewrite_refuse(r, "a hyphen here");
         if (!class_item(r, &low)) return false;
         bool range = rewrite_next_is(r, "-") && !rewrite_next_is(r, "-]");

@@ -84,16 +84,21 @@ static bool read_metaspace(const json_t *spec, struct step *s, struct error *err
     return split ? matcher_open(&s->matcher, mark, false, err) : true;
 }
 
+static bool read_whitespace(const json_t *spec, struct step *s, struct error *err)
+{
+    static const char *const keys[] = {"type", NULL};
+    s->behavior = REMOVED;
+    return json_known_keys(spec, "WhitespaceSplit", keys, err) && matcher_open(&s->matcher, "\\s", true, err);
+}
+
 static bool read_step(void *ctx, const json_t *spec, const char *type, struct error *err)
 {
     static const struct {
         const char *type;
         bool (*read)(const json_t *spec, struct step *s, struct error *err);
     } kinds[] = {
-        {"Split", read_split},
-        {"ByteLevel", read_byte_level},
-        {"Digits", read_digits},
-        {"Metaspace", read_metaspace},
+        {"Split", read_split},         {"ByteLevel", read_byte_level},       {"Digits", read_digits},
+        {"Metaspace", read_metaspace}, {"WhitespaceSplit", read_whitespace},
     };
     struct pretokenizer *p = ctx;
     if (pretokenizer_is_byte_level(p))
@@ -111,6 +116,20 @@ bool pretokenizer_open(struct pretokenizer **out, const json_t *spec, struct err
     if (!steps_read(spec, "pre_tokenizer", "pretokenizers", read_step, p, err)) {
         pretokenizer_close(p);
         return false;
+    }
+    *out = p;
+    return true;
+}
+
+bool pretokenizer_open_matches(struct pretokenizer **out, const char *pattern, struct error *err)
+{
+    struct pretokenizer *p = calloc(1, sizeof *p);
+    *out = NULL;
+    if (!p) return error_memory(err, sizeof *p);
+    p->steps[p->n_steps++] = (struct step){.kind = STEP_BYTE_LEVEL, .behavior = REMOVED, .invert = true};
+    if (!matcher_open_rust(&p->steps[0].matcher, pattern, err)) {
+        pretokenizer_close(p);
+        return error_wrap(err, "pattern");
     }
     *out = p;
     return true;

@@ -53,12 +53,14 @@ static bool compile(const struct text *pattern, bool counted, pcre2_code **out, 
     return error_set(err, ERR_FORMAT, "the pattern is not valid: %s", (const char *)message);
 }
 
-static bool compile_both(struct matcher *m, const char *pattern, bool is_regex, struct error *err)
+static bool compile_both(struct matcher *m, const char *pattern, bool is_regex, enum pattern_dialect dialect,
+                         struct error *err)
 {
     struct text fast = TEXT_INIT, counted = TEXT_INIT;
     bool ok = true;
     if (is_regex) {
-        ok = pattern_rewrite(pattern, false, &fast, err) && pattern_rewrite(pattern, true, &counted, err);
+        ok = pattern_rewrite(pattern, dialect, false, &fast, err) &&
+             pattern_rewrite(pattern, dialect, true, &counted, err);
     } else {
         pattern_literal(bytes_text(pattern), &fast);
         pattern_literal(bytes_text(pattern), &counted);
@@ -72,17 +74,28 @@ static bool compile_both(struct matcher *m, const char *pattern, bool is_regex, 
     return ok;
 }
 
-bool matcher_open(struct matcher **out, const char *pattern, bool is_regex, struct error *err)
+static bool open_dialect(struct matcher **out, const char *pattern, bool is_regex, enum pattern_dialect dialect,
+                         struct error *err)
 {
     struct matcher *m = calloc(1, sizeof *m);
     *out = NULL;
     if (!m) return error_memory(err, sizeof *m);
-    if (!compile_both(m, pattern, is_regex, err)) {
+    if (!compile_both(m, pattern, is_regex, dialect, err)) {
         matcher_close(m);
         return false;
     }
     *out = m;
     return true;
+}
+
+bool matcher_open(struct matcher **out, const char *pattern, bool is_regex, struct error *err)
+{
+    return open_dialect(out, pattern, is_regex, PATTERN_ONIGURUMA, err);
+}
+
+bool matcher_open_rust(struct matcher **out, const char *pattern, struct error *err)
+{
+    return open_dialect(out, pattern, true, PATTERN_RUST, err);
 }
 
 void matcher_close(struct matcher *m)

@@ -10,6 +10,8 @@ struct matcher;
 
 /* A regular expression (pretokenizer_pattern.h says which), or else a plain text. */
 MUST_CHECK bool matcher_open(struct matcher **out, const char *pattern, bool is_regex, struct error *err);
+/* The same in Rust's dialect. */
+MUST_CHECK bool matcher_open_rust(struct matcher **out, const char *pattern, struct error *err);
 void matcher_close(struct matcher *m); /* NULL is fine */
 
 /* What one call of the tokenizer needs, for any number of patterns. Time is in proportion to `text_size`, the bytes of

@@ -67,6 +67,7 @@ static bool read_interval(struct rewrite *r, uint32_t *least, uint32_t *most)
         v[i] = v[i] * 10 + (*p - '0');
         digits[i]++;
     }
+    if (r->dialect == PATTERN_RUST && !digits[0]) return rewrite_refuse(r, "this '{'");
     if (p == r->end || *p != '}' || (!digits[0] && !digits[1])) return rewrite_refuse(r, "this '{'");
     *least = v[0];
     *most = i == 0 ? v[0] : digits[1] ? v[1] : UINT32_MAX;
@@ -150,15 +151,27 @@ static bool rewrite_next(struct rewrite *r)
     r->item = c == '[' || c == '.' ? r->out->size : SIZE_MAX;
     r->item_is_group = false;
     if (c == '[') return rewrite_class(r);
-    text_put(r->out, r->p++, 1);
+    r->p++;
+    const char *of_text = r->dialect == PATTERN_RUST && c == '^'   ? "\\A"
+                          : r->dialect == PATTERN_RUST && c == '$' ? "\\z"
+                                                                   : NULL;
+    text_put(r->out, of_text ? of_text : (const char *)r->p - 1, of_text ? 2 : 1);
     return true;
 }
 
-bool pattern_rewrite(const char *pattern, bool counted, struct text *out, struct error *err)
+bool pattern_rewrite(const char *pattern, enum pattern_dialect dialect, bool counted, struct text *out,
+                     struct error *err)
 {
     size_t n = strlen(pattern);
     const uint8_t *p = (const uint8_t *)pattern;
-    struct rewrite r = {.start = p, .p = p, .end = p + n, .out = out, .err = err, .item = SIZE_MAX, .counted = counted};
+    struct rewrite r = {.start = p,
+                        .p = p,
+                        .end = p + n,
+                        .out = out,
+                        .err = err,
+                        .item = SIZE_MAX,
+                        .counted = counted,
+                        .dialect = dialect};
     if (n > PATTERN_BYTES_MAX)
         return error_set(err, ERR_UNSUPPORTED, "a pattern of %zu bytes is not supported, at most %u", n,
                          PATTERN_BYTES_MAX);

@@ -7,8 +7,7 @@
 #define BLOCK_ROWS 128u /* of FP8 blocks; formats/quant_format.c has the same number */
 #define INT4_ZERO 8u    /* compressed-tensors stores the number plus 8 */
 
-/* Scale rows [first, first + n) as fp32; caller frees. */
-static bool load_scales(const struct engine *e, const struct model_tensor *t, enum tensor_part part, uint64_t first,
+bool scaled_rows_scales(const struct engine *e, const struct model_tensor *t, enum tensor_part part, uint64_t first,
                         uint64_t n, float **out, struct error *err)
 {
     const struct checkpoint *ck = e->inv->checkpoint;
@@ -38,7 +37,7 @@ static bool block_rows(const struct engine *e, const struct model_tensor *t, enu
     for (uint64_t i = 0; i < n;) {
         uint64_t m = u64_min(n - i, BLOCK_ROWS - (first + i) % BLOCK_ROWS);
         CLEANUP(free) float *scales = NULL;
-        if (!load_scales(e, t, part, (first + i) / BLOCK_ROWS, 1, &scales, err)) return false;
+        if (!scaled_rows_scales(e, t, part, (first + i) / BLOCK_ROWS, 1, &scales, err)) return false;
         decode(&(struct kernel_args){
             .n_rows = m, .n_cols = cols, .src = raw + i * cols, .src_scale_f32 = scales, .dst_f32 = out + i * cols});
         i += m;
@@ -52,7 +51,7 @@ static bool group_rows(const struct engine *e, const struct model_tensor *t, uin
     uint64_t cols = t->dims[1], n_groups = n * (cols / t->format->block_cols);
     CLEANUP(free) float *scales = NULL;
     CLEANUP(free) uint8_t *zeros = NULL;
-    if (!load_scales(e, t, PART_WEIGHT_SCALE, first, n, &scales, err) || !memory_alloc(&zeros, n_groups, 1, err))
+    if (!scaled_rows_scales(e, t, PART_WEIGHT_SCALE, first, n, &scales, err) || !memory_alloc(&zeros, n_groups, 1, err))
         return false;
     memset(zeros, INT4_ZERO, n_groups);
     kernel_for(OP_DECODE_INT4_ZERO, e->isa)(&(struct kernel_args){.n_rows = n,

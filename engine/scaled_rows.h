@@ -5,6 +5,9 @@
 
 #include "engine/block.h"
 
+/* Scale rows [first, first + n) as fp32; caller frees. Refuses what is not finite, or negative. */
+MUST_CHECK bool scaled_rows_scales(const struct engine *e, const struct model_tensor *t, enum tensor_part part,
+                                   uint64_t first, uint64_t n, float **out, struct error *err);
 /* Weight rows [first, first + n): `raw` is what PART_WEIGHT holds of them, out [n, cols]. Reads their scales, which
  * must be finite and not negative. */
 MUST_CHECK bool scaled_rows(const struct engine *e, const struct model_tensor *t, uint64_t first, uint64_t n,

@@ -1,6 +1,7 @@
 /* A batch of texts through the model, one block at a time. Texts are cut into calls of at most CALL_ROWS rows; the cut
  * does not show in the results. */
 #include "engine/block.h"
+#include "engine/read_ahead.h"
 #include "engine/residual.h"
 
 #include "core/memory.h"
@@ -14,6 +15,7 @@ struct stream {
     uint64_t *first_row; /* [n_texts + 1] */
     struct residual rows;
     struct linear head;
+    struct read_ahead *ahead; /* NULL: none */
 };
 
 static bool check_texts(const struct engine *e, const struct text_ids *texts, uint32_t n_texts, struct error *err)
@@ -50,6 +52,7 @@ static bool build(struct stream *s, const char *spill_dir, struct error *err)
     if (!memory_alloc(&s->first_row, (uint64_t)s->n_texts + 1, sizeof *s->first_row, err)) return false;
     s->first_row[0] = 0;
     for (uint32_t i = 0; i < s->n_texts; i++) s->first_row[i + 1] = s->first_row[i] + s->texts[i].n;
+    s->ahead = read_ahead_open(s->engine->inv, s->first_row[s->n_texts]);
     return residual_open(&s->rows, s->first_row[s->n_texts], s->engine->inv->config.dims[DIM_HIDDEN], spill_dir,
                          s->engine->residual_bytes, err) &&
            engine_head_open(s->engine, &s->head, err) && embed_all(s, err);
@@ -74,6 +77,7 @@ bool stream_open(struct stream **out, struct engine *e, const struct text_ids *t
 void stream_close(struct stream *s)
 {
     if (!s) return;
+    read_ahead_close(s->ahead);
     residual_close(&s->rows);
     linear_close(&s->head);
     free(s->first_row);
@@ -138,6 +142,7 @@ bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const
 {
     struct block block;
     if (!block_open(&block, s->engine, &s->engine->inv->config.blocks[b], err)) return false;
+    read_ahead_allow(s->ahead, b + 1);
     struct block_state *states = calloc(s->n_texts, sizeof *states);
     bool ok = states ? run_calls(s, &block, states, ob, pr, err) : error_memory(err, s->n_texts * sizeof *states);
     for (uint32_t i = 0; states && i < s->n_texts; i++) block_state_close(&states[i]);

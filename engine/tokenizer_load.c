@@ -78,11 +78,30 @@ static bool read_parts(struct bytes json, struct parts *p, struct error *err)
 
 static bool read_model(struct tokenizer *t, struct parts *p, struct error *err)
 {
+    const char *type = "BPE"; /* the oldest files do not say */
     if (!p->model) return error_set(err, ERR_FORMAT, "key 'model' is missing");
-    if (!bpe_open(&t->bpe, p->model, err)) return false;
-    if (!p->has_vocab || !p->has_merges)
+    if (!json_opt_string(p->model, "type", "model", &type, err)) return false;
+    if (strcmp(type, "BPE") == 0) t->model = MODEL_BPE;
+    else if (strcmp(type, "Unigram") == 0) t->model = MODEL_UNIGRAM;
+    else
+        return error_set(err, ERR_UNSUPPORTED, "model: type '%.100s' is not supported, only BPE and Unigram are", type);
+    bool bpe = t->model == MODEL_BPE;
+    if (bpe ? !bpe_open(&t->bpe, p->model, err) : !unigram_open(&t->unigram, p->model, err)) return false;
+    if (!p->has_vocab || (bpe && !p->has_merges))
         return error_set(err, ERR_FORMAT, "model: key '%s' is missing", p->has_vocab ? "merges" : "vocab");
+    if (!bpe && p->has_merges) return error_set(err, ERR_FORMAT, "model: a Unigram model has no 'merges'");
+    if (!bpe) return unigram_read(&t->unigram, &t->vocab, &p->vocab, err);
     return vocab_read(&t->vocab, &p->vocab, err) && bpe_read_merges(&t->bpe, &t->vocab, &p->merges, err);
+}
+
+/* Once the pre-tokenizer is known. */
+static bool prepare_model(struct tokenizer *t, struct error *err)
+{
+    bool byte_level = pretokenizer_is_byte_level(t->pre);
+    if (t->model == MODEL_BPE) return bpe_prepare(&t->bpe, &t->vocab, byte_level, err);
+    if (byte_level)
+        return error_set(err, ERR_UNSUPPORTED, "model: Unigram with the pre-tokenizer ByteLevel is not supported");
+    return unigram_prepare(&t->unigram, &t->vocab, NULL, NULL, err);
 }
 
 static uint32_t ids_of(const struct tokenizer *t)
@@ -101,43 +120,25 @@ static bool check_version(const json_t *rest, struct error *err)
 
 static bool load(struct tokenizer *t, struct bytes json, struct parts *p, struct error *err)
 {
-    if (json.size > TOKENIZER_FILE_MAX)
-        return error_set(err, ERR_FORMAT, "%zu bytes, at most %zu are read", json.size, TOKENIZER_FILE_MAX);
     if (!read_parts(json, p, err) || !json_known_keys(p->rest, "top level", top_keys, err) ||
         !check_version(p->rest, err))
         return false;
     const json_t *r = p->rest;
     return read_model(t, p, err) && normalizer_open(&t->normalizer, json_object_get(r, "normalizer"), err) &&
            added_tokens_open(&t->added, json_object_get(r, "added_tokens"), &t->vocab, &t->normalizer, err) &&
-           pretokenizer_open(&t->pre, json_object_get(r, "pre_tokenizer"), err) &&
-           bpe_prepare(&t->bpe, &t->vocab, pretokenizer_is_byte_level(t->pre), err) &&
+           pretokenizer_open(&t->pre, json_object_get(r, "pre_tokenizer"), err) && prepare_model(t, err) &&
            postprocess_open(&t->post, json_object_get(r, "post_processor"), ids_of(t), err) &&
            decoder_open(&t->decoder, json_object_get(r, "decoder"), err);
 }
 
-bool tokenizer_open_bytes(struct tokenizer **out, struct bytes json, const char *what, struct error *err)
+bool tokenizer_json_open(struct tokenizer *t, struct bytes json, const json_t *config, struct error *err)
 {
     struct parts p = {0};
-    struct tokenizer *t = calloc(1, sizeof *t);
-    *out = NULL;
-    if (!t) return error_memory(err, sizeof *t);
+    (void)config;
     bool ok = load(t, json, &p, err);
     json_decref(p.rest);
     json_decref(p.model);
-    if (!ok) {
-        tokenizer_close(t);
-        return error_wrap(err, "%s", what);
-    }
-    *out = t;
-    return true;
-}
-
-bool tokenizer_open(struct tokenizer **out, const struct folder *f, struct error *err)
-{
-    CLEANUP_BUFFER struct buffer json = {0};
-    *out = NULL;
-    return folder_load(f, "tokenizer.json", TOKENIZER_FILE_MAX, &json, err) &&
-           tokenizer_open_bytes(out, buffer_view(&json), "tokenizer.json", err);
+    return ok;
 }
 
 void tokenizer_close(struct tokenizer *t)
@@ -148,6 +149,8 @@ void tokenizer_close(struct tokenizer *t)
     normalizer_close(&t->normalizer);
     pretokenizer_close(t->pre);
     bpe_close(&t->bpe);
+    unigram_close(&t->unigram);
+    spm_close(t->spm);
     postprocess_close(&t->post);
     decoder_close(&t->decoder);
     free(t);

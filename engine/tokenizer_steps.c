@@ -53,19 +53,17 @@ bool steps_pattern(const json_t *step, const char **text, bool *is_regex, struct
     return json_get_string(p, *is_regex ? "Regex" : "String", "pattern", text, err);
 }
 
-bool steps_replacement(const json_t *step, struct bytes *pattern, struct bytes *content, struct error *err)
+bool steps_replacement(const json_t *step, const char **pattern, bool *is_regex, struct bytes *content,
+                       struct error *err)
 {
     static const char *const keys[] = {"type", "pattern", "content", NULL};
-    const char *from, *to;
-    bool is_regex;
-    if (!json_known_keys(step, "Replace", keys, err) || !steps_pattern(step, &from, &is_regex, err) ||
+    const char *to;
+    if (!json_known_keys(step, "Replace", keys, err) || !steps_pattern(step, pattern, is_regex, err) ||
         !json_get_string(step, "content", "Replace", &to, err))
         return false;
-    *pattern = bytes_text(from);
     *content = bytes_text(to);
-    if (!is_regex && pattern->size) return true;
-    return error_set(err, ERR_UNSUPPORTED, "Replace with %s pattern is not supported",
-                     is_regex ? "a regular" : "an empty");
+    if (*is_regex || **pattern) return true;
+    return error_set(err, ERR_UNSUPPORTED, "Replace with an empty pattern is not supported");
 }
 
 void steps_replace(struct text *out, struct bytes in, struct bytes pattern, struct bytes content)

@@ -19,8 +19,9 @@ MUST_CHECK bool steps_read(const json_t *spec, const char *what, const char *lis
 bool steps_refuse(const char *type, struct error *err);
 /* {"String": "..."} or {"Regex": "..."} */
 MUST_CHECK bool steps_pattern(const json_t *step, const char **text, bool *is_regex, struct error *err);
-/* The step Replace, of a plain text that is not empty; both texts are borrowed from the document. */
-MUST_CHECK bool steps_replacement(const json_t *step, struct bytes *pattern, struct bytes *content, struct error *err);
+/* The step Replace; both texts are borrowed from the document. A plain text is not empty. */
+MUST_CHECK bool steps_replacement(const json_t *step, const char **pattern, bool *is_regex, struct bytes *content,
+                                  struct error *err);
 /* Appends `in` with every occurrence of the pattern, from the left, replaced. */
 void steps_replace(struct text *out, struct bytes in, struct bytes pattern, struct bytes content);
 

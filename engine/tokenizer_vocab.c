@@ -2,6 +2,7 @@
 
 #include "engine/tokenizer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Steps from a text's own place in the table. Half full and well mixed, a table of millions stays below a hundred. */
@@ -49,7 +50,8 @@ static uint64_t *find_slot(const struct token_index *ix, const uint8_t *text, si
     return NULL;
 }
 
-bool token_index_build(struct token_index *ix, const struct token_texts *texts, const char *what, struct error *err)
+bool token_index_build(struct token_index *ix, const struct token_texts *texts, enum token_twice twice,
+                       const char *what, struct error *err)
 {
     uint32_t n_slots = 16;
     while (n_slots / 2 < texts->n) n_slots *= 2;
@@ -60,7 +62,7 @@ bool token_index_build(struct token_index *ix, const struct token_texts *texts, 
         if (!t.data) continue;
         uint64_t hash = hash_bytes(t.data, t.size), *slot = find_slot(ix, t.data, t.size, hash);
         if (!slot) return error_set(err, ERR_FORMAT, "%s: its texts collide on purpose", what);
-        if (*slot)
+        if (*slot && twice == TWICE_FAILS)
             return error_set(err, ERR_FORMAT, "%s: '%.*s' is there twice, with ids %u and %u", what,
                              t.size > 200 ? 200 : (int)t.size, (const char *)t.data, (uint32_t)*slot - 1, id);
         *slot = hash >> 32 << 32 | (id + 1);
@@ -115,7 +117,14 @@ bool vocab_read(struct vocab *v, struct json_scan *s, struct error *err)
         if (!add_token(v, text, s->token, err)) return false;
     }
     if (v->n_tokens == 0) return error_set(err, ERR_FORMAT, "model.vocab: is empty");
-    return token_index_build(&v->index, &v->texts, "model.vocab", err);
+    return token_index_build(&v->index, &v->texts, TWICE_FAILS, "model.vocab", err);
+}
+
+uint32_t vocab_byte(const struct vocab *v, uint8_t byte)
+{
+    char name[8];
+    int n = snprintf(name, sizeof name, "<0x%02X>", byte);
+    return token_index_find(&v->index, (const uint8_t *)name, (size_t)n);
 }
 
 void vocab_free(struct vocab *v)

@@ -63,15 +63,18 @@ MUST_CHECK bool token_texts_reserve(struct token_texts *t, size_t pool_size, str
 MUST_CHECK bool token_texts_grow(struct token_texts *t, uint32_t id, struct error *err);
 void token_texts_free(struct token_texts *t);
 
-/* Over all texts there are. Two equal ones are ERR_FORMAT ("what" names the set). */
-MUST_CHECK bool token_index_build(struct token_index *ix, const struct token_texts *texts, const char *what,
-                                  struct error *err);
+/* Over all texts there are. Two equal ones are ERR_FORMAT ("what" names the set), or the higher id counts. */
+enum token_twice { TWICE_FAILS, TWICE_LAST };
+MUST_CHECK bool token_index_build(struct token_index *ix, const struct token_texts *texts, enum token_twice twice,
+                                  const char *what, struct error *err);
 uint32_t token_index_find(const struct token_index *ix, const uint8_t *text, size_t n); /* ID_NONE when absent */
 void token_index_free(struct token_index *ix);
 
 /* Reads the object whose value begins with the next token of *s: {"text": id, ...}. Ids are unique and below
  * TOKENIZER_IDS_MAX; at least one. */
 MUST_CHECK bool vocab_read(struct vocab *v, struct json_scan *s, struct error *err);
+/* The token that stands for a byte by its name, <0x00> to <0xFF>; ID_NONE when there is none. */
+uint32_t vocab_byte(const struct vocab *v, uint8_t byte);
 void vocab_free(struct vocab *v);
 
 #endif

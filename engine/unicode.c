@@ -3,10 +3,17 @@
 #include <stdlib.h>
 #include <utf8proc.h>
 
-#define NFC_OPTIONS (UTF8PROC_STABLE | UTF8PROC_COMPOSE)
-/* Characters that one byte of text decomposes into: at most four of a character (UAX #15, "Maximum Expansion Factors"),
- * and what decomposes has at least two bytes. */
-#define DECOMPOSED_MAX 2u
+/* Of utf8proc, and characters that one byte of text decomposes into: of a character at most four, or 18 when
+ * compatibility counts (UAX #15, "Maximum Expansion Factors"), and these have at least two, or three, bytes. */
+static const struct form {
+    int options;
+    uint32_t most;
+} forms[] = {
+    [UNICODE_NFC] = {UTF8PROC_STABLE | UTF8PROC_COMPOSE, 2},
+    [UNICODE_NFD] = {UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, 2},
+    [UNICODE_NFKC] = {UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT, 6},
+    [UNICODE_NFKD] = {UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, 6},
+};
 
 /* The second byte decides about overlong forms, surrogates and what lies beyond U+10FFFF (Unicode 3.9, table 3-7). */
 static bool second_fits(uint8_t lead, uint8_t second)
@@ -113,6 +120,34 @@ bool unicode_is_word(uint32_t c)
            (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189);
 }
 
+bool unicode_is_mark(uint32_t c)
+{
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+    return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
+}
+
+void unicode_put_lower(struct text *out, uint32_t c)
+{
+    /* The only one that becomes two in every language (SpecialCasing.txt). */
+    if (c == 0x130) text_put(out, "i\xcc\x87", 3);
+    else utf8_put(out, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
+}
+
+size_t unicode_grapheme(const uint8_t *p, size_t n)
+{
+    utf8proc_int32_t state = 0;
+    size_t at = utf8_lead_size(p[0]);
+    uint32_t before = utf8_char(p, at);
+    while (at < n) {
+        size_t size = utf8_lead_size(p[at]);
+        uint32_t c = utf8_char(p + at, size);
+        if (utf8proc_grapheme_break_stateful((utf8proc_int32_t)before, (utf8proc_int32_t)c, &state)) break;
+        before = c;
+        at += size;
+    }
+    return at;
+}
+
 static int marks_class(int32_t c)
 {
     return utf8proc_get_property(c)->combining_class;
@@ -147,9 +182,9 @@ static void sort_marks(int32_t *c, uint64_t *keys, size_t n)
 }
 
 /* The normal form of a stretch that no composition can cross. */
-static bool put_composed(struct bytes text, struct text *out, struct error *err)
+static bool put_form(struct bytes text, const struct form *form, struct text *out, struct error *err)
 {
-    size_t room = text.size * DECOMPOSED_MAX, n = 0;
+    size_t room = text.size * form->most, n = 0;
     int32_t small[256], *c = small;
     uint64_t small_keys[256], *keys = small_keys;
     if (room > sizeof small / sizeof *small) {
@@ -161,13 +196,13 @@ static bool put_composed(struct bytes text, struct text *out, struct error *err)
         size = utf8_lead_size(text.data[at]);
         int bound = 0;
         utf8proc_ssize_t k = utf8proc_decompose_char((int32_t)utf8_char(text.data + at, size), c + n,
-                                                     (utf8proc_ssize_t)(room - n), NFC_OPTIONS, &bound);
+                                                     (utf8proc_ssize_t)(room - n), form->options, &bound);
         ok = k >= 0 && (size_t)k <= room - n;
         n += ok ? (size_t)k : 0;
     }
     if (ok) {
         sort_marks(c, keys, n);
-        utf8proc_ssize_t k = utf8proc_normalize_utf32(c, (utf8proc_ssize_t)n, NFC_OPTIONS);
+        utf8proc_ssize_t k = utf8proc_normalize_utf32(c, (utf8proc_ssize_t)n, form->options);
         ok = k >= 0;
         for (utf8proc_ssize_t i = 0; i < k; i++) utf8_put(out, (uint32_t)c[i]);
     }
@@ -178,7 +213,7 @@ static bool put_composed(struct bytes text, struct text *out, struct error *err)
     return ok && !out->failed ? true : error_memory(err, room * (sizeof *c + sizeof *keys));
 }
 
-bool unicode_nfc(struct bytes text, struct text *out, struct error *err)
+bool unicode_normalize(struct bytes text, enum unicode_form form, struct text *out, struct error *err)
 {
     /* Nothing composes with an ASCII character behind it: a stretch is one ASCII character and what follows. */
     for (size_t at = 0; at < text.size;) {
@@ -186,7 +221,7 @@ bool unicode_nfc(struct bytes text, struct text *out, struct error *err)
         if (end == text.size) first = end;
         text_put(out, text.data + at, first - at);
         while (end < text.size && text.data[end] >= 0x80) end += utf8_lead_size(text.data[end]);
-        if (end > first && !put_composed(bytes_of(text.data + first, end - first), out, err)) return false;
+        if (end > first && !put_form(bytes_of(text.data + first, end - first), &forms[form], out, err)) return false;
         at = end;
     }
     return out->failed ? error_memory(err, text.size) : true;

@@ -1,4 +1,4 @@
-/* What tokenizing must know of Unicode: UTF-8, a few properties, normal form C. The one door to utf8proc (Unicode 14
+/* What tokenizing must know of Unicode: UTF-8, a few properties, the normal forms. The one door to utf8proc (Unicode 14
  * or later; version 2.8 has the tables of 15.0). */
 #ifndef ENGINE_UNICODE_H
 #define ENGINE_UNICODE_H
@@ -23,12 +23,24 @@ void utf8_put(struct text *out, uint32_t c);
  * the Unicode standard recommends (3.9, "substitution of maximal subparts"). */
 void utf8_put_lossy(struct text *out, struct bytes text);
 
+/* U+2581, which stands for a space in vocabularies after SentencePiece's fashion. */
+#define SPACE_MARK "\xe2\x96\x81"
+#define SPACE_MARK_BYTES 3u
+
 /* The property White_Space. */
 bool unicode_is_space(uint32_t c);
 /* Letters, marks, decimal digits, connectors, joiners: UTS #18's \w. */
 bool unicode_is_word(uint32_t c);
 
-/* Appends the normal form C of valid UTF-8. Linear but for the sorting of combining marks. */
-MUST_CHECK bool unicode_nfc(struct bytes text, struct text *out, struct error *err);
+/* Combining: the general categories Mn, Mc and Me. */
+bool unicode_is_mark(uint32_t c);
+/* Appends the small letters of a character: one, but for U+0130. */
+void unicode_put_lower(struct text *out, uint32_t c);
+/* Bytes of the extended grapheme cluster (UAX #29) that valid UTF-8 of n > 0 bytes begins with. */
+size_t unicode_grapheme(const uint8_t *p, size_t n);
+
+enum unicode_form { UNICODE_NFC, UNICODE_NFD, UNICODE_NFKC, UNICODE_NFKD };
+/* Appends the normal form of valid UTF-8. Linear but for the sorting of combining marks. */
+MUST_CHECK bool unicode_normalize(struct bytes text, enum unicode_form form, struct text *out, struct error *err);
 
 #endif

@@ -74,7 +74,7 @@ const struct quant_format *quant_rules_resolve(const struct quant_rules *r, cons
     size_t n = container_size(module);
     bool expert = n > 0 && n < sizeof container;
     if (r->form.exact_names) return quant_method_resolve(&r->form, module);
-    if (is_excluded(r, module)) return NULL;
+    if (is_excluded(r, module) || (r->form.experts_only && n == 0)) return NULL;
     if (expert) {
         memcpy(container, module, n);
         container[n] = '\0';

@@ -1,11 +1,22 @@
 #include "models/arch.h"
 
 extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, model_deci, model_qwen3, model_mistral,
-    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_mistral_large3;
+    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_gpt_oss, model_mistral_large3;
 
 const struct model_arch *const model_archs[] = {
-    &model_nemotron_h, &model_nemotron,   &model_llama,   &model_deci,        &model_qwen3,          &model_mistral,
-    &model_gemma3,     &model_qwen3_next, &model_qwen3_5, &model_deepseek_v3, &model_mistral_large3, NULL,
+    &model_nemotron_h,
+    &model_nemotron,
+    &model_llama,
+    &model_deci,
+    &model_qwen3,
+    &model_mistral,
+    &model_gemma3,
+    &model_qwen3_next,
+    &model_qwen3_5,
+    &model_deepseek_v3,
+    &model_gpt_oss,
+    &model_mistral_large3,
+    NULL,
 };
 
 static const char *const block_names[BLOCK_KIND_COUNT] = {
@@ -89,7 +100,9 @@ static bool read_as(const struct model_arch *a, const char *name, const struct h
     cfg->dims[DIM_ONE] = 1;
     cfg->embed_scale = 1;
     cfg->root = a->roots;
-    return a->read_config(cfg, hf->config, arena, err) || error_wrap(err, "%s", hf->name ? hf->name : "config.json");
+    if (!a->read_config(cfg, hf->config, arena, err)) return error_wrap(err, "%s", hf->name ? hf->name : "config.json");
+    return !cfg->ssm_cache_dtype || (cfg->ssm_cache_dtype = arena_text(arena, cfg->ssm_cache_dtype)) ||
+           error_memory(err, 0);
 }
 
 bool model_config_read(struct model_config *cfg, const struct hf_config *hf, struct arena *arena, struct error *err)

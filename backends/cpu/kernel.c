@@ -39,6 +39,8 @@ static const char *const op_names[] = {
     [OP_DECODE_INT4] = "decode_int4",
     [OP_ENCODE_INT4_ZERO] = "encode_int4_zero",
     [OP_DECODE_INT4_ZERO] = "decode_int4_zero",
+    [OP_ENCODE_Q8_0] = "encode_q8_0",
+    [OP_DECODE_Q8_0] = "decode_q8_0",
 };
 _Static_assert(sizeof op_names / sizeof *op_names == OP_COUNT, "every operation has a name");
 
@@ -49,6 +51,7 @@ static const struct {
     {"scalar", 0},
     {"avx2", ISA_AVX2},
     {"avx512", ISA_AVX2 | ISA_AVX512},
+    {"avx512bf16", ISA_AVX2 | ISA_AVX512 | ISA_BF16},
 };
 
 const char *op_name(enum op op)
@@ -79,6 +82,8 @@ static uint64_t isa_of_cpu(void)
     if (isa && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
         isa |= ISA_AVX512;
+    if (isa & ISA_AVX512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi"))
+        isa |= ISA_BF16;
 #endif
     return isa;
 }
@@ -93,7 +98,7 @@ uint64_t isa_detected(void)
 
 const char *isa_name(uint64_t isa)
 {
-    return isa & ISA_AVX512 ? "avx512" : isa & ISA_AVX2 ? "avx2" : "scalar";
+    return isa & ISA_BF16 ? "avx512bf16" : isa & ISA_AVX512 ? "avx512" : isa & ISA_AVX2 ? "avx2" : "scalar";
 }
 
 kernel_fn kernel_for(enum op op, uint64_t isa)

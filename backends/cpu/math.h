@@ -51,6 +51,9 @@ struct math_ops {
      * [K][GEMM_PANEL], zero beyond column n; y: [m, n] with row stride ldy. */
     void (*gemm_panel)(const float *x, uint64_t ldx, uint64_t m, const float *panel, uint64_t k, float *y, uint64_t ldy,
                        uint32_t n);
+    /* The same chains, going on from what y holds: a matrix product in several runs of k. */
+    void (*gemm_panel_more)(const float *x, uint64_t ldx, uint64_t m, const float *panel, uint64_t k, float *y,
+                            uint64_t ldy, uint32_t n);
 
     /* Lane sums. */
     float (*dot)(const float *x, const float *y, uint64_t n);

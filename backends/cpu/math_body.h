@@ -97,31 +97,40 @@ static void gemm_rows(uint64_t rows, const struct tile *t)
 #undef HEIGHT
 }
 
-static void gemm_panel(const float *x, uint64_t ldx, uint64_t m, const float *panel, uint64_t k, float *y, uint64_t ldy,
-                       uint32_t n)
+INLINE void gemm_run(const struct tile *all, uint64_t m, uint64_t k)
 {
     uint64_t done = 0;
     do { /* once even when k is 0: y becomes 0 */
         uint64_t depth = k - done < TILE_DEPTH ? k - done : TILE_DEPTH;
         for (uint64_t i = 0; i < m; i += TILE_ROWS) {
-            struct tile t = {.x = x + i * ldx + done,
-                             .panel = panel + done * GEMM_PANEL,
-                             .y = y + i * ldy,
-                             .ldx = ldx,
-                             .ldy = ldy,
-                             .depth = depth,
-                             .n = n,
-                             .first = done == 0};
+            struct tile t = *all;
+            t.x += i * t.ldx + done;
+            t.panel += done * GEMM_PANEL;
+            t.y += i * t.ldy;
+            t.depth = depth;
+            t.first = all->first && done == 0;
             gemm_rows(m - i < TILE_ROWS ? m - i : TILE_ROWS, &t);
         }
         done += depth;
     } while (done < k);
 }
 
+static void gemm_panel(const float *x, uint64_t ldx, uint64_t m, const float *panel, uint64_t k, float *y, uint64_t ldy,
+                       uint32_t n)
+{
+    gemm_run(&(struct tile){.x = x, .panel = panel, .y = y, .ldx = ldx, .ldy = ldy, .n = n, .first = true}, m, k);
+}
+
+static void gemm_panel_more(const float *x, uint64_t ldx, uint64_t m, const float *panel, uint64_t k, float *y,
+                            uint64_t ldy, uint32_t n)
+{
+    gemm_run(&(struct tile){.x = x, .panel = panel, .y = y, .ldx = ldx, .ldy = ldy, .n = n, .first = false}, m, k);
+}
+
 #define MATH_OPS(table_name, needs)                                                                                    \
     {                                                                                                                  \
-        .name = table_name, .isa = needs, .gemm_panel = gemm_panel, .dot = dot, .sum_squares = sum_squares,            \
-        .sum = sum, .max = max, .amax = amax, .scale = scale, .multiply = multiply, .add = add,                        \
-        .multiply_add = multiply_add, .exp = exp_each, .softplus = softplus, .sigmoid = sigmoid, .silu = silu,         \
-        .relu2 = relu2, .conv_silu = conv_silu, .decay_rows = decay_rows,                                                  \
+        .name = table_name, .isa = needs, .gemm_panel = gemm_panel, .gemm_panel_more = gemm_panel_more, .dot = dot,    \
+        .sum_squares = sum_squares, .sum = sum, .max = max, .amax = amax, .scale = scale, .multiply = multiply,        \
+        .add = add, .multiply_add = multiply_add, .exp = exp_each, .softplus = softplus, .sigmoid = sigmoid,           \
+        .silu = silu, .relu2 = relu2, .conv_silu = conv_silu, .decay_rows = decay_rows,                                \
     }

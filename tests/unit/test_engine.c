@@ -13,6 +13,7 @@
 #define VOCAB 64u
 
 static const char *dir;
+static enum compute compute; /* of logits_of and test_decode_is_prefill */
 static struct model model;
 static uint32_t long_ids[4500]; /* longer than two calls of a stream */
 
@@ -43,7 +44,7 @@ static float *logits_of(const struct text_ids *texts, uint32_t n, uint32_t threa
     struct pool *pool;
     float *out;
     CHECK_OK(pool_open(&pool, threads, e_));
-    struct engine_options o = {.pool = pool, .isa = isa, .quantize_inputs = true, .residual_bytes = spill ? 1 : 0};
+    struct engine_options o = {.pool = pool, .isa = isa, .compute = compute, .quantize_inputs = true, .residual_bytes = spill ? 1 : 0};
     CHECK_OK(engine_open(&e, model.inventory, &o, e_));
     CHECK_OK(stream_open(&s, e, texts, n, spill, e_));
     for (uint32_t b = 0; b < engine_config(e)->n_blocks; b++) CHECK_OK(stream_block(s, b, NULL, NULL, e_));
@@ -87,8 +88,8 @@ static void test_threads_isa_spill(void **state)
     (void)state;
     const struct text_ids texts[] = {{long_ids, 200}, {long_ids + 200, 65}};
     float *want = logits_of(texts, 2, 1, 0, NULL);
-    static const uint64_t isas[] = {0, ISA_AVX2, ISA_AVX2 | ISA_AVX512};
-    for (int i = 0; i < 3; i++) {
+    static const uint64_t isas[] = {0, ISA_AVX2, ISA_AVX2 | ISA_AVX512, ISA_AVX2 | ISA_AVX512 | ISA_BF16};
+    for (int i = 0; i < 4; i++) {
         if ((isas[i] & isa_detected()) != isas[i]) continue;
         for (uint32_t threads = 1; threads <= 4; threads++) {
             float *got = logits_of(texts, 2, threads, isas[i], NULL);
@@ -110,7 +111,7 @@ static void test_decode_is_prefill(void **state)
     float *want = logits_of(&text, 1, 2, isa_detected(), NULL), logits[VOCAB];
     static const uint32_t steps[] = {1, 7, 64, 150};
     struct engine *e;
-    struct engine_options o = {.isa = isa_detected(), .quantize_inputs = true};
+    struct engine_options o = {.isa = isa_detected(), .compute = compute, .quantize_inputs = true};
     CHECK_OK(engine_open(&e, model.inventory, &o, e_));
     for (int k = 0; k < 4; k++) {
         struct session *s;
@@ -124,6 +125,27 @@ static void test_decode_is_prefill(void **state)
     }
     engine_close(e);
     free(want);
+}
+
+/* All of that again with products in bf16; and these are other numbers, though not by much. */
+static void test_bf16(void **state)
+{
+    const struct text_ids text = {long_ids, 100};
+    float *exact = logits_of(&text, 1, 2, isa_detected(), NULL);
+    compute = COMPUTE_BF16;
+    test_batch_is_one_by_one(state);
+    test_threads_isa_spill(state);
+    test_decode_is_prefill(state);
+    float *rounded = logits_of(&text, 1, 2, isa_detected(), NULL);
+    compute = COMPUTE_FP32;
+    double error = 0, size = 0;
+    for (size_t i = 0; i < 100 * VOCAB; i++) {
+        error += pow((double)exact[i] - (double)rounded[i], 2);
+        size += pow((double)exact[i], 2);
+    }
+    assert_true(error > 0 && error < 1e-4 * size); /* a rounding to bf16 is 2^-9 at most, 1.5e-5 squared and halved */
+    free(exact);
+    free(rounded);
 }
 
 static void test_refuses(void **state)
@@ -215,7 +237,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_is_one_by_one), cmocka_unit_test(test_threads_isa_spill),
-        cmocka_unit_test(test_decode_is_prefill),   cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_decode_is_prefill),   cmocka_unit_test(test_bf16), cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_non_finite_weights),  cmocka_unit_test(test_route),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

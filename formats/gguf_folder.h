@@ -1,0 +1,16 @@
+/* The files that a Hugging Face folder has beside its weights, made from what a GGUF file says, so that every command
+ * finds them where it looks. */
+#ifndef FORMATS_GGUF_FOLDER_H
+#define FORMATS_GGUF_FOLDER_H
+
+#include "formats/folder.h"
+
+/* For folders whose weights are GGUF: adds config.json, tokenizer.json, tokenizer_config.json and chat_template.jinja,
+ * each where no file of that name is there and the GGUF file has what it takes. Others are left alone. */
+MUST_CHECK bool gguf_describe(struct folder *f, struct error *err);
+
+/* tokenizer.json from tokenizer.*; *out empty, and `why` says why, when it cannot be made. Caller frees *out. */
+struct gguf;
+MUST_CHECK bool gguf_tokenizer(const struct gguf *g, char **out, size_t *out_size, char why[256], struct error *err);
+
+#endif
