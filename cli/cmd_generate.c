@@ -1,4 +1,5 @@
 #include "cli/backend_args.h"
+#include "cli/chat_args.h"
 #include "cli/commands.h"
 #include "cli/compute_args.h"
 #include "cli/id_list.h"
@@ -20,13 +21,17 @@ struct generate_args {
     const char *temperature, *top_p, *min_p, *repetition_penalty;
     const char *speculative;
     uint64_t n, top_k, seed, drafts;
-    bool greedy, sample, ignore_eos;
+    struct chat_args chat;
+    bool greedy, sample, ignore_eos, as_chat;
 };
 
 static const struct option options[] = {
     {"prompt", 'p', OPTION_TEXT, offsetof(struct generate_args, prompt), "TEXT", "the text to go on from", 0, 0},
     {"ids", 0, OPTION_TEXT, offsetof(struct generate_args, ids), "1,2,3", "token ids to go on from, taken as they are",
      0, 0},
+    {"chat", 'c', OPTION_FLAG, offsetof(struct generate_args, as_chat), NULL,
+     "the prompt is a user's message, rendered by the model's chat template", 0, 0},
+    CHAT_OPTIONS(struct generate_args),
     {"n", 'n', OPTION_NUMBER, offsetof(struct generate_args, n), "N", "new tokens at most (default 64)", 1, 1u << 24},
     {"greedy", 0, OPTION_FLAG, offsetof(struct generate_args, greedy), NULL, "take the likeliest token (the default)",
      0, 0},
@@ -45,11 +50,11 @@ static const struct option options[] = {
      "of the draws (default 0); the same seed gives the same text", 0, UINT64_MAX},
     {"ignore-eos", 0, OPTION_FLAG, offsetof(struct generate_args, ignore_eos), NULL,
      "go on behind the end-of-text token", 0, 0},
+    COMPUTE_OPTION(struct generate_args),
     {"speculative", 0, OPTION_TEXT, offsetof(struct generate_args, speculative), "mtp",
      "draft with the model's multi-token-prediction head: the same greedy text in fewer steps", 0, 0},
     {"drafts", 0, OPTION_NUMBER, offsetof(struct generate_args, drafts), "N", "tokens drafted at a time (default 1)", 1,
      SPECULATE_DRAFTS_MAX},
-    COMPUTE_OPTION(struct generate_args),
     BACKEND_OPTION(struct generate_args),
     COMMON_OPTIONS(struct generate_args),
 };
@@ -58,6 +63,7 @@ static bool prompt_ids(const struct generate_args *a, const struct model *m, con
                        size_t *n, struct error *err)
 {
     if (a->ids) return id_list_parse(a->ids, ids, n, err);
+    if (a->as_chat) return chat_ids(&a->chat, m->folder, t, a->prompt, ids, n, err);
     CLEANUP(free) uint32_t *body = NULL;
     size_t n_body;
     uint32_t bos;
@@ -307,11 +313,15 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(tokenizer) struct tokenizer *t = NULL;
     CLEANUP(free) uint32_t *prompt = NULL;
     struct output out = {0};
-    if (!a->prompt == !a->ids) return error_set(err, ERR_USAGE, "give one of --prompt and --ids");
+    if (!a->as_chat && chat_given(&a->chat))
+        return error_set(err, ERR_USAGE, "the options of a conversation need --chat");
+    if (a->as_chat && (a->ids || (!a->prompt && !a->chat.messages)))
+        return error_set(err, ERR_USAGE, "with --chat give --prompt, --messages or both");
+    if (!a->as_chat && !a->prompt == !a->ids) return error_set(err, ERR_USAGE, "give one of --prompt and --ids");
     if (!backend_forward(env->common, "generation", err)) return false;
     if (!model_open(&m, operands[0], err)) return false;
     bool has_tokenizer = tokenizer_file(m.folder) != NULL;
-    if ((has_tokenizer || a->prompt) && !tokenizer_open(&t, m.folder, err)) return false;
+    if ((has_tokenizer || !a->ids) && !tokenizer_open(&t, m.folder, err)) return false;
     if (!prompt_ids(a, &m, t, &prompt, &out.n_prompt, err)) return false;
     out.text = (struct text_stream){.tokenizer = t, .skip_special = true};
     bool ok = make_room(a, prompt, &out, err) && decode(env, a, &m, &out, err) && print_result(env, t, &out, err);

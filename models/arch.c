@@ -1,7 +1,7 @@
 #include "models/arch.h"
 
 extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, model_deci, model_qwen3, model_mistral,
-    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_gpt_oss, model_mistral_large3;
+    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_mistral_large3, model_gpt_oss;
 
 const struct model_arch *const model_archs[] = {
     &model_nemotron_h,
@@ -14,8 +14,8 @@ const struct model_arch *const model_archs[] = {
     &model_qwen3_next,
     &model_qwen3_5,
     &model_deepseek_v3,
-    &model_gpt_oss,
     &model_mistral_large3,
+    &model_gpt_oss,
     NULL,
 };
 

@@ -2,7 +2,7 @@
 """The forward pass against the goldens of the reference implementation (transformers, fp32): all logits, hidden states,
 router choices, final states, greedy ids. Tolerances are the fixtures' own (fixtures/README.md): logits 1e-3 max, 1e-4 mean;
 states 5e-4 + 1e-4 * value; router choices and greedy ids exactly. Without the shared fixtures: one prompt of the example
-and tiny random models of every family, from tests/vectors/engine."""
+and tiny random models of every family, one with INT4 experts, from tests/vectors/engine."""
 import json, os, struct, subprocess, sys, tempfile
 from array import array
 
@@ -10,7 +10,8 @@ INGOT = os.environ.get("INGOT", "build/ingot")
 SHARED = os.environ.get("INGOT_SHARED", "../shared")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FIXTURES = ["llama_rope3_tied", "llama_fp32_sharded", "nemotron", "deci", "qwen3", "qwen3_moe", "mistral_sw", "mistral_small3",
-            "ministral3", "gpt_oss", "gpt_oss_mxfp4", "qwen3_next", "qwen3_5", "deepseek_v3", "deepseek_v3_fp8", "kimi_k2", "mistral_large3", "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups", "nemotron_h_dtlimit", "nano-hybrid", "nano-experts"]
+            "ministral3", "gpt_oss", "gpt_oss_mxfp4", "qwen3_next", "qwen3_5", "deepseek_v3", "deepseek_v3_fp8", "kimi_k2", "mistral_large3",
+            "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups", "nemotron_h_dtlimit", "nano-hybrid", "nano-experts"]
 
 
 def load(path):
