@@ -2,7 +2,7 @@
  * under transformers' names: latent attention with paired rotary positions, queries raised with their distance from the
  * start, experts chosen by softmax and a shared one. The towers for pictures are carried. */
 #include "models/decoder.h"
-#include "models/mla.h"
+#include "models/latent.h"
 
 #include <math.h>
 
