@@ -1,5 +1,5 @@
 """Speed of tokenizing beside the library that each file format comes from, one thread, in turns in one run: MB/s of the
-best round and the ratio. Loading is apart. Peers that Python does not have are skipped.
+best round, of CPU time, and the ratio. Loading is apart. Peers that Python does not have are skipped.
 usage: tokenizer_peers.py BENCH_TOKENIZER TEXTFILE FOLDER... [--rounds N]   (pip install tokenizers sentencepiece tiktoken
 mistral_common)"""
 import base64, os, subprocess, sys, time
@@ -63,9 +63,9 @@ def compare(bench, path, folder, rounds):
         t, n = ours(bench, folder, path)
         best = min(best, t)
         for _ in range(2):
-            start = time.perf_counter()
+            start = time.process_time()
             n_peer = len(encode(text))
-            best_peer = min(best_peer, time.perf_counter() - start)
+            best_peer = min(best_peer, time.process_time() - start)
     print("%-24s %-15s %7.1f MB/s   %-22s %7.1f MB/s   ratio %5.1f   %d tokens%s" % (
         os.path.basename(os.path.abspath(folder)), name, size / best * 1e-6, peer, size / best_peer * 1e-6, best_peer / best, n,
         "" if n == n_peer else ", the peer %d" % n_peer), flush=True)

@@ -67,6 +67,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
         (a->mtp && !mtp_open(&head, e, false, err)) || !dir_make_parents(a->output, err) ||
         !logits_file_open(&f, a->output, &m.inventory->config, &corpus, what, err))
         return false;
+    note_length(&m.inventory->config, "logits", corpus_longest(&corpus));
     if (!run_blocks(f, s, head, &m.inventory->config, env->progress, err)) {
         logits_file_abort(f);
         return false;

@@ -235,7 +235,8 @@ static enum dtype main_type(const struct job *j)
 static bool run(struct job *j, const char *output, struct convert_result *out, const struct progress *pr)
 {
     char key[DIGEST_HEX_SIZE];
-    if (!collect(j) || !key_of(j, key) || !staging_open(&j->staging, output, key, j->opt->replace, j->err))
+    if (!collect(j) || !key_of(j, key) || !dir_make_parents(output, j->err) ||
+        !staging_open(&j->staging, output, key, j->opt->replace, j->err))
         return false;
     if (!write_all(j, pr)) {
         staging_close(j->staging, j->err && j->err->code == ERR_CANCELLED);

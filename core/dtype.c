@@ -72,7 +72,8 @@ bool dtype_parse(const char *name, size_t n, enum dtype *out)
 {
     for (int t = 0; t < DTYPE_COUNT; t++) {
         const char *known = dtypes[t].name;
-        if (t == DTYPE_Q8_0 || n == 0 || known[0] != name[0] || strlen(known) != n || memcmp(known, name, n) != 0) continue;
+        if (t == DTYPE_Q8_0) continue;
+        if (n == 0 || known[0] != name[0] || strlen(known) != n || memcmp(known, name, n) != 0) continue;
         *out = (enum dtype)t;
         return true;
     }

@@ -1,5 +1,5 @@
 /* The tensor types of GGUF files: number, name and block, as ggml's documentation of the format lists them
- * (ggml/docs/gguf.md and the table behind gguf-py's GGML_QUANT_SIZES). Every published one has a row, so that a file
+ * (its page on GGUF, and gguf-py's table of block sizes). Every published one has a row, so that a file
  * can be checked and its type named; those with a dtype are read. */
 #ifndef FORMATS_GGML_TYPE_H
 #define FORMATS_GGML_TYPE_H

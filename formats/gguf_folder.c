@@ -58,8 +58,9 @@ static bool add_tokenizer(struct folder *f, const struct gguf *g, struct error *
     CLEANUP(free) char *text = NULL;
     size_t n;
     char why[256] = "";
-    if (!gguf_tokenizer(g, &text, &n, why, err)) return false;
-    return text ? folder_add_made(f, "tokenizer.json", bytes_of(text, n), err)
+    const char *name;
+    if (!gguf_tokenizer(g, &name, &text, &n, why, err)) return false;
+    return text ? folder_add_made(f, name, bytes_of(text, n), err)
                 : folder_explain_absent(f, "tokenizer.json", why, err);
 }
 
@@ -76,7 +77,9 @@ bool gguf_describe(struct folder *f, struct error *err)
     CLEANUP(gguf) struct gguf *g = NULL;
     if (!gguf_folder_has(f)) return true;
     if (!gguf_open(&g, f, err)) return false;
-    bool config = absent(f, "config.json"), tokenizer = absent(f, "tokenizer.json"),
+    bool config = absent(f, "config.json"),
+         tokenizer = absent(f, "tokenizer.json") && absent(f, "tokenizer.model") && absent(f, "tekken.json") &&
+                     absent(f, "tiktoken.model"),
          tokens = absent(f, "tokenizer_config.json"), chat = absent(f, "chat_template.jinja");
     return (!config || add_config(f, g, err)) && (!tokenizer || add_tokenizer(f, g, err)) &&
            (!tokens || add_tokenizer_config(f, g, err)) && (!chat || add_template(f, g, err));

@@ -1,7 +1,7 @@
 /* Nemotron-H in GGUF: nemotron_h without experts, nemotron_h_moe with them. The pattern of layers is not said but shows
  * in two arrays: a layer with key heads is attention, one with a feed-forward length is an MLP or holds experts, the
- * rest are Mamba-2. The multi-token-prediction head is one block behind the trunk. There is no rotation, but llama.cpp's
- * converter interleaves the rows of q and k all the same; it does not matter to the product of the two. */
+ * rest are Mamba-2. The multi-token-prediction head is one block behind the trunk. There is no rotation, but
+ * llama.cpp's converter interleaves the rows of q and k all the same; it does not matter to the product of the two. */
 #include "formats/gguf_names.h"
 #include "formats/gguf_write.h"
 
@@ -25,12 +25,12 @@
         {"blk.{B}.ssm_d", L "mixer.D", GGUF_COLUMN, true, false},                                                      \
         {"blk.{B}.ssm_norm.weight", L "mixer.norm.weight", GGUF_GROUPS, true, false},                                  \
         {"blk.{B}.ssm_out.weight", L "mixer.out_proj.weight", GGUF_SAME, false, false},                                \
-        {"blk.{B}.attn_q.weight", L "mixer.q_proj.weight", GGUF_ROPE_Q, false, false},                                   \
-        {"blk.{B}.attn_k.weight", L "mixer.k_proj.weight", GGUF_ROPE_K, false, false},                                   \
+        {"blk.{B}.attn_q.weight", L "mixer.q_proj.weight", GGUF_ROPE_Q, false, false},                                 \
+        {"blk.{B}.attn_k.weight", L "mixer.k_proj.weight", GGUF_ROPE_K, false, false},                                 \
         {"blk.{B}.attn_v.weight", L "mixer.v_proj.weight", GGUF_SAME, false, false},                                   \
         {"blk.{B}.attn_output.weight", L "mixer.o_proj.weight", GGUF_SAME, false, false},                              \
-        {"blk.{B}.attn_q.bias", L "mixer.q_proj.bias", GGUF_ROPE_Q, false, false},                                       \
-        {"blk.{B}.attn_k.bias", L "mixer.k_proj.bias", GGUF_ROPE_K, false, false},                                       \
+        {"blk.{B}.attn_q.bias", L "mixer.q_proj.bias", GGUF_ROPE_Q, false, false},                                     \
+        {"blk.{B}.attn_k.bias", L "mixer.k_proj.bias", GGUF_ROPE_K, false, false},                                     \
         {"blk.{B}.attn_v.bias", L "mixer.v_proj.bias", GGUF_SAME, false, false},                                       \
     {                                                                                                                  \
         "blk.{B}.attn_output.bias", L "mixer.o_proj.bias", GGUF_SAME, false, false                                     \

@@ -76,7 +76,8 @@ static bool put_vocab(const struct vocab *v)
         struct bytes s;
         uint64_t type;
         if (!gguf_next_text(v->tokens, &at, &s, v->err) || !type_of(v, i, &type)) return false;
-        if (is_added(type) || type == TOKEN_UNUSED) continue; /* the latter only fill up to the model's size */
+        /* Those without use only fill up to the model's size. Added ones are here too: that gives them their ids. */
+        if (type == TOKEN_UNUSED || (is_added(type) && s.size == 0)) continue;
         text_add(v->out, "%s", comma);
         put_string(v->out, s);
         text_add(v->out, ":%llu", (unsigned long long)i);
@@ -185,48 +186,68 @@ static bool text_is(struct bytes t, const char *word)
     return t.size == strlen(word) && memcmp(t.data, word, t.size) == 0;
 }
 
-/* *ok false: it cannot be put together, and `why` says why. */
-static bool find_parts(struct vocab *v, bool *ok, char why[256])
+#define DO_THIS "put the model's tokenizer.json into a folder with it"
+
+static void explain(char why[256], const char *before, struct bytes word, const char *behind)
 {
-    static const char do_this[] = "put the model's tokenizer.json into a folder with it";
-    struct bytes model = {0}, pre = bytes_text("default");
+    snprintf(why, 256, "the GGUF file's %s '%.*s'%s: " DO_THIS, before, (int)u64_min(word.size, 32),
+             (const char *)word.data, behind);
+}
+
+static bool as_many(const struct gguf_value *v, const struct gguf_value *tokens)
+{
+    return v && tokens && v->is_array && v->n == tokens->n;
+}
+
+/* Byte-level BPE. Nothing is put when it cannot be, and `why` says why. */
+static bool make_json(struct vocab *v, char why[256])
+{
+    struct bytes pre = bytes_text("default");
     bool has;
-    *ok = false;
-    if (!gguf_opt_text(v->g, "tokenizer.ggml.model", &model, &has, v->err) ||
-        !gguf_opt_text(v->g, "tokenizer.ggml.pre", &pre, &has, v->err))
-        return false;
+    if (!gguf_opt_text(v->g, "tokenizer.ggml.pre", &pre, &has, v->err)) return false;
     v->pre = gguf_pre_find((const char *)pre.data, pre.size);
-    v->tokens = gguf_find(v->g, "tokenizer.ggml.tokens");
-    v->types = gguf_find(v->g, "tokenizer.ggml.token_type");
     v->merges = gguf_find(v->g, "tokenizer.ggml.merges");
-    if (model.size == 0 || text_is(model, "none") || text_is(model, "no_vocab"))
-        snprintf(why, 256, "the GGUF file holds no tokenizer: %s", do_this);
-    else if (!text_is(model, "gpt2"))
-        snprintf(why, 256, "the GGUF file's tokenizer is of kind '%.*s', which is not read here: %s",
-                 (int)u64_min(model.size, 32), (const char *)model.data, do_this);
-    else if (!v->pre)
-        snprintf(why, 256, "the GGUF file's pre-tokenizer '%.*s' is not known here: %s", (int)u64_min(pre.size, 32),
-                 (const char *)pre.data, do_this);
+    if (!v->pre) explain(why, "pre-tokenizer", pre, " is not known here");
     else if (!v->tokens || !v->merges || (v->types && v->types->n != v->tokens->n))
-        snprintf(why, 256, "the GGUF file's tokenizer lacks tokens, merges or types: %s", do_this);
-    else *ok = true;
+        snprintf(why, 256, "the GGUF file's tokenizer lacks tokens, merges or types: " DO_THIS);
+    else return put_all(v);
     return true;
 }
 
-bool gguf_tokenizer(const struct gguf *g, char **out, size_t *out_size, char why[256], struct error *err)
+static bool make(struct vocab *v, const char **name, char **out, size_t *out_size, char why[256])
+{
+    struct bytes model = {0}, whole;
+    bool has;
+    if (!gguf_opt_text(v->g, "tokenizer.huggingface.json", &whole, &has, v->err)) return false;
+    if (has) {
+        text_put(v->out, whole.data, whole.size);
+        return true;
+    }
+    if (!gguf_opt_text(v->g, "tokenizer.ggml.model", &model, &has, v->err)) return false;
+    v->tokens = gguf_find(v->g, "tokenizer.ggml.tokens");
+    v->types = gguf_find(v->g, "tokenizer.ggml.token_type");
+    if (text_is(model, "gpt2")) return make_json(v, why);
+    if (text_is(model, "llama") && as_many(v->types, v->tokens) &&
+        as_many(gguf_find(v->g, "tokenizer.ggml.scores"), v->tokens)) {
+        *name = "tokenizer.model";
+        return gguf_spm(v->g, out, out_size, v->err);
+    }
+    if (model.size == 0 || text_is(model, "none") || text_is(model, "no_vocab"))
+        snprintf(why, 256, "the GGUF file holds no tokenizer: " DO_THIS);
+    else if (text_is(model, "llama")) explain(why, "tokenizer", model, " lacks tokens, scores or types");
+    else explain(why, "tokenizer is of a kind that is not read here,", model, "");
+    return true;
+}
+
+bool gguf_tokenizer(const struct gguf *g, const char **name, char **out, size_t *out_size, char why[256],
+                    struct error *err)
 {
     struct text text = TEXT_INIT;
     struct vocab v = {.g = g, .out = &text, .err = err};
-    struct bytes whole;
-    bool has, ok;
     *out = NULL;
-    if (!gguf_opt_text(g, "tokenizer.huggingface.json", &whole, &has, err)) return false;
-    if (has) text_put(&text, whole.data, whole.size);
-    else if (!find_parts(&v, &ok, why)) return false;
-    else if (!ok) return true;
-    else if (!put_all(&v)) {
-        text_free(&text);
-        return false;
-    }
-    return text_take(&text, out, out_size, err);
+    *name = "tokenizer.json";
+    bool ok = make(&v, name, out, out_size, why);
+    if (ok && text.size) return text_take(&text, out, out_size, err);
+    text_free(&text);
+    return ok;
 }

@@ -159,41 +159,44 @@ static bool id_of(const struct vocab_out *v, const char *text, uint32_t *id)
     return found != NULL;
 }
 
-/* tokenizer_config.json's word for it (a text, or an object with one), else config.json's id. */
-static void put_special(const struct vocab_out *v, const char *name, const char *id_name, const char *key)
+/* What the post-processor puts in front (end 0) or behind (end 1) of a text, or NULL. */
+static const char *put_around(const json_t *post, int end)
+{
+    const char *found = NULL;
+    const json_t *list = json_object_get(post, "processors"), *single = json_object_get(post, "single");
+    for (size_t i = 0; i < json_array_size(list) && !found; i++) found = put_around(json_array_get(list, i), end);
+    size_t n = json_array_size(single);
+    if (n < 2) return found;
+    const char *token = word(json_object_get(json_array_get(single, end ? n - 1 : 0), "SpecialToken"), "id");
+    return *token ? token : found;
+}
+
+/* `first` is a token's text, or NULL; then tokenizer_config.json's word for it (a text, or an object with one), then
+ * config.json's id. */
+static void put_special(const struct vocab_out *v, const char *first, const char *name, const char *id_name,
+                        const char *key)
 {
     const json_t *said = json_object_get(v->source->tokenizer_config, name);
     const char *text = json_is_object(said) ? word(said, "content") : json_string_value(said);
     const json_t *id = json_object_get(v->source->config, id_name);
     uint32_t i;
     if (json_is_array(id)) id = json_array_get(id, 0);
-    if (text && *text && id_of(v, text, &i)) gguf_put_u32(v->w, key, i);
+    if (first && id_of(v, first, &i)) gguf_put_u32(v->w, key, i);
+    else if (text && *text && id_of(v, text, &i)) gguf_put_u32(v->w, key, i);
     else if (json_is_integer(id) && json_integer_value(id) >= 0 && (uint64_t)json_integer_value(id) < v->n)
         gguf_put_u32(v->w, key, (uint32_t)json_integer_value(id));
 }
 
-/* Whether the post-processor puts a token in front or behind. */
-static void look_at_post(const json_t *post, bool *bos, bool *eos)
-{
-    const json_t *list = json_object_get(post, "processors");
-    for (size_t i = 0; i < json_array_size(list); i++) look_at_post(json_array_get(list, i), bos, eos);
-    const json_t *single = json_object_get(post, "single");
-    size_t n = json_array_size(single);
-    if (n < 2) return;
-    *bos |= json_object_get(json_array_get(single, 0), "SpecialToken") != NULL;
-    *eos |= json_object_get(json_array_get(single, n - 1), "SpecialToken") != NULL;
-}
-
 static void put_specials(const struct vocab_out *v)
 {
-    bool bos = false, eos = false;
-    put_special(v, "bos_token", "bos_token_id", "tokenizer.ggml.bos_token_id");
-    put_special(v, "eos_token", "eos_token_id", "tokenizer.ggml.eos_token_id");
-    put_special(v, "unk_token", "unk_token_id", "tokenizer.ggml.unknown_token_id");
-    put_special(v, "pad_token", "pad_token_id", "tokenizer.ggml.padding_token_id");
-    look_at_post(json_object_get(v->doc, "post_processor"), &bos, &eos);
-    gguf_put_bool(v->w, "tokenizer.ggml.add_bos_token", bos);
-    gguf_put_bool(v->w, "tokenizer.ggml.add_eos_token", eos);
+    const json_t *post = json_object_get(v->doc, "post_processor");
+    const char *bos = put_around(post, 0), *eos = put_around(post, 1);
+    put_special(v, bos, "bos_token", "bos_token_id", "tokenizer.ggml.bos_token_id");
+    put_special(v, eos, "eos_token", "eos_token_id", "tokenizer.ggml.eos_token_id");
+    put_special(v, NULL, "unk_token", "unk_token_id", "tokenizer.ggml.unknown_token_id");
+    put_special(v, NULL, "pad_token", "pad_token_id", "tokenizer.ggml.padding_token_id");
+    gguf_put_bool(v->w, "tokenizer.ggml.add_bos_token", bos != NULL);
+    gguf_put_bool(v->w, "tokenizer.ggml.add_eos_token", eos != NULL);
 }
 
 /* ---- the two kinds ---- */

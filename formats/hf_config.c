@@ -110,3 +110,10 @@ bool hf_config_bos(const struct hf_config *c, uint32_t *id, bool *has, struct er
     *has = v != NULL;
     return !v || token_id(v, what, "bos_token_id", id, err);
 }
+
+const char *hf_config_wrapper(const json_t *config)
+{
+    for (const char *const *w = wrapped; *w; w++)
+        if (json_is_object(json_object_get(config, *w))) return *w;
+    return NULL;
+}

@@ -35,4 +35,7 @@ MUST_CHECK bool hf_config_eos(const struct hf_config *c, uint32_t *ids, uint32_t
 /* bos_token_id, looked for in the same places; *has false when there is none or it is null. */
 MUST_CHECK bool hf_config_bos(const struct hf_config *c, uint32_t *id, bool *has, struct error *err);
 
+/* The key under which a multimodal configuration keeps its language model's, or NULL. */
+const char *hf_config_wrapper(const json_t *config);
+
 #endif

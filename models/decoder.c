@@ -16,10 +16,8 @@ bool decoder_mlp_bias(const struct model_config *cfg, const struct block_config 
 
 const json_t *decoder_text_config(const json_t *json)
 {
-    static const char *const keys[] = {"text_config", "llm_config"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (json_is_object(json_object_get(json, keys[i]))) return json_object_get(json, keys[i]);
-    return json;
+    const char *key = hf_config_wrapper(json);
+    return key ? json_object_get(json, key) : json;
 }
 
 bool config_expect_word(const json_t *json, const char *key, const char *word, struct error *err)

@@ -1,5 +1,5 @@
-/* Q8_0 of ggml: blocks of 32 consecutive elements of a row, 34 bytes: a binary16 d (little-endian), then 32 signed bytes
- * q; value = d * q.
+/* Q8_0 of ggml: blocks of 32 consecutive elements of a row, 34 bytes: a binary16 d (little-endian), then 32 signed
+ * bytes q; value = d * q.
  *
  * With a the largest magnitude of the block: s = a / 127, r = 1 / s (0 when s is 0), q = w * r rounded to the nearest
  * integer, ties away from zero; stored is d = f16(s), while the codes come from the unrounded s. Two fp32 divisions and

@@ -19,7 +19,7 @@ def check(name, ok, detail=""):
 
 
 def part_of(config):
-    return config.get("text_config", config)
+    return config.get("text_config", config.get("llm_config", config))
 
 
 def put(config, path, value):
@@ -57,9 +57,17 @@ def run(model, path, value, words, status=3):
 
 IDS = WORK + "/ids.json"
 json.dump([[1, 2, 3]], open(IDS, "w"))
-ALL = sorted(n for n in os.listdir(TINY) if os.path.isdir(TINY + n) and n != "biases")
+ALL = sorted(n for n in os.listdir(TINY) if os.path.isdir(TINY + n) and n != "biases" and not n.startswith("nemotron_h"))  # bad_input.py has nemotron_h
 CONFIGS = {n: json.load(open(TINY + n + "/config.json")) for n in ALL}
 
+run("nemotron_h_vision", "hidden_size", 48, "expected shape")
+run("nemotron_h_vision", "hybrid_override_pattern", "M*E", "not part of")
+run("nemotron_h_vision", "hybrid_override_pattern", "M*E?", "hybrid_override_pattern")
+run("nemotron_h_vision", "num_key_value_heads", 3, "num_key_value_heads 3")
+run("nemotron_h_vision", "head_dim", 8, "expected shape")
+run("nemotron_h_vision", "n_groups", 3, "n_groups")
+for v in ([0.5, 0.1], [-1, 2], [0], "x", [NAN, 1]):
+    run("nemotron_h_vision", "time_step_limit", v, "time_step_limit")
 for m in ALL:
     c = part_of(CONFIGS[m])
     try_config(f"{m}: as it is", m, CONFIGS[m], 0, "^$")
@@ -179,6 +187,22 @@ for value, words in ((NAN, "ffn_mult"), (-1, "ffn_mult"), (0, "ffn_mult"), (1e30
     b = copy.deepcopy(blocks)
     b[0]["ffn"]["ffn_mult"] = value
     run("deci", "block_configs", b, words)
+
+# Beyond max_position_embeddings: computed, as the reference does, and said.
+short = copy.deepcopy(CONFIGS["llama"])
+short["max_position_embeddings"] = 2
+folder = tempfile.mkdtemp(dir=WORK)
+os.symlink(TINY + "llama/model.safetensors", folder + "/model.safetensors")
+json.dump(short, open(folder + "/config.json", "w"))
+for args in (["logits", folder, "--ids", IDS, "-o", WORK + "/out.safetensors", "-q"], ["generate", folder, "--ids", "1,2", "-n", "2", "--greedy", "--ignore-eos", "-q"],
+             ["eval", folder, "--ids", IDS, "-q"]):
+    p = subprocess.run([INGOT] + args, capture_output=True, text=True)
+    check(f"{args[0]}: a text beyond max_position_embeddings is computed and said", p.returncode == 0 and re.fullmatch(
+        r"ingot \w+: note: 3 tokens are more than max_position_embeddings 2; .*\n", p.stderr) is not None, f"{p.returncode}: {p.stderr}")
+for args, status, words in ((["generate", folder, "--ids", "", "-n", "2"], (2, 3), "ids|empty"), (["generate", folder, "--ids", "1,64", "-n", "2"], (3,), "64.*vocabulary of 64"),
+                            (["generate", folder, "--ids", "1,-2", "-n", "2"], (2, 3), "-2|ids"), (["generate", folder, "--prompt", "", "-n", "2"], (2, 3), "prompt|empty|tokenizer")):
+    p = subprocess.run([INGOT] + args + ["--greedy", "-q"], capture_output=True, text=True)
+    check(f"generate {' '.join(args[2:4])}", p.returncode in status and re.search(words, p.stderr) is not None, f"{p.returncode}: {p.stderr}")
 
 # Stacks of experts: what a header can say wrong.
 def stack_case(title, model, tensor, change, status, words):

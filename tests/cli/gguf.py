@@ -77,7 +77,9 @@ with tempfile.TemporaryDirectory() as tmp:
     check("the ids are those of the merges", ids in ([2, 1, 0], [3, 2, 1, 0]), ids)
     says("a file without a tokenizer", 4, "put the model's tokenizer.json into a folder with it", "tokenize", tmp + "/good.gguf", "--text", "a")
     spm = corpus.but(corpus.TOKENIZER, "tokenizer.ggml.model", ("tokenizer.ggml.model", corpus.STRING, "llama"))
-    says("a kind of tokenizer that is not read", 4, "of kind 'llama'", "tokenize", put(f"{tmp}/spm.gguf", corpus.gguf(spm, tensors)), "--text", "a")
+    says("a tokenizer without scores", 4, "lacks tokens, scores or types", "tokenize", put(f"{tmp}/spm.gguf", corpus.gguf(spm, tensors)), "--text", "a")
+    spm = corpus.but(corpus.TOKENIZER, "tokenizer.ggml.model", ("tokenizer.ggml.model", corpus.STRING, "t5"))
+    says("a kind of tokenizer that is not read", 4, "not read here, 't5'", "tokenize", put(f"{tmp}/t5.gguf", corpus.gguf(spm, tensors)), "--text", "a")
     pre = corpus.but(corpus.TOKENIZER, "tokenizer.ggml.pre", ("tokenizer.ggml.pre", corpus.STRING, "viking"))
     says("a pre-tokenizer that is not known", 4, "'viking'", "tokenize", put(f"{tmp}/pre.gguf", corpus.gguf(pre, tensors)), "--text", "a")
 

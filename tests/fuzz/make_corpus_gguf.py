@@ -81,6 +81,9 @@ TOKENIZER = but(PAIRS, "tokenizer.ggml.model", ("tokenizer.ggml.model", STRING, 
                 ("tokenizer.ggml.merges", STRING, ["a b"]), ("tokenizer.ggml.bos_token_id", U32, 3))
 GOOD = {"good": gguf(PAIRS, TENSORS), "version_2": gguf(PAIRS, TENSORS, version=2), "every_type": with_(*EVERY),
         "alignment_64": gguf(PAIRS + [("general.alignment", U32, 64)], TENSORS, align=64), "tokenizer": gguf(TOKENIZER, TENSORS)}
+SPM = but(PAIRS, "tokenizer.ggml.model", ("tokenizer.ggml.model", STRING, "llama"), ("tokenizer.ggml.tokens", STRING, ["<unk>", "<s>", "a", "[PAD3]"]),
+          ("tokenizer.ggml.scores", F32, [0.0, 0.0, -1.0, 0.0]), ("tokenizer.ggml.token_type", I32, [2, 3, 1, 5]), ("tokenizer.ggml.bos_token_id", U32, 1))
+GOOD["sentencepiece"] = gguf(SPM, TENSORS)
 # What `ingot inspect` says: exit status and words.
 BAD = {
     "nothing": (3, "too few bytes", b""), "short": (3, "too few bytes", b"GGUF\3\0\0\0"), "magic": (3, "not a GGUF file", gguf(PAIRS, TENSORS, magic=b"GGML")),
@@ -132,6 +135,8 @@ BAD = {
     "split_half": (3, "only one is there", with_(("split.no", U16, 0))),
     "merge_one": (3, "not two parts", gguf(but(TOKENIZER, "tokenizer.ggml.merges", ("tokenizer.ggml.merges", STRING, ["ab"])), TENSORS)),
     "merges_numbers": (3, "expected text", gguf(but(TOKENIZER, "tokenizer.ggml.merges", ("tokenizer.ggml.merges", U32, [1])), TENSORS)),
+    "spm_bos_beyond": (3, "bos_token_id' is 9", gguf(but(SPM, "tokenizer.ggml.bos_token_id", ("tokenizer.ggml.bos_token_id", U32, 9)), TENSORS)),
+    "spm_scores_text": (3, "expected a number", gguf(but(SPM, "tokenizer.ggml.scores", ("tokenizer.ggml.scores", STRING, ["", "", "", ""])), TENSORS)),
     "tokens_one_text": (0, "", gguf(but(TOKENIZER, "tokenizer.ggml.tokens", ("tokenizer.ggml.tokens", STRING, "a")), TENSORS)),
     "bos_beyond": (0, "", gguf(but(TOKENIZER, "tokenizer.ggml.bos_token_id", ("tokenizer.ggml.bos_token_id", U32, 99)), TENSORS)),
 }

@@ -399,6 +399,12 @@ OSS = {**COMMON, "architectures": ["GptOssForCausalLM"], "model_type": "gpt_oss"
        "layer_types": ["sliding_attention", "full_attention"]}
 BLOCK = lambda group, mult, **a: {"attention": {"n_heads_in_group": group, "no_op": False, "replace_with_linear": False, **a},
                                   "ffn": {"ffn_mult": mult, "no_op": mult is None, "replace_with_linear": False}}
+NEMOTRON_H = {"model_type": "nemotron_h", "hidden_size": 32, "vocab_size": 64, "hybrid_override_pattern": "M*E-", "num_hidden_layers": 4, "num_attention_heads": 4,
+              "num_key_value_heads": 2, "head_dim": 16, "mamba_num_heads": 4, "mamba_head_dim": 8, "n_groups": 2, "ssm_state_size": 8, "conv_kernel": 4, "chunk_size": 8,
+              "intermediate_size": 40, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "moe_shared_expert_intermediate_size": 24,
+              "n_shared_experts": 1, "layer_norm_epsilon": 1e-5, "time_step_limit": [0.0, INF], "time_step_min": 1e-30, "torch_dtype": "bfloat16"}
+RADIO = {"vision_model.radio_model.model.blocks.0.attn.qkv.weight": (12, 4), "vision_model.radio_model.input_conditioner.norm_mean": (3, 1, 1), "mlp1.0.weight": (8,),
+         "mlp1.1.weight": (10, 8), "mlp1.3.weight": (32, 10)}
 # name: configuration (of the language model), then what stands around it
 TINY = {
     "llama": ({**COMMON, "architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": True, "mlp_bias": True, "rope_theta": 500000.0,
@@ -423,6 +429,14 @@ TINY = {
     "gemma3_vision": ({**GEMMA, "num_hidden_layers": 4, "rope_theta": 1e6, "rope_local_base_freq": 10000.0, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
                        "sliding_window_pattern": 3},
                       {"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "prefix": "language_model.", "tower": TOWER}),
+    "llama_vision": ({**COMMON, "architectures": ["LlamaForCausalLM"], "model_type": "llama", "rope_theta": 500000.0, "rope_scaling": LLAMA3},
+                     {"architectures": ["Llama_Nemotron_Nano_VL"], "model_type": "Llama_Nemotron_Nano_VL", "prefix": "language_model.", "tower": RADIO, "inside": "llm_config"}),
+    "nemotron_h_vision": (NEMOTRON_H, {"architectures": ["NemotronH_Nano_VL_V2"], "model_type": "NemotronH_Nano_VL_V2", "prefix": "language_model.", "tower": RADIO,
+                                       "inside": "llm_config"}),
+    "nemotron_h_omni": ({**NEMOTRON_H, "hybrid_override_pattern": "EM*", "num_hidden_layers": 3},
+                        {"architectures": ["NemotronH_Nano_Omni_Reasoning_V3"], "model_type": "NemotronH_Nano_Omni_Reasoning_V3", "prefix": "language_model.", "inside": "llm_config",
+                         "tower": {**RADIO, "sound_encoder.encoder.layers.0.self_attn.q_proj.weight": (8, 8), "sound_projection.norm.weight": (8,),
+                                   "sound_projection.linear1.weight": (12, 8), "sound_projection.linear2.weight": (32, 12)}}),
     "gpt_oss": (OSS, {}),
     "gpt_oss_mxfp4": ({**OSS, "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router",
                                                                                                       "model.embed_tokens", "lm_head"]}}, {}),
@@ -463,7 +477,7 @@ def make_one(name, d, seed):
     tensors.update(packed)
     tensors.update({k: weight(k, v, seed, cfg).to(torch.bfloat16) for k, v in around.get("tower", {}).items()})
     if around:
-        cfg = {"architectures": around["architectures"], "model_type": around["model_type"], "text_config": cfg, "vision_config": {"hidden_size": 6}}
+        cfg = {"architectures": around["architectures"], "model_type": around["model_type"], around.get("inside", "text_config"): cfg, "vision_config": {"hidden_size": 6}}
     shutil.rmtree(d, ignore_errors=True)
     os.makedirs(d + "/golden")
     write_model(tensors, cfg, d)

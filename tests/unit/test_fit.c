@@ -137,6 +137,47 @@ static void test_capacity(void **state)
     }
 }
 
+/* By hand. gpt-oss-20b (24 layers in turn, window 128, 8 kv heads of 64): 2 * 64 * 8 bytes of FP8 a token and layer = 1024.
+ * A layer list like Super 49B's: 3 layers with 8 kv heads, 2 with 4, heads of 128, bf16: 4096 and 2048 a token. */
+static void test_kinds(void **state)
+{
+    (void)state;
+    struct fit_model m = {.n_attention = 24, .attention = {64, 8, 64}, .kinds = {{12, 8, 64, 0}, {12, 8, 64, 128}}, .n_kinds = 2};
+    struct fit_request r = request(1, 100000, 3);
+    struct fit f;
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_int_equal(f.kv_token_bytes, 24 * 1024);
+    assert_int_equal(f.kv_sequence_bytes, 12 * 1024 * (100000 + 128));
+    assert_int_equal(f.kv_bytes, 3ull * 12 * 1024 * (100000 + 128));
+    uint64_t have = (uint64_t)f.budget_bytes / 3;
+    assert_int_equal(f.max_context, (have - 12 * 1024 * 128) / (12 * 1024));
+    assert_int_equal(f.max_sequences, (uint64_t)f.budget_bytes / (12 * 1024 * (100000 + 128)));
+    r.context = 50; /* shorter than the window */
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_int_equal(f.kv_sequence_bytes, 24 * 1024 * 50);
+    r.memory_bytes = r.overhead_bytes + 24 * 1024 * 300;
+    r.utilisation_permille = 1000;
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_int_equal(f.max_context, 100); /* 300 tokens for three, all below the window */
+    m.kinds[0].window = 64;
+    r.memory_bytes = (uint64_t)80 << 30;
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_true(f.max_context == FIT_UNBOUNDED);
+
+    m = (struct fit_model){.n_attention = 5, .attention = {64, 8, 128}, .kinds = {{3, 8, 128, 0}, {2, 4, 128, 0}}, .n_kinds = 2};
+    r = request(1, 1000, 1);
+    r.kv_bits_x2 = 32;
+    r.block_tokens = 16;
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_int_equal(f.kv_token_bytes, 3 * 4096 + 2 * 2048);
+    assert_int_equal(f.kv_sequence_bytes, 1000 * (3 * 4096 + 2 * 2048));
+    assert_int_equal(f.blocks.per_sequence, 63);
+    assert_int_equal(f.blocks.total, (uint64_t)f.budget_bytes / (16 * (3 * 4096 + 2 * 2048)));
+    r.tp = 8; /* four heads on eight: one each */
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_int_equal(f.kv_token_bytes, 5 * 512);
+}
+
 /* Sequences of 8192 tokens that Super holds on two B200, and on one Spark. */
 static void test_drafts(void **state)
 {
@@ -429,7 +470,7 @@ static void test_latent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constants),    cmocka_unit_test(test_capacity),     cmocka_unit_test(test_drafts),
+        cmocka_unit_test(test_constants),    cmocka_unit_test(test_capacity),     cmocka_unit_test(test_kinds), cmocka_unit_test(test_drafts),
         cmocka_unit_test(test_blocks),       cmocka_unit_test(test_block_counts), cmocka_unit_test(test_one_kind),
         cmocka_unit_test(test_limits_agree), cmocka_unit_test(test_refuses),      cmocka_unit_test(test_shares),
         cmocka_unit_test(test_latent),
