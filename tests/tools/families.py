@@ -125,6 +125,30 @@ def qwen3_moe(r):
     return rope(r, c, ("default",))
 
 
+def delta(r, kind, name, experts):
+    keys = r.choice([1, 2, 3])
+    c = sizes(r, **{**heads(r), "head_dim": r.choice([8, 12, 16, 32])}, hidden_act="silu", attention_bias=r.random() < 0.2, partial_rotary_factor=0.5, linear_key_head_dim=r.choice([4, 8, 20]),
+              linear_value_head_dim=r.choice([4, 12, 40]), linear_num_key_heads=keys, linear_num_value_heads=keys * r.choice([1, 2, 3]),
+              linear_conv_kernel_dim=r.choice([2, 3, 4]), intermediate_size=r.randint(9, 70))
+    c["layer_types"] = [r.choice(["linear_attention", "linear_attention", "full_attention"]) for _ in range(c["num_hidden_layers"])]
+    if experts:
+        c.update(num_experts=r.choice([4, 7]), num_experts_per_tok=r.randint(1, 3), moe_intermediate_size=r.choice([8, 17]), shared_expert_intermediate_size=r.choice([8, 19]))
+    c.update(architectures=[name], model_type=kind, rope_parameters={"rope_theta": 1e6, "rope_type": "default", "partial_rotary_factor": 0.5})
+    return c
+
+
+def qwen3_next(r):
+    return {**delta(r, "qwen3_next", "Qwen3NextForCausalLM", True), "norm_topk_prob": r.random() < 0.6, "mlp_only_layers": r.choice([[], [0]])}
+
+
+def qwen3_5(r):
+    return delta(r, "qwen3_5_text", "Qwen3_5ForCausalLM", False)
+
+
+def qwen3_5_moe(r):
+    return {**delta(r, "qwen3_5_moe_text", "Qwen3_5MoeForCausalLM", True), "stacked": r.random() < 0.5}
+
+
 def gemma3(r):
     c = sizes(r, **heads(r), intermediate_size=r.randint(9, 70), sliding_window=r.choice([1, 3, 8, 40]), query_pre_attn_scalar=r.choice([8, 16, 30]),
               hidden_activation="gelu_pytorch_tanh")
@@ -174,7 +198,7 @@ def nemotron_h(r):
     return c
 
 
-FAMILIES = {f.__name__: f for f in (llama, mistral, ministral3, nemotron, qwen3, qwen3_moe, gemma3, gpt_oss, nemotron_h)}
+FAMILIES = {f.__name__: f for f in (llama, mistral, ministral3, nemotron, qwen3, qwen3_moe, qwen3_next, qwen3_5, qwen3_5_moe, gemma3, gpt_oss, nemotron_h)}
 
 
 # Keys that a configuration may leave to the class.
@@ -209,7 +233,8 @@ def weight(name, shape, seed, cfg):
     if leaf.endswith("bias"):
         return n(0.2)
     if len(shape) == 1:
-        return n(0.15) + (0 if cfg["model_type"] in ("gemma3_text", "gemma3", "nemotron") else 1)
+        centred = cfg["model_type"] in ("gemma3_text", "gemma3", "nemotron") or cfg["model_type"].startswith(("qwen3_next", "qwen3_5"))
+        return n(0.15) + (0 if centred and "linear_attn.norm" not in name else 1)
     if "conv1d" in name:
         return n(0.45)
     if "embed" in name:
@@ -253,6 +278,9 @@ def disk_tensors(model, cfg):
         out = {("backbone." + k[6:] if k.startswith("model.") else k): v for k, v in out.items()}
     if model.config.tie_word_embeddings:
         out.pop("lm_head.weight", None)
+    if cfg.get("stacked"):  # what published files have, and the class in memory
+        out = {k: v for k, v in out.items() if ".experts." not in k}
+        out.update({k: v for k, v in model.state_dict().items() if ".experts." in k})
     return out
 
 
