@@ -168,6 +168,13 @@ for i in (0, 7, 19):
     (one,) = ask("tokenize", MODEL, "--text", texts[i])
     (back,) = ask("detokenize", MODEL, "--ids", ",".join(map(str, one["ids"])), "--no-special")
     check(f"text {i} comes back", one == rows[i] and back["text"] == texts[i], back)
+for name in ("spm_bpe", "spm_unigram_user", "tekken", "kimi"):
+    folder = ROOT + "/tests/vectors/tokenizer/" + name
+    want = next(r for r in json.load(open(folder + "/golden.json")) if r["text"] == "don\u2019t \u2018quote\u2019")
+    (one,) = ask("tokenize", folder, "--text", want["text"])
+    (plain,) = ask("tokenize", folder, "--text", want["text"], "--no-special")
+    (back,) = ask("detokenize", folder, "--ids", ",".join(map(str, one["ids"])), "--no-special")
+    check(f"{name}: read without a tokenizer.json", (one["ids"], plain["ids"], back["text"]) == (want["ids"], want["ids_no_special"], want["decoded_skip_special"]), (one, back, want))
 ids = rows[3]["ids"][:40]
 json.dump([ids, rows[4]["ids"][:9]], open(WORK + "/two.json", "w"))
 ask("logits", MODEL, "--ids", WORK + "/two.json", "-o", WORK + "/l.safetensors", "--states", "--router", "--hidden")
