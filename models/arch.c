@@ -1,22 +1,13 @@
 #include "models/arch.h"
 
 extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, model_deci, model_qwen3, model_mistral,
-    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_mistral_large3, model_gpt_oss;
+    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_mistral_large3, model_gpt_oss,
+    model_mistral4;
 
 const struct model_arch *const model_archs[] = {
-    &model_nemotron_h,
-    &model_nemotron,
-    &model_llama,
-    &model_deci,
-    &model_qwen3,
-    &model_mistral,
-    &model_gemma3,
-    &model_qwen3_next,
-    &model_qwen3_5,
-    &model_deepseek_v3,
-    &model_mistral_large3,
-    &model_gpt_oss,
-    NULL,
+    &model_nemotron_h,     &model_nemotron, &model_llama,      &model_deci,    &model_qwen3,
+    &model_mistral,        &model_gemma3,   &model_qwen3_next, &model_qwen3_5, &model_deepseek_v3,
+    &model_mistral_large3, &model_gpt_oss,  &model_mistral4,   NULL,
 };
 
 static const char *const block_names[BLOCK_KIND_COUNT] = {
@@ -112,6 +103,10 @@ bool model_config_read(struct model_config *cfg, const struct hf_config *hf, str
     const char *name = json_string_value(json_array_get(names, 0)),
                *type = json_string_value(json_object_get(json, "model_type"));
     bool native = hf_config_is_native(hf);
+    const char *inner = json_string_value(json_object_get(json_object_get(json, "text_config"), "model_type"));
+    /* One wrapper has language models of two families inside. */
+    if (name && strcmp(name, "Mistral3ForConditionalGeneration") == 0 && inner && strcmp(inner, "mistral4") == 0)
+        name = "Mistral4ForCausalLM";
     if (names && (!json_is_array(names) || json_array_size(names) != 1 || !name))
         return error_set(err, ERR_FORMAT, "config.json: key 'architectures': expected a list of one name");
     if (!name && !type && !native)

@@ -1,17 +1,19 @@
 /* DeepSeek-V3, R1 and what keeps their shape: Kimi K2 and, wrapped beside a vision tower, K2.5. Latent attention (MLA),
  * the first layers dense, then experts chosen by sigmoid within the best groups, and a multi-token-prediction head that
- * stands behind the last layer with copies of the embedding and of the output head. */
+ * stands behind the last layer with copies of the embedding and of the output head. Mistral 4 in transformers' names is
+ * the same but for softmax routing and queries that are raised with their distance from the start. */
 #include "models/decoder.h"
 #include "models/latent.h"
 
 #include <math.h>
 
+extern const struct model_arch model_mistral4;
+
 /* ---- configuration ---- */
 
 static bool check_words(const json_t *text, struct error *err)
 {
-    return config_expect_word(text, "hidden_act", "silu", err) &&
-           config_expect_word(text, "scoring_func", "sigmoid", err) &&
+    return config_expect_word(text, "scoring_func", "sigmoid", err) &&
            config_expect_word(text, "topk_method", "noaux_tc", err) && config_expect_off(text, "attention_bias", err);
 }
 
@@ -27,7 +29,7 @@ static bool read_experts(struct model_config *cfg, const json_t *text, struct er
         !json_opt_u64(text, "n_shared_experts", "config", 0, 64, &shared, err) ||
         !json_opt_number(text, "routed_scaling_factor", "config", &m->scale, err))
         return false;
-    m->route = ROUTE_SIGMOID;
+    m->route = cfg->arch == &model_mistral4 ? ROUTE_SOFTMAX : ROUTE_SIGMOID;
     m->n_groups = (uint32_t)groups;
     m->top_k_groups = (uint32_t)top_groups;
     m->has_shared = shared > 0;
@@ -70,6 +72,18 @@ static bool read_mtp(struct model_config *cfg, const json_t *text, struct arena 
     return true;
 }
 
+/* llama_4_scaling_beta beside the yarn parameters. */
+static bool read_query_scale(struct attention_config *a, const struct rope_spec *rope, struct error *err)
+{
+    if (!rope->scaling || !json_has(rope->scaling, "llama_4_scaling_beta")) return true;
+    if (!json_get_number(rope->scaling, "llama_4_scaling_beta", "rope scaling", &a->query_beta, err)) return false;
+    if (!(a->query_beta >= 0 && isfinite(a->query_beta)))
+        return error_set(err, ERR_FORMAT, "key 'llama_4_scaling_beta': expected a positive number, found %g",
+                         a->query_beta);
+    return json_get_u64(rope->scaling, "original_max_position_embeddings", "rope scaling", 1, UINT32_MAX,
+                        &a->query_original, err);
+}
+
 static bool read_config(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err)
 {
     static const struct decoder_defaults defaults = {.norm_eps = 1e-6};
@@ -78,14 +92,16 @@ static bool read_config(struct model_config *cfg, const json_t *json, struct are
     struct rope_spec rope;
     double g;
     cfg->mlp = (struct mlp_config){.gated = true, .activation = ACT_SILU};
-    if (!decoder_read_sizes(cfg, text, &defaults, err) || !check_words(text, err) ||
-        !rope_find(text, NULL, 10000, &rope, err) ||
+    bool mistral = cfg->arch == &model_mistral4;
+    if (!decoder_read_sizes(cfg, text, &defaults, err) || !config_expect_word(text, "hidden_act", "silu", err) ||
+        (!mistral && !check_words(text, err)) || !rope_find(text, NULL, 10000, &rope, err) ||
         !json_opt_bool(text, "rope_interleave", "config", &keys.interleaved, err) ||
         !mla_read(cfg, text, &keys, &rope, arena, err) || !rope_mscale_all(&rope, cfg->max_position, &g, err) ||
         !config_count(text, NAMES("intermediate_size"), MODEL_DIM_MAX, 0, &cfg->dims[DIM_MLP], err) ||
         !decoder_make_blocks(cfg, text, BLOCK_MLA, BLOCK_MLP, arena, err))
         return false;
     cfg->attention.scale *= g * g;
+    if (mistral && !read_query_scale(&cfg->attention, &rope, err)) return false;
     return place_experts(cfg, text, err) && read_mtp(cfg, text, arena, err);
 }
 
@@ -93,6 +109,7 @@ static bool read_config(struct model_config *cfg, const json_t *json, struct are
 
 WHEN(direct, cfg->mla.q_rank == 0)
 WHEN(latent, cfg->mla.q_rank > 0)
+WHEN(corrected, cfg->moe.route == ROUTE_SIGMOID)
 WHEN(shared, cfg->moe.has_shared)
 WHEN(mtp_first, block->mtp &&block == cfg->mtp_blocks)
 WHEN(mtp_last, block->mtp &&block + 1 == cfg->mtp_blocks + cfg->n_mtp_blocks)
@@ -115,7 +132,7 @@ static const struct role_rule rules[] = {
     RULES_MLP_NORM,
     RULES_GATED_MLP,
     {"{B}.mlp.gate.weight", ROLE_ROUTER, SCOPE_BLOCK, IN_MOE, "experts,hidden", NULL},
-    {"{B}.mlp.gate.e_score_correction_bias", ROLE_ROUTER_BIAS, SCOPE_BLOCK, IN_MOE, "experts", NULL},
+    {"{B}.mlp.gate.e_score_correction_bias", ROLE_ROUTER_BIAS, SCOPE_BLOCK, IN_MOE, "experts", corrected},
     RULES_GATED_EXPERTS,
     {"{B}.mlp.shared_experts.gate_proj.weight", ROLE_SHARED_GATE, SCOPE_BLOCK, IN_MOE, "shared_mlp,hidden", shared},
     {"{B}.mlp.shared_experts.up_proj.weight", ROLE_SHARED_UP, SCOPE_BLOCK, IN_MOE, "shared_mlp,hidden", shared},
@@ -123,6 +140,31 @@ static const struct role_rule rules[] = {
     {"{B}.shared_head.norm.weight", ROLE_MTP_FINAL_NORM, SCOPE_BLOCK, 0, "hidden", mtp_last},
     {"{B}.shared_head.head.weight", ROLE_MTP_HEAD, SCOPE_BLOCK, 0, "vocab,hidden", mtp_last},
     RULES_FINAL,
+};
+
+#define EXPERTS "{B}.mlp.experts."
+#define MEMBER "{B}.mlp.experts.{E}."
+static const struct stack_rule stacks[] = {
+    {EXPERTS "gate_up_proj", MEMBER "gate_proj.weight", "expert_mlp", "expert_in", STACK_OUT_IN, 2, 0, false},
+    {EXPERTS "gate_up_proj", MEMBER "up_proj.weight", "expert_mlp", "expert_in", STACK_OUT_IN, 2, 1, false},
+    {EXPERTS "down_proj", MEMBER "down_proj.weight", "expert_in", "expert_mlp", STACK_OUT_IN, 1, 0, false},
+    {0},
+};
+
+const struct model_arch model_mistral4 = {
+    .name = "mistral4",
+    .hf_names = NAMES("Mistral4ForCausalLM"),
+    .model_types = NAMES("mistral4"),
+    .read_config = read_config,
+    .roots =
+        (const struct name_root[]){
+            {"model.", ""}, {"language_model.model.", "language_model."}, {"model.language_model.", ""}, {0}},
+    .block_prefix = "{R}layers.%u",
+    .mtp_prefix = "{R}layers.%u",
+    .carried = NAMES("vision_tower", "multi_modal_projector", "model.vision_tower", "model.multi_modal_projector"),
+    .rules = rules,
+    .n_rules = sizeof rules / sizeof *rules,
+    .stacks = stacks,
 };
 
 const struct model_arch model_deepseek_v3 = {

@@ -255,7 +255,10 @@ def reference(cfg, seed):
     conf = transformers.AutoConfig.for_model(cfg["model_type"], **json.loads(json.dumps(keys)))
     conf._attn_implementation = "eager"
     conf._experts_implementation = "eager"
-    model = transformers.AutoModelForCausalLM.from_config(conf, attn_implementation="eager").eval().float()
+    if cfg["model_type"] == "mistral4":  # known to transformers inside of its wrapper only
+        model = transformers.Mistral4ForCausalLM(conf).eval().float()
+    else:
+        model = transformers.AutoModelForCausalLM.from_config(conf, attn_implementation="eager").eval().float()
     with torch.no_grad():
         for name, p in model.state_dict().items():
             if conf.tie_word_embeddings and name == "lm_head.weight":
@@ -437,6 +440,11 @@ TINY = {
                         {"architectures": ["NemotronH_Nano_Omni_Reasoning_V3"], "model_type": "NemotronH_Nano_Omni_Reasoning_V3", "prefix": "language_model.", "inside": "llm_config",
                          "tower": {**RADIO, "sound_encoder.encoder.layers.0.self_attn.q_proj.weight": (8, 8), "sound_projection.norm.weight": (8,),
                                    "sound_projection.linear1.weight": (12, 8), "sound_projection.linear2.weight": (32, 12)}}),
+    "mistral4": ({**{k: v for k, v in COMMON.items() if k not in ("num_key_value_heads",)}, "architectures": ["Mistral4ForCausalLM"], "model_type": "mistral4",
+                  "num_key_value_heads": COMMON["num_attention_heads"], "moe_intermediate_size": 16, "n_routed_experts": 4, "num_experts_per_tok": 2,
+                  "n_shared_experts": 1, "first_k_dense_replace": 1, "q_lora_rank": 24, "kv_lora_rank": 20, "qk_nope_head_dim": 12, "qk_rope_head_dim": 8,
+                  "v_head_dim": 10, "norm_topk_prob": True, "n_group": 1, "topk_group": 1, "routed_scaling_factor": 1.5,
+                  "rope_parameters": {"rope_theta": 10000.0, **YARN, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1}}, {}),
     "gpt_oss": (OSS, {}),
     "gpt_oss_mxfp4": ({**OSS, "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router",
                                                                                                       "model.embed_tokens", "lm_head"]}}, {}),
