@@ -153,6 +153,16 @@ static const struct role_rule rules[] = {
     RULES_FINAL,
 };
 
+/* Qwen3.5's experts may lie in stacks. */
+#define EXPERTS "{B}.mlp.experts."
+#define MEMBER "{B}.mlp.experts.{E}."
+static const struct stack_rule stacks[] = {
+    {EXPERTS "gate_up_proj", MEMBER "gate_proj.weight", "expert_mlp", "expert_in", STACK_OUT_IN, 2, 0, false},
+    {EXPERTS "gate_up_proj", MEMBER "up_proj.weight", "expert_mlp", "expert_in", STACK_OUT_IN, 2, 1, false},
+    {EXPERTS "down_proj", MEMBER "down_proj.weight", "expert_in", "expert_mlp", STACK_OUT_IN, 1, 0, false},
+    {0},
+};
+
 const struct model_arch model_qwen3_next = {
     .name = "qwen3_next",
     .hf_names = NAMES("Qwen3NextForCausalLM"),
@@ -176,4 +186,5 @@ const struct model_arch model_qwen3_5 = {
     .carried = NAMES("model.visual", "mtp"),
     .rules = rules,
     .n_rules = sizeof rules / sizeof *rules,
+    .stacks = stacks,
 };

@@ -54,7 +54,7 @@ def tree(folder):
     return {f: hashlib.sha256(open(folder + "/" + f, "rb").read()).hexdigest() for f in files}
 
 
-COMMANDS = "inspect plan calibrate quantize profile pack sign verify build keygen list logits generate render tokenize detokenize".split()
+COMMANDS = "inspect plan convert calibrate quantize profile pack sign verify build keygen list logits eval generate render tokenize detokenize".split()
 listed = re.findall(r"^  ([a-z]+) +\S", ingot("--help").stdout, re.M)
 check("--help lists the commands", listed == COMMANDS, listed)
 for c in COMMANDS:
@@ -168,6 +168,13 @@ for i in (0, 7, 19):
     (one,) = ask("tokenize", MODEL, "--text", texts[i])
     (back,) = ask("detokenize", MODEL, "--ids", ",".join(map(str, one["ids"])), "--no-special")
     check(f"text {i} comes back", one == rows[i] and back["text"] == texts[i], back)
+for name in ("spm_bpe", "spm_unigram_user", "tekken", "kimi"):
+    folder = ROOT + "/tests/vectors/tokenizer/" + name
+    want = next(r for r in json.load(open(folder + "/golden.json")) if r["text"] == "don\u2019t \u2018quote\u2019")
+    (one,) = ask("tokenize", folder, "--text", want["text"])
+    (plain,) = ask("tokenize", folder, "--text", want["text"], "--no-special")
+    (back,) = ask("detokenize", folder, "--ids", ",".join(map(str, one["ids"])), "--no-special")
+    check(f"{name}: read without a tokenizer.json", (one["ids"], plain["ids"], back["text"]) == (want["ids"], want["ids_no_special"], want["decoded_skip_special"]), (one, back, want))
 ids = rows[3]["ids"][:40]
 json.dump([ids, rows[4]["ids"][:9]], open(WORK + "/two.json", "w"))
 ask("logits", MODEL, "--ids", WORK + "/two.json", "-o", WORK + "/l.safetensors", "--states", "--router", "--hidden")
