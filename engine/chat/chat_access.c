@@ -48,8 +48,8 @@ bool chat_items(struct chat_run *r, struct chat_value v, struct chat_value **ite
         return chat_charge(r, *n);
     case CHAT_ITERATOR:
         if (v.iterator->failure) return *r->err = *v.iterator->failure, false;
-        *items = v.iterator->items + v.iterator->at;
         *n = v.iterator->n - v.iterator->at;
+        if (*n) *items = v.iterator->items + v.iterator->at;
         v.iterator->at = v.iterator->n;
         return chat_charge(r, *n);
     default: return chat_fail(r, "cannot walk over %s", chat_kind_name(v));

@@ -138,7 +138,7 @@ def main():
             json.dumps(want).encode()
         except Exception as e:
             want = e
-        if isinstance(want, str) and (" at 0x" in want):
+        if isinstance(want, str) and " at 0x" in want.lower().replace(" bt 0x", " at 0x"):
             kinds["prints an address"] += 1
             continue
         if got.get("error") == "unsupported" and "is not supported" not in got["text"]: kind = "bound"
