@@ -37,7 +37,8 @@ struct kernel_args {
     uint32_t group;             /* INT4*: columns that share a scale: 32, 64, 128 or another even number, not 0 */
     enum int4_scale_type int4_scale; /* ENCODE_INT4* */
     /* results */
-    uint8_t *dst;       /* ENCODE_NVFP4*, _MXFP4, _INT4*: [n_rows, n_cols/2]; ENCODE_FP8*, _MXFP8: [n_rows, n_cols] */
+    uint8_t *dst;       /* ENCODE_NVFP4*, _MXFP4, _INT4*: [n_rows, n_cols/2]; ENCODE_FP8*, _MXFP8: [n_rows, n_cols];
+                           ENCODE_Q8_0: [n_rows, n_cols/32, 34], as DECODE_Q8_0's src */
     uint8_t *dst_scale; /* ENCODE_NVFP4*: e4m3 [n_rows, n_cols/16]; ENCODE_MXFP*: e8m0 [n_rows, n_cols/32];
                            ENCODE_INT4_ZERO: zero points [n_rows, n_cols/group] */
     float *dst_f32;     /* WIDEN, DECODE_*, INPUT_*: [n_rows, n_cols] (INPUT: may be exactly src);

@@ -1,10 +1,10 @@
 /* Linears: weights of every type in memory, all threads. Decoding (one row of x) in GB/s beside a plain streaming read
- * of the same run; prefill in GFLOP/s beside the peak of the arithmetic. usage: bench_gemm [THREADS [PART OF A TYPE'S
- * NAME]]
+ * of the same run; prefill in GFLOP/s (bench_math prints the peak). usage: bench_gemm [THREADS [PART OF A TYPE'S NAME]]
  *
- * The lines "peer OP M OUT IN SECONDS" are for bench/peer_linears.py, which runs the same shapes elsewhere. */
+ * The lines "peer TYPE ARITHMETIC SECONDS SECONDS" (one row, many rows) are for bench/peer_linears.py. */
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/kernel.h"
+#include "core/memory.h"
 #include "core/pool.h"
 
 #include <stdio.h>
@@ -35,10 +35,13 @@ static const uint64_t layer[][2] = {{2048, 2048}, {512, 2048}, {2048, 2048}, {11
 #define LAYER_WEIGHTS (2048u * 2048u * 2u + 512u * 2048u + 11264u * 2048u + 2048u * 5632u)
 #define LAYERS 8u /* of BF16 700 MB: no cache helps */
 
+/* Of one thread its CPU time: then other jobs on the machine do not count. */
+static clockid_t watch = CLOCK_MONOTONIC;
+
 static double now_s(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(watch, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -54,7 +57,7 @@ struct job {
     bool bf16;
 };
 
-/* As engine/linear.c: a run of panels with one row, one panel with a run of rows. */
+/* As engine/linear.c: runs of panels with one row, or with a run of rows; rows not a power of two apart. */
 static void item(void *ctx, uint64_t i, uint32_t worker)
 {
     (void)worker;
@@ -74,7 +77,7 @@ static void item(void *ctx, uint64_t i, uint32_t worker)
 
 static void linear(struct job *j)
 {
-    j->run = j->m == 1 ? 4 : 1;
+    j->run = j->m == 1 ? 4 : 8;
     j->n_row_items = (j->m + GEMM_ROWS_MAX - 1) / GEMM_ROWS_MAX;
     pool_for(pool, (packed_panels(j->w) + j->run - 1) / j->run * j->n_row_items, item, j);
 }
@@ -130,8 +133,7 @@ static bool make_weights(const struct kind *k)
         if (!packed_shape(&shapes[i], k->code, k->scale, layer[i][0], layer[i][1], k->group, 1.0f)) return false;
         weight_bytes += packed_bytes(&shapes[i]) * LAYERS;
     }
-    weights = aligned_alloc(1u << 21, (weight_bytes + (1u << 21)) >> 21 << 21);
-    if (!weights) return false;
+    if (!memory_alloc_stream(&weights, weight_bytes, 1, NULL)) return false;
     memset(weights, 0x22, weight_bytes);
     uint8_t *p = weights;
     for (uint32_t l = 0; l < LAYERS; l++)
@@ -142,11 +144,11 @@ static bool make_weights(const struct kind *k)
 static void run_layer(uint32_t l, uint64_t m, bool bf16, const float *x, uint8_t *rounded, float *y)
 {
     for (size_t i = 0; i < N_LINEARS; i++) {
-        uint64_t cols = layer[i][1], bytes = ops->input_bytes(cols);
+        uint64_t cols = layer[i][1], bytes = ops->input_bytes(cols) + 64, apart = cols + 16;
         struct job j = {
-            .w = &shapes[i], .panels = at[l][i], .m = m, .x = x, .x_stride = cols * 4, .y = y, .bf16 = bf16};
+            .w = &shapes[i], .panels = at[l][i], .m = m, .x = x, .x_stride = apart * 4, .y = y, .bf16 = bf16};
         if (bf16) {
-            for (uint64_t r = 0; r < m; r++) ops->input(x + r * cols, cols, rounded + r * bytes);
+            for (uint64_t r = 0; r < m; r++) ops->input(x + r * apart, cols, rounded + r * bytes);
             j.x = rounded;
             j.x_stride = bytes;
         }
@@ -172,11 +174,12 @@ int main(int argc, char **argv)
 {
     struct error err = ERROR_INIT;
     if (!pool_open(&pool, argc > 1 ? (uint32_t)atoi(argv[1]) : 0, &err)) return 1;
+    if (pool_threads(pool) == 1) watch = CLOCK_THREAD_CPUTIME_ID;
     ops = gemm_for(isa_detected());
-    float *x = calloc(PREFILL * 5632u, 4), *y = calloc(PREFILL * 11264u, 4);
+    float *x = calloc(PREFILL * 5648u, 4), *y = calloc(PREFILL * 11264u, 4);
     uint8_t *rounded = malloc(PREFILL * 5632u * 8u);
     if (!x || !y || !rounded) return 1;
-    for (uint32_t i = 0; i < PREFILL * 5632u; i++) x[i] = (float)(i * 2654435761u >> 8) * 0x1p-23f - 1.0f;
+    for (uint32_t i = 0; i < PREFILL * 5648u; i++) x[i] = (float)(i * 2654435761u >> 8) * 0x1p-23f - 1.0f;
     printf("%s, %u threads, %u layers of a 1.1B Llama shape\n", ops->name, pool_threads(pool), LAYERS);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         if (argc > 2 && !strstr(kinds[k].name, argv[2])) continue;

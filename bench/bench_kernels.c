@@ -57,7 +57,8 @@ static double time_of(kernel_fn run, const struct kernel_args *a)
 static bool reads_bytes(enum op op)
 {
     return op == OP_DECODE_NVFP4 || op == OP_DECODE_FP8 || op == OP_DECODE_FP8_CHANNEL || op == OP_DECODE_FP8_BLOCK ||
-           op == OP_DECODE_MXFP4 || op == OP_DECODE_MXFP8 || op == OP_DECODE_INT4 || op == OP_DECODE_INT4_ZERO;
+           op == OP_DECODE_MXFP4 || op == OP_DECODE_MXFP8 || op == OP_DECODE_INT4 || op == OP_DECODE_INT4_ZERO ||
+           op == OP_DECODE_Q8_0;
 }
 
 static bool reads_f32(enum op op)
@@ -70,7 +71,7 @@ int main(int argc, char **argv)
     const char *part = argc > 1 ? argv[1] : "";
     static float f32[ELEMENTS], result[ELEMENTS], block_amax[ELEMENTS / 16];
     static uint16_t bf16[ELEMENTS];
-    static uint8_t bytes[ELEMENTS], packed[ELEMENTS], scales[ELEMENTS / 16];
+    static uint8_t bytes[ELEMENTS / 32 * 34], packed[ELEMENTS / 32 * 34], scales[ELEMENTS / 16];
     uint64_t seed = 1, isa = isa_detected();
     float g = 0;
     for (uint32_t i = 0; i < ELEMENTS; i++) {

@@ -1,6 +1,8 @@
 /* Standard output, for results. Everything else speaks on standard error. */
 #include "cli/commands.h"
 
+#include "models/arch.h"
+
 #include <stdarg.h>
 
 void print_text(const char *fmt, ...)
@@ -9,6 +11,11 @@ void print_text(const char *fmt, ...)
     va_start(ap, fmt);
     vprintf(fmt, ap);
     va_end(ap);
+}
+
+void print_bytes(const char *text, size_t n)
+{
+    fwrite(text, 1, n, stdout);
 }
 
 bool print_json(json_t *value, struct error *err)
@@ -32,4 +39,14 @@ json_t *error_json(const struct error *err)
                           "message", err->text);
     if (e && err->check) json_object_set_new(e, "check", json_string(err->check));
     return e;
+}
+
+void note_length(const struct model_config *cfg, const char *command, uint64_t longest)
+{
+    if (cfg->max_position == 0 || longest <= cfg->max_position) return;
+    fprintf(
+        stderr,
+        "ingot %s: note: %llu tokens are more than max_position_embeddings %llu; what lies beyond is computed, but the "
+        "model was not made for it\n",
+        command, (unsigned long long)longest, (unsigned long long)cfg->max_position);
 }

@@ -28,6 +28,7 @@ static const struct {
     [DTYPE_F8_E4M3FNUZ] = {"F8_E4M3FNUZ", 8},
     [DTYPE_F8_E5M2FNUZ] = {"F8_E5M2FNUZ", 8},
     [DTYPE_C64] = {"C64", 64},
+    [DTYPE_Q8_0] = {"Q8_0", 0}, /* not by element: 34 bytes for 32 */
 };
 _Static_assert(sizeof dtypes / sizeof *dtypes == DTYPE_COUNT, "every dtype has a row");
 
@@ -46,10 +47,32 @@ uint32_t dtype_bytes(enum dtype t)
     return dtypes[t].bits / 8;
 }
 
+uint32_t dtype_block_elems(enum dtype t)
+{
+    switch (t) {
+    case DTYPE_F4: return 2;
+    case DTYPE_F6_E2M3:
+    case DTYPE_F6_E3M2: return 4;
+    case DTYPE_Q8_0: return 32;
+    default: return 1;
+    }
+}
+
+uint32_t dtype_block_bytes(enum dtype t)
+{
+    return t == DTYPE_Q8_0 ? 34 : dtypes[t].bits * dtype_block_elems(t) / 8;
+}
+
+uint64_t dtype_row_bytes(enum dtype t, uint64_t n)
+{
+    return n / dtype_block_elems(t) * dtype_block_bytes(t);
+}
+
 bool dtype_parse(const char *name, size_t n, enum dtype *out)
 {
     for (int t = 0; t < DTYPE_COUNT; t++) {
         const char *known = dtypes[t].name;
+        if (t == DTYPE_Q8_0) continue;
         if (n == 0 || known[0] != name[0] || strlen(known) != n || memcmp(known, name, n) != 0) continue;
         *out = (enum dtype)t;
         return true;

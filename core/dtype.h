@@ -1,4 +1,5 @@
-/* Storage types: what a file holds, not what it means. Names are those of safetensors. */
+/* Storage types: what a file holds, not what it means. Names are those of safetensors, and of ggml for the types that
+ * only GGUF files have. */
 #ifndef CORE_DTYPE_H
 #define CORE_DTYPE_H
 
@@ -31,13 +32,19 @@ enum dtype {
     DTYPE_F8_E4M3FNUZ,
     DTYPE_F8_E5M2FNUZ,
     DTYPE_C64,
+    DTYPE_Q8_0, /* GGUF: blocks of 32 elements of a row, 34 bytes each (numeric/q8_0.h) */
     DTYPE_COUNT
 };
 
 const char *dtype_name(enum dtype t);
-uint32_t dtype_bits(enum dtype t);                             /* per element */
-uint32_t dtype_bytes(enum dtype t);                            /* per element; 0 for F4 and F6, which share bytes */
-bool dtype_parse(const char *name, size_t n, enum dtype *out); /* exact name, n bytes */
+uint32_t dtype_bits(enum dtype t);  /* per element; 0 for Q8_0, whose blocks are more than their elements */
+uint32_t dtype_bytes(enum dtype t); /* per element; 0 for F4, F6 and Q8_0, which share bytes */
+/* Elements that are stored together, and the bytes they take: 1 and dtype_bytes, 2 and 1 for F4, 32 and 34 for Q8_0. */
+uint32_t dtype_block_elems(enum dtype t);
+uint32_t dtype_block_bytes(enum dtype t);
+/* Bytes of a row of n elements, which must be whole blocks; no overflow for n up to 2^58. */
+uint64_t dtype_row_bytes(enum dtype t, uint64_t n);
+bool dtype_parse(const char *name, size_t n, enum dtype *out); /* exact name of safetensors, n bytes */
 /* Types whose values are numbers that weights may have before quantization. */
 bool dtype_is_plain_float(enum dtype t); /* F16, BF16, F32 */
 

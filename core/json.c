@@ -301,3 +301,28 @@ bool json_splice(struct bytes text, enum json_dialect dialect, const json_t *mem
     text_put(&t, text.data + tail, text.size - tail);
     return text_take(&t, out, out_size, err);
 }
+
+bool json_splice_inside(struct bytes text, enum json_dialect dialect, const char *inside, const json_t *members,
+                        const char *what, char **out, size_t *out_size, struct error *err)
+{
+    struct json_scan s;
+    json_scan_begin(&s, text, dialect == JSON_DIALECT_HF);
+    if (json_scan_next(&s) != JSON_TOKEN_OBJECT) return error_set(err, ERR_FORMAT, "%s: expected a JSON object", what);
+    while (json_scan_next(&s) == JSON_TOKEN_KEY) {
+        bool found = json_token_is(s.token, inside);
+        size_t from = s.at;
+        if (!json_scan_skip(&s)) return scan_error(&s, what, err);
+        if (!found) continue;
+        while (from < s.at && text.data[from] != '{') from++; /* an object, or json_splice says so */
+        CLEANUP(free) char *value = NULL;
+        size_t n;
+        if (!json_splice(bytes_of(text.data + from, s.at - from), dialect, members, what, &value, &n, err))
+            return false;
+        __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
+        text_put(&t, text.data, from);
+        text_put(&t, value, n);
+        text_put(&t, text.data + s.at, text.size - s.at);
+        return text_take(&t, out, out_size, err);
+    }
+    return error_set(err, ERR_FORMAT, "%s: key '%s' is missing", what, inside);
+}

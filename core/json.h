@@ -76,5 +76,9 @@ MUST_CHECK bool json_put(json_t *obj, const char *key, json_t *value, struct err
  * keep their spelling, `Infinity` stays). `members` is an object; a null value removes the key. *out: caller frees. */
 MUST_CHECK bool json_splice(struct bytes text, enum json_dialect dialect, const json_t *members, const char *what,
                             char **out, size_t *out_size, struct error *err);
+/* The same for the object that is the value of top-level member `inside`; ERR_FORMAT when there is none. */
+MUST_CHECK bool json_splice_inside(struct bytes text, enum json_dialect dialect, const char *inside,
+                                   const json_t *members, const char *what, char **out, size_t *out_size,
+                                   struct error *err);
 
 #endif

@@ -236,3 +236,11 @@ bool corpus_next_tokens(const struct corpus *c, uint32_t **out, struct error *er
             (*out)[row++] = k + 1 < c->texts[t].n ? c->texts[t].ids[k + 1] : NO_NEXT_TOKEN;
     return true;
 }
+
+uint64_t corpus_longest(const struct corpus *c)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < c->n_texts; i++)
+        if (c->texts[i].n > most) most = c->texts[i].n;
+    return most;
+}

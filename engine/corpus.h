@@ -43,4 +43,7 @@ static inline void cleanup_corpus(struct corpus *c)
     corpus_close(c);
 }
 
+/* Tokens of the longest text. */
+uint64_t corpus_longest(const struct corpus *c);
+
 #endif

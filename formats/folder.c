@@ -2,9 +2,11 @@
 #include "formats/folder.h"
 
 #include "core/arena.h"
+#include "formats/gguf_folder.h"
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 static const struct folder_kind *const kinds[] = {&folder_kind_oci, &folder_kind_file, &folder_kind_dir};
@@ -13,6 +15,7 @@ struct member {
     const char *name, *path;
     uint64_t offset, size;
     uint32_t file; /* which of struct open_files */
+    int made;      /* descriptor of a member that no file holds, or -1 */
 };
 
 /* Behind a pointer, because reading a const folder fills it. One per different path: in an OCI layout many members lie
@@ -34,6 +37,7 @@ struct folder {
     struct member *members; /* sorted by name once the kind has filled them */
     uint32_t n_members, capacity;
     struct open_files *open;
+    const char *absent, *absent_why; /* folder_explain_absent */
 };
 
 bool folder_add(struct folder *f, const char *name, const char *path, uint64_t offset, uint64_t size, struct error *err)
@@ -53,11 +57,38 @@ bool folder_add(struct folder *f, const char *name, const char *path, uint64_t o
         f->members = p;
         f->capacity = capacity;
     }
-    struct member m = {.name = arena_text(f->texts, name), .offset = offset, .size = size};
+    struct member m = {.name = arena_text(f->texts, name), .offset = offset, .size = size, .made = -1};
     m.path = strcmp(name, path) == 0 ? m.name : arena_text(f->texts, path);
     if (!m.name || !m.path) return error_memory(err, strlen(name));
     f->members[f->n_members++] = m;
     return true;
+}
+
+bool folder_add_made(struct folder *f, const char *name, struct bytes data, struct error *err)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC);
+    if (fd < 0) return error_set_errno(err, "cannot make memory for '%.256s'", name);
+    for (size_t at = 0; at < data.size;) {
+        ssize_t n = write(fd, data.data + at, data.size - at);
+        if (n <= 0) {
+            close(fd);
+            return error_set(err, ERR_MEMORY, "no memory for the %zu bytes of '%.256s'", data.size, name);
+        }
+        at += (size_t)n;
+    }
+    if (!folder_add(f, name, name, 0, data.size, err)) {
+        close(fd);
+        return false;
+    }
+    f->members[f->n_members - 1].made = fd;
+    return true;
+}
+
+bool folder_explain_absent(struct folder *f, const char *name, const char *why, struct error *err)
+{
+    f->absent = arena_text(f->texts, name);
+    f->absent_why = arena_text(f->texts, why);
+    return f->absent && f->absent_why ? true : error_memory(err, 0);
 }
 
 void folder_set_dir(struct folder *f, int dirfd)
@@ -74,6 +105,16 @@ static int by_name(const void *a, const void *b)
 static int by_path(const void *a, const void *b)
 {
     return strcmp((*(struct member *const *)a)->path, (*(struct member *const *)b)->path);
+}
+
+static void close_files(struct folder *f)
+{
+    if (!f->open) return;
+    for (uint32_t i = 0; i < f->open->n; i++)
+        if (f->open->files[i].fd >= 0) close(f->open->files[i].fd);
+    pthread_mutex_destroy(&f->open->lock);
+    free(f->open);
+    f->open = NULL;
 }
 
 /* Numbers the different paths of the members. */
@@ -96,17 +137,25 @@ static bool number_files(struct folder *f, struct error *err)
     return true;
 }
 
+/* Makes the members findable and readable. */
+static bool settle(struct folder *f, struct error *err)
+{
+    if (f->n_members) qsort(f->members, f->n_members, sizeof *f->members, by_name);
+    for (uint32_t i = 1; i < f->n_members; i++)
+        if (strcmp(f->members[i - 1].name, f->members[i].name) == 0)
+            return error_set(err, ERR_FORMAT, "folder '%.256s': file '%.256s' is there twice", f->path,
+                             f->members[i].name);
+    close_files(f);
+    return number_files(f, err);
+}
+
 static bool fill(struct folder *f, const char *path, struct error *err)
 {
     size_t k = 0;
     while (strncmp(path, kinds[k]->prefix, strlen(kinds[k]->prefix)) != 0) k++; /* ends: the last prefix is empty */
-    if (!kinds[k]->open(f, path + strlen(kinds[k]->prefix), err)) return false;
-    if (f->n_members) qsort(f->members, f->n_members, sizeof *f->members, by_name);
-    for (uint32_t i = 1; i < f->n_members; i++)
-        if (strcmp(f->members[i - 1].name, f->members[i].name) == 0)
-            return error_set(err, ERR_FORMAT, "folder '%.256s': file '%.256s' is there twice", path,
-                             f->members[i].name);
-    return number_files(f, err);
+    if (!kinds[k]->open(f, path + strlen(kinds[k]->prefix), err) || !settle(f, err)) return false;
+    uint32_t n = f->n_members;
+    return gguf_describe(f, err) && (f->n_members == n || settle(f, err));
 }
 
 bool folder_open(struct folder **out, const char *path, struct error *err)
@@ -126,12 +175,9 @@ bool folder_open(struct folder **out, const char *path, struct error *err)
 void folder_close(struct folder *f)
 {
     if (!f) return;
-    if (f->open) {
-        for (uint32_t i = 0; i < f->open->n; i++)
-            if (f->open->files[i].fd >= 0) close(f->open->files[i].fd);
-        pthread_mutex_destroy(&f->open->lock);
-        free(f->open);
-    }
+    close_files(f);
+    for (uint32_t i = 0; i < f->n_members; i++)
+        if (f->members[i].made >= 0) close(f->members[i].made);
     if (f->dirfd >= 0) close(f->dirfd);
     arena_free(f->texts);
     free(f->members);
@@ -176,6 +222,11 @@ bool folder_place(const struct folder *f, uint32_t member, int *fd, uint64_t *of
 {
     const struct member *m = &f->members[member];
     struct open_files *o = f->open;
+    *offset = m->offset;
+    if (m->made >= 0) {
+        *fd = m->made;
+        return true;
+    }
     pthread_mutex_lock(&o->lock);
     int *kept = &o->files[m->file].fd;
     bool ok = *kept >= 0 || file_open(f->dirfd, m->path, kept, &o->files[m->file].size, err);
@@ -183,7 +234,6 @@ bool folder_place(const struct folder *f, uint32_t member, int *fd, uint64_t *of
     *fd = *kept;
     pthread_mutex_unlock(&o->lock);
     if (!ok) return false;
-    *offset = m->offset;
     /* The list was made earlier: what it says about sizes is what everybody has planned with. */
     if (m->offset + m->size > size || (m->name == m->path && m->size != size))
         return error_set(err, ERR_FORMAT,
@@ -211,6 +261,7 @@ bool folder_stamp(const struct folder *f, struct digest *out, struct error *err)
     for (uint32_t i = 0; ok && i < f->n_members; i++) {
         const struct member *m = &f->members[i];
         struct stat st = {0};
+        if (m->made >= 0) continue; /* follows from the others */
         ok = fstatat(f->dirfd, m->path, &st, 0) == 0 || error_set_errno(err, "cannot look at '%.256s'", m->path);
         const uint64_t facts[] = {m->offset,
                                   m->size,
@@ -230,6 +281,9 @@ static bool absent(const struct folder *f, const char *name, struct error *err)
     struct stat st;
     if (f->dirfd >= 0 && path_is_safe(name) && fstatat(f->dirfd, name, &st, 0) == 0 && !S_ISREG(st.st_mode))
         return error_set(err, ERR_FORMAT, "folder '%.256s': '%.256s' is not a regular file", f->path, name);
+    if (f->absent && strcmp(f->absent, name) == 0)
+        return error_set(err, ERR_UNSUPPORTED, "folder '%.256s': file '%.256s' does not exist, and %.512s", f->path,
+                         name, f->absent_why);
     return error_set(err, ERR_FORMAT, "folder '%.256s': file '%.256s' does not exist", f->path, name);
 }
 

@@ -50,11 +50,16 @@ struct folder_kind {
 };
 extern const struct folder_kind folder_kind_oci;  /* formats/oci_folder.c */
 extern const struct folder_kind folder_kind_file; /* "file:PATH", one file as a folder; formats/folder_dir.c */
-extern const struct folder_kind folder_kind_dir;
+extern const struct folder_kind folder_kind_dir; /* a path that ends in ".gguf" may be one file, or one of its parts */
 /* For kinds: a member whose bytes are `size` bytes at `offset` of file `path`, relative to the folder's own directory.
  * Both names are copied and must be path_is_safe. */
 MUST_CHECK bool folder_add(struct folder *f, const char *name, const char *path, uint64_t offset, uint64_t size,
                            struct error *err);
+/* A member that no file holds: its bytes are made from others (a GGUF file's configuration and tokenizer). Copied, into
+ * anonymous memory of the kernel, so that folder_place has a descriptor for it too. Only while the folder is opened. */
+MUST_CHECK bool folder_add_made(struct folder *f, const char *name, struct bytes data, struct error *err);
+/* What to add to the sentence when `name` is asked for and absent. */
+MUST_CHECK bool folder_explain_absent(struct folder *f, const char *name, const char *why, struct error *err);
 /* For kinds: the directory that folder_add's paths are relative to; the descriptor is taken over. */
 void folder_set_dir(struct folder *f, int dirfd);
 

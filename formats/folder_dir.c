@@ -1,5 +1,5 @@
 /* A directory as a folder: its regular files, to FOLDER_DEPTH_MAX levels; and one file as a folder of its own. */
-#include "formats/folder.h"
+#include "formats/gguf.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -63,9 +63,36 @@ static bool walk(struct walk *w, int fd, const char *prefix, uint32_t level)
     return ok;
 }
 
+/* One GGUF file as a model, with the other parts when its name says that it has some. */
+static bool gguf_file_open(struct folder *f, const char *path, struct error *err)
+{
+    CLEANUP(free) char *parent = NULL;
+    CLEANUP(free) char *name = NULL;
+    int fd;
+    if (!path_split(path, &parent, &name, err) || !dir_open(parent, &fd, err)) return false;
+    folder_set_dir(f, fd);
+    size_t stem;
+    uint32_t number, count;
+    if (!gguf_split_name(name, &stem, &number, &count)) count = 0;
+    for (uint32_t k = 1; k <= (count ? count : 1) && k <= GGUF_FILES_MAX; k++) {
+        char part[GGUF_PART_NAME_MAX];
+        struct stat st;
+        if (count) gguf_part_name(part, name, stem, k, count);
+        const char *member = count ? part : name;
+        if (fstatat(fd, member, &st, 0) != 0) {
+            if (errno == ENOENT) continue; /* gguf_members names the parts that are missing */
+            return error_set_errno(err, "cannot examine '%.256s'", member);
+        }
+        if (S_ISREG(st.st_mode) && !folder_add(f, member, member, 0, (uint64_t)st.st_size, err)) return false;
+    }
+    return true;
+}
+
 static bool dir_kind_open(struct folder *f, const char *rest, struct error *err)
 {
     int fd;
+    struct stat st;
+    if (gguf_is_name(rest) && stat(rest, &st) == 0 && S_ISREG(st.st_mode)) return gguf_file_open(f, rest, err);
     if (!dir_open(rest, &fd, err)) return false;
     folder_set_dir(f, fd);
     struct walk w = {.f = f, .err = err};

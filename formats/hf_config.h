@@ -10,13 +10,16 @@
 #define CONFIG_BYTES_MAX ((size_t)32 << 20)
 
 struct hf_config {
-    json_t *config;            /* config.json; never NULL */
+    json_t *config;            /* config.json; never NULL. In Mistral's own layout params.json */
+    const char *name;          /* which of the two; NULL, in what tests make: config.json */
     json_t *generation;        /* generation_config.json, or NULL */
     json_t *tokenizer_config;  /* tokenizer_config.json, or NULL */
     json_t *quant;             /* hf_quant_config.json, or NULL */
-    struct buffer config_text; /* config.json as it stands in the file */
+    struct buffer config_text; /* that file as it stands */
 };
 
+/* True for Mistral's params.json, whose keys are others. */
+bool hf_config_is_native(const struct hf_config *c);
 /* ERR_FORMAT when config.json is missing or any of the files is not an object. */
 MUST_CHECK bool hf_config_open(struct hf_config *out, const struct folder *f, struct error *err);
 void hf_config_close(struct hf_config *c);
@@ -31,5 +34,8 @@ static inline void cleanup_hf_config(struct hf_config *c)
 MUST_CHECK bool hf_config_eos(const struct hf_config *c, uint32_t *ids, uint32_t max, uint32_t *n, struct error *err);
 /* bos_token_id, looked for in the same places; *has false when there is none or it is null. */
 MUST_CHECK bool hf_config_bos(const struct hf_config *c, uint32_t *id, bool *has, struct error *err);
+
+/* The key under which a multimodal configuration keeps its language model's, or NULL. */
+const char *hf_config_wrapper(const json_t *config);
 
 #endif

@@ -73,6 +73,24 @@ static const struct quant_format fp8 = {
     .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1}, {PART_WEIGHT_SCALE, DTYPE_F32, 0}, {PART_INPUT_SCALE, DTYPE_F32, 0}},
 };
 
+/* Only in GGUF files. Of the block's maximum a: the scale a / 127 rounded to binary16 moves the value by 2^-11 of it,
+ * and half a step is a / 254. */
+static const struct quant_format q8_0 = {
+    .name = "q8_0",
+    .algo = "Q8_0",
+    .method = "gguf",
+    .weight_bits = 8,
+    .input_bits = 16,
+    .block_cols = 32,
+    .self_described = true,
+    .encode_op = OP_ENCODE_Q8_0,
+    .decode_op = OP_DECODE_Q8_0,
+    .input_op = OP_COUNT,
+    .max_relative_step = 1.0 / 254 + 1.0 / 2048,
+    .n_parts = 1,
+    .parts = {{PART_WEIGHT, DTYPE_Q8_0, 1, 1, false}},
+};
+
 /* DeepSeek-V3's FP8: an fp32 scale per block of 128 x 128, cut off at the edges. Activations are quantized by the
  * engine as they come, 128 at a time, which no file says anything about. */
 static const struct quant_format fp8_block = {
@@ -127,8 +145,23 @@ INT4_GROUP(int4_g32, 32);
 INT4_GROUP(int4_g64, 64);
 INT4_GROUP(int4_g128, 128);
 
+/* GPT-OSS's experts. */
+static const struct quant_format mxfp4 = {
+    .name = "mxfp4",
+    .algo = "MXFP4",
+    .method = "mxfp4",
+    .weight_bits = 4,
+    .input_bits = 16,
+    .block_cols = 32,
+    .encode_op = OP_ENCODE_MXFP4,
+    .decode_op = OP_DECODE_MXFP4,
+    .input_op = OP_COUNT,
+    .n_parts = 2,
+    .parts = {{PART_WEIGHT, DTYPE_U8, 2, 1, false}, {PART_WEIGHT_SCALE, DTYPE_U8, 32, 1, false}},
+};
+
 const struct quant_format *const quant_formats[] = {
-    &nvfp4, &w4a16_nvfp4, &fp8, &fp8_block, &fp8_block_ct, &int4_g32, &int4_g64, &int4_g128, NULL,
+    &nvfp4, &w4a16_nvfp4, &fp8, &fp8_block, &fp8_block_ct, &int4_g32, &int4_g64, &int4_g128, &mxfp4, &q8_0, NULL,
 };
 
 const char *tensor_part_suffix(enum tensor_part part)

@@ -44,6 +44,7 @@ struct quant_format {
     uint32_t input_bits;  /* 16: activations are not quantized */
     uint32_t block_cols;  /* columns per block: the last dimension must be a multiple; 1 when there are no blocks, or
                              ragged ones */
+    bool self_described;  /* the tensor's own dtype says it: no quantization config speaks of it (GGUF) */
     enum op encode_op, decode_op;
     enum op input_op;         /* OP_COUNT when activations are not quantized */
     float amax_per_scale;     /* input_scale = amax / this: 6 * 448 for NVFP4, 448 for FP8 */

@@ -2,7 +2,7 @@
  * the first layers dense, then experts chosen by sigmoid within the best groups, and a multi-token-prediction head that
  * stands behind the last layer with copies of the embedding and of the output head. */
 #include "models/decoder.h"
-#include "models/mla.h"
+#include "models/latent.h"
 
 #include <math.h>
 

@@ -1,9 +1,10 @@
-/* Llama and what keeps its shape: Llama 2 and 3, Nemotron safety guards, many derivatives. */
+/* Llama and what keeps its shape: Llama 2 and 3, Nemotron safety guards, many derivatives;
+ * Llama Nemotron Nano VL's language model beside a vision tower. */
 #include "models/decoder.h"
 
 static bool read_config(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err)
 {
-    return decoder_read(cfg, json, &(struct decoder_defaults){0}, arena, err);
+    return decoder_read(cfg, decoder_text_config(json), &(struct decoder_defaults){0}, arena, err);
 }
 
 static const struct role_rule rules[] = {
@@ -13,11 +14,12 @@ static const struct role_rule rules[] = {
 
 const struct model_arch model_llama = {
     .name = "llama",
-    .hf_names = NAMES("LlamaForCausalLM"),
-    .model_types = NAMES("llama"),
+    .hf_names = NAMES("LlamaForCausalLM", "Llama_Nemotron_Nano_VL"),
+    .model_types = NAMES("llama", "Llama_Nemotron_Nano_VL"),
     .read_config = read_config,
-    .roots = (const struct name_root[]){{"model.", ""}, {0}},
+    .roots = (const struct name_root[]){{"model.", ""}, {"language_model.model.", "language_model."}, {0}},
     .block_prefix = "{R}layers.%u",
+    .carried = NAMES("vision_model", "mlp1"),
     .rules = rules,
     .n_rules = sizeof rules / sizeof *rules,
 };

@@ -338,13 +338,16 @@ static const struct role_rule rules[] = {
 
 const struct model_arch model_nemotron_h = {
     .name = "nemotron_h",
-    .hf_names = NAMES("NemotronHForCausalLM"),
-    .model_types = NAMES("nemotron_h"),
+    .hf_names = NAMES("NemotronHForCausalLM", "NemotronH_Nano_VL_V2", "NemotronH_Nano_Omni_Reasoning_V3",
+                      "NemotronH_Omni_Reasoning_V3"),
+    .model_types =
+        NAMES("nemotron_h", "NemotronH_Nano_VL_V2", "NemotronH_Nano_Omni_Reasoning_V3", "NemotronH_Omni_Reasoning_V3"),
     .read_config = read_config,
     .roots = (const struct name_root[]){{"backbone.", ""}, {"language_model.backbone.", "language_model."}, {0}},
     .block_prefix = "{R}layers.%u",
     .mtp_prefix = "mtp.layers.%u",
     .mtp_root = "mtp",
+    .carried = NAMES("vision_model", "mlp1", "sound_encoder", "sound_projection"),
     .rules = rules,
     .n_rules = sizeof rules / sizeof *rules,
 };

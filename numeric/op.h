@@ -27,6 +27,8 @@ enum op {
     OP_DECODE_INT4,            /* -> f32 */
     OP_ENCODE_INT4_ZERO,       /* 0..15, one scale and one zero point per group, from its smallest and largest */
     OP_DECODE_INT4_ZERO,       /* -> f32 */
+    OP_ENCODE_Q8_0,            /* signed bytes, blocks of 32 with a binary16 scale in front of each */
+    OP_DECODE_Q8_0,            /* -> f32 */
     OP_COUNT
 };
 

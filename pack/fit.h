@@ -2,6 +2,7 @@
  * from the tensor headers and geometry from config.json, never a parameter count. Everything is per GPU ("rank").
  *
  *   kv_token   = 2 * head_dim * kv_bytes * max(1, kv_heads / tp) per attention layer (with drafts, the MTP head's too)
+ *                layers that differ count with their own heads; one with a window holds no more tokens than that
  *                of latent attention: (latent + rotary part) * kv_bytes per layer, whatever tp
  *   state_slot = per Mamba-2 layer: heads/tp * head_dim * state * ssm_bytes
  *                                 + (heads*head_dim + 2*groups'*state)/tp * (taps - 1 + drafts) * conv_bytes
@@ -30,14 +31,22 @@
 #define FIT_OVERHEAD_SMALL_BYTES ((uint64_t)2 << 30)
 #define FIT_SMALL_CARD_BYTES ((uint64_t)32 << 30)
 
+/* Attention layers that cache alike. */
+#define FIT_KINDS_MAX 32u /* published models have at most 3 */
+struct fit_kind {
+    uint32_t n_layers, n_kv_heads, head_dim, window; /* window 0: all tokens are kept */
+};
+
 /* Of one model. weight_bytes is what one rank holds (fit_weights). */
 struct fit_model {
     uint64_t weight_bytes;
-    uint32_t n_attention, n_mamba;     /* layers of the trunk */
-    uint32_t n_draft_attention;        /* attention layers of the MTP head; count only with drafts */
-    uint32_t latent_width;             /* of latent attention: numbers cached per token and layer, on every rank; or 0 */
-    struct attention_config attention; /* used when there is an attention layer */
-    struct ssm_config ssm;             /* used when there is a Mamba layer */
+    uint32_t n_attention, n_mamba; /* layers of the trunk */
+    uint32_t n_draft_attention;    /* attention layers of the MTP head; count only with drafts */
+    uint32_t latent_width;         /* of latent attention: numbers cached per token and layer, on every rank; or 0 */
+    struct attention_config attention;    /* used when there is an attention layer */
+    struct ssm_config ssm;                /* used when there is a Mamba layer */
+    struct fit_kind kinds[FIT_KINDS_MAX]; /* of the trunk's attention layers; n_kinds 0: all are as `attention` says */
+    uint32_t n_kinds;
 };
 
 struct fit_request {
@@ -50,6 +59,7 @@ struct fit_request {
     uint32_t kv_bits_x2;            /* bits of a cached number, twice: 32 bf16, 16 fp8, 9 NVFP4 with scales */
     uint32_t ssm_bytes, conv_bytes; /* of one number of the recurrent state, of the convolution's */
     uint32_t group_stretch_percent; /* with blocks: kinds of layers whose counts differ by less share one group size */
+    uint32_t step_tokens;           /* computed at once: a layer with a window holds so many more while it does */
     uint32_t block_tokens;          /* blocks hold a multiple of this many tokens; 0: do not count blocks */
 };
 
@@ -63,9 +73,10 @@ struct fit_blocks {
 };
 
 struct fit {
-    uint64_t allowed_bytes; /* memory * utilisation */
-    int64_t budget_bytes;   /* may be negative */
-    uint64_t kv_token_bytes;
+    uint64_t allowed_bytes;         /* memory * utilisation */
+    int64_t budget_bytes;           /* may be negative */
+    uint64_t kv_token_bytes;        /* of a token that every layer still holds */
+    uint64_t kv_sequence_bytes;     /* of one sequence of `context` tokens */
     uint64_t ssm_bytes, conv_bytes; /* of one slot, all layers */
     uint64_t slots;                 /* per sequence */
     uint64_t state_bytes, kv_bytes; /* for all sequences at full context */
@@ -89,8 +100,9 @@ void fit_model_from(const struct model_config *cfg, struct fit_model *out);
 enum fit_share { SHARE_SPLIT, SHARE_REPLICATED, SHARE_KV_HEADS, SHARE_GROUPS };
 /* Split: embedding and head (by vocabulary), every linear of attention, MLP and Mamba and what belongs to its heads,
  * routed experts (whole ones with expert parallelism, slices without: the same bytes), shared experts, the MTP
- * projection. Replicated: norms, biases, router, latent projections, of latent attention the matrices into the latents. k and v: replicated as far as there are fewer
- * heads than ranks. Mamba's input projection and convolution: their groups are padded to a multiple of the ranks. */
+ * projection. Replicated: norms, biases, router, latent projections, of latent attention the matrices into the latents.
+ * k and v: replicated as far as there are fewer heads than ranks. Mamba's input projection and convolution: their
+ * groups are padded to a multiple of the ranks. */
 enum fit_share fit_share_of(enum tensor_role role);
 /* Bytes that one rank holds of `bytes` of a tensor of that role (of one part of it: scalars are replicated). */
 uint64_t fit_rank_bytes(const struct model_config *cfg, enum tensor_role role, uint64_t bytes, uint32_t tp);

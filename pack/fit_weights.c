@@ -7,12 +7,33 @@ static bool is_attention(enum block_kind kind)
     return kind == BLOCK_ATTENTION || kind == BLOCK_MLA;
 }
 
+/* Counts a layer among those that cache alike. Beyond the last kind that there is room for, it counts as the widest,
+ * which is never too little. */
+static void add_kind(struct fit_model *m, const struct attention_config *a)
+{
+    uint32_t i = 0, widest = 0;
+    for (; i < m->n_kinds; i++) {
+        struct fit_kind *k = &m->kinds[i];
+        if (k->n_kv_heads == a->n_kv_heads && k->head_dim == a->head_dim && k->window == a->window) break;
+        if ((uint64_t)k->n_kv_heads * k->head_dim > (uint64_t)m->kinds[widest].n_kv_heads * m->kinds[widest].head_dim)
+            widest = i;
+    }
+    if (i == FIT_KINDS_MAX) {
+        m->kinds[widest].window = 0;
+        m->kinds[widest].n_layers++;
+        return;
+    }
+    if (i == m->n_kinds) m->kinds[m->n_kinds++] = (struct fit_kind){0, a->n_kv_heads, a->head_dim, a->window};
+    m->kinds[i].n_layers++;
+}
+
 void fit_model_from(const struct model_config *cfg, struct fit_model *out)
 {
     *out = (struct fit_model){.attention = cfg->attention, .ssm = cfg->ssm};
     if (cfg->mla.kv_rank) out->latent_width = cfg->mla.kv_rank + cfg->mla.rope_dim;
     for (uint32_t i = 0; i < cfg->n_blocks; i++) {
         out->n_attention += is_attention(cfg->blocks[i].kind);
+        if (cfg->blocks[i].kind == BLOCK_ATTENTION) add_kind(out, block_attention_config(cfg, &cfg->blocks[i]));
         out->n_mamba += cfg->blocks[i].kind == BLOCK_MAMBA2 || cfg->blocks[i].kind == BLOCK_DELTA;
     }
     for (uint32_t i = 0; i < cfg->n_mtp_blocks; i++) out->n_draft_attention += is_attention(cfg->mtp_blocks[i].kind);
@@ -64,6 +85,18 @@ uint64_t fit_rank_bytes(const struct model_config *cfg, enum tensor_role role, u
     return bytes;
 }
 
+/* The same with the heads of the tensor's own block. */
+static uint64_t tensor_rank_bytes(const struct inventory *inv, const struct model_tensor *t, uint64_t bytes,
+                                  uint32_t tp)
+{
+    const struct model_config *cfg = &inv->config;
+    const struct block_config *blocks = t->place.mtp ? cfg->mtp_blocks : cfg->blocks;
+    if (t->place.block < 0 || !blocks[t->place.block].attention || fit_share_of(t->place.role) != SHARE_KV_HEADS)
+        return fit_rank_bytes(cfg, t->place.role, bytes, tp);
+    struct model_config own = {.attention = *blocks[t->place.block].attention};
+    return fit_rank_bytes(&own, t->place.role, bytes, tp);
+}
+
 uint64_t fit_weights(const struct inventory *inv, uint32_t tp, bool drafts)
 {
     uint64_t sum = 0;
@@ -73,7 +106,7 @@ uint64_t fit_weights(const struct inventory *inv, uint32_t tp, bool drafts)
         for (int part = 0; part < PART_COUNT; part++) {
             if (t->parts[part] == NAME_NONE) continue;
             const struct tensor_info *info = checkpoint_tensor(inv->checkpoint, t->parts[part]);
-            sum += info->n_dims == 0 ? info->bytes : fit_rank_bytes(&inv->config, t->place.role, info->bytes, tp);
+            sum += info->n_dims == 0 ? info->bytes : tensor_rank_bytes(inv, t, info->bytes, tp);
         }
     }
     return sum;

@@ -48,5 +48,7 @@ bool facts_have_experts(const struct profile_facts *f);
 bool facts_kv_fp8(const struct profile_facts *f);
 /* What an engine asks at least of the number of GPUs: Mamba heads and groups, query heads, KV heads divide. */
 bool tp_divides(const struct model_config *cfg, uint32_t tp);
+/* The attention layers whose key and value heads divide worst among tp ranks: those that do not, else the fewest. */
+const struct attention_config *tp_hardest_attention(const struct model_config *cfg, uint32_t tp);
 
 #endif

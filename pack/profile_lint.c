@@ -98,6 +98,23 @@ static bool has_kind(const struct model_config *cfg, enum block_kind kind)
     return false;
 }
 
+static bool kv_heads_divide(const struct attention_config *a, uint32_t tp)
+{
+    return a->n_kv_heads >= tp ? a->n_kv_heads % tp == 0 : tp % a->n_kv_heads == 0;
+}
+
+const struct attention_config *tp_hardest_attention(const struct model_config *cfg, uint32_t tp)
+{
+    const struct attention_config *found = NULL;
+    for (uint32_t i = 0; i < cfg->n_blocks; i++) {
+        if (cfg->blocks[i].kind != BLOCK_ATTENTION) continue;
+        const struct attention_config *a = block_attention_config(cfg, &cfg->blocks[i]);
+        if (!kv_heads_divide(a, tp)) return a;
+        if (!found || a->n_kv_heads < found->n_kv_heads) found = a;
+    }
+    return found ? found : &cfg->attention;
+}
+
 bool tp_divides(const struct model_config *cfg, uint32_t tp)
 {
     const struct ssm_config *s = &cfg->ssm;
@@ -105,6 +122,8 @@ bool tp_divides(const struct model_config *cfg, uint32_t tp)
     if (tp == 0) return false;
     if (has_kind(cfg, BLOCK_MAMBA2) && (s->n_heads % tp != 0 || (s->n_groups % tp != 0 && s->n_groups != 1)))
         return false;
-    if (!has_kind(cfg, BLOCK_ATTENTION) && !has_kind(cfg, BLOCK_MLA)) return true;
-    return a->n_heads % tp == 0 && (a->n_kv_heads >= tp ? a->n_kv_heads % tp == 0 : tp % a->n_kv_heads == 0);
+    if (has_kind(cfg, BLOCK_MLA) && a->n_heads % tp != 0) return false;
+    if (!has_kind(cfg, BLOCK_ATTENTION)) return true;
+    a = tp_hardest_attention(cfg, tp);
+    return a->n_heads % tp == 0 && kv_heads_divide(a, tp);
 }

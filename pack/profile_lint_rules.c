@@ -76,7 +76,7 @@ static void tp_01(const struct profile_facts *f, struct lint_run *run)
 
 static void tp_02(const struct profile_facts *f, struct lint_run *run)
 {
-    const struct attention_config *a = &f->inv->config.attention;
+    const struct attention_config *a = tp_hardest_attention(&f->inv->config, f->tp);
     if (!facts_have_attention(f)) return;
     if (a->n_heads % f->tp != 0)
         lint_say(run, LINT_ERROR, "%u query heads do not divide among %u GPUs", a->n_heads, f->tp);

@@ -2,6 +2,7 @@
 #include "pack/profile_parts.h"
 
 #define CONTEXT_STEP 1024u /* a reduced default is a multiple of it */
+#define STEP_TOKENS 8192u  /* max_num_batched_tokens of vLLM's server on large GPUs; less elsewhere */
 #define TP_SEARCH_MAX 64u  /* "how many would do" is not answered beyond */
 
 static bool compute(struct profile_draft *d, struct error *err)
@@ -87,6 +88,7 @@ bool draft_memory(struct profile_draft *d, struct error *err)
                                           .overhead_bytes = fit_overhead(f->gpu->memory_bytes),
                                           .tp = f->tp,
                                           .drafts = f->drafts,
+                                          .step_tokens = STEP_TOKENS,
                                           .kv_bits_x2 = facts_kv_fp8(f) ? 16 : 32,
                                           .ssm_bytes = 4,
                                           .conv_bytes = 2,

@@ -11,8 +11,8 @@
 /* Files that this stage writes itself, or that describe the source's weights. */
 static bool is_ours(const struct job *j, const char *name)
 {
-    static const char *const names[] = {"config.json", "hf_quant_config.json", "ingot.json",
-                                        "model.safetensors.index.json"};
+    static const char *const names[] = {"hf_quant_config.json", "ingot.json", "model.safetensors.index.json"};
+    if (strcmp(name, j->model->hf.name) == 0) return true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
     uint32_t n;
@@ -70,8 +70,26 @@ static bool save_json(const struct job *j, const char *name, const json_t *doc, 
     return json_pretty(doc, &text, &n, err) && save(j, name, bytes_of(text, n), digests, err);
 }
 
-/* config.json keeps every byte but the members that quantization changes. A hybrid's state dtype is written even where
- * the source is silent: engines that find nothing take the model's dtype, and a bf16 state ruins the model. */
+/* A hybrid's state dtype, where its other keys are: among `members`, or inside a multimodal configuration, which then
+ * is *inner and *text. */
+static bool put_state_dtype(const struct job *j, json_t *members, struct bytes *text, char **inner, struct error *err)
+{
+    const struct model_config *cfg = &j->plan->inventory->config;
+    if (!cfg->ssm.n_heads || (cfg->ssm_cache_dtype && strcmp(cfg->ssm_cache_dtype, "float32") == 0)) return true;
+    const char *wrapper = hf_config_wrapper(j->model->hf.config), *key = "mamba_ssm_cache_dtype";
+    if (!wrapper) return json_put(members, key, json_string("float32"), err);
+    CLEANUP(json) json_t *inside = json_object();
+    size_t n;
+    if (!inside || !json_put(inside, key, json_string("float32"), err) ||
+        !json_splice_inside(*text, JSON_DIALECT_HF, wrapper, inside, "config.json", inner, &n, err))
+        return false;
+    *text = bytes_of(*inner, n);
+    return true;
+}
+
+/* config.json (of Mistral's layout params.json) keeps every byte but the members that quantization changes. A hybrid's
+ * state dtype is written even where the source is silent: engines that find nothing take the model's dtype, and a bf16
+ * state ruins the model. */
 static bool write_configs(const struct job *j, json_t *digests, struct error *err)
 {
     CLEANUP(json) json_t *members = json_object();
@@ -84,15 +102,14 @@ static bool write_configs(const struct job *j, json_t *digests, struct error *er
             !quant_config_inline(&qc, &section, err) || !json_put(members, "quantization_config", section, err))
             return false;
     }
-    const struct model_config *cfg = &j->plan->inventory->config;
-    const char *dtype = cfg->ssm_cache_dtype;
-    if (cfg->ssm.n_heads && !(dtype && strcmp(dtype, "float32") == 0) &&
-        !json_put(members, "mamba_ssm_cache_dtype", json_string("float32"), err))
-        return false;
+    CLEANUP(free) char *inner = NULL;
     CLEANUP(free) char *text = NULL;
+    struct bytes source = buffer_view(&j->model->hf.config_text);
     size_t n;
-    if (!json_splice(buffer_view(&j->model->hf.config_text), JSON_DIALECT_HF, members, "config.json", &text, &n, err) ||
-        !save(j, "config.json", bytes_of(text, n), digests, err))
+    const char *name = j->model->hf.name;
+    if (!put_state_dtype(j, members, &source, &inner, err) ||
+        !json_splice(source, JSON_DIALECT_HF, members, name, &text, &n, err) ||
+        !save(j, name, bytes_of(text, n), digests, err))
         return false;
     if (file) return save_json(j, "hf_quant_config.json", file, digests, err);
     uint32_t carried = folder_find(j->model->folder, "hf_quant_config.json");

@@ -11,6 +11,7 @@ static const char *const speaking[] = {
     "tokenizer*.json",
     "tokenizer.model*",
     "*.tiktoken",
+    "tiktoken.model",
     "tekken.json",
     "vocab.json",
     "vocab.txt",

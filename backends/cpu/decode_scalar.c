@@ -6,6 +6,7 @@
 #include "numeric/mxfp4.h"
 #include "numeric/mxfp8.h"
 #include "numeric/nvfp4.h"
+#include "numeric/q8_0.h"
 
 void decode_nvfp4_scalar(const struct kernel_args *a)
 {
@@ -66,5 +67,16 @@ void decode_mxfp8_scalar(const struct kernel_args *a)
         float w[MXFP8_BLOCK];
         mxfp8_decode_block(src + b * MXFP8_BLOCK, a->src_scale[b], w);
         for (uint64_t i = 0; i < MXFP8_BLOCK; i++) element_store_f32(a->dst_f32, b * MXFP8_BLOCK + i, w[i]);
+    }
+}
+
+void decode_q8_0_scalar(const struct kernel_args *a)
+{
+    uint64_t n_blocks = a->n_rows * (a->n_cols / Q8_0_BLOCK);
+    const uint8_t *src = a->src;
+    for (uint64_t b = 0; b < n_blocks; b++) {
+        float w[Q8_0_BLOCK];
+        q8_0_decode_block(src + b * Q8_0_BLOCK_BYTES, w);
+        for (uint64_t i = 0; i < Q8_0_BLOCK; i++) element_store_f32(a->dst_f32, b * Q8_0_BLOCK + i, w[i]);
     }
 }

@@ -6,6 +6,7 @@
 #include "numeric/mxfp4.h"
 #include "numeric/mxfp8.h"
 #include "numeric/nvfp4.h"
+#include "numeric/q8_0.h"
 
 void encode_nvfp4_scalar(const struct kernel_args *a)
 {
@@ -92,5 +93,15 @@ void encode_mxfp8_scalar(const struct kernel_args *a)
         float w[MXFP8_BLOCK];
         element_widen_block32(a->src, a->dtype, b * MXFP8_BLOCK, w);
         mxfp8_encode_block(w, a->dst_scale + b, a->dst + b * MXFP8_BLOCK);
+    }
+}
+
+void encode_q8_0_scalar(const struct kernel_args *a)
+{
+    uint64_t n_blocks = a->n_rows * (a->n_cols / Q8_0_BLOCK);
+    for (uint64_t b = 0; b < n_blocks; b++) {
+        float w[Q8_0_BLOCK];
+        element_widen_block32(a->src, a->dtype, b * Q8_0_BLOCK, w);
+        q8_0_encode_block(w, a->dst + b * Q8_0_BLOCK_BYTES);
     }
 }

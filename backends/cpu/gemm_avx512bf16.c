@@ -5,31 +5,22 @@
 /* From more rows on a tile is worth its making. */
 #define FEW_ROWS 2u
 
-static void each_panel(const struct gemm_call *c, bool direct,
-                       void (*rows)(const struct gemm_call *, uint64_t, uint32_t),
-                       void (*tiles)(const struct gemm_call *))
+static void by_row(const struct gemm_call *c, void (*rows)(const struct gemm_call *, uint64_t, uint32_t))
 {
-    for (uint32_t i = 0; i < c->n; i += direct ? 2 * PANEL_ROWS : PANEL_ROWS) {
-        if (direct) {
-            for (uint64_t r = 0; r < c->m; r++) rows(c, r, i);
-            continue;
-        }
-        struct gemm_call one = *c;
-        one.panels += i / PANEL_ROWS * c->w->panel_bytes;
-        one.n = c->n - i < PANEL_ROWS ? c->n - i : PANEL_ROWS;
-        one.y += i;
-        tiles(&one);
-    }
+    for (uint32_t i = 0; i < c->n; i += 2 * PANEL_ROWS)
+        for (uint64_t r = 0; r < c->m; r++) rows(c, r, i);
 }
 
 static void fp32(const struct gemm_call *c)
 {
-    each_panel(c, c->m <= FEW_ROWS && c->w->code != CODE_F32, gemm_rows_fp32, gemm_tiles_fp32);
+    if (c->m <= FEW_ROWS && c->w->code != CODE_F32) by_row(c, gemm_rows_fp32);
+    else gemm_tiles_fp32(c);
 }
 
 static void bf16(const struct gemm_call *c)
 {
-    each_panel(c, c->m <= FEW_ROWS, gemm_rows_bf16, gemm_tiles_bf16);
+    if (c->m <= FEW_ROWS) by_row(c, gemm_rows_bf16);
+    else gemm_tiles_bf16(c);
 }
 
 static uint64_t input_bytes(uint64_t cols)

@@ -82,24 +82,54 @@ static void take_bf16(const struct packed *p, const uint8_t *panel, uint64_t fir
 
 /* ---- several rows ---- */
 
-void gemm_tiles_fp32(const struct gemm_call *c)
+/* Panel number i of a call, alone. */
+static struct gemm_call panel_of(const struct gemm_call *c, uint32_t i)
+{
+    struct gemm_call one = *c;
+    uint32_t from = i * PANEL_ROWS;
+    one.panels += i * c->w->panel_bytes;
+    one.n = c->n - from < PANEL_ROWS ? c->n - from : PANEL_ROWS;
+    one.y += from;
+    return one;
+}
+
+static uint32_t n_panels(const struct gemm_call *c)
+{
+    return (c->n + PANEL_ROWS - 1) / PANEL_ROWS;
+}
+
+/* Columns from k on that a tile takes: whole groups, or a part of one. */
+static uint64_t run_fp32(const struct packed *p, uint64_t k)
+{
+    uint64_t run = 0, left = p->cols - k;
+    do run += least(least(RUN - run, p->group - (k + run) % p->group), left - run);
+    while (run < left && RUN - run >= least(p->group, RUN));
+    return run;
+}
+
+static void one_run_fp32(const struct gemm_call *c, uint64_t k, uint64_t run)
 {
     const struct packed *p = c->w;
-    const float *x = c->x;
-    uint64_t ldx = c->x_stride / sizeof *x, run;
-    _Alignas(64) float tile[(RUN + 1) * PANEL_ROWS];
-    if (p->code == CODE_F32) {
-        math_avx512.gemm_panel(x, ldx, c->m, (const float *)(const void *)c->panels, p->cols, c->y, c->ldy, c->n);
-        return;
+    _Alignas(64) float space[(RUN + 1) * PANEL_ROWS];
+    const float *tile = space, *x = c->x;
+    if (p->code == CODE_F32) tile = (const float *)(const void *)c->panels + k * PANEL_ROWS;
+    for (uint64_t i = 0, n; p->code != CODE_F32 && i < run; i += n) {
+        n = least(run - i, p->group - (k + i) % p->group);
+        take_fp32(p, c->panels, k + i, n, space + i * PANEL_ROWS);
     }
-    for (uint64_t k = 0; k < p->cols; k += run) {
-        run = 0;
-        do { /* whole groups, or a part of one */
-            uint64_t n = least(least(RUN - run, p->group - (k + run) % p->group), p->cols - k - run);
-            take_fp32(p, c->panels, k + run, n, tile + run * PANEL_ROWS);
-            run += n;
-        } while (k + run < p->cols && RUN - run >= least(p->group, RUN));
-        (k ? math_avx512.gemm_panel_more : math_avx512.gemm_panel)(x + k, ldx, c->m, tile, run, c->y, c->ldy, c->n);
+    (k ? math_avx512.gemm_panel_more : math_avx512.gemm_panel)(x + k, c->x_stride / sizeof *x, c->m, tile, run, c->y,
+                                                               c->ldy, c->n);
+}
+
+/* A run of columns with every panel before the next run: the rows of x stay in the second-level cache. */
+void gemm_tiles_fp32(const struct gemm_call *c)
+{
+    for (uint64_t k = 0, run; k < c->w->cols; k += run) {
+        run = run_fp32(c->w, k);
+        for (uint32_t i = 0; i < n_panels(c); i++) {
+            struct gemm_call one = panel_of(c, i);
+            one_run_fp32(&one, k, run);
+        }
     }
 }
 
@@ -168,57 +198,91 @@ static void words_rows(const struct words *all, uint64_t m)
 }
 #undef HEIGHT
 
-/* BF16: the panel itself is the tile; runs keep a part of it in the second-level cache while the rows pass. */
-#define PANEL_RUN 1024u
+/* One chain over all columns, in y: BF16, whose panel is the tile, and codes with one scale per row. */
+#define CHAIN_RUN 1024u
 
-static void panel_plain(const struct gemm_call *c)
+static void one_run_chain(const struct gemm_call *c, uint64_t k, uint64_t end)
 {
     const struct packed *p = c->w;
-    for (uint64_t k = 0; k < p->cols; k += PANEL_RUN)
-        words_rows(&(struct words){.w = (const uint32_t *)(const void *)c->panels + k / 2 * PANEL_ROWS,
+    _Alignas(64) uint32_t space[RUN / 2 * PANEL_ROWS];
+    for (uint64_t run; k < end; k += run) {
+        const uint32_t *tile = (const uint32_t *)(const void *)c->panels + k / 2 * PANEL_ROWS;
+        run = least(p->code == CODE_BF16 ? CHAIN_RUN : RUN, end - k);
+        if (p->code != CODE_BF16) {
+            take_bf16(p, c->panels, k, run, space);
+            tile = space;
+        }
+        words_rows(&(struct words){.w = tile,
                                    .x = (const uint16_t *)c->x + k,
                                    .x_stride = c->x_stride,
-                                   .n_pairs = (least(PANEL_RUN, p->cols - k) + 1) / 2,
+                                   .n_pairs = (run + 1) / 2,
                                    .sum = c->y,
                                    .sum_stride = c->ldy,
                                    .first = k == 0,
                                    .lanes = {lanes_of(c->n, 0), lanes_of(c->n, 1)}},
                    c->m);
+    }
 }
 
-/* Long groups: each one's sum is made as above, then added to the total. */
-static void panel_long(const struct gemm_call *c)
+/* y = sum * scale of group g (+ y), for sums that lie in `sum`. */
+static void add_scaled(const struct gemm_call *c, uint64_t g, const float *sum, uint64_t sum_stride)
+{
+    for (int h = 0; h < HALVES; h++) {
+        __m512 scale = scale_lanes(c->w, scales_of(c->w, c->panels), g, h);
+        __mmask16 lanes = lanes_of(c->n, h);
+        for (uint64_t i = 0; i < c->m; i++) {
+            float *y = c->y + i * c->ldy + 16 * h;
+            __m512 s = _mm512_maskz_loadu_ps(lanes, sum + i * sum_stride + 16 * h);
+            __m512 before = g ? _mm512_maskz_loadu_ps(lanes, y) : _mm512_setzero_ps();
+            _mm512_mask_storeu_ps(y, lanes, _mm512_fmadd_ps(s, scale, before));
+        }
+    }
+}
+
+static void panels_chain(const struct gemm_call *c)
+{
+    const struct packed *p = c->w;
+    for (uint64_t k = 0; k < p->cols; k += CHAIN_RUN)
+        for (uint32_t i = 0; i < n_panels(c); i++) {
+            struct gemm_call one = panel_of(c, i);
+            one_run_chain(&one, k, least(k + CHAIN_RUN, p->cols));
+        }
+    for (uint32_t i = 0; p->scale != SCALE_NONE && i < n_panels(c); i++) {
+        struct gemm_call one = panel_of(c, i);
+        add_scaled(&one, 0, one.y, one.ldy);
+    }
+}
+
+/* Long groups: each one's sum is made apart, then added to the total. */
+static void one_group_long(const struct gemm_call *c, uint64_t g)
 {
     const struct packed *p = c->w;
     _Alignas(64) uint32_t tile[RUN / 2 * PANEL_ROWS];
     _Alignas(64) float sum[GEMM_ROWS_MAX * PANEL_ROWS];
-    for (uint64_t g = 0; g < p->n_groups; g++) {
-        uint64_t from = g * p->group, end = least(from + p->group, p->cols), run;
-        for (uint64_t k = from; k < end; k += run) {
-            run = least(RUN, end - k);
-            take_bf16(p, c->panels, k, run, tile);
-            words_rows(&(struct words){.w = tile,
-                                       .x = (const uint16_t *)c->x + k,
-                                       .x_stride = c->x_stride,
-                                       .n_pairs = (run + 1) / 2,
-                                       .sum = sum,
-                                       .sum_stride = PANEL_ROWS,
-                                       .first = k == from,
-                                       .lanes = {0xFFFF, 0xFFFF}},
-                       c->m);
-        }
-        UNROLL
-        for (int h = 0; h < HALVES; h++) {
-            __m512 scale = scale_lanes(p, scales_of(p, c->panels), g, h);
-            __mmask16 lanes = lanes_of(c->n, h);
-            for (uint64_t i = 0; i < c->m; i++) {
-                float *y = c->y + i * c->ldy + 16 * h;
-                __m512 before = g ? _mm512_maskz_loadu_ps(lanes, y) : _mm512_setzero_ps();
-                __m512 s = _mm512_load_ps(sum + i * PANEL_ROWS + 16 * h);
-                _mm512_mask_storeu_ps(y, lanes, _mm512_fmadd_ps(s, scale, before));
-            }
-        }
+    uint64_t from = g * p->group, end = least(from + p->group, p->cols), run;
+    for (uint64_t k = from; k < end; k += run) {
+        run = least(RUN, end - k);
+        take_bf16(p, c->panels, k, run, tile);
+        words_rows(&(struct words){.w = tile,
+                                   .x = (const uint16_t *)c->x + k,
+                                   .x_stride = c->x_stride,
+                                   .n_pairs = (run + 1) / 2,
+                                   .sum = sum,
+                                   .sum_stride = PANEL_ROWS,
+                                   .first = k == from,
+                                   .lanes = {0xFFFF, 0xFFFF}},
+                   c->m);
     }
+    add_scaled(c, g, sum, PANEL_ROWS);
+}
+
+static void panels_long(const struct gemm_call *c)
+{
+    for (uint64_t g = 0; g < c->w->n_groups; g++)
+        for (uint32_t i = 0; i < n_panels(c); i++) {
+            struct gemm_call one = panel_of(c, i);
+            one_group_long(&one, g);
+        }
 }
 
 /* Short groups: the tile holds several, and their scales. */
@@ -288,41 +352,46 @@ static void short_rows(const struct short_run *all, uint64_t m)
     }
 }
 
-static void panel_short(const struct gemm_call *c)
+/* Groups [g, g + n) of `cols` columns each. */
+static void one_run_short(const struct gemm_call *c, uint64_t g, uint64_t n, uint64_t cols)
 {
     const struct packed *p = c->w;
     _Alignas(64) uint32_t tile[RUN / 2 * PANEL_ROWS];
     _Alignas(64) float scales[RUN / 2 * PANEL_ROWS];
-    uint64_t whole = RUN / p->group, n; /* groups in a tile */
-    for (uint64_t g = 0; g < p->n_groups; g += n) {
-        n = least(whole, p->n_groups - g);
-        /* A last group may be shorter: it goes alone. */
-        uint64_t left = p->cols - g * p->group;
-        if (left < n * p->group) n = left < p->group ? 1 : left / p->group;
-        uint64_t cols = least(p->group, left);
-        for (uint64_t i = 0; i < n; i++) {
-            take_bf16(p, c->panels, (g + i) * p->group, cols, tile + i * ((cols + 1) / 2) * PANEL_ROWS);
-            UNROLL
-            for (int h = 0; h < HALVES; h++)
-                _mm512_store_ps(scales + i * PANEL_ROWS + 16 * h, scale_lanes(p, scales_of(p, c->panels), g + i, h));
+    for (uint64_t i = 0; i < n; i++) {
+        take_bf16(p, c->panels, (g + i) * p->group, cols, tile + i * ((cols + 1) / 2) * PANEL_ROWS);
+        for (int h = 0; h < HALVES; h++)
+            _mm512_store_ps(scales + i * PANEL_ROWS + 16 * h, scale_lanes(p, scales_of(p, c->panels), g + i, h));
+    }
+    short_rows(&(struct short_run){.w = tile,
+                                   .scales = scales,
+                                   .x = (const uint16_t *)c->x + g * p->group,
+                                   .x_stride = c->x_stride,
+                                   .n_groups = n,
+                                   .pairs = (cols + 1) / 2,
+                                   .y = c->y,
+                                   .ldy = c->ldy,
+                                   .first = g == 0,
+                                   .lanes = {lanes_of(c->n, 0), lanes_of(c->n, 1)}},
+               c->m);
+}
+
+static void panels_short(const struct gemm_call *c)
+{
+    const struct packed *p = c->w;
+    for (uint64_t g = 0, n; g < p->n_groups; g += n) {
+        uint64_t left = p->cols - g * p->group, cols = least(p->group, left);
+        n = least(RUN / p->group, left / cols); /* a last group may be shorter: it goes alone */
+        for (uint32_t i = 0; i < n_panels(c); i++) {
+            struct gemm_call one = panel_of(c, i);
+            one_run_short(&one, g, n, cols);
         }
-        short_rows(&(struct short_run){.w = tile,
-                                       .scales = scales,
-                                       .x = (const uint16_t *)c->x + g * p->group,
-                                       .x_stride = c->x_stride,
-                                       .n_groups = n,
-                                       .pairs = (cols + 1) / 2,
-                                       .y = c->y,
-                                       .ldy = c->ldy,
-                                       .first = g == 0,
-                                       .lanes = {lanes_of(c->n, 0), lanes_of(c->n, 1)}},
-                   c->m);
     }
 }
 
 void gemm_tiles_bf16(const struct gemm_call *c)
 {
-    if (c->w->code == CODE_BF16) panel_plain(c);
-    else if (c->w->group <= SHORT_GROUP) panel_short(c);
-    else panel_long(c);
+    if (c->w->n_groups == 1) panels_chain(c);
+    else if (c->w->group <= SHORT_GROUP) panels_short(c);
+    else panels_long(c);
 }

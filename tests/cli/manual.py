@@ -165,6 +165,7 @@ check("ingot-recipe.5: its example works", p.returncode == 0 and "matches nothin
 M = "examples/nano-hybrid/model"
 for page, part, command in (
     ("ingot-json.5", "inspect", f"ingot inspect {M} --json"),
+    ("ingot-json.5", "convert", f"ingot convert {M} --to safetensors -o j/c --json"),
     ("ingot-json.5", "calibrate", f"ingot calibrate {M} -r nvfp4-super -d examples/nano-hybrid/calibration.jsonl -o j/s.safetensors --json"),
     ("ingot-json.5", "quantize", f"ingot quantize {M} -r nvfp4-super -s j/s.safetensors -o j/q --json"),
     ("ingot-json.5", "pack", "ingot pack j/q -o oci:j/p:t --json"),
@@ -176,6 +177,7 @@ for page, part, command in (
     ("ingot-json.5", "logits", f"ingot logits {M} --ids ids.json -o j/l.safetensors --json"),
     ("ingot-json.5", "eval", f"ingot eval {M} --ids ids.json --json"),
     ("ingot-json.5", "generate", f"ingot generate {M} -p x -n 1 --json"),
+    ("ingot-json.5", "render", f"ingot render {M} -p x --json"),
     ("ingot-json.5", "tokenize", f"ingot tokenize {M} --text x --json"),
     ("ingot-json.5", "detokenize", f"ingot detokenize {M} --ids 5 --json"),
     ("ingot-plan.5", None, f"ingot plan {M} -r nvfp4-super --json"),
@@ -195,7 +197,7 @@ for page, part, command in (
     check(f"{page}: members of {command.split()[1]} --json", p.returncode == 0 and keys and not lost, lost or p.stderr)
 
 # ---- pointers from the source into docs/ ----
-tree = [f for d in "backends calibrate cli core engine formats models numeric pack plan quantize verify tests bench".split() for f in glob.glob(f"{ROOT}/{d}/**/*.[ch]", recursive=True)]
+tree = [f for d in "backends calibrate cli convert core engine formats models numeric pack plan quantize verify tests bench".split() for f in glob.glob(f"{ROOT}/{d}/**/*.[ch]", recursive=True)]
 n = 0
 for path in tree + glob.glob(ROOT + "/tests/**/*.py", recursive=True) + glob.glob(ROOT + "/tests/**/*.sh", recursive=True) + [ROOT + "/Makefile"]:
     if path == os.path.abspath(__file__):

@@ -1,7 +1,9 @@
 /* Configuration files: the JSON layer itself, then what is read from config.json, generation_config.json and the two
- * quantization configs. The parts of an input are separated by a byte 0x1e; after the third come names to ask for. */
+ * quantization configs, and what a family makes of config.json. The parts of an input are separated by a byte 0x1e;
+ * after the third come names to ask for. */
 #include "core/json_scan.h"
 #include "formats/quant_config.h"
+#include "models/expected.h"
 
 #include <stdlib.h>
 
@@ -59,6 +61,36 @@ static void ask(const struct quant_rules *r, struct bytes names)
     quant_rules_kv_algo(r);
 }
 
+/* Shapes that a family expects have no zero, and there are as many as its rule says; a few thousand are enough. */
+static bool look(void *ctx, const struct expected_tensor *t, struct error *err)
+{
+    uint32_t *n = ctx;
+    if (!t->name[0] || t->n_dims == 0 || strchr(t->name, '{') || strchr(t->name, '%')) abort();
+    for (uint32_t i = 0; i < t->n_dims; i++)
+        if (t->dims[i] == 0) abort();
+    return ++*n < 4000 || error_set(err, ERR_CANCELLED, "enough");
+}
+
+static void read_family(const struct hf_config *c)
+{
+    struct error e = ERROR_INIT;
+    struct model_config cfg;
+    struct arena *arena = arena_new();
+    uint32_t n = 0;
+    if (!arena) return;
+    if (!model_config_read(&cfg, c, arena, &e)) {
+        if ((e.code != ERR_FORMAT && e.code != ERR_UNSUPPORTED) || !e.text[0]) abort();
+    } else {
+        for (uint32_t i = 0; i < cfg.n_blocks; i++) {
+            const struct attention_config *a = block_attention_config(&cfg, &cfg.blocks[i]);
+            if (cfg.blocks[i].kind != BLOCK_ATTENTION) continue;
+            if (!a->n_heads || !a->n_kv_heads || a->n_heads % a->n_kv_heads || a->rope.dim > a->head_dim) abort();
+        }
+        if (!model_expect(&cfg, arena, look, &n, &e) && e.code != ERR_CANCELLED) abort();
+    }
+    arena_free(arena);
+}
+
 static void read_all(json_t *const docs[3], struct bytes names)
 {
     struct error e = ERROR_INIT;
@@ -71,6 +103,7 @@ static void read_all(json_t *const docs[3], struct bytes names)
     if (!hf_config_bos(&c, &bos, &has, &e) && e.code != ERR_FORMAT) abort();
     if (!quant_rules_open(&r, &c, &e) && e.code != ERR_FORMAT && e.code != ERR_UNSUPPORTED) abort();
     if (r) ask(r, names);
+    read_family(&c);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

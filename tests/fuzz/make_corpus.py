@@ -119,6 +119,16 @@ def config():
     }
     for name, data in rows.items():
         save("config", name, data)
+    # One configuration of every family, and what none of them may stumble over.
+    tiny = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + "/tests/vectors/engine"
+    for name in sorted(os.listdir(tiny)):
+        if os.path.isdir(f"{tiny}/{name}"):
+            save("config", "family_" + name, open(f"{tiny}/{name}/config.json").read())
+    llama = json.load(open(tiny + "/llama/config.json"))
+    odd = {"layers": {"num_hidden_layers": 4096, "num_experts": 65536}, "theta": {"rope_theta": 1e-300}, "factor": {"rope_scaling": {"rope_type": "yarn", "factor": 1e308}},
+           "heads": {"num_attention_heads": 1 << 24, "head_dim": 1 << 24}, "eps": {"rms_norm_eps": -0.0}}
+    for name, change in odd.items():
+        save("config", "odd_" + name, json.dumps({**llama, **change}))
 
 
 safetensors()

@@ -32,4 +32,11 @@ go_tool() { # go_tool NAME MODULE VERSION PACKAGE
 go_tool crane github.com/google/go-containerregistry v0.22.1 cmd/crane
 go_tool cosign github.com/sigstore/cosign/v3 v3.1.3 cmd/cosign
 go_tool oras oras.land/oras v1.2.3 cmd/oras
+# llama.cpp comes as source and is built here, some minutes; the version whose names formats/gguf_*.c follow.
+"$T/gguf/bin/python" -c 'import gguf, llama_cpp, numpy' 2>/dev/null || {
+    command -v cmake >/dev/null || { echo "cmake is missing: it builds llama.cpp"; exit 1; }
+    echo "  building llama.cpp (llama-cpp-python 0.3.36)"
+    python3 -m venv "$T/gguf"
+    "$T/gguf/bin/pip" install -q numpy gguf llama-cpp-python==0.3.36
+}
 echo "  clients are there"

@@ -113,7 +113,8 @@ static uint64_t op_block(enum op op)
     switch (op) {
     case OP_ENCODE_NVFP4: case OP_ENCODE_NVFP4_STATIC: case OP_SWEEP_NVFP4: case OP_DECODE_NVFP4: case OP_INPUT_NVFP4:
     case OP_FOUR_SIX_NVFP4: return 16;
-    case OP_ENCODE_MXFP4: case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8: return 32;
+    case OP_ENCODE_MXFP4: case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8:
+    case OP_ENCODE_Q8_0: case OP_DECODE_Q8_0: return 32;
     case OP_ENCODE_INT4: case OP_DECODE_INT4: case OP_ENCODE_INT4_ZERO: case OP_DECODE_INT4_ZERO: return 128;
     default: return 1;
     }
@@ -124,7 +125,7 @@ static bool op_reads_dtype(enum op op)
     switch (op) {
     case OP_DECODE_NVFP4: case OP_DECODE_FP8: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK:
     case OP_DECODE_MXFP4: case OP_DECODE_MXFP8: case OP_DECODE_INT4: case OP_DECODE_INT4_ZERO:
-    case OP_INPUT_NVFP4: case OP_INPUT_FP8: return false;
+    case OP_DECODE_Q8_0: case OP_INPUT_NVFP4: case OP_INPUT_FP8: return false;
     default: return true;
     }
 }
@@ -135,7 +136,7 @@ static int op_variants(enum op op)
     switch (op) {
     case OP_WIDEN: case OP_AMAX: case OP_ENCODE_FP8_CHANNEL: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK:
     case OP_DECODE_INT4: case OP_DECODE_INT4_ZERO: case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8:
-        return 1;
+    case OP_ENCODE_Q8_0: case OP_DECODE_Q8_0: return 1;
     case OP_ENCODE_FP8_BLOCK: case OP_ENCODE_MXFP4: return 2;
     default: return 3;
     }
@@ -155,6 +156,7 @@ static bool op_decodes(enum op op)
 static uint64_t packed_bytes(enum op op, const struct kernel_args *a)
 {
     uint64_t n = a->n_rows * a->n_cols;
+    if (op == OP_DECODE_Q8_0) return n / 32 * 34;
     return op_block(op) == 1 || op == OP_DECODE_MXFP8 ? n : n / 2;
 }
 
@@ -179,6 +181,7 @@ static struct results result_sizes(enum op op, const struct kernel_args *a)
     case OP_ENCODE_NVFP4: case OP_ENCODE_NVFP4_STATIC: return (struct results){.n_dst = n / 2, .n_scale = n / 16};
     case OP_ENCODE_FP8: return (struct results){.n_dst = n};
     case OP_ENCODE_MXFP4: return (struct results){.n_dst = n / 2, .n_scale = n / 32};
+    case OP_ENCODE_Q8_0: return (struct results){.n_dst = n / 32 * 34};
     case OP_ENCODE_MXFP8: return (struct results){.n_dst = n, .n_scale = n / 32};
     case OP_ENCODE_FP8_CHANNEL: return (struct results){.n_dst = n, .n_f32 = 4 * a->n_rows};
     case OP_ENCODE_FP8_BLOCK: return (struct results){.n_dst = n, .n_f32 = 4 * blocks_of_128(a)};

@@ -22,7 +22,8 @@ static uint64_t code_bits(enum op op)
 {
     switch (op) {
     case OP_DECODE_NVFP4: case OP_DECODE_MXFP4: case OP_DECODE_INT4: case OP_DECODE_INT4_ZERO: return 4;
-    case OP_DECODE_FP8: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK: case OP_DECODE_MXFP8: return 8;
+    case OP_DECODE_FP8: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK: case OP_DECODE_MXFP8: case OP_DECODE_Q8_0:
+        return 8;
     default: return 0;
     }
 }
@@ -34,7 +35,10 @@ static bool reads_dtype(enum op op)
 
 static uint64_t block_of(enum op op)
 {
-    return op == OP_ENCODE_MXFP4 || op == OP_DECODE_MXFP4 || op == OP_ENCODE_MXFP8 || op == OP_DECODE_MXFP8 ? 32 : 16;
+    return op == OP_ENCODE_MXFP4 || op == OP_DECODE_MXFP4 || op == OP_ENCODE_MXFP8 || op == OP_DECODE_MXFP8 ||
+                   op == OP_ENCODE_Q8_0 || op == OP_DECODE_Q8_0
+               ? 32
+               : 16;
 }
 
 static bool chooses(enum op op)

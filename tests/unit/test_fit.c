@@ -137,6 +137,47 @@ static void test_capacity(void **state)
     }
 }
 
+/* By hand. gpt-oss-20b (24 layers in turn, window 128, 8 kv heads of 64): 2 * 64 * 8 bytes of FP8 a token and layer = 1024.
+ * A layer list like Super 49B's: 3 layers with 8 kv heads, 2 with 4, heads of 128, bf16: 4096 and 2048 a token. */
+static void test_kinds(void **state)
+{
+    (void)state;
+    struct fit_model m = {.n_attention = 24, .attention = {64, 8, 64}, .kinds = {{12, 8, 64, 0}, {12, 8, 64, 128}}, .n_kinds = 2};
+    struct fit_request r = request(1, 100000, 3);
+    struct fit f;
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_int_equal(f.kv_token_bytes, 24 * 1024);
+    assert_int_equal(f.kv_sequence_bytes, 12 * 1024 * (100000 + 128));
+    assert_int_equal(f.kv_bytes, 3ull * 12 * 1024 * (100000 + 128));
+    uint64_t have = (uint64_t)f.budget_bytes / 3;
+    assert_int_equal(f.max_context, (have - 12 * 1024 * 128) / (12 * 1024));
+    assert_int_equal(f.max_sequences, (uint64_t)f.budget_bytes / (12 * 1024 * (100000 + 128)));
+    r.context = 50; /* shorter than the window */
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_int_equal(f.kv_sequence_bytes, 24 * 1024 * 50);
+    r.memory_bytes = r.overhead_bytes + 24 * 1024 * 300;
+    r.utilisation_permille = 1000;
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_int_equal(f.max_context, 100); /* 300 tokens for three, all below the window */
+    m.kinds[0].window = 64;
+    r.memory_bytes = (uint64_t)80 << 30;
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_true(f.max_context == FIT_UNBOUNDED);
+
+    m = (struct fit_model){.n_attention = 5, .attention = {64, 8, 128}, .kinds = {{3, 8, 128, 0}, {2, 4, 128, 0}}, .n_kinds = 2};
+    r = request(1, 1000, 1);
+    r.kv_bits_x2 = 32;
+    r.block_tokens = 16;
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_int_equal(f.kv_token_bytes, 3 * 4096 + 2 * 2048);
+    assert_int_equal(f.kv_sequence_bytes, 1000 * (3 * 4096 + 2 * 2048));
+    assert_int_equal(f.blocks.per_sequence, 63);
+    assert_int_equal(f.blocks.total, (uint64_t)f.budget_bytes / (16 * (3 * 4096 + 2 * 2048)));
+    r.tp = 8; /* four heads on eight: one each */
+    CHECK_OK(fit_compute(&m, &r, &f, e_));
+    assert_int_equal(f.kv_token_bytes, 5 * 512);
+}
+
 /* Sequences of 8192 tokens that Super holds on two B200, and on one Spark. */
 static void test_drafts(void **state)
 {
@@ -392,12 +433,47 @@ static void test_shares(void **state)
                 m.attention.n_kv_heads == 2);
 }
 
+/* DeepSeek-V3: 512 + 64 numbers per token in each of 61 layers, 70,272 bytes in bf16 (the figure in DeepSeek's own
+ * "Insights into DeepSeek-V3", table 1: 70.272 KB), the same on every rank; 62 layers with drafts. */
+static void test_latent(void **state)
+{
+    (void)state;
+    struct block_config blocks[2 * 61], mtp[] = {{.kind = BLOCK_MLA, .mtp = true}, {.kind = BLOCK_MOE, .mtp = true}};
+    struct model_config c = {.attention = {.n_heads = 128, .n_kv_heads = 1, .head_dim = 192},
+                             .mla = {.q_rank = 1536, .kv_rank = 512, .nope_dim = 128, .rope_dim = 64, .v_dim = 128},
+                             .blocks = blocks,
+                             .n_blocks = 2 * 61,
+                             .mtp_blocks = mtp,
+                             .n_mtp_blocks = 2};
+    for (int i = 0; i < 2 * 61; i++) blocks[i] = (struct block_config){.kind = i % 2 ? BLOCK_MOE : BLOCK_MLA};
+    struct fit_model m;
+    fit_model_from(&c, &m);
+    for (uint32_t tp = 1; tp <= 8; tp *= 8)
+        for (uint32_t drafts = 0; drafts < 2; drafts++) {
+            struct fit f;
+            struct fit_request r = {.memory_bytes = (uint64_t)80 << 30,
+                                    .utilisation_permille = 900,
+                                    .tp = tp,
+                                    .context = 4096,
+                                    .sequences = 1,
+                                    .drafts = drafts,
+                                    .kv_bits_x2 = 32};
+            CHECK_OK(fit_compute(&m, &r, &f, e_));
+            assert_int_equal(f.kv_token_bytes, drafts ? 70272 / 61 * 62 : 70272);
+        }
+    assert_int_equal(fit_rank_bytes(&c, ROLE_MLA_KV_A, 576 * 7168, 8), 576 * 7168);
+    assert_int_equal(fit_rank_bytes(&c, ROLE_MLA_Q_A, 1536 * 7168, 8), 1536 * 7168);
+    assert_int_equal(fit_rank_bytes(&c, ROLE_MLA_Q_B, 24576 * 1536, 8), 3072 * 1536);
+    assert_int_equal(fit_rank_bytes(&c, ROLE_MLA_KV_B, 32768 * 512, 8), 4096 * 512);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constants),    cmocka_unit_test(test_capacity),     cmocka_unit_test(test_drafts),
+        cmocka_unit_test(test_constants),    cmocka_unit_test(test_capacity),     cmocka_unit_test(test_kinds), cmocka_unit_test(test_drafts),
         cmocka_unit_test(test_blocks),       cmocka_unit_test(test_block_counts), cmocka_unit_test(test_one_kind),
         cmocka_unit_test(test_limits_agree), cmocka_unit_test(test_refuses),      cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_latent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,7 +113,7 @@ static void test_refuses(void **state)
     (void)state;
     static const struct { const char *doc; enum error_code code; const char *why; } rows[] = {
         {"[]", ERR_FORMAT, "expected an object, found an array"}, {"{}", ERR_UNSUPPORTED, "says neither quant_method nor quant_algo"},
-        {"{'quant_method':'fp8','weight_block_size':[128,128]}", ERR_UNSUPPORTED, "quant_method 'fp8' is not read here"},
+        {"{'quant_method':'gptq','bits':4}", ERR_UNSUPPORTED, "quant_method 'gptq' is not read here"},
         {"{'quant_method':'compressed-tensors'}", ERR_UNSUPPORTED, "quant_method 'compressed-tensors'"},
         {"{'quant_method':3}", ERR_FORMAT, "expected a string"},
         {FLAT("W4A16_AWQ", ""), ERR_UNSUPPORTED, "quant_algo 'W4A16_AWQ' is not known"},

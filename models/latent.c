@@ -1,4 +1,4 @@
-#include "models/mla.h"
+#include "models/latent.h"
 
 #include "models/decoder.h"
 

@@ -1,6 +1,6 @@
 /* Reading what multi-head latent attention is made of; for the families that have it. */
-#ifndef MODELS_MLA_H
-#define MODELS_MLA_H
+#ifndef MODELS_LATENT_H
+#define MODELS_LATENT_H
 
 #include "models/arch.h"
 #include "models/rope.h"

@@ -1,0 +1,268 @@
+/* A model as a Hugging Face folder: from GGUF, or with other shards, or with matrices of another type. */
+#include "convert/cast.h"
+#include "convert/convert.h"
+#include "core/memory.h"
+#include "core/staging.h"
+#include "core/version.h"
+
+#define COPY_CHUNK_BYTES ((size_t)4 << 20)
+#define SMALL_BYTES ((uint64_t)64 << 20) /* tensors that are looked at whole before their type is chosen */
+
+struct job {
+    const struct model *m;
+    const struct convert_options *opt;
+    struct staging *staging;
+    struct tensor_spec *specs;
+    struct convert_item *items;
+    uint32_t *numbers; /* 0, 1, 2 ...: each item has one source */
+    uint32_t n;
+    enum dtype type; /* of the matrices; DTYPE_COUNT: as the source has them */
+    bool from_gguf;
+    struct shard_layout layout;
+    struct shard_writer *writer;
+    uint32_t first; /* tensor of the shard that is being written */
+    struct error *err;
+};
+
+/* ---- types ---- */
+
+/* GGUF keeps norms, routers and convolutions in F32 whatever they were before: what fits the type of the matrices
+ * exactly had it, or loses nothing. */
+static bool fits_exactly(const struct job *j, uint32_t i, enum dtype to, bool *exact)
+{
+    const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, i);
+    CLEANUP(free) float *values = NULL;
+    *exact = false;
+    if (t->dtype != DTYPE_F32 || (to != DTYPE_F16 && to != DTYPE_BF16) || t->bytes > SMALL_BYTES) return true;
+    if (!memory_alloc(&values, t->n_elems, sizeof *values, j->err) ||
+        !checkpoint_read(j->m->checkpoint, i, 0, values, t->bytes, j->err))
+        return false;
+    *exact = cast_is_exact(values, t->n_elems, to);
+    return true;
+}
+
+static bool choose_type(const struct job *j, uint32_t i, enum role_kind kind, bool quantized, enum dtype *out)
+{
+    const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, i);
+    bool matrix = kind == KIND_LINEAR || kind == KIND_TABLE, exact = false;
+    *out = t->dtype;
+    if (quantized) {
+        if (j->opt->type == DTYPE_COUNT) return true;
+        return error_set(j->err, ERR_UNSUPPORTED,
+                         "tensor '%.256s' is part of a quantized linear: --type is not for those", t->name);
+    }
+    if (matrix && j->type != DTYPE_COUNT) *out = j->type;
+    if (matrix || !j->from_gguf) return true;
+    if (!fits_exactly(j, i, j->type, &exact)) return false;
+    if (exact) *out = j->type;
+    return true;
+}
+
+/* What each source tensor is; scales of quantized linears are neither. */
+static void kinds(const struct job *j, enum role_kind *kind, bool *quantized)
+{
+    const struct inventory *inv = j->m->inventory;
+    for (uint32_t i = 0; i < j->n; i++) kind[i] = KIND_SMALL, quantized[i] = false;
+    for (uint32_t i = 0; i < inv->n_tensors; i++) {
+        const struct model_tensor *t = &inv->tensors[i];
+        for (int part = 0; part < PART_COUNT; part++) {
+            if (t->parts[part] == NAME_NONE) continue;
+            quantized[t->parts[part]] = t->format && !t->format->self_described;
+            if (part == PART_WEIGHT) kind[t->parts[part]] = role_info(t->place.role)->kind;
+        }
+    }
+}
+
+static bool make_item(struct job *j, uint32_t i, enum role_kind kind, bool quantized)
+{
+    const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, i);
+    enum dtype to;
+    if (!choose_type(j, i, kind, quantized, &to)) return false;
+    if (!cast_possible(t->dtype, to) || to == DTYPE_Q8_0)
+        return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s' is stored as %s, which cannot become %s here",
+                         t->name, dtype_name(t->dtype), dtype_name(to));
+    j->specs[i] = (struct tensor_spec){.name = t->name, .dtype = to, .n_dims = t->n_dims};
+    memcpy(j->specs[i].dims, t->dims, sizeof t->dims);
+    /* As bytes in rows: a tensor that stays as it is may be of a type without arithmetic. */
+    uint64_t cols = t->n_dims ? t->dims[t->n_dims - 1] : 1;
+    bool plain = dtype_is_plain_float(t->dtype) || t->dtype == DTYPE_Q8_0;
+    j->numbers[i] = i;
+    j->items[i] = (struct convert_item){.parts = &j->numbers[i],
+                                        .n_parts = 1,
+                                        .cols = plain      ? cols
+                                                : t->bytes ? 1
+                                                           : 0,
+                                        .from = plain ? t->dtype : DTYPE_U8,
+                                        .to = plain ? to : DTYPE_U8,
+                                        .name = t->name};
+    struct convert_item *it = &j->items[i];
+    if (!plain && it->cols) it->cols = t->bytes % 4096 == 0 ? 4096 : 1;
+    it->rows = it->part_rows = it->cols ? (plain ? t->n_elems : t->bytes) / it->cols : 0;
+    return true;
+}
+
+static bool collect(struct job *j)
+{
+    CLEANUP(free) enum role_kind *kind = malloc((j->n + 1) * sizeof *kind);
+    CLEANUP(free) bool *quantized = malloc((j->n + 1) * sizeof *quantized);
+    j->specs = calloc(j->n + 1, sizeof *j->specs);
+    j->items = calloc(j->n + 1, sizeof *j->items);
+    j->numbers = calloc(j->n + 1, sizeof *j->numbers);
+    if (!kind || !quantized || !j->specs || !j->items || !j->numbers)
+        return error_memory(j->err, j->n * sizeof *j->items);
+    kinds(j, kind, quantized);
+    for (uint32_t i = 0; i < j->n; i++)
+        if (!make_item(j, i, kind[i], quantized[i])) return false;
+    return shard_layout_make(&j->layout, j->specs, j->n, j->opt->shard_bytes, j->err);
+}
+
+/* ---- shards ---- */
+
+static bool write_item(void *ctx, uint32_t item, uint64_t offset, const void *data, size_t n, struct error *err)
+{
+    struct job *j = ctx;
+    return shard_writer_write(j->writer, j->first + item, offset, data, n, err);
+}
+
+static bool write_shard(struct job *j, uint32_t shard, const struct progress *pr)
+{
+    char name[64];
+    shard_name(name, shard, j->layout.n_shards);
+    if (staging_recorded(j->staging, name)) return true;
+    uint32_t n = j->layout.first[shard + 1] - j->layout.first[shard];
+    j->first = j->layout.first[shard];
+    if (!shard_writer_open(&j->writer, staging_path(j->staging), j->specs, &j->layout, shard, j->err)) return false;
+    if (!convert_items(j->m->checkpoint, j->items + j->first, n, j->opt, write_item, j, pr, j->err)) {
+        shard_writer_abort(j->writer);
+        return false;
+    }
+    return shard_writer_commit(j->writer, j->err) && staging_record(j->staging, name, "written", j->err);
+}
+
+/* ---- the other files ---- */
+
+static bool is_ours(const struct job *j, const char *name)
+{
+    uint32_t n;
+    const struct checkpoint_file *files = checkpoint_files(j->m->checkpoint, &n);
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(name, folder_name(j->m->folder, files[i].member)) == 0) return true;
+    return strcmp(name, "config.json") == 0 || strcmp(name, "model.safetensors.index.json") == 0 ||
+           checkpoint_is_weights(name);
+}
+
+static bool copy_file(const struct job *j, uint32_t member)
+{
+    const char *name = folder_name(j->m->folder, member);
+    CLEANUP(free) char *path = NULL;
+    CLEANUP(free) uint8_t *chunk = malloc(COPY_CHUNK_BYTES);
+    struct file_out out = FILE_OUT_INIT;
+    if (!chunk) return error_memory(j->err, COPY_CHUNK_BYTES);
+    if (!path_join(&path, staging_path(j->staging), name, j->err) || !dir_make_parents(path, j->err) ||
+        !file_out_open(&out, path, 0666, j->err))
+        return false;
+    bool ok = true;
+    for (uint64_t at = 0, size = folder_size(j->m->folder, member); ok && at < size; at += COPY_CHUNK_BYTES) {
+        size_t n = (size_t)u64_min(COPY_CHUNK_BYTES, size - at);
+        ok = folder_read(j->m->folder, member, at, chunk, n, j->err) && file_out_write(&out, chunk, n, j->err);
+    }
+    if (ok) return file_out_commit(&out, j->err);
+    file_out_abort(&out);
+    return false;
+}
+
+static const char *torch_name(enum dtype t)
+{
+    return t == DTYPE_F16 ? "float16" : t == DTYPE_BF16 ? "bfloat16" : "float32";
+}
+
+/* config.json keeps every byte but the type. */
+static bool write_config(const struct job *j)
+{
+    CLEANUP(json) json_t *members = json_object();
+    CLEANUP(free) char *text = NULL;
+    CLEANUP(free) char *path = NULL;
+    size_t n;
+    if (!members) return error_memory(j->err, 0);
+    bool newer = json_has(j->m->hf.config, "dtype") && !json_has(j->m->hf.config, "torch_dtype");
+    if (j->type != DTYPE_COUNT &&
+        !json_put(members, newer ? "dtype" : "torch_dtype", json_string(torch_name(j->type)), j->err))
+        return false;
+    return json_splice(buffer_view(&j->m->hf.config_text), JSON_DIALECT_HF, members, "config.json", &text, &n,
+                       j->err) &&
+           path_join(&path, staging_path(j->staging), "config.json", j->err) &&
+           file_save(path, bytes_of(text, n), 0666, j->err);
+}
+
+static bool write_all(struct job *j, const struct progress *pr)
+{
+    for (uint32_t s = 0; s < j->layout.n_shards; s++)
+        if (!write_shard(j, s, pr)) return false;
+    for (uint32_t i = 0; i < folder_count(j->m->folder); i++)
+        if (!is_ours(j, folder_name(j->m->folder, i)) && !copy_file(j, i)) return false;
+    return write_config(j) && shard_index_write(staging_path(j->staging), j->specs, &j->layout, j->err);
+}
+
+/* Everything that the output depends on. */
+static bool key_of(const struct job *j, char hex[DIGEST_HEX_SIZE])
+{
+    struct sha256 *h;
+    struct digest d;
+    uint32_t n;
+    const struct checkpoint_file *files = checkpoint_files(j->m->checkpoint, &n);
+    const uint64_t options[] = {(uint64_t)j->type, j->opt->shard_bytes};
+    if (!sha256_open(&h, j->err)) return false;
+    for (uint32_t i = 0; i < n; i++) sha256_add(h, &files[i].header, sizeof files[i].header);
+    sha256_add(h, j->m->hf.config_text.data, j->m->hf.config_text.size);
+    sha256_add(h, options, sizeof options);
+    sha256_add(h, INGOT_VERSION, sizeof INGOT_VERSION);
+    struct digest stamp;
+    bool ok = folder_stamp(j->m->folder, &stamp, j->err);
+    if (ok) sha256_add(h, &stamp, sizeof stamp);
+    ok = sha256_close(h, ok ? &d : NULL, j->err) && ok;
+    if (ok) digest_hex(&d, hex);
+    return ok;
+}
+
+static enum dtype main_type(const struct job *j)
+{
+    const struct model_tensor *embed = inventory_find(j->m->inventory, ROLE_EMBED, -1, -1, false);
+    enum dtype t = embed ? checkpoint_tensor(j->m->checkpoint, embed->parts[PART_WEIGHT])->dtype : DTYPE_COUNT;
+    if (j->opt->type != DTYPE_COUNT || !j->from_gguf) return j->opt->type;
+    return t == DTYPE_Q8_0 ? DTYPE_BF16 : t;
+}
+
+static bool run(struct job *j, const char *output, struct convert_result *out, const struct progress *pr)
+{
+    char key[DIGEST_HEX_SIZE];
+    if (!collect(j) || !key_of(j, key) || !dir_make_parents(output, j->err) ||
+        !staging_open(&j->staging, output, key, j->opt->replace, j->err))
+        return false;
+    if (!write_all(j, pr)) {
+        staging_close(j->staging, j->err && j->err->code == ERR_CANCELLED);
+        return false;
+    }
+    *out = (struct convert_result){.n_tensors = j->n, .n_files = j->layout.n_shards};
+    out->read_bytes = checkpoint_bytes(j->m->checkpoint);
+    for (uint32_t s = 0; s < j->layout.n_shards; s++) out->bytes += j->layout.shard_bytes[s];
+    return staging_commit(j->staging, j->err);
+}
+
+bool convert_to_safetensors(const struct model *m, const char *output, const struct convert_options *opt,
+                            struct convert_result *out, const struct progress *pr, struct error *err)
+{
+    struct job j = {.m = m,
+                    .opt = opt,
+                    .n = checkpoint_count(m->checkpoint),
+                    .from_gguf = strcmp(checkpoint_format_name(m->checkpoint), "gguf") == 0,
+                    .err = err};
+    j.type = main_type(&j);
+    if (opt->type == DTYPE_Q8_0)
+        return error_set(err, ERR_USAGE, "--type q8_0 is for GGUF; safetensors cannot hold it");
+    bool ok = folder_survives(m->folder, output, err) && run(&j, output, out, pr);
+    shard_layout_free(&j.layout);
+    free(j.specs);
+    free(j.items);
+    free(j.numbers);
+    return ok;
+}

@@ -1,0 +1,85 @@
+/* What llama.cpp's architectures call things, held against the names that families have on the Hugging Face hub: one
+ * row per architecture, with a map of tensors and a map of keys, each used in both directions. Names, and what happens
+ * to the values of a tensor, are those of llama.cpp's converter and loader (gguf-py's constants; its conversion of each
+ * family). The models themselves are described in models/; nothing here knows shapes. */
+#ifndef FORMATS_GGUF_ARCH_H
+#define FORMATS_GGUF_ARCH_H
+
+#include "core/json.h"
+#include "formats/gguf.h"
+
+/* How the tensor of a GGUF file differs from that of a Hugging Face folder. */
+enum gguf_change {
+    GGUF_SAME,
+    GGUF_ROPE_Q,   /* rows of a head: GGUF has the partners of a rotation side by side, the folder half a head apart */
+    GGUF_ROPE_K,   /* the same with the number of key heads */
+    GGUF_PLUS_ONE, /* GGUF holds w + 1 */
+    GGUF_NEG_EXP,  /* GGUF holds -exp(w), as a column */
+    GGUF_COLUMN,   /* the folder's [n] is [n, 1] in GGUF */
+    GGUF_GROUPS,   /* the folder's [n] is [groups, n / groups] in GGUF, the key ssm.group_count */
+    GGUF_CONV,     /* the folder's [channels, 1, taps] is [channels, taps] in GGUF */
+    GGUF_MADE      /* not in the folder: follows from the configuration */
+};
+
+/* {B}: the number of the layer; {E} in `hf`: the expert's, whose tensors lie stacked in one of GGUF. */
+struct gguf_name {
+    const char *gguf, *hf; /* hf NULL: GGUF_MADE */
+    enum gguf_change change;
+    bool f32; /* GGUF holds it in F32 whatever the type asked for, beside everything with one dimension */
+    bool mtp; /* of the trailing block that holds the multi-token-prediction head: {B} is that block's number */
+};
+
+enum gguf_key_kind { GGUF_KEY_U32, GGUF_KEY_F32, GGUF_KEY_BOOL };
+struct gguf_key {
+    const char *key;       /* behind "ARCHITECTURE." */
+    const char *const *hf; /* keys of config.json, NULL-terminated; the first is the one we write */
+    enum gguf_key_kind kind;
+    bool required; /* reading a GGUF file fails without it */
+};
+
+struct gguf_arch;
+struct gguf_writer;
+
+/* What the two maps cannot say. `config` is config.json, on reading the part that the map of keys has filled. */
+typedef bool (*gguf_read_fn)(const struct gguf *g, json_t *config, struct error *err);
+typedef bool (*gguf_write_fn)(struct gguf_writer *w, const json_t *config, struct error *err);
+
+struct gguf_arch {
+    const char *name;                 /* general.architecture */
+    const char *hf_name, *model_type; /* what config.json says */
+    const char *also_hf, *also_type;  /* another family that is written as this one, or NULL */
+    const struct gguf_name *names;
+    uint32_t n_names;
+    const struct gguf_key *keys;
+    uint32_t n_keys;
+    gguf_read_fn read;   /* or NULL */
+    gguf_write_fn write; /* or NULL */
+};
+extern const struct gguf_arch *const gguf_archs[]; /* NULL-terminated; formats/gguf_arch.c */
+
+/* ERR_UNSUPPORTED, naming it, when there is no row. */
+MUST_CHECK bool gguf_arch_find(const struct gguf_arch **out, const char *name, struct error *err);
+/* The row that writes a config.json; ERR_UNSUPPORTED when there is none. */
+MUST_CHECK bool gguf_arch_for(const struct gguf_arch **out, const json_t *config, struct error *err);
+
+/* The row whose name fits, with the numbers it holds (NAME_NONE: none), or NULL. `n_layers` is that of the trunk. */
+const struct gguf_name *gguf_name_match(const struct gguf_arch *a, const char *gguf, uint64_t n_layers,
+                                        uint32_t *block);
+const struct gguf_name *gguf_name_match_hf(const struct gguf_arch *a, const char *hf, uint32_t *block,
+                                           uint32_t *expert);
+/* Fills a pattern; arena text or NULL. */
+char *gguf_name_fill(struct arena *arena, const char *pattern, uint32_t block, uint32_t expert);
+
+/* block_count without the trailing blocks of nextn_predict_layers. */
+MUST_CHECK bool gguf_layers(const struct gguf *g, uint64_t *trunk, uint64_t *mtp, struct error *err);
+#define GGUF_LAYERS_MAX 4096u
+
+/* config.json as a family's reader expects it; new reference. */
+MUST_CHECK bool gguf_config(const struct gguf *g, const struct gguf_arch *a, json_t **out, struct error *err);
+
+/* For rows of several families (formats/gguf_config.c, formats/gguf_rope.c). */
+MUST_CHECK bool gguf_put_number(json_t *config, const char *key, double value, struct error *err);
+MUST_CHECK bool gguf_read_rope(const struct gguf *g, json_t *config, struct error *err);
+MUST_CHECK bool gguf_write_rope(struct gguf_writer *w, const json_t *config, uint64_t rope_dims, struct error *err);
+
+#endif

@@ -1,0 +1,144 @@
+/* A GGUF model as a checkpoint: every tensor under the name, with the shape and the values, that it has in the family's
+ * Hugging Face folder. */
+#include "formats/checkpoint.h"
+#include "formats/gguf_arch.h"
+
+struct mapper {
+    struct checkpoint *ck;
+    const struct gguf *g;
+    const struct gguf_arch *arch;
+    struct arena *names;
+    uint64_t n_layers, heads, kv_heads;
+    struct error *err;
+};
+
+static bool wrong(const struct mapper *m, const struct gguf_tensor *t, const char *what)
+{
+    return error_set(m->err, ERR_FORMAT, "'%.256s': tensor '%.256s' %s",
+                     folder_name(checkpoint_folder(m->ck), t->member), t->name, what);
+}
+
+static bool flatten(struct tensor_info *out)
+{
+    uint64_t n = 1;
+    for (uint32_t i = 0; i < out->n_dims; i++) n *= out->dims[i];
+    out->n_dims = 1;
+    out->dims[0] = n;
+    return true;
+}
+
+static bool rows_apart(const struct mapper *m, const struct gguf_tensor *t, uint64_t heads, struct tensor_info *out)
+{
+    uint64_t rows = heads ? t->dims[0] / heads : 0;
+    if (heads == 0 || t->dims[0] % heads != 0 || rows % 2 != 0 || rows > UINT32_MAX)
+        return wrong(m, t, "has rows that do not divide into heads of an even size");
+    out->recode = RECODE_ROWS_APART;
+    out->head_rows = (uint32_t)rows;
+    return true;
+}
+
+static bool change(const struct mapper *m, const struct gguf_tensor *t, enum gguf_change how, struct tensor_info *out)
+{
+    switch (how) {
+    case GGUF_ROPE_Q: return rows_apart(m, t, m->heads, out);
+    case GGUF_ROPE_K: return rows_apart(m, t, m->kv_heads, out);
+    case GGUF_PLUS_ONE: out->recode = RECODE_MINUS_ONE; break;
+    case GGUF_NEG_EXP:
+        out->recode = RECODE_LOG_NEG;
+        return flatten(out) && (out->dtype == DTYPE_F32 || wrong(m, t, "is not F32"));
+    case GGUF_COLUMN:
+    case GGUF_GROUPS: return flatten(out);
+    case GGUF_CONV:
+        if (t->n_dims != 2) return wrong(m, t, "has not two dimensions");
+        out->n_dims = 3;
+        out->dims[2] = out->dims[1];
+        out->dims[1] = 1;
+        return true;
+    default: return true;
+    }
+    return out->dtype == DTYPE_F32 || wrong(m, t, "is not F32");
+}
+
+/* A stack of experts: one tensor each, one behind the other. */
+static bool add_stack(const struct mapper *m, const struct gguf_name *n, const struct gguf_tensor *t, uint32_t block,
+                      struct tensor_info *info)
+{
+    if (t->n_dims != 3) return wrong(m, t, "has not three dimensions");
+    uint64_t experts = t->dims[0];
+    info->n_dims = 2;
+    info->dims[0] = t->dims[1];
+    info->dims[1] = t->dims[2];
+    for (uint64_t e = 0; e < experts; e++) {
+        if (e >= UINT32_MAX - 1) return wrong(m, t, "has more experts than can be counted");
+        info->name = gguf_name_fill(m->names, n->hf, block, (uint32_t)e);
+        if (!info->name) return error_memory(m->err, 0);
+        info->offset = t->offset + t->bytes / experts * e;
+        if (!checkpoint_add(m->ck, info, m->err)) return false;
+    }
+    return true;
+}
+
+static bool add(const struct mapper *m, const struct gguf_tensor *t)
+{
+    uint32_t block;
+    const struct gguf_name *n = gguf_name_match(m->arch, t->name, m->n_layers, &block);
+    if (!n)
+        return error_set(m->err, ERR_FORMAT, "'%.256s': tensor '%.256s' is not part of the GGUF architecture %s",
+                         folder_name(checkpoint_folder(m->ck), t->member), t->name, m->arch->name);
+    if (!n->hf) return true;
+    if (t->type->dtype == DTYPE_COUNT)
+        return error_set(
+            m->err, ERR_UNSUPPORTED,
+            "'%.256s': tensor '%.256s' is stored as %s, which is not read here; F32, F16, BF16 and Q8_0 are",
+            folder_name(checkpoint_folder(m->ck), t->member), t->name, t->type->name);
+    struct tensor_info info = {.dtype = t->type->dtype, .n_dims = t->n_dims, .member = t->member, .offset = t->offset};
+    memcpy(info.dims, t->dims, sizeof t->dims);
+    if (strstr(n->hf, "{E}")) return add_stack(m, n, t, block, &info);
+    info.name = gguf_name_fill(m->names, n->hf, block, 0);
+    if (!info.name) return error_memory(m->err, 0);
+    return change(m, t, n->change, &info) && checkpoint_add(m->ck, &info, m->err);
+}
+
+/* Key heads may be said per layer, 0 for those without attention; families with different numbers are not known. */
+static bool read_heads(struct mapper *m)
+{
+    bool has;
+    uint64_t n;
+    const struct gguf_value *kv = gguf_find(m->g, "%s.attention.head_count_kv");
+    if (!gguf_opt_u64(m->g, "%s.attention.head_count", UINT32_MAX, &m->heads, &has, m->err)) return false;
+    m->kv_heads = m->heads;
+    if (kv) m->kv_heads = 0;
+    for (uint64_t i = 0; kv && i < kv->n; i++) {
+        if (!gguf_u64_at(kv, i, UINT32_MAX, &n, m->err)) return false;
+        if (n > m->kv_heads) m->kv_heads = n;
+    }
+    return true;
+}
+
+static bool open_all(struct checkpoint *ck, const struct gguf *g, struct arena *names, struct error *err)
+{
+    struct mapper m = {.ck = ck, .g = g, .names = names, .err = err};
+    const char *name;
+    uint64_t mtp;
+    if (!gguf_architecture(g, &name, err) || !gguf_arch_find(&m.arch, name, err) ||
+        !gguf_layers(g, &m.n_layers, &mtp, err) || !read_heads(&m))
+        return false;
+    for (uint32_t i = 0; i < g->n_files; i++)
+        if (!checkpoint_add_file(ck, g->files[i].member, &g->files[i].digest, err)) return false;
+    for (uint32_t i = 0; i < g->n_tensors; i++)
+        if (!add(&m, &g->tensors[i])) return false;
+    return true;
+}
+
+static bool open_gguf(struct checkpoint *ck, struct error *err)
+{
+    CLEANUP(gguf) struct gguf *g = NULL;
+    if (!gguf_open(&g, checkpoint_folder(ck), err)) return false;
+    struct arena *names = arena_new();
+    if (!names) return error_memory(err, 0);
+    bool ok = open_all(ck, g, names, err);
+    arena_free(names);
+    return ok;
+}
+
+const struct checkpoint_format checkpoint_gguf = {.name = "gguf", .probe = gguf_folder_has, .open = open_gguf};

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""What is said of GGUF files, good and bad ones: exit status and words for every file of tests/fuzz/corpus/gguf, split files,
+folders with several models, tokenizers that are there and not, and what `convert` refuses. Values: tests/golden/gguf.py."""
+import json, os, resource, shutil, subprocess, sys, tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, ROOT + "/tests/fuzz")
+import make_corpus_gguf as corpus  # noqa: E402
+
+bad = 0
+
+
+def check(name, ok, detail=""):
+    global bad
+    bad += not ok
+    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:400]), flush=True)
+
+
+def limit():
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+
+
+def says(name, status, words, *args):
+    """The command ends so, with the words in its error, within a gigabyte of addresses and ten seconds."""
+    try:
+        p = subprocess.run([INGOT, *args], capture_output=True, text=True, timeout=10, preexec_fn=limit, errors="replace")
+    except subprocess.TimeoutExpired:
+        return check(name, False, "took longer than 10 s")
+    one_line = len([x for x in p.stderr.strip().splitlines() if not x.startswith("usage:")]) == 1
+    check(name, p.returncode == status and words in p.stderr and (one_line or not status), f"{p.returncode}, expected {status}: {p.stderr}")
+    return p
+
+
+def put(path, data):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(data)
+    return path
+
+
+with tempfile.TemporaryDirectory() as tmp:
+    for name, data in corpus.GOOD.items():
+        says("inspect a file: " + name, 0, "", "inspect", put(f"{tmp}/{name}.gguf", data))
+        says("inspect a folder: " + name, 0, "", "inspect", os.path.dirname(put(f"{tmp}/dir-{name}/m.gguf", data)))
+    for name, (status, words, data) in corpus.BAD.items():
+        with open(f"{ROOT}/tests/fuzz/corpus/gguf/{name}", "rb") as f:
+            check("the saved input is this one: " + name, f.read() == data)
+        says("inspect: " + name, status, words, "inspect", put(f"{tmp}/x.gguf", data))
+
+    # Sets of files.
+    good, pairs, tensors = corpus.GOOD["good"], corpus.PAIRS, corpus.TENSORS
+    split = lambda k, n: [("split.no", corpus.U16, k), ("split.count", corpus.U16, n), ("split.tensors.count", corpus.I32, len(tensors))]
+    one, two = corpus.gguf(pairs + split(0, 2), tensors[:5]), corpus.gguf(split(1, 2), tensors[5:])
+    put(f"{tmp}/split/m-00001-of-00002.gguf", one), put(f"{tmp}/split/m-00002-of-00002.gguf", two)
+    says("two parts, the folder", 0, "", "inspect", tmp + "/split")
+    says("two parts, the first file", 0, "", "inspect", tmp + "/split/m-00001-of-00002.gguf")
+    says("two parts, the second file", 0, "", "inspect", tmp + "/split/m-00002-of-00002.gguf")
+    put(f"{tmp}/swapped/m-00001-of-00002.gguf", two), put(f"{tmp}/swapped/m-00002-of-00002.gguf", one)
+    says("parts whose names are swapped", 3, "says that it is number 2 of 2", "inspect", tmp + "/swapped")
+    put(f"{tmp}/lost/m-00002-of-00002.gguf", two)
+    says("a part that is missing", 3, "'m-00001-of-00002.gguf' is not there", "inspect", tmp + "/lost")
+    put(f"{tmp}/count/m-00001-of-00002.gguf", corpus.gguf(pairs + split(0, 2)[:2] + [("split.tensors.count", corpus.I32, 3)], tensors[:5]))
+    put(f"{tmp}/count/m-00002-of-00002.gguf", two)
+    says("a count of tensors that is wrong", 3, "split.tensors.count", "inspect", tmp + "/count")
+    put(f"{tmp}/several/a.gguf", good), put(f"{tmp}/several/b.gguf", good)
+    says("two models in a folder", 2, "several GGUF models", "inspect", tmp + "/several")
+    put(f"{tmp}/projector/a.gguf", good), put(f"{tmp}/projector/mmproj-a.gguf", b"not looked at")
+    says("a model and its projector", 0, "", "inspect", tmp + "/projector")
+    put(f"{tmp}/empty/mmproj-a.gguf", good)
+    says("a projector alone", 4, "a part of a GGUF model", "inspect", tmp + "/empty")
+    says("a file that is not there", 3, "absent.gguf", "inspect", tmp + "/absent.gguf")
+
+    # Tokenizers: put together, absent, of a kind that is not read.
+    p = says("tokenize from tokens and merges", 0, "", "tokenize", tmp + "/tokenizer.gguf", "--text", "abba", "--json", "-q")
+    ids = json.loads(p.stdout)["ids"]
+    check("the ids are those of the merges", ids in ([2, 1, 0], [3, 2, 1, 0]), ids)
+    says("a file without a tokenizer", 4, "put the model's tokenizer.json into a folder with it", "tokenize", tmp + "/good.gguf", "--text", "a")
+    spm = corpus.but(corpus.TOKENIZER, "tokenizer.ggml.model", ("tokenizer.ggml.model", corpus.STRING, "llama"))
+    says("a tokenizer without scores", 4, "lacks tokens, scores or types", "tokenize", put(f"{tmp}/spm.gguf", corpus.gguf(spm, tensors)), "--text", "a")
+    spm = corpus.but(corpus.TOKENIZER, "tokenizer.ggml.model", ("tokenizer.ggml.model", corpus.STRING, "t5"))
+    says("a kind of tokenizer that is not read", 4, "not read here, 't5'", "tokenize", put(f"{tmp}/t5.gguf", corpus.gguf(spm, tensors)), "--text", "a")
+    pre = corpus.but(corpus.TOKENIZER, "tokenizer.ggml.pre", ("tokenizer.ggml.pre", corpus.STRING, "viking"))
+    says("a pre-tokenizer that is not known", 4, "'viking'", "tokenize", put(f"{tmp}/pre.gguf", corpus.gguf(pre, tensors)), "--text", "a")
+
+    # convert
+    says("convert without --to", 2, "--to", "convert", tmp + "/good.gguf", "-o", tmp + "/o")
+    says("convert without an output", 2, "--output", "convert", tmp + "/good.gguf", "--to", "gguf")
+    says("convert to something else", 2, "gguf or safetensors", "convert", tmp + "/good.gguf", "--to", "onnx", "-o", tmp + "/o")
+    says("convert to a type that is not known", 2, "--type", "convert", tmp + "/good.gguf", "--to", "gguf", "--type", "q4_k", "-o", tmp + "/o")
+    says("q8_0 in safetensors", 2, "q8_0", "convert", tmp + "/good.gguf", "--to", "safetensors", "--type", "q8_0", "-o", tmp + "/o")
+    says("gguf without a tokenizer", 4, "--no-tokenizer", "convert", tmp + "/good.gguf", "--to", "gguf", "-o", tmp + "/o.gguf")
+    check("nothing is left behind", not [f for f in os.listdir(tmp) if "partial" in f or f.startswith((".o", "o"))], os.listdir(tmp))
+    says("gguf to gguf", 0, "", "convert", tmp + "/good.gguf", "--to", "gguf", "--no-tokenizer", "-o", tmp + "/o.gguf", "-q")
+    says("an output that exists", 2, "--force", "convert", tmp + "/good.gguf", "--to", "gguf", "--no-tokenizer", "-o", tmp + "/o.gguf")
+    with open(tmp + "/o.gguf", "rb") as f:
+        first = f.read()
+    says("once more, one thread", 0, "", "convert", tmp + "/good.gguf", "--to", "gguf", "--no-tokenizer", "-o", tmp + "/o.gguf", "--force", "-q", "-t", "1")
+    with open(tmp + "/o.gguf", "rb") as f:
+        check("the same bytes whatever the threads", f.read() == first)
+    says("gguf to safetensors", 0, "", "convert", tmp + "/o.gguf", "--to", "safetensors", "-o", tmp + "/back", "--shard-size", "64", "-q")
+    says("the folder opens", 0, "", "inspect", tmp + "/back")
+    check("in several files", len([f for f in os.listdir(tmp + "/back") if f.endswith(".safetensors")]) > 3)
+    wide = [(k, t, 32 if k.endswith(("embedding_length", "feed_forward_length")) else v) for k, t, v in pairs]
+    rows = {"token_embd.weight": 4, "output.weight": 4, "blk.0.attn_k.weight": 16, "blk.0.attn_v.weight": 16}
+    q8_0 = corpus.gguf(wide, [(n, "Q8_0", (32, rows.get(n, 32))) if len(d) == 2 else (n, t, (32,)) for n, t, d in tensors])
+    put(tmp + "/q.gguf", q8_0)
+    says("inspect Q8_0", 0, "", "inspect", tmp + "/q.gguf")
+    says("quantizing Q8_0", 4, "quantized already", "plan", tmp + "/q.gguf", "-r", "nvfp4-data-free")
+    says("copying Q8_0 into safetensors", 4, "ingot convert --to safetensors", "plan", tmp + "/q.gguf", "-r", "copy")
+sys.exit(bad != 0)

@@ -1,0 +1,12 @@
+#!/bin/sh
+# llama.cpp and gguf-py on our GGUF files, and ours on theirs: tests/interop/gguf_peer.py.
+. "$(dirname "$0")/common.inc"
+: "${INGOT:=build/ingot}"
+INGOT=$(realpath "$INGOT"); export INGOT
+P=$HERE/../../.tools/gguf/bin/python
+[ -x "$P" ] || P=${GGUF_PYTHON:-python3}
+if ! "$P" -c 'import gguf, llama_cpp, numpy' 2>/dev/null; then
+    if [ -n "${INTEROP_REQUIRED:-}" ]; then say "FAIL check_gguf: llama-cpp-python is not installed"; exit 1; fi
+    say "skip check_gguf: llama-cpp-python is not installed (make check-interop installs it)"; exit 0
+fi
+"$P" "$HERE/gguf_peer.py" "$WORK"
