@@ -21,9 +21,9 @@ BIN     := $(if $(filter release,$(CONFIG)),build/ingot,$(B)/ingot)
 CUDA      ?= auto
 NVCC      ?= $(firstword $(wildcard $(shell command -v nvcc 2>/dev/null) /usr/local/cuda/bin/nvcc .cuda/lib/python3*/site-packages/nvidia/cu1[0-9]/bin/nvcc))
 NVCC      := $(NVCC)
-CUDA_ROOT := $(patsubst %/bin/nvcc,%,$(NVCC))
-CUDA_LIB  := $(firstword $(wildcard $(addprefix $(CUDA_ROOT)/,lib64/libcudart_static.a lib/libcudart_static.a targets/*/lib/libcudart_static.a)))
-CUDA_HAVE := $(if $(and $(NVCC),$(CUDA_LIB),$(shell command -v $(CXX) 2>/dev/null)),1)
+CUDA_ROOT := $(firstword $(foreach n,$(NVCC) $(realpath $(NVCC)),$(patsubst %/include/cuda_runtime_api.h,%,$(wildcard $(n:/bin/nvcc=)/include/cuda_runtime_api.h))))
+CUDA_LIB  := $(firstword $(wildcard $(addsuffix /libcudart_static.a,$(addprefix $(CUDA_ROOT)/,lib64 lib targets/*/lib lib/*))))
+CUDA_HAVE := $(if $(and $(CUDA_ROOT),$(CUDA_LIB),$(shell command -v $(CXX) 2>/dev/null)),1)
 CUDA_ON   := $(if $(filter 0,$(CUDA)),,$(if $(FUZZING),,$(CUDA_HAVE)))
 ifeq ($(CUDA)$(CUDA_HAVE),1)
 $(error CUDA=1, but there is no nvcc with libcudart_static.a and a C++ compiler (make cuda-deps fetches the first two))
@@ -128,10 +128,11 @@ $(B)/backends/cuda/backend_cuda.o: CFLAGS_ALL += $(CUDA_SM)
 $(B)/backends/cuda/backend_cuda.o $(B)/backends/cuda/lane_cuda.o: CFLAGS_ALL += -isystem $(CUDA_ROOT)/include
 $(B)/backends/cuda/backend_cuda.o: $(CUDA_CHOICE)
 
-# One for all configurations: sanitizers and warnings of the host compiler do not reach kernels.
+# One for all configurations: sanitizers and warnings of the host compiler do not reach kernels. (check-cuda-host compiles them
+# with warnings as errors; somebody else's toolkit may warn of something new.)
 build/cuda/kernels.o: backends/cuda/kernels.cu build/cuda/chips
 	$(call say,NVCC)
-	$(Q)$(NVCC) $(CUDA_EXACT) $(CUDA_GEN) --Werror all-warnings --threads 2 -ccbin $(CXX) -I. -O3 \
+	$(Q)$(NVCC) $(CUDA_EXACT) $(CUDA_GEN) --threads 2 -ccbin $(CXX) -I. -O3 \
 	  -Xcompiler -fPIE,-fstack-protector-strong,-ffp-contract=off,-fno-threadsafe-statics -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
 # Recipes and profile tables travel inside the program: an auditor has one file.

@@ -36,6 +36,12 @@ big_folder() {
 }
 
 part_binary() {
+    case $line in available*) ;; *)
+        "$ingot" quantize -q -r nvfp4-data-free --backend cuda -o "$tmp/none" "$example/model" >"$tmp/log" 2>&1; rc=$?
+        if [ $rc = 7 ] && grep -qF "${line#not available: }" "$tmp/log" && [ ! -e "$tmp/none" ]
+        then echo "ok it starts without a usable GPU, and --backend cuda ends with status 7 and the reason"
+        else fail "--backend cuda without a usable GPU: status $rc: $(head -n 1 "$tmp/log")"; fi ;;
+    esac
     if ! command -v python3 >/dev/null; then echo "skip what the program holds: there is no python3"; return; fi
     if [ ! -f "$dir/chips" ] || grep -q '^none$' "$dir/chips"; then echo "skip what the program holds: it was built without CUDA"; return; fi
     python3 "$root/tests/cuda/fatbin.py" "$ingot" "$(cut -d' ' -f2- "$dir/chips")" || bad=1
