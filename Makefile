@@ -42,7 +42,7 @@ CUDA_GEN   = $(foreach a,$(CUDA_CHIPS),-gencode arch=compute_$(a),code=sm_$(a)) 
 # Quantized bytes depend on these (docs/numerics.md, "Ground rules"); tests/numeric/check_cuda_host.sh reads what they make.
 CUDA_EXACT := -std=c++17 -fmad=false -prec-div=true -prec-sqrt=true -ftz=false
 
-SRC_DIRS := core formats models plan backends backends/cpu engine convert calibrate quantize pack verify
+SRC_DIRS := core formats models plan backends backends/cpu engine engine/chat convert calibrate quantize pack verify
 LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS)))) $(CUDA_SRC)
 CLI_SRC  := $(sort $(wildcard cli/*.c))
 DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml verify/*.yaml))
@@ -83,7 +83,7 @@ isa_flags   = $(foreach s,avx2 avx512 avx512bf16,$(if $(filter %_$(s),$*),$(ISA_
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-memory check-faults \
+.PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-families check-memory check-faults \
         check-cuda check-cuda-host bench-cuda cuda-deps lint fuzz fuzz-run bench deps help clean install
 .DEFAULT_GOAL := all
 
@@ -217,6 +217,9 @@ check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every
 
 check-parity: $(BIN)  ## every recorded recipe against an independent program's parity figures (4 min; needs shared/ for half of it)
 	@PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) golden/parity
+
+check-families: $(BIN)  ## random small models of every family against transformers (2 min; PYTHON with torch, FAMILIES_ARGS)
+	@INGOT=$(BIN) $(PYTHON) tests/tools/families.py $(FAMILIES_ARGS)
 
 check-faults: $(BIN) $(FAULT)  ## every single change to the file system killed and failed, instead of a choice (2 min)
 	@FAULT_STEPS=100000 sh tests/run.sh $(BIN) $(B) cli/faults

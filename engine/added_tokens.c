@@ -91,7 +91,8 @@ static bool build_set(const struct added_tokens *a, struct added_set *set, bool 
     set->tokens = arena_alloc(a->arena, a->n + 1, sizeof *set->tokens);
     if (!set->tokens) return error_memory(err, a->n * sizeof *set->tokens);
     for (uint32_t i = 0; i < a->n; i++)
-        if (a->tokens[i].normalized == normalized && (prompts || !a->tokens[i].in_prompts)) set->tokens[set->n++] = &a->tokens[i];
+        if (a->tokens[i].normalized == normalized && (prompts || !a->tokens[i].in_prompts))
+            set->tokens[set->n++] = &a->tokens[i];
     qsort(set->tokens, set->n, sizeof *set->tokens, by_match);
     for (uint32_t i = 1; i < set->n; i++)
         if (by_match(&set->tokens[i - 1], &set->tokens[i]) == 0)
@@ -138,8 +139,7 @@ bool added_tokens_open(struct added_tokens *a, const json_t *list, const struct 
         uint32_t i = a->n;
         struct added_token t = {0};
         if (!read_token(json_array_get(list, i), &t, err) || !added_tokens_add(a, &t, err) ||
-            !check_id(v, &a->tokens[i], &next, err) ||
-            (t.normalized && !normalize_match(a, n, &a->tokens[i], err)))
+            !check_id(v, &a->tokens[i], &next, err) || (t.normalized && !normalize_match(a, n, &a->tokens[i], err)))
             return error_wrap(err, "added_tokens[%u]", i);
     }
     return added_tokens_finish(a, err);

@@ -28,7 +28,7 @@ struct added_tokens {
     struct added_token *tokens; /* [capacity], n of them there, as the file has them */
     uint32_t n, capacity;
     struct added_set raw, normalized, prompt; /* prompt: raw and those that are in_prompts */
-    uint32_t *by_id; /* [n_ids] place in tokens, or ID_NONE */
+    uint32_t *by_id;                          /* [n_ids] place in tokens, or ID_NONE */
     uint32_t n_ids;
 };
 

@@ -1,13 +1,8 @@
-#include "engine/bpe.h"
+#include "engine/bpe_merge.h"
 
 #include "engine/unicode.h"
 
 #include <stdlib.h>
-
-#define PAIR_NONE UINT64_MAX
-#define FOUND_NONE UINT64_MAX
-/* Words up to here are merged by looking at all pairs again; longer ones with a heap. */
-#define SHORT_SYMBOLS 32u
 
 /* What a word became before, for the short words that make up most of a text: one cache line each, the newest stays. */
 #define CACHE_WORD_MAX 30u
@@ -19,24 +14,12 @@ struct cache_entry {
 };
 _Static_assert(sizeof(struct cache_entry) == 64, "one cache line");
 
-/* A token of a long word while it is merged. */
-struct symbol {
-    uint32_t id, prev, next;
-};
-/* A pair that may be merged: rank << 32 | place of its left token, and what it becomes. */
-struct candidate {
-    uint64_t order;
-    uint32_t merged;
-};
-
 struct bpe_run {
     const struct bpe *b;
     struct cache_entry *cache;
     uint32_t cache_mask;
     struct token_ids start; /* the tokens of a word before merging */
-    struct symbol *symbols;
-    struct candidate *heap;
-    size_t n_heap, capacity;
+    struct bpe_merging merging;
 };
 
 bool token_ids_reserve(struct token_ids *ids, size_t more, struct error *err)
@@ -79,89 +62,12 @@ void bpe_run_close(struct bpe_run *r)
     if (!r) return;
     free(r->cache);
     free(r->start.data);
-    free(r->symbols);
-    free(r->heap);
+    bpe_merging_free(&r->merging);
     free(r);
 }
 
-/* rank << 32 | merged id of two neighbours, or FOUND_NONE. */
-static uint64_t find_pair(const struct bpe *b, uint32_t left, uint32_t right)
-{
-    uint64_t pair = (uint64_t)left << 32 | right;
-    for (uint32_t at = (uint32_t)hash_mix(pair);; at++) {
-        const struct merge_slot *slot = &b->merges[at & b->merge_mask];
-        if (slot->pair == pair) return slot->found;
-        if (slot->pair == PAIR_NONE) return FOUND_NONE;
-    }
-}
-
-/* Merges in place; returns how many are left. */
-static uint32_t merge_short(const struct bpe *b, uint32_t *ids, uint32_t n)
-{
-    uint64_t found[SHORT_SYMBOLS];
-    for (uint32_t i = 0; i + 1 < n; i++) found[i] = find_pair(b, ids[i], ids[i + 1]);
-    while (n > 1) {
-        uint32_t best = 0;
-        for (uint32_t i = 1; i + 1 < n; i++)
-            if (found[i] >> 32 < found[best] >> 32) best = i;
-        if (found[best] == FOUND_NONE) break;
-        ids[best] = (uint32_t)found[best];
-        n--;
-        memmove(ids + best + 1, ids + best + 2, (n - best - 1) * sizeof *ids);
-        memmove(found + best, found + best + 1, (n - best - 1) * sizeof *found);
-        if (best > 0) found[best - 1] = find_pair(b, ids[best - 1], ids[best]);
-        if (best + 1 < n) found[best] = find_pair(b, ids[best], ids[best + 1]);
-    }
-    return n;
-}
-
-static void sift_up(struct candidate *h, size_t at)
-{
-    struct candidate c = h[at];
-    for (size_t up; at && h[up = (at - 1) / 2].order > c.order; at = up) h[at] = h[up];
-    h[at] = c;
-}
-
-static struct candidate pop(struct bpe_run *r)
-{
-    struct candidate *h = r->heap, top = h[0], last = h[--r->n_heap];
-    size_t at = 0, n = r->n_heap;
-    for (size_t down; (down = 2 * at + 1) < n; at = down) {
-        if (down + 1 < n && h[down + 1].order < h[down].order) down++;
-        if (h[down].order >= last.order) break;
-        h[at] = h[down];
-    }
-    h[at] = last;
-    return top;
-}
-
-/* Notes the pair that begins at `left`, if it can be merged. The heap has room for two per symbol: every
- * merge takes a symbol away, one candidate off, and adds two at most. */
-static void push_pair(struct bpe_run *r, uint32_t left)
-{
-    uint32_t right = r->symbols[left].next;
-    if (right == ID_NONE) return;
-    uint64_t found = find_pair(r->b, r->symbols[left].id, r->symbols[right].id);
-    if (found == FOUND_NONE) return;
-    r->heap[r->n_heap++] = (struct candidate){found >> 32 << 32 | left, (uint32_t)found};
-    sift_up(r->heap, r->n_heap - 1);
-}
-
-static bool reserve_long(struct bpe_run *r, size_t n, struct error *err)
-{
-    if (n <= r->capacity) return true;
-    free(r->symbols);
-    free(r->heap);
-    r->capacity = 0;
-    r->symbols = malloc(n * sizeof *r->symbols);
-    r->heap = malloc(2 * n * sizeof *r->heap);
-    if (!r->symbols || !r->heap) return error_memory(err, n * (sizeof *r->symbols + 2 * sizeof *r->heap));
-    r->capacity = n;
-    return true;
-}
-
-/* A token of a word that is merged. SentencePiece: what is no piece, or the unknown one, becomes its bytes, or one token
- * for as many as stand together. */
+/* A token of a word that is merged. SentencePiece: what is no piece, or the unknown one, becomes its bytes, or one
+ * token for as many as stand together. */
 static bool add_merged(const struct bpe *b, uint32_t id, bool *unk, struct token_ids *ids, struct error *err)
 {
     if (b->n_pieces == UINT32_MAX) return token_ids_add(ids, id, err);
@@ -172,35 +78,6 @@ static bool add_merged(const struct bpe *b, uint32_t id, bool *unk, struct token
     if (!b->byte_fallback) return again ? true : token_ids_add(ids, b->unk, err);
     for (size_t i = 0; i < text.size; i++)
         if (!token_ids_add(ids, b->byte_ids[text.data[i]], err)) return false;
-    return true;
-}
-
-static bool merge_long(struct bpe_run *r, const struct token_ids *start, struct token_ids *ids, struct error *err)
-{
-    uint32_t n = (uint32_t)start->n;
-    if (!reserve_long(r, n, err)) return false;
-    struct symbol *s = r->symbols;
-    for (uint32_t i = 0; i < n; i++)
-        s[i] = (struct symbol){start->data[i], i ? i - 1 : ID_NONE, i + 1 < n ? i + 1 : ID_NONE};
-    r->n_heap = 0;
-    for (uint32_t i = 0; i + 1 < n; i++) push_pair(r, i);
-    while (r->n_heap) {
-        struct candidate c = pop(r);
-        uint32_t left = (uint32_t)c.order, right = s[left].id == ID_NONE ? ID_NONE : s[left].next;
-        if (right == ID_NONE) continue;
-        /* Since it was noted, one of the two may have become something else. */
-        uint64_t found = find_pair(r->b, s[left].id, s[right].id);
-        if (found >> 32 != c.order >> 32 || (uint32_t)found != c.merged) continue;
-        s[left].id = c.merged;
-        s[left].next = s[right].next;
-        if (s[left].next != ID_NONE) s[s[left].next].prev = left;
-        s[right].id = ID_NONE;
-        if (s[left].prev != ID_NONE) push_pair(r, s[left].prev);
-        push_pair(r, left);
-    }
-    bool unk = false;
-    for (uint32_t i = 0; i != ID_NONE; i = s[i].next)
-        if (!add_merged(r->b, s[i].id, &unk, ids, err)) return false;
     return true;
 }
 
@@ -247,10 +124,9 @@ static bool encode_word(struct bpe_run *r, struct bytes word, struct token_ids *
     uint32_t whole = b->ignore_merges ? token_index_find(b->keys, word.data, word.size) : ID_NONE;
     if (whole != ID_NONE) return token_ids_add(ids, whole, err);
     if (!split_word(b, word, &r->start, err)) return false;
-    if (r->start.n > SHORT_SYMBOLS) return merge_long(r, &r->start, ids, err);
-    uint32_t n = merge_short(b, r->start.data, (uint32_t)r->start.n);
+    if (!bpe_merge(b, &r->merging, &r->start, err)) return false;
     bool unk = false;
-    for (uint32_t i = 0; i < n; i++)
+    for (size_t i = 0; i < r->start.n; i++)
         if (!add_merged(b, r->start.data[i], &unk, ids, err)) return false;
     return true;
 }

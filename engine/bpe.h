@@ -36,7 +36,8 @@ struct merge {
 #define CUTS_MAX 16u
 struct bpe {
     /* What words are looked up in when it is not the vocabulary. Byte-level: the texts as bytes; those with other
-     * characters are left out. SentencePiece: the pieces and, from n_pieces on, characters that only occur in pieces. */
+     * characters are left out. SentencePiece: the pieces and, from n_pieces on, characters that only occur in pieces.
+     */
     struct token_texts own_texts;
     struct token_index own_index;
     const struct token_index *keys; /* what words are looked up in */

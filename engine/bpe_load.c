@@ -119,8 +119,8 @@ static bool read_joined(struct merge_reader *r, struct bytes raw, struct error *
     size_t left = space ? (size_t)(space - r->text) : n;
     if (!space || memchr(space + 1, ' ', n - left - 1))
         return error_set(err, ERR_FORMAT,
-                         "model.merges[%zu]: expected two texts with one space between, found '%.200s'",
-                         r->n, (const char *)r->text);
+                         "model.merges[%zu]: expected two texts with one space between, found '%.200s'", r->n,
+                         (const char *)r->text);
     memmove(space, space + 1, n - left - 1);
     return add_merge(r, bytes_of(r->text, left), bytes_of(r->text + left, n - left - 1), err);
 }

@@ -48,7 +48,8 @@ size_t charsmap_find(const struct charsmap *m, struct bytes in, bool longest, st
         at ^= unit_offset(unit);
         if (!(unit & 1u << 8)) continue;
         bool whole = i + 1 == in.size || (in.data[i + 1] & 0xc0) != 0x80;
-        if (at >= m->n_units || !whole || !rule_text(m, load_le32(m->units + 4 * (size_t)at) & 0x7fffffff, to)) continue;
+        if (at >= m->n_units || !whole || !rule_text(m, load_le32(m->units + 4 * (size_t)at) & 0x7fffffff, to))
+            continue;
         found = i + 1;
         if (!longest) break;
     }

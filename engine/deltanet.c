@@ -180,7 +180,7 @@ static bool deltanet_steps(struct deltanet_call *c, struct error *err)
     pool_for(e->pool, n, gates_item, c);
     if (!scan(c, err)) return false;
     heads_norm(e, &c->d->norm, c->o, n, c->values, c->heads, cfg->head_dim);
-    return rows_activate(e, e->pool, ACT_SILU, c->z, c->o, n, c->values, err) &&
+    return rows_activate(e, e->pool, &(struct mlp_config){.activation = ACT_SILU}, c->z, c->o, n, c->values, err) &&
            linear_run(&c->d->out, e, c->z, c->values, n, call->y, c->d->out.rows, call->observer, err);
 }
 

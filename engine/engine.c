@@ -47,25 +47,36 @@ bool engine_head_open(const struct engine *e, struct linear *head, struct error 
     return t ? linear_open(head, e, t, NULL, err) : error_set(err, ERR_INTERNAL, "the inventory has no head");
 }
 
+static bool plain_row(const struct engine *e, const struct model_tensor *t, uint64_t row, float *out, struct error *err)
+{
+    const struct checkpoint *ck = e->inv->checkpoint;
+    const struct tensor_info *info = checkpoint_tensor(ck, t->parts[PART_WEIGHT]);
+    uint64_t cols = t->dims[1], bytes = cols * dtype_bytes(info->dtype);
+    CLEANUP(free) void *raw = NULL;
+    if (!memory_alloc(&raw, bytes, 1, err) || !checkpoint_read(ck, t->parts[PART_WEIGHT], row * bytes, raw, bytes, err))
+        return false;
+    e->widen(&(struct kernel_args){.n_rows = 1, .n_cols = cols, .src = raw, .dtype = info->dtype, .dst_f32 = out});
+    return true;
+}
+
 /* One row at a time: a batch touches few of a large table's rows. */
+bool engine_embed_from(const struct engine *e, const struct model_tensor *t, const uint32_t *ids, uint64_t n,
+                       float *out, struct error *err)
+{
+    struct linear table;
+    bool ok = linear_open(&table, e, t, NULL, err);
+    float scale = (float)e->inv->config.embed_scale;
+    for (uint64_t i = 0; ok && i < n; i++, out += t->dims[1]) {
+        ok = t->format ? linear_rows(&table, e, ids[i], 1, out, err) : plain_row(e, t, ids[i], out, err);
+        if (ok && scale != 1.0f) e->math->scale(out, out, scale, t->dims[1]);
+    }
+    linear_close(&table);
+    return ok;
+}
+
 bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err)
 {
     const struct model_tensor *t = inventory_find(e->inv, ROLE_EMBED, -1, -1, false);
-    if (!t) return error_set(err, ERR_INTERNAL, "the inventory has no embedding");
-    const struct checkpoint *ck = e->inv->checkpoint;
-    const struct tensor_info *info = checkpoint_tensor(ck, t->parts[PART_WEIGHT]);
-    uint64_t hidden = t->dims[1], row_bytes = dtype_row_bytes(info->dtype, hidden);
-    kernel_fn widen = info->dtype == DTYPE_Q8_0 ? kernel_for(OP_DECODE_Q8_0, e->isa) : e->widen;
-    if (t->format && widen == e->widen)
-        return error_set(err, ERR_UNSUPPORTED, "tensor '%.256s': quantized embeddings are not supported yet", t->name);
-    float scale = (float)e->inv->config.embed_scale;
-    CLEANUP(free) void *row = NULL;
-    if (!memory_alloc(&row, row_bytes, 1, err)) return false;
-    for (uint64_t i = 0; i < n; i++) {
-        if (!checkpoint_read(ck, t->parts[PART_WEIGHT], ids[i] * row_bytes, row, row_bytes, err)) return false;
-        widen(&(struct kernel_args){
-            .n_rows = 1, .n_cols = hidden, .src = row, .dtype = info->dtype, .dst_f32 = out + i * hidden});
-        if (scale != 1.0f) e->math->scale(out + i * hidden, out + i * hidden, scale, hidden);
-    }
-    return true;
+    return t ? engine_embed_from(e, t, ids, n, out, err)
+             : error_set(err, ERR_INTERNAL, "the inventory has no embedding");
 }

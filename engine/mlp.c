@@ -48,7 +48,7 @@ static bool mlp_run(const struct block_call *c, struct error *err)
                            !linear_run(&m->gate, e, c->x, hidden, n, gate, inner, c->observer, err)))
         return false;
     float *inside = gate ? gate : h;
-    return rows_activate(e, e->pool, e->inv->config.mlp.activation, inside, gate ? h : NULL, n, inner, err) &&
+    return rows_activate(e, e->pool, &e->inv->config.mlp, inside, gate ? h : NULL, n, inner, err) &&
            linear_run(&m->down, e, inside, inner, n, c->y, hidden, c->observer, err);
 }
 

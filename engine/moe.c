@@ -50,7 +50,9 @@ static bool open_one(struct linear *l, const struct engine *e, const struct bloc
 {
     const struct model_tensor *t = inventory_find_block(e->inv, role, b, (int32_t)number);
     if (!t) return error_set(err, ERR_INTERNAL, "the inventory has no %s of expert %u", role_info(role)->name, number);
-    return linear_open(l, e, t, NULL, err);
+    char bias[1024];
+    snprintf(bias, sizeof bias, "%s.bias", t->module);
+    return linear_open(l, e, t, e->inv->config.moe.linear_bias ? bias : NULL, err);
 }
 
 static bool open_expert(struct expert *x, const struct engine *e, const struct block_config *b, uint32_t number,
@@ -74,14 +76,14 @@ static bool open_shared(struct moe *m, const struct engine *e, const struct bloc
 static bool moe_open(void **kind, const struct engine *e, const struct block_config *b, struct error *err)
 {
     const struct moe_config *cfg = &e->inv->config.moe;
-    bool bias = e->inv->config.mlp_bias; /* the router and the routed experts have none */
+    bool bias = e->inv->config.mlp_bias; /* of the shared expert and the latent projections */
     struct moe *m = calloc(1, sizeof *m);
     if (!m) return error_memory(err, sizeof *m);
     *kind = m;
     m->n_experts = cfg->n_experts;
     m->experts = calloc(m->n_experts, sizeof *m->experts);
     if (!m->experts) return error_memory(err, m->n_experts * sizeof *m->experts);
-    if (!linear_open_role(&m->router, e, ROLE_ROUTER, b, false, err) ||
+    if (!linear_open_role(&m->router, e, ROLE_ROUTER, b, cfg->linear_bias, err) ||
         (cfg->route == ROUTE_SIGMOID && !weights_load_role(e, ROLE_ROUTER_BIAS, b, &m->router_bias, err)))
         return false;
     if (cfg->has_latent && (!linear_open_role(&m->latent_in, e, ROLE_LATENT_IN, b, bias, err) ||
@@ -225,7 +227,7 @@ static bool run_expert(const struct block_call *call, const struct expert *x, li
                            !run(&x->gate, e, in, width, n, gate, inner, call->observer, err)))
         return false;
     float *inside = gate ? gate : h;
-    return rows_activate(e, pool, e->inv->config.moe.mlp.activation, inside, gate ? h : NULL, n, inner, err) &&
+    return rows_activate(e, pool, &e->inv->config.moe.mlp, inside, gate ? h : NULL, n, inner, err) &&
            run(&x->down, e, inside, inner, n, out, x->down.rows, call->observer, err);
 }
 

@@ -26,8 +26,9 @@ static const struct {
     {OP_DECODE_NVFP4, CODE_E2M1, SCALE_E4M3, 16, 6.0f * 448.0f},
     {OP_DECODE_FP8, CODE_E4M3, SCALE_F32, 0, 448.0f},
     {OP_DECODE_FP8_BLOCK, CODE_E4M3, SCALE_F32, FP8_BLOCK, 1},
-    {OP_DECODE_INT4_ZERO, CODE_I4, SCALE_NONE, 1, 1}, /* compressed-tensors': all zero points are 8 */
     {OP_DECODE_Q8_0, CODE_I8, SCALE_F16, Q8_0_BLOCK, 1},
+    {OP_DECODE_MXFP4, CODE_E2M1, SCALE_E8M0, 32, 1},
+    {OP_DECODE_INT4_ZERO, CODE_I4, SCALE_NONE, 1, 1}, /* compressed-tensors': all zero points are 8 */
 };
 
 static enum packed_scale scale_of(enum dtype t)
@@ -69,17 +70,6 @@ static uint64_t row_bytes(const struct linear *l, const struct engine *e, enum t
     return dtype_row_bytes(info->dtype, info->dims[1]);
 }
 
-/* Codes and scales lie in blocks, which split_blocks takes apart. */
-static bool is_q8_0(const struct linear *l)
-{
-    return l->tensor->format && l->tensor->format->decode_op == OP_DECODE_Q8_0;
-}
-
-static uint64_t q8_0_scale_bytes(const struct linear *l)
-{
-    return l->cols / Q8_0_BLOCK * sizeof(uint16_t);
-}
-
 /* The part that holds scales of rows or of blocks of rows; PART_COUNT when there are none. */
 static enum tensor_part scale_part(const struct linear *l, uint32_t *rows_per_scale)
 {
@@ -99,6 +89,19 @@ static bool has_row_scales(const struct linear *l)
     return scale_part(l, &rows) == PART_WEIGHT_SCALE && rows == 1;
 }
 
+/* Q8_0 has each scale in front of its codes. */
+static bool is_interleaved(const struct linear *l)
+{
+    return l->tensor->format && l->tensor->format->decode_op == OP_DECODE_Q8_0 && !l->decoded;
+}
+
+/* Bytes of one row's scales in the scratch. */
+static uint64_t scale_row_bytes(const struct linear *l, const struct engine *e)
+{
+    if (is_interleaved(l)) return l->cols / Q8_0_BLOCK * sizeof(uint16_t);
+    return has_row_scales(l) ? row_bytes(l, e, PART_WEIGHT_SCALE) : 0;
+}
+
 uint64_t panels_per_read(const struct linear *l)
 {
     uint64_t n = READ_BYTES / l->packed.panel_bytes;
@@ -108,10 +111,9 @@ uint64_t panels_per_read(const struct linear *l)
 bool panel_scratch_alloc(struct panel_scratch *s, const struct linear *l, const struct engine *e, struct error *err)
 {
     *s = (struct panel_scratch){.n_panels = u64_min(panels_per_read(l), packed_panels(&l->packed))};
-    uint64_t rows = s->n_panels * PANEL_ROWS, scales = has_row_scales(l) ? row_bytes(l, e, PART_WEIGHT_SCALE) : 0;
-    if (is_q8_0(l)) scales = q8_0_scale_bytes(l);
+    uint64_t rows = s->n_panels * PANEL_ROWS;
     return memory_alloc(&s->raw, rows, row_bytes(l, e, PART_WEIGHT), err) &&
-           memory_alloc(&s->scales, rows, scales, err) &&
+           memory_alloc(&s->scales, rows, scale_row_bytes(l, e), err) &&
            memory_alloc(&s->panels, s->n_panels, l->packed.panel_bytes, err) &&
            (!l->decoded || memory_alloc(&s->rows, PANEL_ROWS * l->cols, sizeof(float), err));
 }
@@ -160,12 +162,30 @@ static bool read_part(const struct linear *l, const struct engine *e, enum tenso
     return checkpoint_read(e->inv->checkpoint, l->tensor->parts[part], first * bytes, dst, n * bytes, err);
 }
 
+/* Formats of other methods, whose scales are numbers of a plain type in a tensor of their own. */
+static bool has_plain_scales(const struct linear *l)
+{
+    const struct quant_format *f = l->tensor->format;
+    return f && f->method && f->decode_op != OP_DECODE_MXFP4 && f->decode_op != OP_DECODE_Q8_0;
+}
+
 /* Codes and row scales of rows [first, first + n) as they are. */
 static bool read_codes(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n,
                        struct panel_scratch *s, struct error *err)
 {
     return read_part(l, e, PART_WEIGHT, first, n, s->raw, err) &&
            (!has_row_scales(l) || read_part(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err));
+}
+
+/* Codes and scales of n rows apart, as panels want them; the codes move towards the front. */
+static void split_rows(const struct linear *l, uint64_t n, struct panel_scratch *s)
+{
+    uint64_t n_blocks = n * (l->cols / Q8_0_BLOCK);
+    for (uint64_t i = 0; i < n_blocks; i++) {
+        const uint8_t *block = s->raw + i * Q8_0_BLOCK_BYTES;
+        memcpy(s->scales + i * sizeof(uint16_t), block, sizeof(uint16_t));
+        memmove(s->raw + i * Q8_0_BLOCK, block + sizeof(uint16_t), Q8_0_BLOCK);
+    }
 }
 
 /* fp32 values of rows [from, from + n) of those that were read, which began with row `first`. */
@@ -181,7 +201,7 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
                             .scale = l->weight_scale,
                             .dst_f32 = out};
     if (has_row_scales(l)) a.src_scale = s->scales + from * row_bytes(l, e, PART_WEIGHT_SCALE);
-    if (f && f->method && !is_q8_0(l)) {
+    if (has_plain_scales(l)) {
         if (!scaled_rows(e, l->tensor, first + from, n, raw, out, err)) return false;
     } else {
         (f ? kernel_for(f->decode_op, e->isa) : e->widen)(&a);
@@ -208,7 +228,7 @@ static bool check_scales(const struct linear *l, const struct engine *e, uint64_
 {
     uint32_t rows;
     enum tensor_part part = scale_part(l, &rows);
-    if (!l->tensor->format || !l->tensor->format->method || part == PART_COUNT) return true;
+    if (!has_plain_scales(l) || part == PART_COUNT) return true;
     uint64_t from = first / rows, to = u64_div_up(first + n, rows);
     free(s->blocks);
     s->blocks = NULL;
@@ -224,7 +244,9 @@ static bool check_codes(const struct linear *l, uint64_t first, uint64_t n, uint
     const struct packed *p = &l->packed;
     bool bad = p->code < CODE_E2M1 && p->code != CODE_I8 && any_not_finite(s->raw, code_bytes, p->code);
     if (p->scale == SCALE_E4M3) bad |= any_not_finite(s->scales, scale_bytes, CODE_E4M3);
-    if (is_q8_0(l)) bad |= any_not_finite(s->scales, scale_bytes, CODE_F16);
+    if (is_interleaved(l)) bad |= any_not_finite(s->scales, scale_bytes, CODE_F16);
+    /* From 253 on six times the scale is no fp32 number; 255 is none itself. */
+    for (uint64_t i = 0; p->scale == SCALE_E8M0 && i < scale_bytes; i++) bad |= s->scales[i] >= 253;
     return !bad || not_finite(l, first, n, err);
 }
 
@@ -234,15 +256,6 @@ static void flip_nibbles(uint8_t *codes, uint64_t n)
     for (uint64_t i = 0; i < n; i++) codes[i] ^= 0x88u;
 }
 
-/* Blocks of a scale and its codes to codes, where they were, and scales. */
-static void split_blocks(uint8_t *raw, uint64_t n_blocks, uint8_t *scales)
-{
-    for (uint64_t i = 0; i < n_blocks; i++) {
-        memcpy(scales + i * sizeof(uint16_t), raw + i * Q8_0_BLOCK_BYTES, sizeof(uint16_t));
-        memmove(raw + i * Q8_0_BLOCK, raw + i * Q8_0_BLOCK_BYTES + sizeof(uint16_t), Q8_0_BLOCK);
-    }
-}
-
 /* Where panels find their rows in what was read; `first` is the first of these rows. */
 static struct packed_source source_at(const struct linear *l, const struct engine *e, const struct panel_scratch *s,
                                       uint64_t first, uint64_t i)
@@ -250,13 +263,13 @@ static struct packed_source source_at(const struct linear *l, const struct engin
     struct packed_source src = {.code_stride = row_bytes(l, e, PART_WEIGHT), .scales = &l->weight_scale};
     uint32_t rows;
     enum tensor_part part = scale_part(l, &rows);
-    if (is_q8_0(l)) src.code_stride = l->cols;
     src.codes = s->raw + i * src.code_stride;
-    if (is_q8_0(l)) {
-        src.scale_stride = q8_0_scale_bytes(l);
+    if (is_interleaved(l)) {
+        src.code_stride = l->cols;
+        src.codes = s->raw + i * l->cols;
+        src.scale_stride = scale_row_bytes(l, e);
         src.scales = s->scales + i * src.scale_stride;
-    }
-    if (part != PART_COUNT && rows == 1) {
+    } else if (part != PART_COUNT && rows == 1) {
         src.scale_stride = row_bytes(l, e, part);
         src.scales = s->scales + i * src.scale_stride;
     } else if (part != PART_COUNT) {
@@ -271,12 +284,9 @@ bool panels_read(const struct linear *l, const struct engine *e, uint64_t first,
     const struct packed *p = &l->packed;
     uint64_t row = first * PANEL_ROWS, n_rows = u64_min(n * PANEL_ROWS, l->rows - row);
     uint64_t code_bytes = n_rows * row_bytes(l, e, PART_WEIGHT);
-    uint64_t scale_bytes = has_row_scales(l) ? n_rows * row_bytes(l, e, PART_WEIGHT_SCALE) : 0;
+    uint64_t scale_bytes = n_rows * scale_row_bytes(l, e);
     if (!read_codes(l, e, row, n_rows, s, err)) return false;
-    if (is_q8_0(l) && !l->decoded) {
-        scale_bytes = n_rows * q8_0_scale_bytes(l);
-        split_blocks(s->raw, n_rows * (l->cols / Q8_0_BLOCK), s->scales);
-    }
+    if (is_interleaved(l)) split_rows(l, n_rows, s);
     if (!l->decoded &&
         (!check_scales(l, e, row, n_rows, s, err) || !check_codes(l, row, n_rows, code_bytes, scale_bytes, s, err)))
         return false;

@@ -114,7 +114,8 @@ bool rewrite_escape(struct rewrite *r, bool in_class, uint32_t *c)
 /* One character or set of a class. */
 static bool class_item(struct rewrite *r, uint32_t *c)
 {
-    if (*r->p == '[' || rewrite_next_is(r, "&&") || rewrite_next_is(r, "~~")) return rewrite_refuse(r, "a set inside a set");
+    if (*r->p == '[' || rewrite_next_is(r, "&&") || rewrite_next_is(r, "~~"))
+        return rewrite_refuse(r, "a set inside a set");
     if (*r->p == '\\') {
         r->p++;
         return rewrite_escape(r, true, c);

@@ -97,11 +97,8 @@ static bool read_step(void *ctx, const json_t *spec, const char *type, struct er
         const char *type;
         bool (*read)(const json_t *spec, struct step *s, struct error *err);
     } kinds[] = {
-        {"Split", read_split},
-        {"ByteLevel", read_byte_level},
-        {"Digits", read_digits},
-        {"Metaspace", read_metaspace},
-        {"WhitespaceSplit", read_whitespace},
+        {"Split", read_split},         {"ByteLevel", read_byte_level},       {"Digits", read_digits},
+        {"Metaspace", read_metaspace}, {"WhitespaceSplit", read_whitespace},
     };
     struct pretokenizer *p = ctx;
     if (pretokenizer_is_byte_level(p))

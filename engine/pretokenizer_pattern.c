@@ -152,16 +152,25 @@ static bool rewrite_next(struct rewrite *r)
     r->item_is_group = false;
     if (c == '[') return rewrite_class(r);
     r->p++;
-    const char *of_text = r->dialect == PATTERN_RUST && c == '^' ? "\\A" : r->dialect == PATTERN_RUST && c == '$' ? "\\z" : NULL;
+    const char *of_text = r->dialect == PATTERN_RUST && c == '^'   ? "\\A"
+                          : r->dialect == PATTERN_RUST && c == '$' ? "\\z"
+                                                                   : NULL;
     text_put(r->out, of_text ? of_text : (const char *)r->p - 1, of_text ? 2 : 1);
     return true;
 }
 
-bool pattern_rewrite(const char *pattern, enum pattern_dialect dialect, bool counted, struct text *out, struct error *err)
+bool pattern_rewrite(const char *pattern, enum pattern_dialect dialect, bool counted, struct text *out,
+                     struct error *err)
 {
     size_t n = strlen(pattern);
     const uint8_t *p = (const uint8_t *)pattern;
-    struct rewrite r = {.start = p, .p = p, .end = p + n, .out = out, .err = err, .item = SIZE_MAX, .counted = counted,
+    struct rewrite r = {.start = p,
+                        .p = p,
+                        .end = p + n,
+                        .out = out,
+                        .err = err,
+                        .item = SIZE_MAX,
+                        .counted = counted,
                         .dialect = dialect};
     if (n > PATTERN_BYTES_MAX)
         return error_set(err, ERR_UNSUPPORTED, "a pattern of %zu bytes is not supported, at most %u", n,

@@ -2,7 +2,8 @@
  * fancy-regex (tiktoken, tekken). Only what is known to mean the same there is let through: anything else is
  * ERR_UNSUPPORTED.
  *
- * Literals, `.` `^` `$` (of lines; in Rust's dialect of the text), classes, also [..&&[..]], \s \S \d \D \w \p{..} \P{..}, \r \n \t \f \xHH, groups (plain, (?:),
+ * Literals, `.` `^` `$` (of lines; in Rust's dialect of the text), classes, also [..&&[..]], \s \S \d \D \w \p{..}
+ * \P{..}, \r \n \t \f \xHH, groups (plain, (?:),
  * (?i:)), look-around, (?>), alternation, quantifiers (greedy, lazy, possessive) with at most PATTERN_REPEAT_MAX
  * repetitions. */
 #ifndef ENGINE_PRETOKENIZER_PATTERN_H
@@ -20,7 +21,8 @@
 enum pattern_dialect { PATTERN_ONIGURUMA, PATTERN_RUST };
 /* counted: everything that is repeated becomes a group, so that PCRE2 counts every repetition against its match limit;
  * it does not count what a single repeated character or class runs over. */
-MUST_CHECK bool pattern_rewrite(const char *pattern, enum pattern_dialect dialect, bool counted, struct text *out, struct error *err);
+MUST_CHECK bool pattern_rewrite(const char *pattern, enum pattern_dialect dialect, bool counted, struct text *out,
+                                struct error *err);
 /* A pattern that matches just this text. */
 void pattern_literal(struct bytes text, struct text *out);
 

@@ -14,7 +14,7 @@ struct rewrite {
     bool item_is_group, counted;
     bool fold[PATTERN_DEPTH_MAX + 1];    /* case counts for nothing, by depth of groups */
     size_t group[PATTERN_DEPTH_MAX + 1]; /* where they begin in `out`; SIZE_MAX: look-around, which is not repeated */
-    uint32_t depth, classes; /* groups, and intersections of classes, that are open */
+    uint32_t depth, classes;             /* groups, and intersections of classes, that are open */
     enum pattern_dialect dialect;
     uint32_t last_letter; /* the literal letter just before, in a group where case counts for nothing */
 };

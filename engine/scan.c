@@ -1,4 +1,4 @@
-/* Texts, their chunks, and the products of keys that the heads of a group share. */
+/* Texts, cut into chunks, and their states. */
 #include "engine/scan_impl.h"
 
 #include "core/bytes.h"
@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK_PANELS (SCAN_CHUNK / GEMM_PANEL)
+/* Scratch of one round in floats; a chunk may need more. It stays in the caches that all cores share. */
+#define ROUND_FLOATS (1u << 20)
 
-static uint64_t keys_floats(const struct scan *s)
+uint64_t scan_keys_floats(const struct scan *s)
 {
     return (uint64_t)s->key_dim * SCAN_CHUNK;
 }
@@ -27,7 +28,7 @@ uint64_t scan_open_head_floats(const struct scan *s)
 
 uint64_t scan_open_group_floats(const struct scan *s)
 {
-    return 2 * keys_floats(s);
+    return 2 * scan_keys_floats(s);
 }
 
 float *scan_open_head(const struct scan *s, const struct scan_state *state, uint64_t head)
@@ -48,106 +49,24 @@ static uint32_t score_count(const struct scan *s)
 /* Floats of a slot's scratch, per group. */
 static uint64_t slot_floats(const struct scan *s, const struct scan_slot *slot)
 {
-    return (slot->lo ? 0 : keys_floats(s)) + (uint64_t)score_count(s) * (slot->hi - slot->lo) * SCAN_CHUNK;
+    return (slot->lo ? 0 : scan_keys_floats(s)) + (uint64_t)score_count(s) * (slot->hi - slot->lo) * SCAN_CHUNK;
 }
 
 static float *slot_scratch(const struct scan_call *c, const struct scan_slot *slot, uint64_t group)
 {
-    return c->scratch + slot->at + group * slot_floats(c->s, slot);
+    return c->scratch + (slot->at - c->slots[c->from].at) + group * slot_floats(c->s, slot);
 }
 
-static float *slot_keys(const struct scan_call *c, const struct scan_slot *slot, uint64_t group)
+float *scan_slot_keys(const struct scan_call *c, const struct scan_slot *slot, uint64_t group)
 {
     if (slot->lo) return scan_open_keys(c->s, c->pieces[slot->piece].state, group);
     return slot_scratch(c, slot, group);
 }
 
-const float *scan_slot_keys(const struct scan_call *c, const struct scan_slot *slot, uint64_t group)
-{
-    return slot_keys(c, slot, group);
-}
-
 float *scan_slot_scores(const struct scan_call *c, const struct scan_slot *slot, uint64_t group, uint32_t which)
 {
-    return slot_scratch(c, slot, group) + (slot->lo ? 0 : keys_floats(c->s)) +
+    return slot_scratch(c, slot, group) + (slot->lo ? 0 : scan_keys_floats(c->s)) +
            (uint64_t)which * (slot->hi - slot->lo) * SCAN_CHUNK;
-}
-
-/* ---- keys ------------------------------------------------------------------------------------------------------ */
-
-/* The keys of a chunk's first n tokens, transposed, from their panels. */
-static void transpose_panels(const struct scan *s, const float *panels, uint32_t n, float *keys)
-{
-    for (uint32_t p = 0; p * GEMM_PANEL < n; p++)
-        for (uint64_t i = 0; i < s->key_dim; i++)
-            memcpy(keys + i * SCAN_CHUNK + p * GEMM_PANEL, panels + ((uint64_t)p * s->key_dim + i) * GEMM_PANEL,
-                   GEMM_PANEL * sizeof *keys);
-}
-
-static void panels_from_keys(const struct scan *s, const float *keys, float *panels)
-{
-    for (uint32_t p = 0; p < CHUNK_PANELS; p++)
-        for (uint64_t i = 0; i < s->key_dim; i++)
-            memcpy(panels + ((uint64_t)p * s->key_dim + i) * GEMM_PANEL, keys + i * SCAN_CHUNK + p * GEMM_PANEL,
-                   GEMM_PANEL * sizeof *keys);
-}
-
-/* Tokens lo .. hi behind those that an open chunk has. */
-static void append_keys(const struct scan *s, const struct scan_slot *slot, const float *k, uint64_t stride,
-                        float *keys, float *panels)
-{
-    for (uint32_t j = slot->lo; j < slot->hi; j++, k += stride) {
-        float *panel = panels + (uint64_t)(j / GEMM_PANEL) * s->key_dim * GEMM_PANEL + j % GEMM_PANEL;
-        for (uint64_t i = 0; i < s->key_dim; i++) keys[i * SCAN_CHUNK + j] = panel[i * GEMM_PANEL] = k[i];
-    }
-}
-
-/* x [hi - lo, key_dim] times the keys that they may look at. */
-static void scores(const struct scan *s, const struct scan_slot *slot, const float *x, uint64_t stride,
-                   const float *panels, float *out)
-{
-    for (uint32_t first = 0; first < slot->hi; first += GEMM_PANEL) {
-        uint32_t skip = first > slot->lo ? first - slot->lo : 0; /* rows that come before these keys */
-        uint32_t n = slot->hi - first < GEMM_PANEL ? slot->hi - first : GEMM_PANEL;
-        s->math->gemm_panel(x + skip * stride, stride, slot->hi - slot->lo - skip,
-                            panels + (uint64_t)first * s->key_dim, s->key_dim,
-                            out + (uint64_t)skip * SCAN_CHUNK + first, SCAN_CHUNK, n);
-    }
-}
-
-/* Item: slot * n_groups + group. */
-static void keys_item(void *ctx, uint64_t item, uint32_t worker)
-{
-    const struct scan_call *c = ctx;
-    const struct scan *s = c->s;
-    const struct scan_slot *slot = &c->slots[item / s->n_groups];
-    const struct scan_piece *p = &c->pieces[slot->piece];
-    uint64_t group = item % s->n_groups;
-    const float *k = p->k + slot->row * p->k_stride + group * s->key_dim;
-    const float *q = p->q + slot->row * p->q_stride + group * s->key_dim;
-    float *keys = slot_keys(c, slot, group);
-    float *panels = slot->lo ? keys + keys_floats(s) : c->worker + worker * c->worker_floats;
-    if (slot->lo) append_keys(s, slot, k, p->k_stride, keys, panels);
-    else {
-        for (uint32_t j = 0; j < slot->hi; j += GEMM_PANEL)
-            gemm_pack(k + j * p->k_stride, p->k_stride, slot->hi - j < GEMM_PANEL ? slot->hi - j : GEMM_PANEL,
-                      s->key_dim, panels + (uint64_t)j * s->key_dim);
-        transpose_panels(s, panels, slot->hi, keys);
-    }
-    scores(s, slot, q, p->q_stride, panels, scan_slot_scores(c, slot, group, 0));
-    if (s->delta) scores(s, slot, k, p->k_stride, panels, scan_slot_scores(c, slot, group, 1));
-}
-
-/* A chunk that began in this call and stays open: its keys move to the state. */
-static void keep_keys(const struct scan_call *c, const struct scan_slot *slot)
-{
-    for (uint64_t g = 0; g < c->s->n_groups; g++) {
-        float *open = scan_open_keys(c->s, c->pieces[slot->piece].state, g);
-        const float *keys = scan_slot_keys(c, slot, g);
-        for (uint64_t i = 0; i < c->s->key_dim; i++)
-            memcpy(open + i * SCAN_CHUNK, keys + i * SCAN_CHUNK, slot->hi * sizeof *keys);
-        panels_from_keys(c->s, open, open + keys_floats(c->s));
-    }
 }
 
 /* ---- texts ----------------------------------------------------------------------------------------------------- */
@@ -162,10 +81,10 @@ void scan_state_close(struct scan_state *s)
 static bool state_ready(const struct scan *s, const struct scan_piece *p, struct error *err)
 {
     struct scan_state *st = p->state;
-    if (!st->state && !memory_zalloc(&st->state, s->n_heads * scan_head_floats(s), sizeof(float), err)) return false;
-    if (st->open || !p->keep) return true;
-    return memory_zalloc(&st->open, s->n_heads * scan_open_head_floats(s) + s->n_groups * scan_open_group_floats(s),
-                         sizeof(float), err);
+    st->state_floats = s->n_heads * scan_head_floats(s);
+    st->open_floats = s->n_heads * scan_open_head_floats(s) + s->n_groups * scan_open_group_floats(s);
+    if (!st->state && !memory_zalloc(&st->state, st->state_floats, sizeof(float), err)) return false;
+    return st->open || !p->keep || memory_zalloc(&st->open, st->open_floats, sizeof(float), err);
 }
 
 static uint64_t cut(const struct scan *s, const struct scan_piece *p, uint32_t piece, struct scan_slot *out,
@@ -182,9 +101,35 @@ static uint64_t cut(const struct scan *s, const struct scan_piece *p, uint32_t p
     return n;
 }
 
+/* Where a round that begins at slot `from` ends; `scratch` grows to what it needs. */
+static uint64_t round_end(const struct scan *s, const struct scan_slot *slots, uint64_t from, uint64_t n_slots,
+                          uint64_t *scratch)
+{
+    uint64_t to = from, floats = 0;
+    do {
+        floats = slots[to].at + s->n_groups * slot_floats(s, &slots[to]) - slots[from].at;
+        if (to > from && floats > ROUND_FLOATS) break;
+        if (floats > *scratch) *scratch = floats;
+        to++;
+    } while (to < n_slots);
+    return to;
+}
+
+static void run_round(struct scan_call *c)
+{
+    const struct scan *s = c->s;
+    uint32_t first = c->slots[c->from].piece, last = c->slots[c->to - 1].piece;
+    pool_for(s->pool, (c->to - c->from) * s->n_groups, scan_keys_item, c);
+    pool_for(s->pool, (uint64_t)(last - first + 1) * s->n_heads, scan_head_item, c);
+    for (uint64_t i = c->from; i < c->to; i++) {
+        const struct scan_slot *slot = &c->slots[i];
+        if (slot->lo == 0 && slot->hi < SCAN_CHUNK && c->pieces[slot->piece].keep) scan_keep_keys(c, slot);
+    }
+}
+
 bool scan_run(const struct scan *s, const struct scan_piece *pieces, uint32_t n_pieces, struct error *err)
 {
-    uint64_t most = 0, n_slots = 0, floats = 0, threads = pool_threads(s->pool);
+    uint64_t most = 0, n_slots = 0, floats = 0, scratch_floats = 0, threads = pool_threads(s->pool);
     for (uint32_t i = 0; i < n_pieces; i++) most += pieces[i].n / SCAN_CHUNK + 2;
     CLEANUP(free) struct scan_slot *slots = NULL;
     CLEANUP(free) uint64_t *first_slot = NULL;
@@ -199,14 +144,15 @@ bool scan_run(const struct scan *s, const struct scan_piece *pieces, uint32_t n_
         n_slots += cut(s, &pieces[i], i, slots + n_slots, &floats);
     }
     first_slot[n_pieces] = n_slots;
-    if (!memory_alloc(&scratch, floats, sizeof *scratch, err) ||
+    for (uint64_t i = 0; i < n_slots;) i = round_end(s, slots, i, n_slots, &scratch_floats);
+    if (!memory_alloc(&scratch, scratch_floats, sizeof *scratch, err) ||
         !memory_alloc(&worker, threads * scan_worker_floats(s), sizeof *worker, err))
         return false;
-    struct scan_call c = {s, pieces, slots, first_slot, scratch, worker, scan_worker_floats(s)};
-    pool_for(s->pool, n_slots * s->n_groups, keys_item, &c);
-    pool_for(s->pool, (uint64_t)n_pieces * s->n_heads, scan_head_item, &c);
-    for (uint64_t i = 0; i < n_slots; i++)
-        if (slots[i].lo == 0 && slots[i].hi < SCAN_CHUNK && pieces[slots[i].piece].keep) keep_keys(&c, &slots[i]);
+    struct scan_call c = {s, pieces, slots, first_slot, 0, 0, scratch, worker, scan_worker_floats(s)};
+    for (; c.from < n_slots; c.from = c.to) {
+        c.to = round_end(s, slots, c.from, n_slots, &scratch_floats);
+        run_round(&c);
+    }
     return true;
 }
 

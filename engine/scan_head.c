@@ -5,8 +5,9 @@
 
 #include <string.h>
 
-#define ROW_BLOCK 32u /* rows of a chunk that look at the same number of earlier tokens, the later ones with weight 0  \
-                       */
+#define ROW_BLOCK                                                                                                      \
+    32u /* rows of a chunk that look at the same number of earlier tokens, the later ones with weight 0                \
+         */
 #define SOLVE_BLOCK 16u /* rows of the triangular system that are solved one after the other */
 
 /* A worker's scratch, in floats from its beginning. A chunk's keys as panels use the same memory before. */
@@ -208,14 +209,15 @@ void scan_head_item(void *ctx, uint64_t item, uint32_t worker)
 {
     const struct scan_call *call = ctx;
     const struct scan *s = call->s;
-    uint64_t piece = item / s->n_heads, head = item % s->n_heads;
+    uint64_t piece = call->slots[call->from].piece + item / s->n_heads, head = item % s->n_heads;
     struct chunk c = {.s = s,
                       .p = &call->pieces[piece],
                       .w = work_at(s, call->worker + worker * call->worker_floats),
                       .head = head,
                       .group = head / (s->n_heads / s->n_groups)};
     c.h = scan_head_at(s, c.p->state->open ? scan_open_head(s, c.p->state, head) : c.w.head);
-    for (uint64_t i = call->first_slot[piece]; i < call->first_slot[piece + 1]; i++) {
+    uint64_t from = call->first_slot[piece] > call->from ? call->first_slot[piece] : call->from;
+    for (uint64_t i = from; i < u64_min(call->first_slot[piece + 1], call->to); i++) {
         c.slot = &call->slots[i];
         c.rows = c.slot->hi - c.slot->lo;
         run_chunk(&c, call);

@@ -18,7 +18,8 @@ void spm_close(struct spm *s)
  * character. Returns how many bytes that were. */
 static size_t normal_prefix(const struct spm *s, struct bytes in, struct bytes *to)
 {
-    const struct added_token *user = s->user.normalized.n ? added_set_longest(&s->user.normalized, in.data, in.size) : NULL;
+    const struct added_token *user =
+        s->user.normalized.n ? added_set_longest(&s->user.normalized, in.data, in.size) : NULL;
     size_t n = user ? user->match.size : charsmap_find(&s->map, in, true, to);
     if (!user && n) return n;
     if (!user) n = utf8_lead_size(in.data[0]);

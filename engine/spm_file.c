@@ -83,8 +83,7 @@ static bool each_field(struct spm_file *f, struct message m, field_fn fn, struct
 
 static bool expect_wire(const struct field *f, enum wire wire, const char *name, struct error *err)
 {
-    return f->wire == wire ? true
-                           : error_set(err, ERR_FORMAT, "%s: wire type %u, expected %u", name, f->wire, wire);
+    return f->wire == wire ? true : error_set(err, ERR_FORMAT, "%s: wire type %u, expected %u", name, f->wire, wire);
 }
 
 static bool get_bool(const struct field *f, const char *name, bool *out, struct error *err)

@@ -1,5 +1,5 @@
-/* The file of a SentencePiece model (tokenizer.model): a protobuf message, read field by field. What tokenizing needs is
- * kept, borrowed from the file; everything else is skipped. A stranger may have written it: every length is checked,
+/* The file of a SentencePiece model (tokenizer.model): a protobuf message, read field by field. What tokenizing needs
+ * is kept, borrowed from the file; everything else is skipped. A stranger may have written it: every length is checked,
  * nothing recurses. */
 #ifndef ENGINE_SPM_FILE_H
 #define ENGINE_SPM_FILE_H

@@ -91,7 +91,8 @@ static bool open_around(struct tokenizer *t, const struct spm_file *f, const jso
                    !json_opt_bool(config, "add_eos_token", "tokenizer_config.json", &add_eos, err)))
         return false;
     if ((add_bos && bos == ID_NONE) || (add_eos && eos == ID_NONE))
-        return error_set(err, ERR_FORMAT, "tokenizer_config.json: a text is to begin or end with a token, and there is no piece '%.*s'",
+        return error_set(err, ERR_FORMAT,
+                         "tokenizer_config.json: a text is to begin or end with a token, and there is no piece '%.*s'",
                          (int)(add_bos && bos == ID_NONE ? f->bos : f->eos).size,
                          (const char *)(add_bos && bos == ID_NONE ? f->bos : f->eos).data);
     return (!add_bos || token_ids_add(&t->post.before, bos, err)) &&

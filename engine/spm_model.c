@@ -38,8 +38,7 @@ static bool lone_chars(const struct spm_file *f, const struct vocab *v, struct t
         for (size_t at = 0, size; at < text.size; at += size) {
             size = utf8_lead_size(text.data[at]);
             uint32_t id = token_index_find(&v->index, text.data + at, size);
-            if ((id == ID_NONE || !is_found(f, id)) &&
-                !token_ids_add(out, utf8_char(text.data + at, size), err))
+            if ((id == ID_NONE || !is_found(f, id)) && !token_ids_add(out, utf8_char(text.data + at, size), err))
                 return false;
         }
     }
@@ -59,14 +58,16 @@ static bool copy_texts(struct token_texts *to, const struct spm_file *f, const s
     struct text pool = TEXT_INIT;
     const struct token_texts *from = &v->texts;
     uint32_t n = from->n + (uint32_t)chars->n;
-    if (!token_texts_reserve(to, from->pool_size + 4 * chars->n, err) || !token_texts_grow(to, n - 1, err)) return false;
+    if (!token_texts_reserve(to, from->pool_size + 4 * chars->n, err) || !token_texts_grow(to, n - 1, err))
+        return false;
     memcpy(to->pool, from->pool, from->pool_size);
     for (uint32_t i = 0; i < from->n; i++)
         if (is_found(f, i)) to->texts[i] = from->texts[i];
     for (size_t i = 0; i < chars->n; i++) {
         size_t before = pool.size;
         utf8_put(&pool, chars->data[i]);
-        to->texts[from->n + i] = (struct token_text){from->pool_size + (uint32_t)before, (uint32_t)(pool.size - before)};
+        to->texts[from->n + i] =
+            (struct token_text){from->pool_size + (uint32_t)before, (uint32_t)(pool.size - before)};
     }
     if (!pool.failed && pool.size) memcpy(to->pool + from->pool_size, pool.data, pool.size);
     to->pool_size = from->pool_size + (uint32_t)pool.size;

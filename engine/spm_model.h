@@ -8,7 +8,6 @@
 
 /* The vocabulary holds the pieces and outlives the model. */
 MUST_CHECK bool spm_bpe_open(struct bpe *b, const struct spm_file *f, const struct vocab *v, struct error *err);
-MUST_CHECK bool spm_unigram_open(struct unigram *u, const struct spm_file *f, const struct vocab *v,
-                                 struct error *err);
+MUST_CHECK bool spm_unigram_open(struct unigram *u, const struct spm_file *f, const struct vocab *v, struct error *err);
 
 #endif

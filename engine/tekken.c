@@ -4,10 +4,26 @@
 #include "engine/tokenizer_impl.h"
 
 /* Special tokens that versions up to 7 leave out of the file. */
-static const char *const old_specials[] = {
-    "<unk>",          "<s>",           "</s>",  "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
-    "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>",  "[IMG_BREAK]", "[IMG_END]",
-    "[PREFIX]",       "[MIDDLE]",      "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"};
+static const char *const old_specials[] = {"<unk>",
+                                           "<s>",
+                                           "</s>",
+                                           "[INST]",
+                                           "[/INST]",
+                                           "[AVAILABLE_TOOLS]",
+                                           "[/AVAILABLE_TOOLS]",
+                                           "[TOOL_RESULTS]",
+                                           "[/TOOL_RESULTS]",
+                                           "[TOOL_CALLS]",
+                                           "[IMG]",
+                                           "<pad>",
+                                           "[IMG_BREAK]",
+                                           "[IMG_END]",
+                                           "[PREFIX]",
+                                           "[MIDDLE]",
+                                           "[SUFFIX]",
+                                           "[SYSTEM_PROMPT]",
+                                           "[/SYSTEM_PROMPT]",
+                                           "[TOOL_CONTENT]"};
 static const char *const versions[] = {"v1", "v2", "v3", "v7", "v11", "v13", "v15"};
 #define SPECIALS_BEFORE "v7" /* the last version that may leave them out */
 
@@ -22,13 +38,15 @@ static bool parse_value(struct json_scan *s, const char *key, json_t **out, stru
 {
     size_t start = s->at;
     if (*out) return error_set(err, ERR_FORMAT, "key '%s' is there twice", key);
-    return json_scan_skip(s) && json_parse(bytes_of(s->text.data + start, s->at - start), JSON_DIALECT_STRICT, key, out, err);
+    return json_scan_skip(s) &&
+           json_parse(bytes_of(s->text.data + start, s->at - start), JSON_DIALECT_STRICT, key, out, err);
 }
 
 static bool read_parts(struct json_scan *s, struct parts *p, struct error *err)
 {
     enum json_token t;
-    if (json_scan_next(s) != JSON_TOKEN_OBJECT) return s->problem ? false : error_set(err, ERR_FORMAT, "expected an object");
+    if (json_scan_next(s) != JSON_TOKEN_OBJECT)
+        return s->problem ? false : error_set(err, ERR_FORMAT, "expected an object");
     while ((t = json_scan_next(s)) == JSON_TOKEN_KEY) {
         struct bytes key = s->token;
         bool ok;
@@ -85,10 +103,10 @@ static bool read_token(struct bpe *b, struct json_scan *s, uint32_t rank, uint32
         enum json_token t = json_scan_next(s);
         if (json_token_is(key, "rank")) has_rank = t == JSON_TOKEN_NUMBER && json_token_u64(s->token, &found);
         else if (json_token_is(key, "token_bytes") && t == JSON_TOKEN_STRING) base64 = s->token;
-        else if (t == JSON_TOKEN_OBJECT || t == JSON_TOKEN_ARRAY) return error_set(err, ERR_FORMAT, "vocab[%u]: expected texts and numbers", rank);
+        else if (t == JSON_TOKEN_OBJECT || t == JSON_TOKEN_ARRAY)
+            return error_set(err, ERR_FORMAT, "vocab[%u]: expected texts and numbers", rank);
     }
-    if (!has_rank || found != rank)
-        return error_set(err, ERR_FORMAT, "vocab[%u]: its rank is not %u", rank, rank);
+    if (!has_rank || found != rank) return error_set(err, ERR_FORMAT, "vocab[%u]: its rank is not %u", rank, rank);
     if (!base64.data) return error_set(err, ERR_FORMAT, "vocab[%u]: key 'token_bytes' is missing", rank);
     if (!token_ranks_add(b, rank + shift, base64, err)) return error_wrap(err, "vocab[%u]", rank);
     struct token_text text = b->own_texts.texts[rank + shift];
@@ -130,8 +148,9 @@ static bool read_specials(struct tokenizer *t, const json_t *list, const struct 
         const char *name = given || i >= n ? filler : old_specials[i];
         uint64_t rank = i;
         snprintf(filler, sizeof filler, "<SPECIAL_%u>", i);
-        if (given && i < n && (!json_get_string(json_array_get(list, i), "token_str", "special_tokens", &name, err) ||
-                               !json_get_u64(json_array_get(list, i), "rank", "special_tokens", i, i, &rank, err)))
+        if (given && i < n &&
+            (!json_get_string(json_array_get(list, i), "token_str", "special_tokens", &name, err) ||
+             !json_get_u64(json_array_get(list, i), "rank", "special_tokens", i, i, &rank, err)))
             return error_wrap(err, "special_tokens[%u]", i);
         if (!add_special(&t->added, i, name, err)) return false;
         if (strcmp(name, "<s>") == 0 && !token_ids_add(&t->post.before, i, err)) return false;

@@ -10,8 +10,9 @@
 #define LOWER "[\\p{Ll}" LETTER_END
 #define BEFORE "[^\\r\\n\\p{L}\\p{N}]?"
 #define ENDING "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-static const char kimi_pattern[] = "[\\p{Han}]+|" BEFORE UPPER "*" LOWER "+" ENDING "|" BEFORE UPPER "+" LOWER "*" ENDING
-                                   "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+static const char kimi_pattern[] =
+    "[\\p{Han}]+|" BEFORE UPPER "*" LOWER "+" ENDING "|" BEFORE UPPER "+" LOWER "*" ENDING
+    "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 #define RESERVED 256u
 #define CHUNK_CHARS 400000u
 #define RUN_CHARS 25000u
@@ -32,7 +33,8 @@ static bool read_line(struct bpe *b, struct bytes file, size_t *at, uint32_t lin
         ++*at;
         rank = word_at(file, at);
     }
-    bool ended = *at == file.size || file.data[*at] == '\n' || (file.data[*at] == '\r' && *at + 1 < file.size && file.data[*at + 1] == '\n');
+    bool ended = *at == file.size || file.data[*at] == '\n' ||
+                 (file.data[*at] == '\r' && *at + 1 < file.size && file.data[*at + 1] == '\n');
     if (!base64.size || !rank.size || !ended || !json_token_u64(rank, &id))
         return error_set(err, ERR_FORMAT, "line %u: expected a base64 text, a space and a number", line);
     if (id >= TOKENIZER_IDS_MAX - RESERVED)
@@ -88,8 +90,7 @@ static bool check_class(const json_t *config, struct error *err)
 bool tiktoken_open(struct tokenizer *t, struct bytes file, const json_t *config, struct error *err)
 {
     uint32_t n = 0;
-    if (!check_class(config, err) || !token_ranks_begin(&t->bpe, file.size, err) ||
-        !read_lines(&t->bpe, file, &n, err))
+    if (!check_class(config, err) || !token_ranks_begin(&t->bpe, file.size, err) || !read_lines(&t->bpe, file, &n, err))
         return false;
     /* The special tokens' ids follow from the number of tokens: there must be no gap. */
     if (t->bpe.own_texts.n != n)

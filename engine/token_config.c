@@ -38,17 +38,18 @@ static int by_id(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-bool token_config_add(struct added_tokens *a, const json_t *config, uint32_t least, bool keep_spaces,
-                      struct error *err)
+bool token_config_add(struct added_tokens *a, const json_t *config, uint32_t least, bool keep_spaces, struct error *err)
 {
     json_t *list = json_object_get(config, ADDED), *item;
     const char *key;
     uint32_t first = a->n;
     if (!list || json_is_null(list)) return true;
-    if (!json_is_object(list)) return error_set(err, ERR_FORMAT, "tokenizer_config.json: %s: expected an object", ADDED);
-    json_object_foreach(list, key, item) {
+    if (!json_is_object(list))
+        return error_set(err, ERR_FORMAT, "tokenizer_config.json: %s: expected an object", ADDED);
+    json_object_foreach (list, key, item) {
         struct added_token t = {0};
-        if (!read_id(key, least, &t.id, err) || !read_token(item, keep_spaces, &t, err) || !added_tokens_add(a, &t, err))
+        if (!read_id(key, least, &t.id, err) || !read_token(item, keep_spaces, &t, err) ||
+            !added_tokens_add(a, &t, err))
             return error_wrap(err, "tokenizer_config.json: %s: '%.40s'", ADDED, key);
     }
     qsort(a->tokens + first, a->n - first, sizeof *a->tokens, by_id);

@@ -44,7 +44,8 @@ bool token_ranks_add(struct bpe *b, uint32_t id, struct bytes base64, struct err
 {
     struct token_texts *t = &b->own_texts;
     if (base64.size > RANKED_BYTES_MAX / 3 * 4 || base64.size > t->pool_capacity - t->pool_size)
-        return error_set(err, ERR_FORMAT, "a token of %zu base64 digits, at most %u", base64.size, RANKED_BYTES_MAX / 3 * 4);
+        return error_set(err, ERR_FORMAT, "a token of %zu base64 digits, at most %u", base64.size,
+                         RANKED_BYTES_MAX / 3 * 4);
     size_t n = decode(base64, t->pool + t->pool_size);
     if (n == SIZE_MAX || n == 0)
         return error_set(err, ERR_FORMAT, "'%.*s' is not a base64 text", base64.size > 100 ? 100 : (int)base64.size,

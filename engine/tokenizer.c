@@ -34,7 +34,7 @@ static bool encode_between(struct encoding *e, struct bytes text, bool at_start,
     static const struct added_set none;
     const struct tokenizer *t = e->t;
     /* User-defined pieces are cut out for BPE; for Unigram their scores do the same. */
-    const struct added_set *set = !t->spm             ? &t->added.normalized
+    const struct added_set *set = !t->spm                 ? &t->added.normalized
                                   : t->model == MODEL_BPE ? &t->spm->user.normalized
                                                           : &none;
     struct added_cut cut;
@@ -155,8 +155,7 @@ bool tokenizer_encode(const struct tokenizer *t, struct bytes text, bool add_spe
     return encode_with(t, &t->added.raw, text, add_special, ids, n, err);
 }
 
-bool tokenizer_encode_prompt(const struct tokenizer *t, struct bytes text, uint32_t **ids, size_t *n,
-                             struct error *err)
+bool tokenizer_encode_prompt(const struct tokenizer *t, struct bytes text, uint32_t **ids, size_t *n, struct error *err)
 {
     return encode_with(t, &t->added.prompt, text, false, ids, n, err);
 }

@@ -2,12 +2,23 @@
 
 #include "engine/unicode.h"
 
+/* The added token of an id. The reference goes by the text: one that the vocabulary of a Unigram model has twice is
+ * special under both ids. */
+static const struct added_token *added_of(const struct tokenizer *t, uint32_t id)
+{
+    const struct added_token *a = added_token_by_id(&t->added, id);
+    if (a || t->model != MODEL_UNIGRAM) return a;
+    struct bytes text = token_text(&t->vocab.texts, id);
+    uint32_t last = text.data ? token_index_find(&t->vocab.index, text.data, text.size) : id;
+    return last == id ? NULL : added_token_by_id(&t->added, last);
+}
+
 /* The texts of the tokens, for the decoder. */
 static bool collect(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_special,
                     struct decode_pieces *p, struct error *err)
 {
     for (size_t i = 0; i < n; i++) {
-        const struct added_token *a = added_token_by_id(&t->added, ids[i]);
+        const struct added_token *a = added_of(t, ids[i]);
         if (a && a->special && skip_special) continue;
         struct bytes text = a ? a->content : token_text(&t->vocab.texts, ids[i]);
         if (!text.data) continue;
@@ -17,8 +28,8 @@ static bool collect(const struct tokenizer *t, const uint32_t *ids, size_t n, bo
     return true;
 }
 
-static bool decode_pieces(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_special,
-                          struct text *out, struct error *err)
+static bool decode_pieces(const struct tokenizer *t, const uint32_t *ids, size_t n, bool skip_special, struct text *out,
+                          struct error *err)
 {
     struct decode_pieces p = {0};
     bool ok = collect(t, ids, n, skip_special, &p, err) && decoder_apply(&t->decoder, &p, out, err);

@@ -40,8 +40,7 @@ static bool read_replace(const json_t *step, struct normalize_step *out, struct 
 static bool read_strip(const json_t *step, struct normalize_step *out, struct error *err)
 {
     static const char *const keys[] = {"type", "strip_left", "strip_right", NULL};
-    return json_known_keys(step, "Strip", keys, err) &&
-           json_get_bool(step, "strip_left", "Strip", &out->left, err) &&
+    return json_known_keys(step, "Strip", keys, err) && json_get_bool(step, "strip_left", "Strip", &out->left, err) &&
            json_get_bool(step, "strip_right", "Strip", &out->right, err);
 }
 

@@ -1,7 +1,8 @@
 /* Unigram: a word becomes the tokens whose scores have the largest sum, found from left to right, position by position.
  *
  * There are two arithmetics, because ties and rounding decide: that of Hugging Face (doubles), and that of
- * SentencePiece (0.2.3), which keeps the sums in floats. What is not in the vocabulary costs ten more than the worst token. */
+ * SentencePiece (0.2.3), which keeps the sums in floats. What is not in the vocabulary costs ten more than the worst
+ * token. */
 #ifndef ENGINE_UNIGRAM_H
 #define ENGINE_UNIGRAM_H
 

@@ -42,7 +42,8 @@ static bool read_score(struct bytes raw, double *out)
     }
     if (p < end) {
         bool minus = ++p < end && *p == '-';
-        for (p += p < end && (*p == '-' || *p == '+'); p < end && written < 100000; p++) written = written * 10 + *p - '0';
+        for (p += p < end && (*p == '-' || *p == '+'); p < end && written < 100000; p++)
+            written = written * 10 + *p - '0';
         exponent += minus ? -written : written;
     }
     double f = (double)digits;

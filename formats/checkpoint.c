@@ -13,7 +13,7 @@ const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safete
 static const struct {
     const char *begin, *end, *what;
 } not_read[] = {
-    {"consolidated", ".safetensors", "Mistral's own layout (consolidated.safetensors with params.json)"},
+    {"consolidated", ".safetensors", "Mistral's own layout without its params.json"},
     {"adapter_model", ".safetensors", "a LoRA adapter without its base model"},
     {NULL, ".gguf", "a part of a GGUF model"},
     {NULL, ".nemo", "a NeMo archive"},
@@ -34,8 +34,8 @@ struct checkpoint {
     const struct checkpoint_format *format;
     struct arena *texts;
     struct tensor_info *tensors;
-    uint32_t n_tensors, capacity;
-    uint32_t n_sorted; /* the index is over this many */
+    uint32_t n_tensors, n_stored, capacity; /* n_stored: without the views behind them */
+    uint32_t n_sorted;                      /* the index is over this many */
     struct name_index index;
     struct checkpoint_file *files;
     uint32_t n_files, files_capacity;
@@ -93,7 +93,9 @@ static bool open_all(struct checkpoint *ck, struct error *err)
     while (*f && !(*f)->probe(ck->folder)) f++;
     if (!*f) return no_format(ck->folder, err);
     ck->format = *f;
-    return (*f)->open(ck, err) && checkpoint_index(ck, err);
+    if (!(*f)->open(ck, err)) return false;
+    ck->n_stored = ck->n_tensors;
+    return checkpoint_index(ck, err);
 }
 
 bool checkpoint_open(struct checkpoint **out, const struct folder *folder, struct error *err)
@@ -133,12 +135,22 @@ const struct folder *checkpoint_folder(const struct checkpoint *ck)
 
 uint32_t checkpoint_count(const struct checkpoint *ck)
 {
+    return ck->n_stored ? ck->n_stored : ck->n_tensors; /* while a format is still adding: what there is */
+}
+
+uint32_t checkpoint_count_all(const struct checkpoint *ck)
+{
     return ck->n_tensors;
 }
 
 const struct tensor_info *checkpoint_tensor(const struct checkpoint *ck, uint32_t i)
 {
     return &ck->tensors[i];
+}
+
+uint32_t checkpoint_stored(const struct checkpoint *ck, uint32_t i)
+{
+    return ck->tensors[i].view ? ck->tensors[i].view->base : i;
 }
 
 uint32_t checkpoint_find(const struct checkpoint *ck, const char *name)
@@ -169,11 +181,12 @@ bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, v
         return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu",
                          t->name, n, (unsigned long long)offset, (unsigned long long)t->bytes);
     bool ok = t->recode ? tensor_recode_read(ck->folder, t, offset, dst, n, err)
+              : t->view ? tensor_view_read(ck->folder, t, offset, dst, n, err)
                         : folder_read(ck->folder, t->member, t->offset + offset, dst, n, err);
     return ok || error_wrap(err, "tensor '%.256s'", t->name);
 }
 
-bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct error *err)
+static bool append(struct checkpoint *ck, const struct tensor_info *t, struct error *err)
 {
     if (ck->n_tensors == TENSORS_MAX)
         return error_set(err, ERR_UNSUPPORTED, "folder '%.256s' holds more than %u tensors", folder_path(ck->folder),
@@ -187,13 +200,46 @@ bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct e
     }
     struct tensor_info copy = *t;
     if (!tensor_size(t->name, t->dtype, t->n_dims, t->dims, &copy.n_elems, &copy.bytes, err)) return false;
-    if (!u64_add(ck->bytes, copy.bytes, &ck->bytes))
-        return error_set(err, ERR_FORMAT, "folder '%.256s': the tensors have more bytes than 64 bits can count",
-                         folder_path(ck->folder));
     copy.name = arena_text(ck->texts, t->name);
     if (!copy.name) return error_memory(err, strlen(t->name));
     ck->tensors[ck->n_tensors++] = copy;
     return true;
+}
+
+bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct error *err)
+{
+    if (!append(ck, t, err)) return false;
+    if (u64_add(ck->bytes, ck->tensors[ck->n_tensors - 1].bytes, &ck->bytes)) return true;
+    return error_set(err, ERR_FORMAT, "folder '%.256s': the tensors have more bytes than 64 bits can count",
+                     folder_path(ck->folder));
+}
+
+/* Byte behind the last one that the view reads, counted from its first. */
+static bool view_extent(const struct tensor_info *t, const struct tensor_view *v, uint64_t *out)
+{
+    uint64_t cols = t->n_dims > 1 ? t->dims[1] : 1, rows_end, cols_end;
+    *out = 0;
+    if (t->dims[0] == 0 || cols == 0) return true;
+    return u64_mul(t->dims[0] - 1, v->row_step, &rows_end) && u64_mul(cols - 1, v->col_step, &cols_end) &&
+           u64_add(rows_end, cols_end, out) && u64_add(*out, dtype_bytes(t->dtype), out);
+}
+
+bool checkpoint_add_view(struct checkpoint *ck, const struct tensor_info *t, const struct tensor_view *view,
+                         uint64_t first, struct error *err)
+{
+    const struct tensor_info *base = &ck->tensors[view->base];
+    uint64_t extent;
+    if (t->n_dims < 1 || t->n_dims > 2 || base->view || !view_extent(t, view, &extent) || first > base->bytes ||
+        extent > base->bytes - first)
+        return error_set(err, ERR_INTERNAL, "tensor '%.256s' is not inside '%.256s'", t->name, base->name);
+    struct tensor_info v = *t;
+    struct tensor_view *own = arena_alloc(ck->texts, 1, sizeof *own);
+    if (!own) return error_memory(err, sizeof *own);
+    *own = *view;
+    v.member = base->member;
+    v.offset = base->offset + first;
+    v.view = own;
+    return append(ck, &v, err);
 }
 
 bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct digest *header, struct error *err)

@@ -21,6 +21,13 @@ enum tensor_recode {
     RECODE_LOG_NEG     /* F32: log(-x) */
 };
 
+/* A tensor that has no bytes of its own: row r, column c of it is the element at byte offset + r * row_step + c *
+ * col_step of the file (experts in a stack: models/stacks.h). */
+struct tensor_view {
+    uint32_t base; /* the stored tensor */
+    uint64_t row_step, col_step;
+};
+
 struct tensor_info {
     const char *name; /* valid until checkpoint_close */
     enum dtype dtype;
@@ -30,11 +37,14 @@ struct tensor_info {
     uint32_t member;                /* of the folder */
     uint64_t offset;                /* of the first byte in that member */
     enum tensor_recode recode;
-    uint32_t head_rows; /* RECODE_ROWS_APART: rows of a head, an even number that divides dims[0] */
+    uint32_t head_rows;             /* RECODE_ROWS_APART: rows of a head, an even number that divides dims[0] */
+    const struct tensor_view *view; /* NULL: the bytes lie there in order */
 };
-/* As checkpoint_read does for such a tensor: n bytes from byte `offset` of it. */
+/* As checkpoint_read does for such a tensor: n bytes from byte `offset` of it (a view: whole elements). */
 MUST_CHECK bool tensor_recode_read(const struct folder *f, const struct tensor_info *t, uint64_t offset, void *dst,
                                    size_t n, struct error *err);
+MUST_CHECK bool tensor_view_read(const struct folder *f, const struct tensor_info *t, uint64_t offset, void *dst,
+                                 size_t n, struct error *err);
 
 struct checkpoint;
 
@@ -47,13 +57,20 @@ CLEANUP_DEFINE(checkpoint, struct checkpoint, checkpoint_close)
 
 const char *checkpoint_format_name(const struct checkpoint *ck); /* "safetensors" */
 const struct folder *checkpoint_folder(const struct checkpoint *ck);
-uint32_t checkpoint_count(const struct checkpoint *ck);
+uint32_t checkpoint_count(const struct checkpoint *ck);     /* stored tensors: 0 .. count - 1 */
+uint32_t checkpoint_count_all(const struct checkpoint *ck); /* with the views, which follow */
 const struct tensor_info *checkpoint_tensor(const struct checkpoint *ck, uint32_t i); /* in (file, offset) order */
 uint32_t checkpoint_find(const struct checkpoint *ck, const char *name);              /* NAME_NONE when absent */
 uint64_t checkpoint_bytes(const struct checkpoint *ck);                               /* sum over tensors */
 /* What is odd but published checkpoints do, one sentence each: no reason to refuse, worth telling. NULL past the end.
  */
 const char *checkpoint_remark(const struct checkpoint *ck, uint32_t i);
+/* The stored tensor that i is, or is a part of. */
+uint32_t checkpoint_stored(const struct checkpoint *ck, uint32_t i);
+/* Adds a tensor of one or two dimensions that is a part of tensor view->base, and begins at byte `first` of it; found
+ * by name after the next checkpoint_index. ERR_INTERNAL when it is not inside. */
+MUST_CHECK bool checkpoint_add_view(struct checkpoint *ck, const struct tensor_info *t, const struct tensor_view *view,
+                                    uint64_t first, struct error *err);
 /* n bytes of tensor i from byte `offset` of it; safe from several threads. */
 MUST_CHECK bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, void *dst, size_t n,
                                 struct error *err);

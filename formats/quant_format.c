@@ -145,8 +145,23 @@ INT4_GROUP(int4_g32, 32);
 INT4_GROUP(int4_g64, 64);
 INT4_GROUP(int4_g128, 128);
 
+/* GPT-OSS's experts. */
+static const struct quant_format mxfp4 = {
+    .name = "mxfp4",
+    .algo = "MXFP4",
+    .method = "mxfp4",
+    .weight_bits = 4,
+    .input_bits = 16,
+    .block_cols = 32,
+    .encode_op = OP_ENCODE_MXFP4,
+    .decode_op = OP_DECODE_MXFP4,
+    .input_op = OP_COUNT,
+    .n_parts = 2,
+    .parts = {{PART_WEIGHT, DTYPE_U8, 2, 1, false}, {PART_WEIGHT_SCALE, DTYPE_U8, 32, 1, false}},
+};
+
 const struct quant_format *const quant_formats[] = {
-    &nvfp4, &w4a16_nvfp4, &fp8, &fp8_block, &fp8_block_ct, &int4_g32, &int4_g64, &int4_g128, &q8_0, NULL,
+    &nvfp4, &w4a16_nvfp4, &fp8, &fp8_block, &fp8_block_ct, &int4_g32, &int4_g64, &int4_g128, &mxfp4, &q8_0, NULL,
 };
 
 const char *tensor_part_suffix(enum tensor_part part)

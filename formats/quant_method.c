@@ -20,7 +20,7 @@ static const char *method_of(const json_t *doc)
 bool quant_method_known(const json_t *doc)
 {
     const char *m = method_of(doc);
-    return m && (strcmp(m, "fp8") == 0 || strcmp(m, "compressed-tensors") == 0);
+    return m && (strcmp(m, "fp8") == 0 || strcmp(m, "compressed-tensors") == 0 || strcmp(m, "mxfp4") == 0);
 }
 
 /* ---- lists of names ---- */
@@ -192,6 +192,11 @@ bool quant_method_read(struct quant_form *f, const json_t *doc, const char *what
 {
     struct reading r = {f, what, err};
     f->linears_only = true;
+    if (strcmp(method_of(doc), "mxfp4") == 0) { /* modules_to_not_convert adds nothing: only experts are ever packed */
+        f->experts_only = true;
+        f->uniform = quant_format_of("mxfp4", "mxfp4");
+        return true;
+    }
     return strcmp(method_of(doc), "fp8") == 0 ? read_fp8(&r, doc) : read_compressed(&r, doc);
 }
 

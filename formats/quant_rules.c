@@ -74,7 +74,7 @@ const struct quant_format *quant_rules_resolve(const struct quant_rules *r, cons
     size_t n = container_size(module);
     bool expert = n > 0 && n < sizeof container;
     if (r->form.exact_names) return quant_method_resolve(&r->form, module);
-    if (is_excluded(r, module)) return NULL;
+    if (is_excluded(r, module) || (r->form.experts_only && n == 0)) return NULL;
     if (expert) {
         memcpy(container, module, n);
         container[n] = '\0';
@@ -170,10 +170,22 @@ static bool read_forms(struct quant_rules *r, struct error *err)
     return ok;
 }
 
+/* quantization_config of config.json; params.json calls it `quantization`; wrappers may keep it beside the language
+ * model's own keys. */
+static json_t *declared(const struct hf_config *c)
+{
+    static const char *const inside[] = {"text_config", "llm_config"};
+    json_t *v = json_object_get(c->config, "quantization_config");
+    if (!v && hf_config_is_native(c)) v = json_object_get(c->config, "quantization");
+    for (size_t i = 0; !v && i < sizeof inside / sizeof *inside; i++)
+        v = json_object_get(json_object_get(c->config, inside[i]), "quantization_config");
+    return v;
+}
+
 bool quant_rules_open(struct quant_rules **out, const struct hf_config *c, struct error *err)
 {
     *out = NULL;
-    json_t *in_config = json_object_get(c->config, "quantization_config");
+    json_t *in_config = declared(c);
     if (json_is_null(in_config)) in_config = NULL;
     if (!in_config && !c->quant) return true;
     struct quant_rules *r = calloc(1, sizeof *r);

@@ -47,6 +47,7 @@ enum tensor_role {
     ROLE_EXPERT_GATE,
     ROLE_EXPERT_UP,
     ROLE_EXPERT_DOWN,
+    ROLE_EXPERT_BIAS,
     ROLE_SHARED_GATE,
     ROLE_SHARED_UP,
     ROLE_SHARED_DOWN,
@@ -190,10 +191,16 @@ struct mla_config {
 };
 
 /* What stands between the matrices of an MLP. Gated: activation(gate(x)) * up(x); else activation(up(x)). */
-enum activation { ACT_RELU2, ACT_SILU, ACT_GELU_TANH };
+enum activation {
+    ACT_RELU2,
+    ACT_SILU,
+    ACT_GELU_TANH,
+    ACT_CLAMPED /* gated: g = min(gate, limit), u = up kept in [-limit, limit]: (u + 1) g sigmoid(alpha g) */
+};
 struct mlp_config {
     bool gated;
     enum activation activation;
+    float limit, alpha; /* of ACT_CLAMPED */
 };
 
 /* Recurrent layers. DeltaNet: value heads and their size, the keys' size, key heads. */
@@ -214,6 +221,7 @@ struct moe_config {
     bool normalize; /* divide the chosen weights by their sum */
     double scale;   /* routed_scaling_factor */
     bool has_latent, has_shared, has_shared_mix;
+    bool linear_bias; /* the router's and the routed experts' matrices have biases */
 };
 
 /* One residual step: x <- x + mixer(norm(x)). A layer of most families is two of them. */
@@ -275,18 +283,38 @@ struct role_rule {
     bool (*when)(const struct model_config *cfg, const struct block_config *block); /* NULL: always */
 };
 
+/* Where experts lie in a stack (models/stacks.h). One row per projection, bias and part of a packed projection. */
+enum stack_order {
+    STACK_OUT_IN,       /* [experts, outputs, inputs], or [experts, outputs] for a bias */
+    STACK_IN_OUT,       /* [experts, inputs, outputs] */
+    STACK_MXFP4_BLOCKS, /* U8 [experts, outputs, inputs / 32, 16] */
+    STACK_MXFP4_SCALES  /* U8 [experts, outputs, inputs / 32] */
+};
+struct stack_rule {
+    const char *stack;       /* "{B}.mlp.experts.gate_up_proj" */
+    const char *member;      /* the name that one expert's tensor gets: "{B}.mlp.experts.{E}.gate_proj.weight" */
+    const char *rows, *cols; /* names of enum model_dim, of one expert's projection; cols "" for a bias */
+    enum stack_order order;
+    uint32_t n_parts, part; /* so many projections share the outputs, and which this is */
+    bool interleaved;       /* they take turns output by output, else follow one another */
+};
+
 /* One per family: models/<family>.c and a line in model_archs[]. */
 struct model_arch {
     const char *name;               /* "nemotron_h" */
     const char *const *hf_names;    /* values of "architectures" it answers to, NULL-terminated */
+    bool native;                    /* the family of Mistral's params.json, which names none */
     const char *const *model_types; /* values of "model_type", for configurations without architectures */
     bool (*read_config)(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err);
     const struct name_root *roots;         /* ended by a NULL body; the first whose embedding is there counts */
     const char *block_prefix, *mtp_prefix; /* "{R}layers.%u", "mtp.layers.%u" */
     const char *mtp_root; /* "mtp": what quantization configs exclude whole; NULL when the family has no such head */
     const char *const *carried; /* prefixes of tensors that go along untouched (ROLE_CARRIED), or NULL */
+    /* What quantization configurations call a module, where that is not its name: in the arena. NULL: its name. */
+    char *(*config_name)(const char *module, struct arena *arena);
     const struct role_rule *rules;
     uint32_t n_rules;
+    const struct stack_rule *stacks; /* ended by a NULL stack; NULL: experts are always separate */
 };
 extern const struct model_arch *const model_archs[]; /* NULL-terminated; models/arch.c */
 

@@ -137,6 +137,25 @@ bool decoder_read_experts(struct model_config *cfg, const json_t *text, const ch
     return true;
 }
 
+bool decoder_is_sliding(const json_t *text, uint32_t layer, uint32_t n_layers, uint64_t every, bool *out,
+                        struct error *err)
+{
+    const json_t *list = json_object_get(text, "layer_types");
+    *out = (layer + 1) % every != 0;
+    if (!list || json_is_null(list)) return true;
+    if (!json_is_array(list))
+        return error_set(err, ERR_FORMAT, "key 'layer_types': expected a list, found %s", json_brief(list));
+    if (json_array_size(list) != n_layers)
+        return error_set(err, ERR_FORMAT, "key 'layer_types': expected %u layers, found %zu", n_layers,
+                         json_array_size(list));
+    const char *word = json_string_value(json_array_get(list, layer));
+    *out = word && strcmp(word, "sliding_attention") == 0;
+    if (word && (*out || strcmp(word, "full_attention") == 0)) return true;
+    return error_set(err, ERR_FORMAT,
+                     "key 'layer_types': layer %u: expected sliding_attention or full_attention, found %s", layer,
+                     json_brief(json_array_get(list, layer)));
+}
+
 bool decoder_place_experts(struct model_config *cfg, const json_t *json, struct error *err)
 {
     uint64_t step = 1;
@@ -144,6 +163,8 @@ bool decoder_place_experts(struct model_config *cfg, const json_t *json, struct 
     for (uint32_t i = 0; i < cfg->n_layers; i++)
         if ((i + 1) % step == 0) cfg->blocks[2 * i + 1].kind = BLOCK_MOE;
     const json_t *dense = json_object_get(json, "mlp_only_layers");
+    if (json_has(json, "mlp_only_layers") && !json_is_array(dense))
+        return error_set(err, ERR_FORMAT, "key 'mlp_only_layers': expected a list, found %s", json_brief(dense));
     for (size_t i = 0; i < json_array_size(dense); i++) {
         const json_t *v = json_array_get(dense, i);
         json_int_t layer = json_integer_value(v);

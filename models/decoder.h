@@ -108,6 +108,9 @@ MUST_CHECK bool decoder_read_rope(struct model_config *cfg, const json_t *text, 
 /* num_hidden_layers layers of two blocks each. */
 MUST_CHECK bool decoder_make_blocks(struct model_config *cfg, const json_t *text, enum block_kind first,
                                     enum block_kind second, struct arena *arena, struct error *err);
+/* What layer_types says of a layer; without it every nth layer is full. */
+MUST_CHECK bool decoder_is_sliding(const json_t *text, uint32_t layer, uint32_t n_layers, uint64_t every, bool *out,
+                                   struct error *err);
 /* A key that must have one value (activation functions and the like). */
 MUST_CHECK bool config_expect_word(const json_t *json, const char *key, const char *word, struct error *err);
 /* A switch that must be off. */

@@ -11,18 +11,18 @@ struct walk {
 };
 
 /* Appends a pattern with what stands in braces filled in. */
-static void put_pattern(struct text *t, const struct walk *w, const char *pattern, const struct block_config *block,
-                        int32_t expert)
+static void put_pattern(struct text *t, const struct model_config *cfg, const char *pattern,
+                        const struct block_config *block, int32_t expert)
 {
     for (const char *p = pattern; *p;) {
         if (strncmp(p, "{B}", 3) == 0) {
-            put_pattern(t, w, block->mtp ? w->cfg->arch->mtp_prefix : w->cfg->arch->block_prefix, block, expert);
+            put_pattern(t, cfg, block->mtp ? cfg->arch->mtp_prefix : cfg->arch->block_prefix, block, expert);
             p += 3;
         } else if (strncmp(p, "{R}", 3) == 0) {
-            text_add(t, "%s", w->cfg->root->body);
+            text_add(t, "%s", cfg->root->body);
             p += 3;
         } else if (strncmp(p, "{H}", 3) == 0) {
-            text_add(t, "%s", w->cfg->root->head);
+            text_add(t, "%s", cfg->root->head);
             p += 3;
         } else if (strncmp(p, "{E}", 3) == 0) {
             text_add(t, "%d", expert);
@@ -36,12 +36,18 @@ static void put_pattern(struct text *t, const struct walk *w, const char *patter
     }
 }
 
+char *model_pattern_name(const struct model_config *cfg, struct arena *arena, const char *pattern,
+                         const struct block_config *block, int32_t expert)
+{
+    __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
+    put_pattern(&t, cfg, pattern, block, expert);
+    return t.failed ? NULL : arena_copy(arena, t.data, t.size);
+}
+
 static char *rule_name(const struct walk *w, const struct role_rule *r, const struct block_config *block,
                        int32_t expert)
 {
-    __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
-    put_pattern(&t, w, r->pattern, block, expert);
-    return t.failed ? NULL : arena_copy(w->arena, t.data, t.size);
+    return model_pattern_name(w->cfg, w->arena, r->pattern, block, expert);
 }
 
 static bool visit(const struct walk *w, const struct role_rule *r, const struct block_config *block, int32_t expert)

@@ -24,4 +24,8 @@ MUST_CHECK bool model_expect(const struct model_config *cfg, struct arena *arena
 /* The name that a tensor of the whole model has under cfg->root; NULL when the family has none or memory ran out. */
 char *model_rule_name(const struct model_config *cfg, enum tensor_role role, struct arena *arena);
 
+/* Any pattern of a rule filled in; `block` and `expert` as in struct expected_tensor. NULL: memory ran out. */
+char *model_pattern_name(const struct model_config *cfg, struct arena *arena, const char *pattern,
+                         const struct block_config *block, int32_t expert);
+
 #endif

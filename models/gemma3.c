@@ -13,20 +13,6 @@ static const struct decoder_defaults defaults = {.activation = "gelu_pytorch_tan
                                                  .kv_heads = 4,
                                                  .head_dim = 256};
 
-/* layer_types, or every nth layer full. */
-static bool is_sliding(const json_t *text, uint32_t layer, uint64_t every, bool *out, struct error *err)
-{
-    const json_t *list = json_object_get(text, "layer_types");
-    *out = (layer + 1) % every != 0;
-    if (!json_is_array(list)) return true;
-    const char *word = json_string_value(json_array_get(list, layer));
-    *out = word && strcmp(word, "sliding_attention") == 0;
-    if (word && (*out || strcmp(word, "full_attention") == 0)) return true;
-    return error_set(err, ERR_FORMAT,
-                     "key 'layer_types': layer %u: expected sliding_attention or full_attention, found %s", layer,
-                     json_brief(json_array_get(list, layer)));
-}
-
 static bool read_windows(struct model_config *cfg, const json_t *text, struct arena *arena, struct error *err)
 {
     uint64_t window = 4096, every = 6;
@@ -49,7 +35,7 @@ static bool read_windows(struct model_config *cfg, const json_t *text, struct ar
         return false;
     for (uint32_t i = 0; i < cfg->n_layers; i++) {
         bool in = false;
-        if (!is_sliding(text, i, every, &in, err)) return false;
+        if (!decoder_is_sliding(text, i, cfg->n_layers, every, &in, err)) return false;
         if (in) cfg->blocks[2 * i].attention = sliding;
     }
     return true;
@@ -71,8 +57,10 @@ static bool read_config(struct model_config *cfg, const json_t *json, struct are
         !config_expect_off(text, "use_bidirectional_attention", err) ||
         !decoder_make_blocks(cfg, text, BLOCK_ATTENTION, BLOCK_MLP, arena, err))
         return false;
-    if (json_has(text, "attn_logit_softcapping") || json_has(text, "final_logit_softcapping"))
-        return error_set(err, ERR_UNSUPPORTED, "soft caps of logits are not supported");
+    const char *const caps[] = {"attn_logit_softcapping", "final_logit_softcapping"};
+    for (size_t i = 0; i < 2; i++)
+        if (json_has(text, caps[i]))
+            return error_set(err, ERR_UNSUPPORTED, "key '%s': soft caps of logits are not supported", caps[i]);
     if (!(scalar > 0 && isfinite(scalar)))
         return error_set(err, ERR_FORMAT, "key 'query_pre_attn_scalar': expected a positive number, found %g", scalar);
     a->scale = 1 / sqrt(scalar);

@@ -1,6 +1,7 @@
 #include "models/inventory.h"
 
 #include "models/expected.h"
+#include "models/stacks.h"
 
 struct builder {
     struct inventory *inv;
@@ -166,12 +167,17 @@ static bool check_tensor(struct builder *b, struct model_tensor *mt)
 
 static bool missing(struct builder *b, const struct expected_tensor *t)
 {
-    char shape[96], why[96] = "";
-    shape_text(shape, t->n_dims, t->dims);
+    char shape[97] = " ", why[96] = "";
+    shape_text(shape + 1, t->n_dims, t->dims);
     if (t->block)
         snprintf(why, sizeof why, ": config.json makes %slayer %u of kind %s", t->block->mtp ? "mtp " : "",
                  t->block->layer, block_kind_name(t->block->kind));
-    return error_set(b->err, ERR_FORMAT, "tensor '%.256s' %s is missing%s", t->name, shape, why);
+    const struct stack_rule *s = b->inv->config.arch->stacks;
+    while (s && s->stack && strcmp(s->member, t->rule->pattern) != 0) s++;
+    const char *stack =
+        s && s->stack ? model_pattern_name(&b->inv->config, b->inv->arena, s->stack, t->block, -1) : NULL;
+    return error_set(b->err, ERR_FORMAT, "tensor '%.256s'%s is missing%s", stack ? stack : t->name, stack ? "" : shape,
+                     why);
 }
 
 /* The module is the name without ".weight"; an expert's container ends in ".experts". */
@@ -288,6 +294,20 @@ static bool is_converted(enum tensor_role role)
     return role_info(role)->kind == KIND_LINEAR && role != ROLE_MTP_PROJ;
 }
 
+/* Names of other programs count beside the tensors' own. */
+static bool said_of(struct inventory *inv, const struct quant_rules *rules, const struct model_tensor *t,
+                    const struct quant_format **out, struct error *err)
+{
+    *out = NULL;
+    if (quant_rules_linears_only(rules) && !is_converted(t->place.role)) return true;
+    *out = quant_rules_resolve(rules, t->module);
+    if (!*out || !inv->config.arch->config_name) return true;
+    char *other = inv->config.arch->config_name(t->module, inv->arena);
+    if (!other) return error_memory(err, 0);
+    if (!quant_rules_resolve(rules, other)) *out = NULL;
+    return true;
+}
+
 static bool check_rules(struct inventory *inv, const struct quant_rules *rules, struct error *err)
 {
     if (!rules) {
@@ -304,8 +324,8 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
     for (uint32_t i = 0; i < inv->n_tensors; i++) {
         const struct model_tensor *t = &inv->tensors[i];
         if (!model_tensor_is_module(t)) continue;
-        const struct quant_format *said = quant_rules_resolve(rules, t->module);
-        if (quant_rules_linears_only(rules) && !is_converted(t->place.role)) said = NULL;
+        const struct quant_format *said;
+        if (!said_of(inv, rules, t, &said, err)) return false;
         if (said == t->format) continue;
         return error_set(err, ERR_FORMAT,
                          "module '%.256s': the quantization config says %s, the tensors are stored as %s", t->module,
@@ -393,23 +413,26 @@ bool model_tensor_is_module(const struct model_tensor *t)
            t->place.role == ROLE_SHARED_MIX || t->place.role == ROLE_SSM_CONV;
 }
 
-static bool build(struct inventory *inv, const struct checkpoint *ck, const struct hf_config *hf,
+static bool build(struct inventory *inv, struct checkpoint *ck, const struct hf_config *hf,
                   const struct quant_rules *rules, struct error *err)
 {
     inv->checkpoint = ck;
     inv->arena = arena_new();
     if (!inv->arena) return error_memory(err, 0);
-    CLEANUP(free) bool *claimed = calloc(checkpoint_count(ck) + 1, 1);
-    if (!claimed) return error_memory(err, checkpoint_count(ck));
     if (!model_config_read(&inv->config, hf, inv->arena, err) ||
         !sha256_of(buffer_view(&hf->config_text), &inv->config_digest, err))
         return false;
-    struct builder b = {.inv = inv, .ck = ck, .claimed = claimed, .err = err};
-    return choose_root(&b) && model_expect(&inv->config, inv->arena, add, &b, err) && add_carried(&b) &&
-           nothing_unknown(&b) && check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
+    struct builder b = {.inv = inv, .ck = ck, .err = err};
+    if (!choose_root(&b) || !stacks_open(&inv->config, ck, inv->arena, err)) return false;
+    CLEANUP(free) bool *claimed = b.claimed = calloc((size_t)checkpoint_count_all(ck) + 1, 1);
+    if (!claimed) return error_memory(err, checkpoint_count_all(ck));
+    for (uint32_t i = checkpoint_count(ck); i < checkpoint_count_all(ck); i++)
+        claimed[checkpoint_tensor(ck, i)->view->base] = true;
+    return model_expect(&inv->config, inv->arena, add, &b, err) && add_carried(&b) && nothing_unknown(&b) &&
+           check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
 }
 
-bool inventory_open(struct inventory **out, const struct checkpoint *ck, const struct hf_config *hf,
+bool inventory_open(struct inventory **out, struct checkpoint *ck, const struct hf_config *hf,
                     const struct quant_rules *rules, struct error *err)
 {
     struct inventory *inv = calloc(1, sizeof *inv);

@@ -4,9 +4,14 @@
 
 #include <math.h>
 
-static bool read_window(struct model_config *cfg, const json_t *text, struct error *err)
+/* What a configuration leaves to its class. */
+static const struct decoder_defaults mistral_defaults = {.kv_heads = 8},
+                                     ministral_defaults = {.kv_heads = 8, .head_dim = 128, .norm_eps = 1e-5};
+
+static bool read_window(struct model_config *cfg, const json_t *text, bool ministral, struct error *err)
 {
-    uint64_t window = 0;
+    /* Mistral's class has a window unless the configuration says null. */
+    uint64_t window = ministral || json_object_get(text, "sliding_window") ? 0 : 4096;
     if (!json_opt_u64(text, "sliding_window", "config", 1, UINT32_MAX, &window, err)) return false;
     cfg->attention.window = (uint32_t)window;
     return true;
@@ -31,8 +36,13 @@ static bool read_query_scale(struct model_config *cfg, const json_t *text, struc
 static bool read_config(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err)
 {
     const json_t *text = decoder_text_config(json);
-    bool wrapped = text != json;
-    if (!decoder_read(cfg, text, &(struct decoder_defaults){0}, arena, err) || !read_window(cfg, text, err))
+    const char *type = json_string_value(json_object_get(text, "model_type"));
+    bool wrapped = text != json,
+         ministral = type ? strcmp(type, "ministral3") == 0 : strcmp(cfg->hf_name, "Ministral3ForCausalLM") == 0;
+    if (ministral && !json_has(text, "rope_parameters") && !json_has(text, "rope_scaling"))
+        return error_set(err, ERR_FORMAT, "key 'rope_parameters' is missing");
+    if (!decoder_read(cfg, text, ministral ? &ministral_defaults : &mistral_defaults, arena, err) ||
+        !read_window(cfg, text, ministral, err))
         return false;
     if (wrapped && !json_has(text, "tie_word_embeddings") &&
         !json_opt_bool(json, "tie_word_embeddings", "config", &cfg->tied_head, err))

@@ -5,9 +5,19 @@
 /* Windows are a switch that no published Qwen3 turns on. */
 static bool read_common(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err)
 {
+    const struct decoder_defaults defaults = {.kv_heads = json_has(json, "num_experts") ? 4 : 32,
+                                              .head_dim = json_has(json, "num_experts") ? 0 : 128};
     cfg->attention.qk_norm = true;
-    return config_expect_off(json, "use_sliding_window", err) &&
-           decoder_read(cfg, json, &(struct decoder_defaults){0}, arena, err);
+    if (!config_expect_off(json, "use_sliding_window", err) || !decoder_read(cfg, json, &defaults, arena, err))
+        return false;
+    for (uint32_t i = 0; i < cfg->n_layers; i++) {
+        bool sliding;
+        if (!decoder_is_sliding(json, i, cfg->n_layers, 1, &sliding, err)) return false;
+        if (sliding)
+            return error_set(err, ERR_UNSUPPORTED, "key 'layer_types': layer %u: sliding_attention is not supported",
+                             i);
+    }
+    return true;
 }
 
 static bool read_config(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err)

@@ -33,6 +33,7 @@ static const struct role_info role_table[] = {
     [ROLE_EXPERT_GATE] = {"expert_gate", "routed_experts", KIND_LINEAR},
     [ROLE_EXPERT_UP] = {"expert_up", "routed_experts", KIND_LINEAR},
     [ROLE_EXPERT_DOWN] = {"expert_down", "routed_experts", KIND_LINEAR},
+    [ROLE_EXPERT_BIAS] = {"expert_bias", "bias", KIND_SMALL},
     [ROLE_SHARED_GATE] = {"shared_gate", "shared_experts", KIND_LINEAR},
     [ROLE_SHARED_UP] = {"shared_up", "shared_experts", KIND_LINEAR},
     [ROLE_SHARED_DOWN] = {"shared_down", "shared_experts", KIND_LINEAR},

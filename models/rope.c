@@ -109,9 +109,14 @@ static bool read_yarn(const json_t *j, uint64_t max_position, struct yarn *y, st
     if (json_has(j, "factor") || max == 0) {
         if (!required(j, "factor", &y->factor, err)) return false;
     }
-    if (!(y->mscale >= 0 && y->mscale_all >= 0 && y->attention_factor >= 0 && isfinite(y->attention_factor) &&
-          isfinite(y->mscale) && isfinite(y->mscale_all)))
-        return error_set(err, ERR_FORMAT, "a factor of the yarn scaling is negative or not finite");
+    const struct {
+        const char *key;
+        double value;
+    } factors[] = {{"mscale", y->mscale}, {"mscale_all_dim", y->mscale_all}, {"attention_factor", y->attention_factor}};
+    for (size_t i = 0; i < sizeof factors / sizeof *factors; i++)
+        if (!(factors[i].value >= 0 && isfinite(factors[i].value)))
+            return error_set(err, ERR_FORMAT, "key '%s': expected a number from 0 up, found %g", factors[i].key,
+                             factors[i].value);
     return true;
 }
 

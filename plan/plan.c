@@ -12,7 +12,8 @@ struct wish {
 
 struct plan_builder {
     struct plan *plan;
-    bool *line_used; /* [recipe->n_lines] */
+    bool *line_used;   /* [recipe->n_lines] */
+    bool *stacks_done; /* [checkpoint_count]: stacks of experts that have their output */
     struct error *err;
 };
 
@@ -71,6 +72,14 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
                          "recipe '%s': %s: tensor '%.256s': %llu columns are not a multiple of %s's block of %u",
                          b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[1],
                          item->format->name, item->format->block_cols);
+    uint32_t stack = t->parts[PART_WEIGHT];
+    if (checkpoint_stored(b->plan->inventory->checkpoint, stack) != stack)
+        return error_set(
+            b->err, ERR_UNSUPPORTED,
+            "recipe '%s': %s: tensor '%.256s' lies in the stack '%.256s'; experts in stacks are not quantized yet",
+            b->plan->recipe->name, w->weights_line->text, t->name,
+            checkpoint_tensor(b->plan->inventory->checkpoint, checkpoint_stored(b->plan->inventory->checkpoint, stack))
+                ->name);
     item->action = ACTION_QUANTIZE;
     item->scales = w->scales;
     item->reason = w->weights_line->text;
@@ -239,7 +248,13 @@ static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part p
     const struct model_tensor *t = p->items[item].tensor;
     struct tensor_spec *s = &p->specs[p->n_outputs];
     uint64_t n_elems, bytes;
-    s->name = part == PART_WEIGHT ? t->name : arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    uint32_t source = t->parts[part];
+    bool stacked = source != NAME_NONE && checkpoint_stored(ck, source) != source;
+    if (stacked) source = checkpoint_stored(ck, source);
+    if (stacked) s->name = checkpoint_tensor(ck, source)->name;
+    else if (part == PART_WEIGHT) s->name = t->name;
+    else s->name = arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
     if (!s->name) return error_memory(b->err, 0);
     s->dtype = dtype;
     s->n_dims = n_dims;
@@ -248,7 +263,7 @@ static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part p
     if (!u64_add(p->write_bytes, bytes, &p->write_bytes))
         return error_set(b->err, ERR_FORMAT, "the result is larger than 2^64 bytes");
     if (p->items[item].action == ACTION_QUANTIZE && part <= PART_INPUT_SCALE) p->quantized_bytes += bytes;
-    p->outputs[p->n_outputs++] = (struct plan_output){item, part};
+    p->outputs[p->n_outputs++] = (struct plan_output){item, part, source};
     p->items[item].n_outputs++;
     return true;
 }
@@ -265,9 +280,14 @@ static bool item_outputs(struct plan_builder *b, uint32_t i)
         const struct tensor_info *src = checkpoint_tensor(ck, t->parts[part]);
         if (!u64_add(p->read_bytes, src->bytes, &p->read_bytes))
             return error_set(b->err, ERR_FORMAT, "the source is larger than 2^64 bytes");
-        if (item->action == ACTION_COPY &&
-            !add_output(b, i, (enum tensor_part)part, src->dtype, src->n_dims, src->dims))
-            return false;
+        if (item->action != ACTION_COPY) continue;
+        if (src->view) { /* the stack is copied whole, once */
+            uint32_t base = src->view->base;
+            if (b->stacks_done[base]) continue;
+            b->stacks_done[base] = true;
+            src = checkpoint_tensor(ck, base);
+        }
+        if (!add_output(b, i, (enum tensor_part)part, src->dtype, src->n_dims, src->dims)) return false;
     }
     p->total_elems += t->n_elems;
     if (item->action == ACTION_QUANTIZE) {
@@ -292,8 +312,12 @@ static bool make_outputs(struct plan_builder *b)
     p->specs = arena_alloc(p->arena, most, sizeof *p->specs);
     p->outputs = arena_alloc(p->arena, most, sizeof *p->outputs);
     if (!p->specs || !p->outputs) return error_memory(b->err, most * sizeof *p->specs);
+    CLEANUP(free)
+    bool *stacks_done = b->stacks_done = calloc((size_t)checkpoint_count(p->inventory->checkpoint) + 1, 1);
+    if (!stacks_done) return error_memory(b->err, 0);
     for (uint32_t i = 0; i < p->n_items; i++)
         if (!item_outputs(b, i)) return false;
+    b->stacks_done = NULL;
     return true;
 }
 

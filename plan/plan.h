@@ -28,6 +28,7 @@ struct plan_item {
 struct plan_output {
     uint32_t item;
     enum tensor_part part;
+    uint32_t source; /* the checkpoint's tensor it is a copy or a coding of; NAME_NONE: there is none (scales) */
 };
 
 struct plan {

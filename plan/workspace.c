@@ -65,7 +65,8 @@ struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_by
         const struct plan_item *item = &p->items[i];
         for (int part = 0; part < PART_COUNT; part++) {
             if (item->tensor->parts[part] == NAME_NONE) continue;
-            const struct tensor_info *t = checkpoint_tensor(p->inventory->checkpoint, item->tensor->parts[part]);
+            const struct tensor_info *t = checkpoint_tensor(
+                p->inventory->checkpoint, checkpoint_stored(p->inventory->checkpoint, item->tensor->parts[part]));
             bool quantized = item->action == ACTION_QUANTIZE;
             struct plan_cut c = quantized ? plan_cut_rows(t, piece_bytes) : plan_cut_bytes(t->bytes, piece_bytes);
             n_pieces += c.n_pieces;

@@ -80,7 +80,7 @@ static bool copy_item(struct maker *m, uint32_t i)
     const struct plan_item *item = &m->j->plan->items[i];
     for (uint32_t k = 0; k < item->n_outputs; k++) {
         uint32_t output = item->first_output + k;
-        uint32_t source = item->tensor->parts[m->j->plan->outputs[output].part];
+        uint32_t source = m->j->plan->outputs[output].source;
         if (source == NAME_NONE) continue; /* a cache scale: not in the source */
         if (!add(m, (struct pass){.kind = PASS_COPY, .item = i, .source = source, .output = output})) return false;
     }

@@ -239,7 +239,7 @@ static bool check_sources(const struct plan *p, const struct model *original, co
         !memory_alloc(&digests, p->n_outputs, sizeof *digests, err))
         return false;
     for (uint32_t o = 0; o < p->n_outputs; o++) {
-        uint32_t source = p->items[p->outputs[o].item].tensor->parts[p->outputs[o].part];
+        uint32_t source = p->outputs[o].source;
         if (source == NAME_NONE) continue; /* a scale that quantization made */
         tensors[n] = source;
         names[n++] = p->specs[o].name;

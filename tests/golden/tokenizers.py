@@ -1,5 +1,5 @@
-"""Our token ids and texts against those of the reference library: for the texts of tests/vectors/tokenizer with the
-tokenizer of the example, and for every string of the shared goldens."""
+"""Our token ids and texts against those of the reference libraries: for the texts of tests/vectors/tokenizer with the
+tokenizer of the example and small ones of every file format, and for every string of the shared goldens."""
 import json, os, subprocess, sys
 
 SHARED = os.environ.get("INGOT_SHARED")
@@ -31,8 +31,14 @@ def check(name, folder, strings, rows):
 
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
-rows = json.load(open(os.path.join(ROOT, "tests/vectors/tokenizer/nano-hybrid.json")))
+VECTORS = os.path.join(ROOT, "tests/vectors/tokenizer")
+rows = json.load(open(os.path.join(VECTORS, "nano-hybrid.json")))
 check("nano-hybrid", os.path.join(ROOT, "examples/nano-hybrid/model"), [row["text"] for row in rows], rows)
+folders = [name for name in sorted(os.listdir(VECTORS)) if os.path.exists(os.path.join(VECTORS, name, "golden.json"))]
+assert len(folders) >= 11, folders
+for name in folders:
+    rows = json.load(open(os.path.join(VECTORS, name, "golden.json")))
+    check(name, os.path.join(VECTORS, name), [row["text"] for row in rows], rows)
 
 if not SHARED:
     print("skip the goldens of the tokenizers: no shared folder")

@@ -199,6 +199,9 @@ static void check_shapes(bool delta)
     struct problem p = problem_new((struct shape){2, 1, 16, 8}, delta, 5000, LONG, seed);   /* 80 chunks of long memory */
     check_truth(&p, "a long text");
     problem_free(&p);
+    p = problem_new((struct shape){8, 8, 128, 40}, delta, 1500, MIXED, seed); /* more than a round of scan_run */
+    check_truth(&p, "several rounds");
+    problem_free(&p);
     print_message("worst error: %.3f of its limit\n", worst);
 }
 
@@ -238,6 +241,26 @@ static void check_pieces(bool delta)
         free(want), free(got), free(want_state), free(got_state);
         problem_free(&p);
     }
+}
+
+/* A call of several rounds against calls that fit into one. */
+static void check_rounds(bool delta)
+{
+    struct problem p = problem_new((struct shape){8, 8, 128, 8}, delta, 1500, MIXED, 77);
+    float *want = numbers(p.n * p.v_stride, &(uint64_t){1}), *got = numbers(p.n * p.v_stride, &(uint64_t){2});
+    float *want_state = numbers(state_floats(&p), &(uint64_t){3}), *got_state = numbers(state_floats(&p), &(uint64_t){4});
+    run(&p, math_for(isa_detected()), NULL, 300, want, want_state);
+    run(&p, math_for(isa_detected()), NULL, 0, got, got_state);
+    same_bits(&p, got, want, got_state, want_state, "rounds");
+    free(want), free(got), free(want_state), free(got_state);
+    problem_free(&p);
+}
+
+static void test_rounds(void **state)
+{
+    (void)state;
+    check_rounds(false);
+    check_rounds(true);
 }
 
 static void test_mamba_pieces(void **state) { (void)state; check_pieces(false); }
@@ -301,6 +324,7 @@ static void test_by_hand(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_by_hand), cmocka_unit_test(test_mamba_truth), cmocka_unit_test(test_delta_truth),
-                                       cmocka_unit_test(test_mamba_pieces), cmocka_unit_test(test_delta_pieces), cmocka_unit_test(test_batch)};
+                                       cmocka_unit_test(test_mamba_pieces), cmocka_unit_test(test_delta_pieces), cmocka_unit_test(test_rounds),
+                                       cmocka_unit_test(test_batch)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,7 +85,6 @@ static void test_model(void **state)
     };
     static const struct row unsupported[] = {
         {OPTION("'type':'WordPiece'"), "type 'WordPiece'"},
-        {OPTION("'type':'Unigram'"), "type 'Unigram'"},
         {OPTION("'dropout':0.1"), "dropout 0.1"},
         {OPTION("'end_of_word_suffix':'</w>'"), "end_of_word_suffix"},
         {OPTION("'continuing_subword_prefix':'##'"), "continuing_subword_prefix"},
@@ -139,6 +138,7 @@ static void test_added(void **state)
 #define NORM(step) "{" MODEL ",'normalizer':" step "}"
 #define POST(step) "{" MODEL ",'post_processor':" step "}"
 #define DECODE(step) "{" MODEL ",'decoder':" step "}"
+#define UNIGRAM(members) "{'model':{'type':'Unigram'," members "}"
 #define SPECIAL(ids)                                                                                                   \
     "{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'x'}},{'Sequence':{'id':'A'}}],"                     \
     "'special_tokens':{'x':{'ids':" ids "}}}"
@@ -169,6 +169,13 @@ static void test_steps(void **state)
         {NORM("'NFC'"), "normalizer"},
         {NORM("{'type':'NFC','x':1}"), "'x'"},
         {NORM("{'type':'Prepend','prepend':1}"), "'prepend'"},
+        {NORM("{'type':'NFKD','x':1}"), "'x'"},
+        {NORM("{'type':'Strip','strip_left':true}"), "'strip_right'"},
+        {NORM("{'type':'Precompiled'}"), "'precompiled_charsmap'"},
+        {NORM("{'type':'Precompiled','precompiled_charsmap':'%%'}"), "base64"},
+        {NORM("{'type':'Precompiled','precompiled_charsmap':'AAAA'}"), "precompiled_charsmap: 3 bytes"},
+        {NORM("{'type':'Precompiled','precompiled_charsmap':'/////wAAAAA='}"), "a table of 4294967295 bytes"},
+        {NORM("{'type':'Precompiled','precompiled_charsmap':'BAAAAAAAAABh'}"), "ends with NUL"},
         {NORM("{'type':'Replace','pattern':{'String':'a'},'content':null}"), "'content'"},
         {POST("{'type':'TemplateProcessing'}"), "'single'"},
         {POST(SINGLE("[1]")), "single[0]"},
@@ -184,7 +191,7 @@ static void test_steps(void **state)
     };
     static const struct row unsupported[] = {
         {PRE("{'type':'Whitespace'}"), "pre_tokenizer: type 'Whitespace'"},
-        {NORM("{'type':'NFKC'}"), "normalizer: type 'NFKC'"},
+        {NORM("{'type':'BertNormalizer'}"), "normalizer: type 'BertNormalizer'"},
         {POST("{'type':'BertProcessing'}"), "post_processor: type 'BertProcessing'"},
         {DECODE("{'type':'CTC'}"), "decoder: type 'CTC'"},
         {PRE("{'type':'Sequence','pretokenizers':[{'type':'UnicodeScripts'}]}"),
@@ -194,7 +201,10 @@ static void test_steps(void **state)
         {PRE("{'type':'Sequence','pretokenizers':[{'type':'ByteLevel','add_prefix_space':false},"
              "{'type':'Digits','individual_digits':true}]}"),
          "'Digits' behind ByteLevel"},
-        {NORM("{'type':'Replace','pattern':{'Regex':'a+'},'content':'b'}"), "a regular pattern"},
+        {DECODE("{'type':'Replace','pattern':{'Regex':'a+'},'content':'b'}"), "a regular pattern"},
+        {NORM("{'type':'Replace','pattern':{'Regex':'\\\\b'},'content':'b'}"), "pattern"},
+        {UNIGRAM("'unk_id':0,'vocab':[['a',0]]") ",'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':true}}",
+         "Unigram with the pre-tokenizer ByteLevel"},
         {NORM("{'type':'Replace','pattern':{'String':''},'content':'b'}"), "an empty pattern"},
         {POST(SINGLE("[]")), "without sequence A"},
         {POST(SINGLE("[{'Sequence':{'id':'B'}}]")), "found 'B'"},
@@ -203,6 +213,37 @@ static void test_steps(void **state)
     (void)state;
     CHECK_REFUSED(ERR_FORMAT, rows);
     CHECK_REFUSED(ERR_UNSUPPORTED, unsupported);
+}
+
+static void test_unigram(void **state)
+{
+    static const struct row rows[] = {
+        {UNIGRAM("'unk_id':0") "}", "'vocab' is missing"},
+        {UNIGRAM("'vocab':[['a',0]],'merges':[]") "}", "no 'merges'"},
+        {UNIGRAM("'vocab':{}") "}", "a list of texts with scores"},
+        {UNIGRAM("'vocab':[]") "}", "is empty"},
+        {UNIGRAM("'vocab':[['a',0],1]") "}", "model.vocab[1]"},
+        {UNIGRAM("'vocab':[['a']]") "}", "model.vocab[0]"},
+        {UNIGRAM("'vocab':[['a','b']]") "}", "model.vocab[0]"},
+        {UNIGRAM("'vocab':[[0,'a']]") "}", "model.vocab[0]"},
+        {UNIGRAM("'vocab':[['a',0,1]]") "}", "model.vocab[0]"},
+        {UNIGRAM("'vocab':[['a',1e999]]") "}", "model.vocab[0]"},
+        {UNIGRAM("'vocab':[['a',-1e99999999999999999999]]") "}", "model.vocab[0]"},
+        {UNIGRAM("'unk_id':1,'vocab':[['a',0]]") "}", "'unk_id' is 1"},
+        {UNIGRAM("'unk_id':-1,'vocab':[['a',0]]") "}", "'unk_id'"},
+        {UNIGRAM("'unk_id':'a','vocab':[['a',0]]") "}", "'unk_id'"},
+        {UNIGRAM("'byte_fallback':1,'vocab':[['a',0]]") "}", "'byte_fallback'"},
+        {UNIGRAM("'more':1,'vocab':[['a',0]]") "}", "'more'"},
+    };
+    struct tokenizer *t;
+    uint32_t *ids;
+    size_t n;
+    (void)state;
+    CHECK_REFUSED(ERR_FORMAT, rows);
+    CHECK_OK(open_text(&t, UNIGRAM("'vocab':[['a',0]]") "}", e_));
+    CHECK_FAILS(tokenizer_encode(t, bytes_text("ab"), false, &ids, &n, e_), ERR_FORMAT, "there is no unk_id");
+    assert_null(ids);
+    tokenizer_close(t);
 }
 
 /* repeated: `unit` n times between the other two. */
@@ -354,13 +395,10 @@ static void test_endless_patterns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model),
-        cmocka_unit_test(test_added),
-        cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_file_too_large),
-        cmocka_unit_test(test_patterns),
-        cmocka_unit_test(test_endless_patterns),
+        cmocka_unit_test(test_model),    cmocka_unit_test(test_added),
+        cmocka_unit_test(test_unigram),  cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_limits),   cmocka_unit_test(test_file_too_large),
+        cmocka_unit_test(test_patterns), cmocka_unit_test(test_endless_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

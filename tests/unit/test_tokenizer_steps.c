@@ -113,6 +113,10 @@ static void test_split(void **state)
          "true,'use_regex':false}]}",
          "a b1 2c", "a| b|1| |2|c"},
         {"{'type':'Sequence','pretokenizers':[]}", "a b", "a b"},
+        {"{'type':'WhitespaceSplit'}", " a\xe3\x80\x80\x62\n\nc ", "a|b|c"},
+        {"{'type':'Split','pattern':{'Regex':'[\\\\p{L}&&[^ab\\\\p{Han}]]+|[\\\\p{L}&&[ab]]{2}'},'behavior':'Isolated',"
+         "'invert':false}",
+         "xyabcd\xe4\xb8\xad\x61\x61\x62", "xy|ab|cd|\xe4\xb8\xad|aa|b"},
         {"null", "a b", "a b"},
     };
     (void)state;
@@ -161,6 +165,18 @@ static void test_normalize(void **state)
          "'},'content':'__'},{'type':'NFC'}]}",
          "a e\xcc\x81", "__a__\xc3\xa9"},
         {"{'type':'Sequence','normalizers':[]}", "x", "x"},
+        {"{'type':'NFD'}", "\xc3\xa9 \xc3\x85 \xea\xb0\x81", "e\xcc\x81 A\xcc\x8a \xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8"},
+        {"{'type':'NFKC'}", "\xef\xac\x81 \xe2\x91\xa0\xef\xbc\x92 \xe2\x84\x83 e\xcc\x81", "fi 12 \xc2\xb0\x43 \xc3\xa9"},
+        {"{'type':'NFKD'}", "\xef\xac\x81 \xc3\xa9 \xc2\xbd", "fi e\xcc\x81 1\xe2\x81\x84\x32"},
+        {"{'type':'Lowercase'}", "ABC \xc3\x89 \xc4\xb0 \xce\xa3\xcf\x82 \xe1\xba\x9e",
+         "abc \xc3\xa9 i\xcc\x87 \xcf\x83\xcf\x82 \xc3\x9f"},
+        {"{'type':'StripAccents'}", "e\xcc\x81 \xc3\xa9 a\xe2\x83\x9d\xe0\xa4\x83", "e \xc3\xa9 a"},
+        {"{'type':'Strip','strip_left':true,'strip_right':true}", "\xe3\x80\x80\xc2\xa0 a b \n", "a b"},
+        {"{'type':'Strip','strip_left':true,'strip_right':false}", " a ", "a "},
+        {"{'type':'Strip','strip_left':true,'strip_right':true}", " \xe3\x80\x80", ""},
+        {"{'type':'Nmt'}", "a\x01\x0b\tb\xe2\x80\x8b\xef\xbb\xbf\xe2\x80\xa8\x63\xe2\x96\x81\x7f", "a b   c "},
+        {"{'type':'Replace','pattern':{'Regex':' {2,}'},'content':'_'}", "a  b c   ", "a_b c_"},
+        {"{'type':'Replace','pattern':{'Regex':'x*'},'content':'-'}", "axxb", "-a-b-"},
         {"null", "e\xcc\x81", "e\xcc\x81"},
     };
     (void)state;

@@ -1,0 +1,84 @@
+/* Reading parts of a stored tensor: rows of a stack that lie apart, or columns that serve as rows. */
+#include "formats/checkpoint.h"
+
+#include "core/memory.h"
+
+#define SPAN_BYTES (1u << 18) /* read at once, what lies between wanted bytes included */
+
+struct reading {
+    const struct folder *folder;
+    const struct tensor_info *t;
+    uint64_t cols, elem; /* elem: bytes of one */
+    uint64_t first, end; /* elements that are wanted, in the view's order */
+    uint8_t *dst, *span;
+    uint64_t span_bytes;
+    struct error *err;
+};
+
+/* The file's bytes from element (row, col) of the view on. */
+static bool read_span(struct reading *r, uint64_t row, uint64_t col, uint64_t n)
+{
+    const struct tensor_view *v = r->t->view;
+    if (n > r->span_bytes) {
+        free(r->span);
+        r->span_bytes = 0;
+        if (!memory_alloc(&r->span, n, 1, r->err)) return false;
+        r->span_bytes = n;
+    }
+    return folder_read(r->folder, r->t->member, r->t->offset + row * v->row_step + col * v->col_step, r->span, n,
+                       r->err);
+}
+
+/* A row's elements lie side by side: as many rows at once as fit. */
+static bool read_rows(struct reading *r)
+{
+    const struct tensor_view *v = r->t->view;
+    for (uint64_t at = r->first; at < r->end;) {
+        uint64_t row = at / r->cols, col = at % r->cols;
+        uint64_t n = 1, room = SPAN_BYTES / (v->row_step ? v->row_step : 1), left = r->end - at;
+        uint64_t run = u64_min(left, r->cols - col); /* of the first row */
+        if (col == 0 && left >= r->cols) n = u64_min(left / r->cols, room ? room : 1);
+        if (!read_span(r, row, col, (n - 1) * v->row_step + run * r->elem)) return false;
+        for (uint64_t i = 0; i < n; i++)
+            memcpy(r->dst + (at - r->first + i * r->cols) * r->elem, r->span + i * v->row_step, run * r->elem);
+        at += n * run;
+    }
+    return true;
+}
+
+/* A column's elements lie near each other: column by column, over all rows that are wanted. */
+static bool read_columns(struct reading *r)
+{
+    const struct tensor_view *v = r->t->view;
+    uint64_t row = r->first / r->cols, rows = (r->end - 1) / r->cols - row + 1;
+    for (uint64_t c = 0; c < r->cols; c++) {
+        if (!read_span(r, row, c, (rows - 1) * v->row_step + r->elem)) return false;
+        for (uint64_t i = 0; i < rows; i++) {
+            uint64_t at = (row + i) * r->cols + c;
+            if (at < r->first || at >= r->end) continue;
+            memcpy(r->dst + (at - r->first) * r->elem, r->span + i * v->row_step, r->elem);
+        }
+    }
+    return true;
+}
+
+bool tensor_view_read(const struct folder *f, const struct tensor_info *t, uint64_t offset, void *dst, size_t n,
+                      struct error *err)
+{
+    uint64_t elem = dtype_bytes(t->dtype);
+    if (n == 0) return true;
+    if (offset % elem || n % elem)
+        return error_set(err, ERR_INTERNAL, "bytes %llu and %zu more are not whole elements",
+                         (unsigned long long)offset, n);
+    struct reading r = {.folder = f,
+                        .t = t,
+                        .cols = t->n_dims > 1 ? t->dims[1] : 1,
+                        .elem = elem,
+                        .first = offset / elem,
+                        .end = (offset + n) / elem,
+                        .dst = dst,
+                        .err = err};
+    bool ok = t->view->col_step == elem || r.cols == 1 ? read_rows(&r) : read_columns(&r);
+    free(r.span);
+    return ok;
+}
