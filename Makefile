@@ -42,7 +42,7 @@ CUDA_GEN   = $(foreach a,$(CUDA_CHIPS),-gencode arch=compute_$(a),code=sm_$(a)) 
 # Quantized bytes depend on these (docs/numerics.md, "Ground rules"); tests/numeric/check_cuda_host.sh reads what they make.
 CUDA_EXACT := -std=c++17 -fmad=false -prec-div=true -prec-sqrt=true -ftz=false
 
-SRC_DIRS := core formats models plan backends backends/cpu engine convert calibrate quantize pack verify
+SRC_DIRS := core formats models plan backends backends/cpu engine engine/chat convert calibrate quantize pack verify
 LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS)))) $(CUDA_SRC)
 CLI_SRC  := $(sort $(wildcard cli/*.c))
 DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml verify/*.yaml))
@@ -80,11 +80,12 @@ ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
 ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16 -mavx512vbmi
 isa_flags   = $(foreach s,avx2 avx512 avx512bf16,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 
+comma := ,
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-families check-memory check-faults \
-        check-cuda check-cuda-host bench-cuda cuda-deps lint fuzz fuzz-run bench deps help clean install
+.PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-families check-memory \
+        check-faults check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz fuzz-run bench deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -169,6 +170,13 @@ $(B)/tests/cuda/%: $(B)/fake/tests/cuda/%.o $(FAKE) $(B)/libingot.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $$(pkg-config --libs cmocka)
 
+# The whole program on that runtime, for tests/cli/cuda.py.
+FAKE_INGOT := $(B)/tests/cuda/fake_ingot
+$(FAKE_INGOT): $(B)/fake/tests/cuda/fake_ingot.o $(FAKE) $(B)/cli/main.o $(CLI_OBJ) $(B)/libingot.a
+	$(call say,LD)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
 # The same tests and the benchmark on a GPU.
 build/cuda/%.o: %.c | build/.deps
 	$(call say,CC)
@@ -193,7 +201,7 @@ $(FAULT): tests/preload/fault.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O1 -shared -fPIC $(WARN) -o $@ $< -ldl
 
-test-programs: $(BIN) $(UNIT) $(KERNELS) $(CUDATEST) $(FUZZ) $(TOOLS) $(BENCH) $(FAULT)
+test-programs: $(BIN) $(UNIT) $(KERNELS) $(CUDATEST) $(FAKE_INGOT) $(FUZZ) $(TOOLS) $(BENCH) $(FAULT)
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)
@@ -238,17 +246,38 @@ cuda-deps: .cuda/.done  ## installs a CUDA compiler for check-cuda-host into .cu
 	@rm -rf .cuda && python3 -m venv .cuda && .cuda/bin/pip install -q --disable-pip-version-check $(CUDA_WHEELS) && touch $@
 
 # On a machine with a GPU; elsewhere they say what they skip.
-CUDA_CHECKS := $(if $(CUDA_ON),build/cuda/tests/cuda/test_cuda_kernels build/cuda/tests/cuda/test_cuda_backend build/cuda/device_convert)
+CUDA_PROGRAMS := tests/cuda/test_cuda_kernels tests/cuda/test_cuda_backend bench/cuda/bench_cuda device_convert
+CUDA_CHECKS := $(if $(CUDA_ON),$(addprefix build/cuda/,$(CUDA_PROGRAMS)) $(B)/bench/make_checkpoint) build/cuda/chips
 check-cuda: $(BIN) $(CUDA_CHECKS)  ## every CUDA kernel and whole checkpoints against the CPU, on a GPU (10 min)
-	@sh tests/cuda/check_cuda.sh $(BIN) build/cuda '$(CUDA_ROOT)'
+	@CUDA_ROOT='$(CUDA_ROOT)' sh tests/cuda/check_cuda.sh $(BIN) build/cuda
 
-bench-cuda: $(BIN) $(B)/bench/make_checkpoint $(if $(CUDA_ON),build/cuda/bench/cuda/bench_cuda)  ## speed of the CUDA kernels, and quantize end to end
-	@if $(BIN) list backends | grep -q '^cuda  *available'; then build/cuda/bench/cuda/bench_cuda; fi
-	@sh tests/cuda/check_cuda.sh $(BIN) build/cuda '$(CUDA_ROOT)' $(B)/bench/make_checkpoint
+bench-cuda: $(BIN) $(CUDA_CHECKS)  ## speed of the CUDA kernels, and quantize end to end
+	@sh tests/cuda/check_cuda.sh $(BIN) build/cuda speed quantize
+
+# All of that for a machine with a driver, a shell and nothing else: third-party libraries are inside the programs, cmocka
+# lies beside them. Static libraries: those of Debian's -dev packages.
+KIT := build/cuda-kit
+KIT_FILES := $(addprefix $(KIT)/,ingot chips bench/make_checkpoint $(CUDA_PROGRAMS))
+KIT_LIBS = -Wl,--gc-sections -Wl,--as-needed -Wl,--start-group -Wl,-Bstatic $(PKG_LIBS) -lz -Wl,-Bdynamic -Wl,--end-group $(CUDA_LIBS) -lm
+cuda-kit: $(KIT_FILES)  ## check-cuda and bench-cuda as programs to carry to a bare machine (docs/cuda.md), in build/cuda-kit
+	@cp -L $$(ldconfig -p | sed -n 's/.*libcmocka\.so\.0.* => //p' | head -n 1) $(KIT)/ && du -sh $(KIT)
+
+kit_link = $(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -s -o $@ $(filter %.o %.a,$^) $(KIT_LIBS) $(1)
+$(KIT)/ingot: $(B)/cli/main.o $(CLI_OBJ) $(B)/libingot.a
+	$(call say,LD)
+	$(call kit_link)
+$(KIT)/bench/make_checkpoint: $(B)/bench/make_checkpoint.o $(B)/libingot.a
+	$(call say,LD)
+	$(call kit_link)
+$(KIT)/%: build/cuda/%.o $(B)/libingot.a
+	$(call say,LD)
+	$(call kit_link,$(if $(findstring test_cuda_backend,$@),-lcmocka '-Wl$(comma)-rpath$(comma)$$ORIGIN/../..'))
+$(KIT)/device_convert $(KIT)/chips: $(KIT)/%: build/cuda/%
+	@mkdir -p $(@D) && cp $< $@
 
 build/cuda/device_convert: tests/cuda/device_convert.cu build/cuda/chips
 	$(call say,NVCC)
-	$(Q)$(NVCC) $(CUDA_EXACT) $(CUDA_GEN) --threads 2 -ccbin $(CXX) -I. -O2 -MMD -MP -MF $@.d -Xcompiler -ffp-contract=off -L$(dir $(CUDA_LIB)) -o $@ $<
+	$(Q)$(NVCC) $(CUDA_EXACT) $(CUDA_GEN) --threads 2 -ccbin $(CXX) -I. -O2 -MMD -MP -MF $@.d -Xcompiler -ffp-contract=off,-static-libstdc++,-static-libgcc -L$(dir $(CUDA_LIB)) -o $@ $<
 
 check-cuda-host:  ## numeric/ as CUDA code, and against CUDA's own conversions (needs make cuda-deps)
 	@sh tests/numeric/check_cuda_host.sh $(B)/cuda-host

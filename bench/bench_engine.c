@@ -1,6 +1,6 @@
 /* Tokens per second of a checkpoint: a prompt, then one token after the other, as `ingot generate` runs them.
- * usage: bench_engine DIR [PROMPT TOKENS [NEW TOKENS [THREADS [fp32|bf16]]]]; without DIR it says so and ends. The ratio to other
- * programs on the same machine: bench/race.py. */
+ * usage: bench_engine DIR [PROMPT TOKENS [NEW TOKENS [THREADS [fp32|bf16]]]]; without DIR it says so and ends. The
+ * ratio to other programs on the same machine: bench/race.py. */
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
 #include "engine/engine.h"

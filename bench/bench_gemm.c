@@ -1,10 +1,10 @@
 /* Linears: weights of every type in memory, all threads. Decoding (one row of x) in GB/s beside a plain streaming read
- * of the same run; prefill in GFLOP/s beside the peak of the arithmetic. usage: bench_gemm [THREADS [PART OF A TYPE'S
- * NAME]]
+ * of the same run; prefill in GFLOP/s (bench_math prints the peak). usage: bench_gemm [THREADS [PART OF A TYPE'S NAME]]
  *
- * The lines "peer OP M OUT IN SECONDS" are for bench/peer_linears.py, which runs the same shapes elsewhere. */
+ * The lines "peer TYPE ARITHMETIC SECONDS SECONDS" (one row, many rows) are for bench/peer_linears.py. */
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/kernel.h"
+#include "core/memory.h"
 #include "core/pool.h"
 
 #include <stdio.h>
@@ -130,8 +130,7 @@ static bool make_weights(const struct kind *k)
         if (!packed_shape(&shapes[i], k->code, k->scale, layer[i][0], layer[i][1], k->group, 1.0f)) return false;
         weight_bytes += packed_bytes(&shapes[i]) * LAYERS;
     }
-    weights = aligned_alloc(1u << 21, (weight_bytes + (1u << 21)) >> 21 << 21);
-    if (!weights) return false;
+    if (!memory_alloc_stream(&weights, weight_bytes, 1, NULL)) return false;
     memset(weights, 0x22, weight_bytes);
     uint8_t *p = weights;
     for (uint32_t l = 0; l < LAYERS; l++)

@@ -1,18 +1,20 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
+#include "cli/compute_args.h"
 #include "cli/data_args.h"
 #include "verify/eval.h"
 
 struct eval_args {
     struct common_args common;
     struct data_args data;
-    const char *spill;
+    const char *spill, *compute;
 };
 
 static const struct option options[] = {
     DATA_OPTIONS(struct eval_args),
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct eval_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
+    COMPUTE_OPTION(struct eval_args),
     BACKEND_OPTION(struct eval_args),
     COMMON_OPTIONS(struct eval_args),
 };
@@ -48,8 +50,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(engine) struct engine *e = NULL;
     struct eval_result r;
     if (!data_given(&a->data)) return error_set(err, ERR_USAGE, "option --data (or --ids) is missing");
-    if (!backend_forward(env->common, "evaluation", err)) return false;
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
+    if (!compute_parse(a->compute, &eo.compute, err) || !backend_forward(env->common, "evaluation", err)) return false;
     if (!model_open(&m, operands[0], err) || !data_load(&a->data, &m, &corpus, err) ||
         !engine_open(&e, m.inventory, &eo, err))
         return false;

@@ -1,10 +1,12 @@
 #include "cli/backend_args.h"
+#include "cli/chat_args.h"
 #include "cli/commands.h"
 #include "cli/compute_args.h"
 #include "cli/id_list.h"
 #include "core/memory.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "engine/speculate.h"
 #include "engine/text_stream.h"
 #include "engine/tokenizer.h"
 
@@ -17,14 +19,19 @@ struct generate_args {
     struct common_args common;
     const char *prompt, *ids, *compute;
     const char *temperature, *top_p, *min_p, *repetition_penalty;
-    uint64_t n, top_k, seed;
-    bool greedy, sample, ignore_eos;
+    const char *speculative;
+    uint64_t n, top_k, seed, drafts;
+    struct chat_args chat;
+    bool greedy, sample, ignore_eos, as_chat;
 };
 
 static const struct option options[] = {
     {"prompt", 'p', OPTION_TEXT, offsetof(struct generate_args, prompt), "TEXT", "the text to go on from", 0, 0},
     {"ids", 0, OPTION_TEXT, offsetof(struct generate_args, ids), "1,2,3", "token ids to go on from, taken as they are",
      0, 0},
+    {"chat", 'c', OPTION_FLAG, offsetof(struct generate_args, as_chat), NULL,
+     "the prompt is a user's message, rendered by the model's chat template", 0, 0},
+    CHAT_OPTIONS(struct generate_args),
     {"n", 'n', OPTION_NUMBER, offsetof(struct generate_args, n), "N", "new tokens at most (default 64)", 1, 1u << 24},
     {"greedy", 0, OPTION_FLAG, offsetof(struct generate_args, greedy), NULL, "take the likeliest token (the default)",
      0, 0},
@@ -44,6 +51,10 @@ static const struct option options[] = {
     {"ignore-eos", 0, OPTION_FLAG, offsetof(struct generate_args, ignore_eos), NULL,
      "go on behind the end-of-text token", 0, 0},
     COMPUTE_OPTION(struct generate_args),
+    {"speculative", 0, OPTION_TEXT, offsetof(struct generate_args, speculative), "mtp",
+     "draft with the model's multi-token-prediction head: the same greedy text in fewer steps", 0, 0},
+    {"drafts", 0, OPTION_NUMBER, offsetof(struct generate_args, drafts), "N", "tokens drafted at a time (default 1)", 1,
+     SPECULATE_DRAFTS_MAX},
     BACKEND_OPTION(struct generate_args),
     COMMON_OPTIONS(struct generate_args),
 };
@@ -52,6 +63,7 @@ static bool prompt_ids(const struct generate_args *a, const struct model *m, con
                        size_t *n, struct error *err)
 {
     if (a->ids) return id_list_parse(a->ids, ids, n, err);
+    if (a->as_chat) return chat_ids(&a->chat, m->folder, t, a->prompt, ids, n, err);
     CLEANUP(free) uint32_t *body = NULL;
     size_t n_body;
     uint32_t bos;
@@ -118,6 +130,8 @@ struct output {
     size_t n_prompt, n;
     double prompt_seconds, seconds;
     struct text_stream text; /* tokenizer NULL: there is no text */
+    bool drafted;
+    struct speculation_counts counts; /* when drafted */
 };
 
 static double now(void)
@@ -144,6 +158,65 @@ static bool put_token(const struct command_env *env, struct output *out, uint32_
     return text_stream_add(&out->text, id, &text, &n, err) && print_piece(text, n, err);
 }
 
+struct stop {
+    uint32_t eos[EOS_MAX], n_eos;
+    uint64_t most;
+};
+
+static bool ends(const struct stop *s, uint32_t id)
+{
+    for (uint32_t i = 0; i < s->n_eos; i++)
+        if (id == s->eos[i]) return true;
+    return false;
+}
+
+static bool read_stop(const struct generate_args *a, const struct model *m, struct stop *s, struct error *err)
+{
+    s->most = a->n ? a->n : 64;
+    if (!hf_config_eos(&m->hf, s->eos, EOS_MAX, &s->n_eos, err)) return false;
+    if (a->ignore_eos) s->n_eos = 0;
+    return true;
+}
+
+static bool check_speculative(const struct generate_args *a, const struct sampler_config *config, struct error *err)
+{
+    if (a->drafts && !a->speculative) return error_set(err, ERR_USAGE, "--drafts is about --speculative mtp");
+    if (!a->speculative) return true;
+    if (strcmp(a->speculative, "mtp") != 0)
+        return error_set(err, ERR_USAGE, "option --speculative: expected mtp, found '%.64s'", a->speculative);
+    if (config->temperature > 0 || config->repetition_penalty != 1)
+        return error_set(err, ERR_USAGE, "--speculative mtp takes the likeliest token: there is nothing to draw");
+    return true;
+}
+
+/* The same tokens, several at a time. */
+static bool decode_drafted(const struct command_env *env, const struct generate_args *a, struct engine *e,
+                           const struct stop *stop, struct output *out, struct error *err)
+{
+    CLEANUP(speculation) struct speculation *sp = NULL;
+    uint32_t ids[SPECULATE_DRAFTS_MAX + 1], n = 1;
+    double began = now();
+    if (!speculation_open(&sp, e, a->drafts ? (uint32_t)a->drafts : 1, err) ||
+        !speculation_start(sp, out->ids, (uint32_t)out->n_prompt, ids, err))
+        return false;
+    double fed = now();
+    out->drafted = true;
+    out->prompt_seconds = fed - began;
+    for (;;) {
+        bool end = false;
+        for (uint32_t i = 0; i < n && !end; i++) {
+            end = ends(stop, ids[i]);
+            if (!end && !put_token(env, out, ids[i], err)) return false;
+            end = end || out->n == stop->most;
+        }
+        out->seconds = now() - fed;
+        out->counts = speculation_counted(sp);
+        if (end) return true;
+        if (env->common->json) progress_update(env->progress, "generate", NULL, out->n, stop->most);
+        if (!progress_go_on(env->progress, err) || !speculation_next(sp, ids, &n, err)) return false;
+    }
+}
+
 static bool decode(const struct command_env *env, const struct generate_args *a, const struct model *m,
                    struct output *out, struct error *err)
 {
@@ -151,28 +224,28 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
     CLEANUP(session) struct session *s = NULL;
     CLEANUP(sampler) struct sampler *sampler = NULL;
     CLEANUP(free) float *logits = NULL;
-    uint64_t vocab = m->inventory->config.dims[DIM_VOCAB], most = a->n ? a->n : 64;
-    uint32_t eos[EOS_MAX], n_eos;
+    uint64_t vocab = m->inventory->config.dims[DIM_VOCAB];
+    struct stop stop;
     struct sampler_config config;
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
     if (!compute_parse(a->compute, &eo.compute, err) || !settings(a, m, &config, err) ||
-        !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) ||
-        !hf_config_eos(&m->hf, eos, EOS_MAX, &n_eos, err) || !engine_open(&e, m->inventory, &eo, err) ||
-        !session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err))
+        !check_speculative(a, &config, err) || !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) ||
+        !read_stop(a, m, &stop, err) || !engine_open(&e, m->inventory, &eo, err))
         return false;
     note_length(&m->inventory->config, "generate", out->n_prompt + most - 1);
+    if (a->speculative) return decode_drafted(env, a, e, &stop, out, err);
+    if (!session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err)) return false;
     double began = now();
     if (!session_feed(s, out->ids, (uint32_t)out->n_prompt, logits, err)) return false;
     double fed = now();
     out->prompt_seconds = fed - began;
     for (;;) {
         uint32_t id = sampler_next(sampler, logits, out->ids, out->n_prompt + out->n);
-        bool end = false;
-        for (uint32_t i = 0; i < n_eos && !a->ignore_eos; i++) end |= id == eos[i];
+        bool end = ends(&stop, id);
         if (!end && !put_token(env, out, id, err)) return false;
         out->seconds = now() - fed;
-        if (end || out->n == most) return true;
-        if (env->common->json) progress_update(env->progress, "generate", NULL, out->n, most);
+        if (end || out->n == stop.most) return true;
+        if (env->common->json) progress_update(env->progress, "generate", NULL, out->n, stop.most);
         if (!progress_go_on(env->progress, err) || !session_feed(s, &id, 1, logits, err)) return false;
     }
 }
@@ -184,6 +257,11 @@ static double speed(size_t n, double seconds)
     return seconds > 0 ? (double)n / seconds : 0;
 }
 
+static double acceptance(const struct output *out)
+{
+    return out->counts.drafted ? (double)out->counts.accepted / (double)out->counts.drafted : 0;
+}
+
 static bool print_rest(struct output *out, struct error *err)
 {
     char *text;
@@ -193,6 +271,9 @@ static bool print_rest(struct output *out, struct error *err)
     for (size_t i = 0; !out->text.tokenizer && i < out->n; i++)
         print_text("%s%u", i ? "," : "", out->ids[out->n_prompt + i]);
     print_text("\n");
+    if (out->drafted)
+        print_text("\n%llu of %llu drafted tokens accepted (%.1f %%)\n", (unsigned long long)out->counts.accepted,
+                   (unsigned long long)out->counts.drafted, 100 * acceptance(out));
     return true;
 }
 
@@ -205,10 +286,14 @@ static bool print_result(const struct command_env *env, const struct tokenizer *
     if (t && !tokenizer_decode(t, out->ids + out->n_prompt, out->n, true, &text, &n, err)) return false;
     json_t *ids = json_array();
     for (size_t i = 0; i < out->n; i++) json_array_append_new(ids, json_integer(out->ids[out->n_prompt + i]));
-    return print_json(json_pack("{s:o,s:o,s:f,s:f}", "ids", ids, "text",
+    json_t *drafts = json_null();
+    if (out->drafted)
+        drafts = json_pack("{s:I,s:I,s:f}", "drafted", (json_int_t)out->counts.drafted, "accepted",
+                           (json_int_t)out->counts.accepted, "acceptance", acceptance(out));
+    return print_json(json_pack("{s:o,s:o,s:f,s:f,s:o}", "ids", ids, "text",
                                 text ? json_stringn_nocheck(text, n) : json_null(), "prompt_tokens_per_second",
                                 speed(out->n_prompt, out->prompt_seconds), "tokens_per_second",
-                                speed(out->n ? out->n - 1 : 0, out->seconds)),
+                                speed(out->n ? out->n - 1 : 0, out->seconds), "speculative", drafts),
                       err);
 }
 
@@ -229,11 +314,15 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(tokenizer) struct tokenizer *t = NULL;
     CLEANUP(free) uint32_t *prompt = NULL;
     struct output out = {0};
-    if (!a->prompt == !a->ids) return error_set(err, ERR_USAGE, "give one of --prompt and --ids");
+    if (!a->as_chat && chat_given(&a->chat))
+        return error_set(err, ERR_USAGE, "the options of a conversation need --chat");
+    if (a->as_chat && (a->ids || (!a->prompt && !a->chat.messages)))
+        return error_set(err, ERR_USAGE, "with --chat give --prompt, --messages or both");
+    if (!a->as_chat && !a->prompt == !a->ids) return error_set(err, ERR_USAGE, "give one of --prompt and --ids");
     if (!backend_forward(env->common, "generation", err)) return false;
     if (!model_open(&m, operands[0], err)) return false;
     bool has_tokenizer = tokenizer_file(m.folder) != NULL;
-    if ((has_tokenizer || a->prompt) && !tokenizer_open(&t, m.folder, err)) return false;
+    if ((has_tokenizer || !a->ids) && !tokenizer_open(&t, m.folder, err)) return false;
     if (!prompt_ids(a, &m, t, &prompt, &out.n_prompt, err)) return false;
     out.text = (struct text_stream){.tokenizer = t, .skip_special = true};
     bool ok = make_room(a, prompt, &out, err) && decode(env, a, &m, &out, err) && print_result(env, t, &out, err);

@@ -9,7 +9,7 @@
 struct logits_args {
     struct common_args common;
     const char *ids, *output, *spill, *compute;
-    bool hidden, states, router;
+    bool hidden, states, router, mtp;
 };
 
 static const struct option options[] = {
@@ -22,6 +22,8 @@ static const struct option options[] = {
      "also N.recurrent_state.L and N.conv_state.L behind the last token", 0, 0},
     {"router", 0, OPTION_FLAG, offsetof(struct logits_args, router), NULL,
      "also N.router.L.experts and N.router.L.weights", 0, 0},
+    {"mtp", 0, OPTION_FLAG, offsetof(struct logits_args, mtp), NULL,
+     "also N.mtp_logits, of the multi-token-prediction head: row I is about token I + 2", 0, 0},
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct logits_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
     COMPUTE_OPTION(struct logits_args),
@@ -29,7 +31,7 @@ static const struct option options[] = {
     COMMON_OPTIONS(struct logits_args),
 };
 
-static bool run_blocks(struct logits_file *f, struct stream *s, const struct model_config *cfg,
+static bool run_blocks(struct logits_file *f, struct stream *s, struct mtp *head, const struct model_config *cfg,
                        const struct progress *pr, struct error *err)
 {
     struct observer ob = logits_file_observer(f);
@@ -38,7 +40,8 @@ static bool run_blocks(struct logits_file *f, struct stream *s, const struct mod
         if (!logits_file_hidden(f, s, b, err) || !stream_block(s, b, &ob, pr, err) || !logits_file_failed(f, err))
             return false;
     }
-    return logits_file_hidden(f, s, cfg->n_blocks, err) && logits_file_logits(f, s, err);
+    return logits_file_hidden(f, s, cfg->n_blocks, err) && logits_file_logits(f, s, err) &&
+           (!head || logits_file_mtp(f, s, head, err));
 }
 
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
@@ -50,20 +53,22 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     __attribute__((cleanup(cleanup_corpus))) struct corpus corpus = {0};
     CLEANUP(engine) struct engine *e = NULL;
     CLEANUP(stream) struct stream *s = NULL;
+    CLEANUP(mtp) struct mtp *head = NULL;
     if (!a->ids) return error_set(err, ERR_USAGE, "option --ids is missing");
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     enum compute compute;
     if (!compute_parse(a->compute, &compute, err) || !backend_forward(env->common, "logits", err)) return false;
     struct corpus_options co = {.max_tokens = UINT32_MAX};
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .compute = compute, .quantize_inputs = true};
-    struct logits_what what = {a->hidden, a->states, a->router};
+    struct logits_what what = {a->hidden, a->states, a->router, a->mtp};
     struct logits_file *f = NULL;
     if (!model_open(&m, operands[0], err) || !corpus_load_ids(&corpus, a->ids, &co, err) ||
         !engine_open(&e, m.inventory, &eo, err) || !stream_open(&s, e, corpus.texts, corpus.n_texts, a->spill, err) ||
-        !dir_make_parents(a->output, err) || !logits_file_open(&f, a->output, &m.inventory->config, &corpus, what, err))
+        (a->mtp && !mtp_open(&head, e, false, err)) || !dir_make_parents(a->output, err) ||
+        !logits_file_open(&f, a->output, &m.inventory->config, &corpus, what, err))
         return false;
     note_length(&m.inventory->config, "logits", corpus_longest(&corpus));
-    if (!run_blocks(f, s, &m.inventory->config, env->progress, err)) {
+    if (!run_blocks(f, s, head, &m.inventory->config, env->progress, err)) {
         logits_file_abort(f);
         return false;
     }

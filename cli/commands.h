@@ -35,6 +35,7 @@ extern const struct command *const commands[]; /* NULL-terminated */
 
 /* Standard output, for results. print_json writes one line and releases `value` (NULL: out of memory). */
 void print_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void print_bytes(const char *text, size_t n); /* as they are, NUL too */
 MUST_CHECK bool print_json(json_t *value, struct error *err);
 struct model_config;
 /* One line on standard error, with --quiet too, when `longest` tokens are more than the model says it was made for. They

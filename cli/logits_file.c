@@ -65,6 +65,9 @@ static bool add_text(struct logits_file *f, uint32_t text, struct error *err)
     for (uint32_t l = 0; f->what.hidden && l < c->n_layers; l++)
         if (!add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_HIDDEN]), arena_printf(f->arena, "%u.hidden.%u", text, l), err))
             return false;
+    if (f->what.mtp && n > 1 &&
+        !add(f, DTYPE_F32, 2, DIMS(n - 1, c->dims[DIM_VOCAB]), arena_printf(f->arena, "%u.mtp_logits", text), err))
+        return false;
     for (uint32_t b = 0; b < c->n_blocks; b++)
         if (!add_layer(f, text, &c->blocks[b], err)) return false;
     return !f->what.hidden || add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_HIDDEN]),
@@ -210,6 +213,35 @@ bool logits_file_logits(struct logits_file *f, struct stream *s, struct error *e
                                        "%u.hidden.final_norm", t))
                 return false;
         }
+    return true;
+}
+
+/* Row i is what the head makes of token i + 1 behind the trunk's row i. */
+static bool put_mtp(struct logits_file *f, struct stream *s, struct mtp *head, uint32_t text, float *normed,
+                    float *logits, struct error *err)
+{
+    uint64_t vocab = f->cfg->dims[DIM_VOCAB];
+    const struct text_ids *t = &f->corpus->texts[text];
+    mtp_reset(head);
+    for (uint32_t k = 0; k + 1 < t->n; k += ROWS) {
+        uint32_t n = t->n - 1 - k < ROWS ? t->n - 1 - k : ROWS;
+        if (!stream_logits(s, stream_first_row(s, text) + k, n, normed, NULL, err) ||
+            !mtp_feed(head, normed, t->ids + k + 1, n, logits, n, NULL, err) ||
+            !put(f, k * vocab * sizeof *logits, logits, n * vocab * sizeof *logits, err, "%u.mtp_logits", text))
+            return false;
+    }
+    return true;
+}
+
+bool logits_file_mtp(struct logits_file *f, struct stream *s, struct mtp *head, struct error *err)
+{
+    CLEANUP(free) float *normed = NULL;
+    CLEANUP(free) float *logits = NULL;
+    if (!memory_alloc(&normed, ROWS * f->cfg->dims[DIM_HIDDEN], sizeof *normed, err) ||
+        !memory_alloc(&logits, ROWS * f->cfg->dims[DIM_VOCAB], sizeof *logits, err))
+        return false;
+    for (uint32_t t = 0; t < f->corpus->n_texts; t++)
+        if (!put_mtp(f, s, head, t, normed, logits, err)) return false;
     return true;
 }
 

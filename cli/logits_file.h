@@ -4,9 +4,10 @@
 
 #include "engine/corpus.h"
 #include "engine/engine.h"
+#include "engine/mtp.h"
 
 struct logits_what {
-    bool hidden, states, router;
+    bool hidden, states, router, mtp;
 };
 struct logits_file;
 
@@ -18,6 +19,8 @@ MUST_CHECK bool logits_file_failed(const struct logits_file *f, struct error *er
 /* Before block b runs: the residual stream that enters it. */
 MUST_CHECK bool logits_file_hidden(struct logits_file *f, struct stream *s, uint32_t b, struct error *err);
 MUST_CHECK bool logits_file_logits(struct logits_file *f, struct stream *s, struct error *err);
+/* Behind the last block: every text through the multi-token-prediction head. */
+MUST_CHECK bool logits_file_mtp(struct logits_file *f, struct stream *s, struct mtp *head, struct error *err);
 MUST_CHECK bool logits_file_commit(struct logits_file *f, struct error *err); /* frees f */
 void logits_file_abort(struct logits_file *f);                                /* frees f */
 

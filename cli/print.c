@@ -13,6 +13,11 @@ void print_text(const char *fmt, ...)
     va_end(ap);
 }
 
+void print_bytes(const char *text, size_t n)
+{
+    fwrite(text, 1, n, stdout);
+}
+
 bool print_json(json_t *value, struct error *err)
 {
     CLEANUP(json) json_t *owned = value;

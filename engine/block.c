@@ -38,6 +38,40 @@ void block_state_close(struct block_state *s)
     *s = (struct block_state){0};
 }
 
+/* *to becomes a copy of n floats; without a source there is none. */
+static bool copy_floats(float **to, const float *from, uint64_t n, struct error *err)
+{
+    if (!from) {
+        free(*to);
+        *to = NULL;
+        return true;
+    }
+    if (!*to && !memory_alloc(to, n, sizeof **to, err)) return false;
+    memcpy(*to, from, n * sizeof **to);
+    return true;
+}
+
+static bool copy_state(struct block_state *to, const struct block_state *from, struct error *err)
+{
+    to->n_past = from->n_past;
+    to->conv_floats = from->conv_floats;
+    to->scan.state_floats = from->scan.state_floats;
+    to->scan.open_floats = from->scan.open_floats;
+    return copy_floats(&to->conv, from->conv, from->conv_floats, err) &&
+           copy_floats(&to->scan.state, from->scan.state, from->scan.state_floats, err) &&
+           copy_floats(&to->scan.open, from->scan.open, from->scan.open_floats, err);
+}
+
+bool block_state_save(const struct block_state *s, struct block_state *copy, struct error *err)
+{
+    return copy_state(copy, s, err);
+}
+
+bool block_state_restore(struct block_state *s, const struct block_state *copy, struct error *err)
+{
+    return copy_state(s, copy, err);
+}
+
 static bool grow_rows(float **p, uint64_t n, uint64_t capacity, uint64_t width, struct error *err)
 {
     float *bigger;

@@ -82,10 +82,15 @@ MUST_CHECK bool weights_scalar(const struct engine *e, const struct model_tensor
 struct block_state {
     struct scan_state scan; /* recurrent state */
     float *conv;            /* [conv_taps, channels]: the last inputs, oldest first */
+    uint64_t conv_floats;   /* how long that is */
     float *k, *v; /* [capacity, kv heads * head_dim]; of latent attention k alone: [capacity, latent + rope] */
     uint32_t n_past, capacity; /* tokens in k and v */
 };
 void block_state_close(struct block_state *s);
+/* A copy of what cannot be cut back: recurrent state and convolution, and how many tokens k and v hold. */
+MUST_CHECK bool block_state_save(const struct block_state *s, struct block_state *copy, struct error *err);
+/* Makes s what it was when the copy was made; the copy stays. */
+MUST_CHECK bool block_state_restore(struct block_state *s, const struct block_state *copy, struct error *err);
 /* Room for n_new more rows of k and v; a width of 0: that one is not used. */
 MUST_CHECK bool block_state_grow(struct block_state *s, uint64_t n_new, uint64_t k_width, uint64_t v_width,
                                  struct error *err);
@@ -148,6 +153,9 @@ void softmax_scores(const struct math_ops *math, float *row, uint64_t from, uint
                     const float *sink);
 /* Embedding rows of ids, and the head. */
 MUST_CHECK bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err);
+/* The same from another table of that kind. */
+MUST_CHECK bool engine_embed_from(const struct engine *e, const struct model_tensor *table, const uint32_t *ids,
+                                  uint64_t n, float *out, struct error *err);
 MUST_CHECK bool engine_head_open(const struct engine *e, struct linear *head, struct error *err);
 
 #endif

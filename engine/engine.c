@@ -60,10 +60,9 @@ static bool plain_row(const struct engine *e, const struct model_tensor *t, uint
 }
 
 /* One row at a time: a batch touches few of a large table's rows. */
-bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err)
+bool engine_embed_from(const struct engine *e, const struct model_tensor *t, const uint32_t *ids, uint64_t n,
+                       float *out, struct error *err)
 {
-    const struct model_tensor *t = inventory_find(e->inv, ROLE_EMBED, -1, -1, false);
-    if (!t) return error_set(err, ERR_INTERNAL, "the inventory has no embedding");
     struct linear table;
     bool ok = linear_open(&table, e, t, NULL, err);
     float scale = (float)e->inv->config.embed_scale;
@@ -73,4 +72,11 @@ bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float
     }
     linear_close(&table);
     return ok;
+}
+
+bool engine_embed(const struct engine *e, const uint32_t *ids, uint64_t n, float *out, struct error *err)
+{
+    const struct model_tensor *t = inventory_find(e->inv, ROLE_EMBED, -1, -1, false);
+    return t ? engine_embed_from(e, t, ids, n, out, err)
+             : error_set(err, ERR_INTERNAL, "the inventory has no embedding");
 }

@@ -87,5 +87,15 @@ void session_close(struct session *s); /* NULL is fine */
 CLEANUP_DEFINE(session, struct session, session_close)
 /* Feeds tokens and gives the logits [vocab] behind the last one. */
 MUST_CHECK bool session_feed(struct session *s, const uint32_t *ids, uint32_t n, float *logits, struct error *err);
+#define SESSION_ROWS_MAX 512u
+/* Feeds up to SESSION_ROWS_MAX tokens and gives, of each, what enters the head, `normed` [n, hidden], and the logits of
+ * the last n_logits, [n_logits, vocab]. */
+MUST_CHECK bool session_feed_rows(struct session *s, const uint32_t *ids, uint32_t n, float *normed, float *logits,
+                                  uint32_t n_logits, struct error *err);
+/* Remembers where the text is. */
+MUST_CHECK bool session_mark(struct session *s, struct error *err);
+/* Takes back the tokens fed since the mark but the first n, which are `ids`: the state is, to the bit, as if no others
+ * had been fed. Recurrent layers go back to the mark and are fed these again. */
+MUST_CHECK bool session_rewind(struct session *s, const uint32_t *ids, uint32_t n, struct error *err);
 
 #endif

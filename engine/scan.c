@@ -81,10 +81,10 @@ void scan_state_close(struct scan_state *s)
 static bool state_ready(const struct scan *s, const struct scan_piece *p, struct error *err)
 {
     struct scan_state *st = p->state;
-    if (!st->state && !memory_zalloc(&st->state, s->n_heads * scan_head_floats(s), sizeof(float), err)) return false;
-    if (st->open || !p->keep) return true;
-    return memory_zalloc(&st->open, s->n_heads * scan_open_head_floats(s) + s->n_groups * scan_open_group_floats(s),
-                         sizeof(float), err);
+    st->state_floats = s->n_heads * scan_head_floats(s);
+    st->open_floats = s->n_heads * scan_open_head_floats(s) + s->n_groups * scan_open_group_floats(s);
+    if (!st->state && !memory_zalloc(&st->state, st->state_floats, sizeof(float), err)) return false;
+    return st->open || !p->keep || memory_zalloc(&st->open, st->open_floats, sizeof(float), err);
 }
 
 static uint64_t cut(const struct scan *s, const struct scan_piece *p, uint32_t piece, struct scan_slot *out,

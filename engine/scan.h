@@ -34,6 +34,7 @@ struct scan {
 struct scan_state {
     float *state; /* at the last multiple of SCAN_CHUNK tokens: per head, columns in panels as gemm_panel wants them */
     float *open;  /* what the tokens since then have given; NULL when no piece of the text ended inside of a chunk */
+    uint64_t state_floats, open_floats; /* how long these are */
 };
 void scan_state_close(struct scan_state *s);
 

@@ -37,7 +37,8 @@ bool short_conv_run(const struct short_conv *c, const struct block_call *call, c
         return false;
     for (uint32_t i = 0; i < call->n_segments; i++) {
         struct block_state *s = call->segments[i].state;
-        if (!s->conv && !memory_zalloc(&s->conv, c->taps * c->channels, sizeof *s->conv, err)) return false;
+        s->conv_floats = c->taps * c->channels;
+        if (!s->conv && !memory_zalloc(&s->conv, s->conv_floats, sizeof *s->conv, err)) return false;
     }
     struct conv_call run = {c, call, in, in_stride, window, out};
     pool_for(call->engine->pool, call->n_segments, conv_item, &run);

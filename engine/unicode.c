@@ -120,6 +120,56 @@ bool unicode_is_word(uint32_t c)
            (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189);
 }
 
+uint32_t unicode_upper(uint32_t c)
+{
+    return (uint32_t)utf8proc_toupper((utf8proc_int32_t)c);
+}
+
+uint32_t unicode_lower(uint32_t c)
+{
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+}
+
+uint32_t unicode_title(uint32_t c)
+{
+    return (uint32_t)utf8proc_totitle((utf8proc_int32_t)c);
+}
+
+static bool in_categories(uint32_t c, uint32_t set)
+{
+    return set >> utf8proc_category((utf8proc_int32_t)c) & 1;
+}
+
+#define CATEGORY(name) (1u << UTF8PROC_CATEGORY_##name)
+
+bool unicode_is_cased(uint32_t c)
+{
+    return in_categories(c, CATEGORY(LU) | CATEGORY(LL) | CATEGORY(LT)) || c == 0xaa || c == 0xba ||
+           (c >= 0x2160 && c <= 0x217f) || (c >= 0x24b6 && c <= 0x24e9);
+}
+
+bool unicode_is_case_ignorable(uint32_t c)
+{
+    return in_categories(c, CATEGORY(MN) | CATEGORY(ME) | CATEGORY(CF) | CATEGORY(LM) | CATEGORY(SK)) || c == '\'' ||
+           c == '.' || c == ':' || c == 0xb7 || c == 0x2018 || c == 0x2019 || c == 0x2024 || c == 0x2027;
+}
+
+bool unicode_is_letter(uint32_t c)
+{
+    return in_categories(c, CATEGORY(LU) | CATEGORY(LL) | CATEGORY(LT) | CATEGORY(LM) | CATEGORY(LO));
+}
+
+bool unicode_is_decimal(uint32_t c)
+{
+    return in_categories(c, CATEGORY(ND));
+}
+
+bool unicode_is_printable(uint32_t c)
+{
+    return c == ' ' || !in_categories(c, CATEGORY(CC) | CATEGORY(CF) | CATEGORY(CS) | CATEGORY(CO) | CATEGORY(CN) |
+                                             CATEGORY(ZL) | CATEGORY(ZP) | CATEGORY(ZS));
+}
+
 bool unicode_is_mark(uint32_t c)
 {
     utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);

@@ -32,6 +32,18 @@ bool unicode_is_space(uint32_t c);
 /* Letters, marks, decimal digits, connectors, joiners: UTS #18's \w. */
 bool unicode_is_word(uint32_t c);
 
+/* One to one, as UnicodeData.txt has them. */
+uint32_t unicode_upper(uint32_t c);
+uint32_t unicode_lower(uint32_t c);
+uint32_t unicode_title(uint32_t c);
+/* Of a case, and transparent to the context of a case (Unicode 3.13, D135 and D136, by category). */
+bool unicode_is_cased(uint32_t c);
+bool unicode_is_case_ignorable(uint32_t c);
+/* Categories: letters, L*; numbers, Nd and its kin; what may be shown as it is (not Z* but the space, not C*). */
+bool unicode_is_letter(uint32_t c);
+bool unicode_is_decimal(uint32_t c);
+bool unicode_is_printable(uint32_t c);
+
 /* Combining: the general categories Mn, Mc and Me. */
 bool unicode_is_mark(uint32_t c);
 /* Appends the small letters of a character: one, but for U+0130. */

@@ -13,7 +13,7 @@ const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safete
 static const struct {
     const char *begin, *end, *what;
 } not_read[] = {
-    {"consolidated", ".safetensors", "Mistral's own layout (consolidated.safetensors with params.json)"},
+    {"consolidated", ".safetensors", "Mistral's own layout without its params.json"},
     {"adapter_model", ".safetensors", "a LoRA adapter without its base model"},
     {NULL, ".gguf", "a part of a GGUF model"},
     {NULL, ".nemo", "a NeMo archive"},

@@ -1,5 +1,10 @@
 #include "formats/hf_config.h"
 
+#include "formats/safetensors.h"
+
+#define CONFIG_NAME "config.json"
+#define PARAMS_NAME "params.json"
+
 /* Where multimodal models keep the language model. */
 static const char *const wrapped[] = {"text_config", "llm_config", NULL};
 
@@ -22,10 +27,18 @@ static bool load_quietly(const struct folder *f, const char *name, json_t **out,
     return load(f, name, false, &text, out, err);
 }
 
+bool hf_config_is_native(const struct hf_config *c)
+{
+    return c->name && strcmp(c->name, PARAMS_NAME) == 0;
+}
+
 bool hf_config_open(struct hf_config *out, const struct folder *f, struct error *err)
 {
     *out = (struct hf_config){0};
-    if (load(f, "config.json", true, &out->config_text, &out->config, err) &&
+    bool native =
+        safetensors_native(f) || (folder_find(f, CONFIG_NAME) == NAME_NONE && folder_find(f, PARAMS_NAME) != NAME_NONE);
+    out->name = native ? PARAMS_NAME : CONFIG_NAME;
+    if (load(f, out->name, true, &out->config_text, &out->config, err) &&
         load_quietly(f, "generation_config.json", &out->generation, err) &&
         load_quietly(f, "tokenizer_config.json", &out->tokenizer_config, err) &&
         load_quietly(f, "hf_quant_config.json", &out->quant, err))
@@ -49,7 +62,7 @@ static const json_t *find_token(const struct hf_config *c, const char *key, cons
 {
     *what = "generation_config.json";
     if (json_has(c->generation, key)) return json_object_get(c->generation, key);
-    *what = "config.json";
+    *what = c->name ? c->name : CONFIG_NAME;
     if (json_has(c->config, key)) return json_object_get(c->config, key);
     for (const char *const *w = wrapped; *w; w++) {
         const json_t *inner = json_object_get(c->config, *w);

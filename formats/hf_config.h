@@ -10,13 +10,16 @@
 #define CONFIG_BYTES_MAX ((size_t)32 << 20)
 
 struct hf_config {
-    json_t *config;            /* config.json; never NULL */
+    json_t *config;            /* config.json; never NULL. In Mistral's own layout params.json */
+    const char *name;          /* which of the two; NULL, in what tests make: config.json */
     json_t *generation;        /* generation_config.json, or NULL */
     json_t *tokenizer_config;  /* tokenizer_config.json, or NULL */
     json_t *quant;             /* hf_quant_config.json, or NULL */
-    struct buffer config_text; /* config.json as it stands in the file */
+    struct buffer config_text; /* that file as it stands */
 };
 
+/* True for Mistral's params.json, whose keys are others. */
+bool hf_config_is_native(const struct hf_config *c);
 /* ERR_FORMAT when config.json is missing or any of the files is not an object. */
 MUST_CHECK bool hf_config_open(struct hf_config *out, const struct folder *f, struct error *err);
 void hf_config_close(struct hf_config *c);

@@ -170,10 +170,22 @@ static bool read_forms(struct quant_rules *r, struct error *err)
     return ok;
 }
 
+/* quantization_config of config.json; params.json calls it `quantization`; wrappers may keep it beside the language
+ * model's own keys. */
+static json_t *declared(const struct hf_config *c)
+{
+    static const char *const inside[] = {"text_config", "llm_config"};
+    json_t *v = json_object_get(c->config, "quantization_config");
+    if (!v && hf_config_is_native(c)) v = json_object_get(c->config, "quantization");
+    for (size_t i = 0; !v && i < sizeof inside / sizeof *inside; i++)
+        v = json_object_get(json_object_get(c->config, inside[i]), "quantization_config");
+    return v;
+}
+
 bool quant_rules_open(struct quant_rules **out, const struct hf_config *c, struct error *err)
 {
     *out = NULL;
-    json_t *in_config = json_object_get(c->config, "quantization_config");
+    json_t *in_config = declared(c);
     if (json_is_null(in_config)) in_config = NULL;
     if (!in_config && !c->quant) return true;
     struct quant_rules *r = calloc(1, sizeof *r);

@@ -16,6 +16,8 @@
 MUST_CHECK bool safetensors_read_header(struct checkpoint *ck, uint32_t member, struct error *err);
 
 /* formats/safetensors_files.c: which members hold the tensors. True when one may. */
+/* True for a folder in Mistral's own layout: consolidated*.safetensors and params.json, and no other weights. */
+bool safetensors_native(const struct folder *f);
 bool safetensors_probe(const struct folder *f);
 /* Marks them in wanted[folder_count]. */
 MUST_CHECK bool safetensors_choose(struct checkpoint *ck, bool *wanted, struct error *err);

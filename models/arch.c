@@ -1,11 +1,22 @@
 #include "models/arch.h"
 
 extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, model_deci, model_qwen3, model_mistral,
-    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_gpt_oss;
+    model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_mistral_large3, model_gpt_oss;
 
 const struct model_arch *const model_archs[] = {
-    &model_nemotron_h, &model_nemotron,   &model_llama,   &model_deci,        &model_qwen3,   &model_mistral,
-    &model_gemma3,     &model_qwen3_next, &model_qwen3_5, &model_deepseek_v3, &model_gpt_oss, NULL,
+    &model_nemotron_h,
+    &model_nemotron,
+    &model_llama,
+    &model_deci,
+    &model_qwen3,
+    &model_mistral,
+    &model_gemma3,
+    &model_qwen3_next,
+    &model_qwen3_5,
+    &model_deepseek_v3,
+    &model_mistral_large3,
+    &model_gpt_oss,
+    NULL,
 };
 
 static const char *const block_names[BLOCK_KIND_COUNT] = {
@@ -81,27 +92,33 @@ static bool listed(const char *const *list, const char *word)
     return false;
 }
 
+static bool read_as(const struct model_arch *a, const char *name, const struct hf_config *hf, struct model_config *cfg,
+                    struct arena *arena, struct error *err)
+{
+    *cfg = (struct model_config){.arch = a, .hf_name = arena_text(arena, name ? name : a->hf_names[0])};
+    if (!cfg->hf_name) return error_memory(err, 0);
+    cfg->dims[DIM_ONE] = 1;
+    cfg->embed_scale = 1;
+    cfg->root = a->roots;
+    if (!a->read_config(cfg, hf->config, arena, err)) return error_wrap(err, "%s", hf->name ? hf->name : "config.json");
+    return !cfg->ssm_cache_dtype || (cfg->ssm_cache_dtype = arena_text(arena, cfg->ssm_cache_dtype)) ||
+           error_memory(err, 0);
+}
+
 bool model_config_read(struct model_config *cfg, const struct hf_config *hf, struct arena *arena, struct error *err)
 {
     const json_t *json = hf->config;
     const json_t *names = json_object_get(json, "architectures");
     const char *name = json_string_value(json_array_get(names, 0)),
                *type = json_string_value(json_object_get(json, "model_type"));
+    bool native = hf_config_is_native(hf);
     if (names && (!json_is_array(names) || json_array_size(names) != 1 || !name))
         return error_set(err, ERR_FORMAT, "config.json: key 'architectures': expected a list of one name");
-    if (!name && !type)
+    if (!name && !type && !native)
         return error_set(err, ERR_FORMAT, "config.json: neither 'architectures' nor 'model_type' is there");
-    for (const struct model_arch *const *a = model_archs; *a; a++) {
-        if (name ? !listed((*a)->hf_names, name) : !listed((*a)->model_types, type)) continue;
-        *cfg = (struct model_config){.arch = *a, .hf_name = arena_text(arena, name ? name : (*a)->hf_names[0])};
-        if (!cfg->hf_name) return error_memory(err, 0);
-        cfg->dims[DIM_ONE] = 1;
-        cfg->embed_scale = 1;
-        cfg->root = (*a)->roots;
-        if (!(*a)->read_config(cfg, json, arena, err)) return error_wrap(err, "config.json");
-        return !cfg->ssm_cache_dtype || (cfg->ssm_cache_dtype = arena_text(arena, cfg->ssm_cache_dtype)) ||
-               error_memory(err, 0);
-    }
+    for (const struct model_arch *const *a = model_archs; *a; a++)
+        if (native ? (*a)->native : name ? listed((*a)->hf_names, name) : listed((*a)->model_types, type))
+            return read_as(*a, native ? NULL : name, hf, cfg, arena, err);
     return error_set(err, ERR_UNSUPPORTED,
                      "config.json: architecture '%s' is not one this program knows (`ingot list architectures`)",
                      name ? name : type);

@@ -303,12 +303,15 @@ struct stack_rule {
 struct model_arch {
     const char *name;               /* "nemotron_h" */
     const char *const *hf_names;    /* values of "architectures" it answers to, NULL-terminated */
+    bool native;                    /* the family of Mistral's params.json, which names none */
     const char *const *model_types; /* values of "model_type", for configurations without architectures */
     bool (*read_config)(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err);
     const struct name_root *roots;         /* ended by a NULL body; the first whose embedding is there counts */
     const char *block_prefix, *mtp_prefix; /* "{R}layers.%u", "mtp.layers.%u" */
     const char *mtp_root; /* "mtp": what quantization configs exclude whole; NULL when the family has no such head */
     const char *const *carried; /* prefixes of tensors that go along untouched (ROLE_CARRIED), or NULL */
+    /* What quantization configurations call a module, where that is not its name: in the arena. NULL: its name. */
+    char *(*config_name)(const char *module, struct arena *arena);
     const struct role_rule *rules;
     uint32_t n_rules;
     const struct stack_rule *stacks; /* ended by a NULL stack; NULL: experts are always separate */

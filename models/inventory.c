@@ -294,6 +294,20 @@ static bool is_converted(enum tensor_role role)
     return role_info(role)->kind == KIND_LINEAR && role != ROLE_MTP_PROJ;
 }
 
+/* Names of other programs count beside the tensors' own. */
+static bool said_of(struct inventory *inv, const struct quant_rules *rules, const struct model_tensor *t,
+                    const struct quant_format **out, struct error *err)
+{
+    *out = NULL;
+    if (quant_rules_linears_only(rules) && !is_converted(t->place.role)) return true;
+    *out = quant_rules_resolve(rules, t->module);
+    if (!*out || !inv->config.arch->config_name) return true;
+    char *other = inv->config.arch->config_name(t->module, inv->arena);
+    if (!other) return error_memory(err, 0);
+    if (!quant_rules_resolve(rules, other)) *out = NULL;
+    return true;
+}
+
 static bool check_rules(struct inventory *inv, const struct quant_rules *rules, struct error *err)
 {
     if (!rules) {
@@ -310,8 +324,8 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
     for (uint32_t i = 0; i < inv->n_tensors; i++) {
         const struct model_tensor *t = &inv->tensors[i];
         if (!model_tensor_is_module(t)) continue;
-        const struct quant_format *said = quant_rules_resolve(rules, t->module);
-        if (quant_rules_linears_only(rules) && !is_converted(t->place.role)) said = NULL;
+        const struct quant_format *said;
+        if (!said_of(inv, rules, t, &said, err)) return false;
         if (said == t->format) continue;
         return error_set(err, ERR_FORMAT,
                          "module '%.256s': the quantization config says %s, the tensors are stored as %s", t->module,

@@ -51,7 +51,7 @@ static bool add_files(struct job *j, const struct folder *f, const char *prefix,
 static bool list_files(struct job *j, struct error *err)
 {
     uint32_t n = folder_count(j->model) + (j->profiles ? folder_count(j->profiles) : 0);
-    if (folder_find(j->model, "config.json") == NAME_NONE)
+    if (folder_find(j->model, "config.json") == NAME_NONE && folder_find(j->model, "params.json") == NAME_NONE)
         return error_set(err, ERR_FORMAT, "folder '%.512s' is not a model: it has no config.json", j->o->source);
     if (n > OCI_LAYERS_MAX)
         return error_set(err, ERR_FORMAT, "%u files are too many for one image, at most %u can be packed", n,

@@ -11,8 +11,8 @@
 /* Files that this stage writes itself, or that describe the source's weights. */
 static bool is_ours(const struct job *j, const char *name)
 {
-    static const char *const names[] = {"config.json", "hf_quant_config.json", "ingot.json",
-                                        "model.safetensors.index.json"};
+    static const char *const names[] = {"hf_quant_config.json", "ingot.json", "model.safetensors.index.json"};
+    if (strcmp(name, j->model->hf.name) == 0) return true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
     uint32_t n;
@@ -81,14 +81,15 @@ static bool put_state_dtype(const struct job *j, json_t *members, struct bytes *
     CLEANUP(json) json_t *inside = json_object();
     size_t n;
     if (!inside || !json_put(inside, key, json_string("float32"), err) ||
-        !json_splice_inside(*text, JSON_DIALECT_HF, wrapper, inside, "config.json", inner, &n, err))
+        !json_splice_inside(*text, JSON_DIALECT_HF, wrapper, inside, j->model->hf.name, inner, &n, err))
         return false;
     *text = bytes_of(*inner, n);
     return true;
 }
 
-/* config.json keeps every byte but the members that quantization changes. A hybrid's state dtype is written even where
- * the source is silent: engines that find nothing take the model's dtype, and a bf16 state ruins the model. */
+/* config.json (of Mistral's layout params.json) keeps every byte but the members that quantization changes. A hybrid's
+ * state dtype is written even where the source is silent: engines that find nothing take the model's dtype, and a bf16
+ * state ruins the model. */
 static bool write_configs(const struct job *j, json_t *digests, struct error *err)
 {
     CLEANUP(json) json_t *members = json_object();
@@ -106,8 +107,8 @@ static bool write_configs(const struct job *j, json_t *digests, struct error *er
     struct bytes source = buffer_view(&j->model->hf.config_text);
     size_t n;
     if (!put_state_dtype(j, members, &source, &inner, err) ||
-        !json_splice(source, JSON_DIALECT_HF, members, "config.json", &text, &n, err) ||
-        !save(j, "config.json", bytes_of(text, n), digests, err))
+        !json_splice(source, JSON_DIALECT_HF, members, j->model->hf.name, &text, &n, err) ||
+        !save(j, j->model->hf.name, bytes_of(text, n), digests, err))
         return false;
     if (file) return save_json(j, "hf_quant_config.json", file, digests, err);
     uint32_t carried = folder_find(j->model->folder, "hf_quant_config.json");

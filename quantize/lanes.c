@@ -1,7 +1,9 @@
 /* Devices and lanes of a run. */
 #include "quantize/job.h"
 
+#include "core/bytes.h"
 #include "core/memory.h"
+#include "core/text.h"
 
 #define PIECE_BYTES_MIN ((uint64_t)1 << 20) /* below this, calls cost more than they carry */
 
@@ -80,7 +82,16 @@ static bool describe(struct job *j, struct error *err)
     return true;
 }
 
-/* In smaller pieces when the devices open, but have no room for the lanes. */
+/* How much of each device's memory the lanes take; an error of opening the smallest ones says it. */
+static bool too_small(const struct job *j, uint32_t n_devices, struct error *err)
+{
+    char needs[32];
+    text_bytes(needs, u64_div_up(j->workspace.n_lanes, n_devices) *
+                          (plan_workspace_bytes(&j->workspace) / j->workspace.n_lanes));
+    return error_wrap(err, "quantize needs %s of each device's memory for its smallest pieces", needs);
+}
+
+/* In smaller pieces when the devices open, but have no room for the lanes. After a failure nothing is open. */
 static bool open_backend(struct job *j, const struct backend_choice *b, struct error *err)
 {
     uint64_t piece = j->opt->piece_bytes ? j->opt->piece_bytes : PLAN_PIECE_BYTES;
@@ -89,10 +100,13 @@ static bool open_backend(struct job *j, const struct backend_choice *b, struct e
     for (;; piece /= 2, hold /= 2) {
         struct error e = ERROR_INIT;
         j->workspace = plan_workspace_for(j->plan, piece, hold);
-        if (open_lanes(j, b, &e)) return describe(j, err);
-        bool opened = j->ring.n_slots > 0;
+        bool lanes = open_lanes(j, b, &e);
+        if (lanes && describe(j, &e)) return true;
+        bool no_room = !lanes && j->ring.n_slots > 0 && e.code == ERR_DEVICE;
+        uint32_t n_devices = j->ring.n_devices;
         job_close_lanes(j);
-        if (opened && e.code == ERR_DEVICE && piece / 2 >= PIECE_BYTES_MIN) continue;
+        if (no_room && piece / 2 >= PIECE_BYTES_MIN) continue;
+        if (no_room) too_small(j, n_devices, &e);
         if (err) *err = e;
         return false;
     }

@@ -6,7 +6,8 @@
 struct maker {
     struct job *j;
     uint32_t capacity;
-    bool *scanned; /* [n_groups] */
+    bool *scanned;             /* [n_groups] */
+    const uint32_t *n_members; /* [n_groups] */
     struct error *err;
 };
 
@@ -49,6 +50,7 @@ static bool scan_others(struct maker *m, uint32_t i)
 {
     const struct plan *p = m->j->plan;
     uint32_t k = i;
+    if (m->n_members[p->items[i].group] == 1) return true; /* nearly all: layers may have thousands of experts */
     while (k > 0 && same_layer(p, k - 1, i)) k--;
     for (; k < p->n_items && same_layer(p, k, i); k++)
         if (k != i && p->items[k].group == p->items[i].group &&
@@ -92,8 +94,12 @@ bool job_make_passes(struct job *j, struct error *err)
 {
     const struct plan *p = j->plan;
     CLEANUP(free) bool *scanned = NULL;
-    if (!memory_zalloc(&scanned, p->n_groups, sizeof *scanned, err)) return false;
-    struct maker m = {.j = j, .scanned = scanned, .err = err};
+    CLEANUP(free) uint32_t *n_members = NULL;
+    if (!memory_zalloc(&scanned, p->n_groups, sizeof *scanned, err) ||
+        !memory_zalloc(&n_members, p->n_groups, sizeof *n_members, err))
+        return false;
+    for (uint32_t i = 0; i < p->n_items; i++) n_members[p->items[i].group]++;
+    struct maker m = {.j = j, .scanned = scanned, .n_members = n_members, .err = err};
     for (uint32_t i = 0; i < p->n_items; i++) {
         if (!job_needs_item(j, i)) continue;
         if (!(p->items[i].action == ACTION_QUANTIZE ? quantize_item(&m, i) : copy_item(&m, i))) return false;

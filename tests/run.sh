@@ -5,7 +5,8 @@ set -u
 INGOT=$(realpath "$1") B=$2 PATTERN=${3:-}
 INGOT_TOOLS=$(realpath "$B")/tests/tools   # small programs for scripts that need more than the command line
 FAULT_LIB=$(realpath "$B")/tests/preload/fault.so
-export INGOT INGOT_TOOLS FAULT_LIB CMOCKA_MESSAGE_OUTPUT=TAP
+INGOT_FAKE_CUDA=$(realpath "$B")/tests/cuda/fake_ingot
+export INGOT INGOT_TOOLS FAULT_LIB INGOT_FAKE_CUDA CMOCKA_MESSAGE_OUTPUT=TAP
 [ -n "${INGOT_SHARED:-}" ] || { [ -d ../shared/fixtures ] && INGOT_SHARED=$(realpath ../shared) && export INGOT_SHARED; } || :
 passed=0 failed=0 skipped=0
 log=$(mktemp) all=$(mktemp); trap 'rm -f "$log" "$all"' EXIT

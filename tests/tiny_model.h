@@ -26,6 +26,7 @@ struct tiny_edit {
     const char *poison; uint16_t bits;    /* a tensor whose element 5 is this bf16 */
     const char *zero;                     /* a tensor that is zero throughout */
     uint64_t shard_bytes;                 /* 0: one file */
+    bool native;                          /* Mistral's layout: params.json and consolidated files */
     const char *shapes;                   /* the config that the tensors follow; NULL: TINY_CONFIG */
 };
 
@@ -60,7 +61,7 @@ static inline void tiny_fill(uint16_t *v, size_t n, const char *name, const stru
 static inline void tiny_model_write(const char *dir, const char *config, struct tiny_edit edit)
 {
     struct arena *arena = arena_new();
-    struct hf_config hf = {0};
+    struct hf_config hf = {.name = edit.native ? "params.json" : NULL};
     struct model_config cfg;
     struct tiny_list list = {.edit = &edit};
     struct shard_layout l;
@@ -81,8 +82,15 @@ static inline void tiny_model_write(const char *dir, const char *config, struct 
         }
         CHECK_OK(shard_writer_commit(w, e_));
     }
-    CHECK_OK(shard_index_write(dir, list.specs, &l, e_));
-    snprintf(path, sizeof path, "%s/config.json", dir);
+    if (!edit.native) CHECK_OK(shard_index_write(dir, list.specs, &l, e_));
+    for (uint32_t s = 0; edit.native && s < l.n_shards; s++) {
+        char name[64], to[512];
+        shard_name(name, s, l.n_shards);
+        snprintf(path, sizeof path, "%s/%s", dir, name);
+        snprintf(to, sizeof to, "%s/consolidated%s", dir, name + strlen("model"));
+        assert_int_equal(rename(path, to), 0);
+    }
+    snprintf(path, sizeof path, "%s/%s", dir, edit.native ? "params.json" : "config.json");
     CHECK_OK(file_save(path, bytes_text(config), 0666, e_));
     shard_layout_free(&l);
     json_decref(hf.config);

@@ -45,8 +45,10 @@ static void device_name(int ordinal, char *out, size_t size)
 static bool driver_serves(char *why_not, size_t why_size)
 {
     int driver = 0, runtime = 0;
-    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
-        snprintf(why_not, why_size, "no NVIDIA driver is installed");
+    cudaError_t e = cudaDriverGetVersion(&driver);
+    if (e != cudaSuccess || driver == 0) { /* 0: there is no libcuda.so.1 */
+        if (e == cudaSuccess) snprintf(why_not, why_size, "no NVIDIA driver is installed");
+        else snprintf(why_not, why_size, "the NVIDIA driver does not say its version: %s", cudaGetErrorString(e));
         return false;
     }
     if (cudaRuntimeGetVersion(&runtime) == cudaSuccess && driver / 1000 < runtime / 1000) {

@@ -1,23 +1,49 @@
 /* ENCODE_NVFP4, ENCODE_NVFP4_STATIC, ENCODE_FP8. A thread takes 16 elements: for bf16 that is two 16-byte loads that
  * share a 32-byte sector with nobody, and one 8- or 16-byte store. */
 
-/* nvfp4_pack_block; scales so small or large that the thresholds are not exact divide. */
+/* By division: for scales so small or large that the thresholds are not exact. */
+GPU_FN void pack_divided(const float w[16], float e, uint8_t *dst)
+{
+    uint32_t out[2] = {0, 0};
+    GPU_UNROLL(8)
+    for (int k = 0; k < 8; k++) {
+        uint32_t pair = nvfp4_code(w[2 * k] / e) | (uint32_t)nvfp4_code(w[2 * k + 1] / e) << 4;
+        out[k / 4] |= pair << (k % 4 * 8);
+    }
+    gpu_store_8(dst, out);
+}
+
+/* nvfp4_pack_block. */
 GPU_FN void pack_block(const float w[16], uint8_t scale, float s2, uint8_t *dst)
 {
     float e = nvfp4_block_scale(scale, s2);
-    uint32_t out[2] = {0, 0};
     if (e >= 0x1p-90f && e <= 0x1p100f) {
         const struct nvfp4_steps s = nvfp4_steps_of(e);
+        uint32_t out[2] = {0, 0};
         GPU_UNROLL(16)
         for (int i = 0; i < 16; i++) out[i / 8] |= nvfp4_code_by(&s, w[i]) << (i % 8 * 4);
+        gpu_store_8(dst, out);
     } else {
-        GPU_UNROLL(8)
-        for (int k = 0; k < 8; k++) {
-            uint32_t pair = nvfp4_code(w[2 * k] / e) | (uint32_t)nvfp4_code(w[2 * k + 1] / e) << 4;
-            out[k / 4] |= pair << (k % 4 * 8);
-        }
+        pack_divided(w, e, dst);
     }
-    gpu_store_8(dst, out);
+}
+
+/* The same from a 16-bit source; the elements' amax, as a NaN has no place in the order. */
+GPU_FN void pack_pairs(const uint32_t v[8], enum dtype dtype, float amax, uint8_t scale, float s2, uint8_t *dst)
+{
+    float e = nvfp4_block_scale(scale, s2);
+    if (e >= 0x1p-90f && e <= 0x1p100f && !f32_is_nan(amax)) {
+        const struct nvfp4_pairs p = nvfp4_pairs_of(e, dtype);
+        uint32_t x[8], out[2];
+        GPU_UNROLL(8)
+        for (int k = 0; k < 8; k++) x[k] = nvfp4_codes_by(&p, v[k]);
+        out[0] = nvfp4_codes_pack(x), out[1] = nvfp4_codes_pack(x + 4);
+        gpu_store_8(dst, out);
+        return;
+    }
+    float w[16];
+    widen_pairs(v, dtype, w);
+    pack_divided(w, e, dst);
 }
 
 GPU_FN float block_amax_of(const float w[16])
@@ -28,15 +54,40 @@ GPU_FN float block_amax_of(const float w[16])
     return amax;
 }
 
+/* A block of the source: 16-bit ones stay as they are. */
+struct nvfp4_source {
+    uint32_t v[8];
+    float w[16], amax;
+};
+
+GPU_FN struct nvfp4_source nvfp4_load(const struct kernel_args *a, enum dtype dtype, uint64_t b)
+{
+    struct nvfp4_source s;
+    if (dtype == DTYPE_F32) {
+        load_block(a->src, dtype, b * NVFP4_BLOCK, s.w);
+        s.amax = block_amax_of(s.w);
+    } else {
+        load_pairs(a->src, b * NVFP4_BLOCK, s.v);
+        s.amax = pairs_amax(s.v, dtype);
+    }
+    return s;
+}
+
+GPU_FN void nvfp4_store(const struct kernel_args *a, enum dtype dtype, uint64_t b, const struct nvfp4_source *s,
+                        uint8_t scale, float s2)
+{
+    uint8_t *dst = a->dst + b * NVFP4_BLOCK_BYTES;
+    a->dst_scale[b] = scale;
+    if (dtype == DTYPE_F32) pack_block(s->w, scale, s2, dst);
+    else pack_pairs(s->v, dtype, s->amax, scale, s2, dst);
+}
+
 GPU_FN void encode_nvfp4_of(const struct kernel_args *a, enum dtype dtype)
 {
     uint64_t n_blocks = a->n_rows * (a->n_cols / NVFP4_BLOCK);
     for (uint64_t b = gpu_thread(); b < n_blocks; b += gpu_threads()) {
-        float w[16];
-        load_block(a->src, dtype, b * NVFP4_BLOCK, w);
-        uint8_t scale = nvfp4_scale_dynamic(block_amax_of(w), a->scale);
-        a->dst_scale[b] = scale;
-        pack_block(w, scale, a->scale, a->dst + b * NVFP4_BLOCK_BYTES);
+        const struct nvfp4_source s = nvfp4_load(a, dtype, b);
+        nvfp4_store(a, dtype, b, &s, nvfp4_scale_dynamic(s.amax, a->scale), a->scale);
     }
 }
 
@@ -45,11 +96,8 @@ GPU_FN void encode_nvfp4_static_of(const struct kernel_args *a, enum dtype dtype
     uint64_t n_blocks = a->n_rows * (a->n_cols / NVFP4_BLOCK);
     float s2 = nvfp4_static_tensor_scale(a->amax, a->static_max);
     for (uint64_t b = gpu_thread(); b < n_blocks; b += gpu_threads()) {
-        float w[16];
-        load_block(a->src, dtype, b * NVFP4_BLOCK, w);
-        uint8_t scale = nvfp4_scale_static(a->block_amax[b], a->amax, a->static_max);
-        a->dst_scale[b] = scale;
-        pack_block(w, scale, s2, a->dst + b * NVFP4_BLOCK_BYTES);
+        const struct nvfp4_source s = nvfp4_load(a, dtype, b);
+        nvfp4_store(a, dtype, b, &s, nvfp4_scale_static(a->block_amax[b], a->amax, a->static_max), s2);
     }
 }
 

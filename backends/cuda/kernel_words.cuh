@@ -115,6 +115,12 @@ GPU_FN uint32_t gpu_e2m1_pair(float lo, float hi)
 #endif
 }
 
+/* Four of the eight bytes of a (0 to 3) and b (4 to 7); nibble k of `which` chooses byte k of the result. */
+GPU_FN uint32_t gpu_bytes(uint32_t a, uint32_t b, uint32_t which)
+{
+    return __byte_perm(a, b, which);
+}
+
 /* a * b + c, rounded once, upwards. */
 GPU_FN float gpu_fma_up(float a, float b, float c)
 {

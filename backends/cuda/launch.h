@@ -1,7 +1,9 @@
 /* How large a launch is: plain arithmetic, so that tests/unit can check it; C11 and CUDA.
  *
- * Every kernel works by grid stride, so any grid is right; the right size fills the device once (GPU_BLOCKS_PER_SM
- * blocks on each multiprocessor) and is no larger than the work. */
+ * Every kernel works by grid stride, so any grid is right; the best is no larger than the work and, where there is much
+ * work, some times larger than what the device holds at once. That is 4 to 8 blocks on each multiprocessor, by the
+ * registers of the kernel. With a grid of exactly 8, a kernel of which 6 fit would run in two waves, the second a third
+ * full; with 32 the last wave is at most a fifth of the time, and blocks that start late fill it up. */
 #ifndef BACKENDS_CUDA_LAUNCH_H
 #define BACKENDS_CUDA_LAUNCH_H
 
@@ -14,7 +16,7 @@
 #endif
 
 #define GPU_THREADS 256u                     /* per block; a multiple of the warp's 32 */
-#define GPU_BLOCKS_PER_SM 8u                 /* 2048 threads, the most a multiprocessor of sm_80, 90 and 100 holds */
+#define GPU_BLOCKS_PER_SM 32u                /* of the grid; of 2048 threads that one holds at most, four times */
 #define GPU_ROW_PART 4096u                   /* elements of a row that a warp takes at a time */
 #define GPU_TILE 128u                        /* rows and columns of a tile: FP8_BLOCK */
 #define GPU_STRIP_ROWS 16u                   /* rows of a tile that a warp takes at a time; divides GPU_TILE */

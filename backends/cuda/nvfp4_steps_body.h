@@ -38,3 +38,57 @@ GPU_FN uint32_t nvfp4_code_by(const struct nvfp4_steps *s, float w)
     bool one = !(a < (four ? (two ? s->at[6] : s->at[4]) : (two ? s->at[2] : s->at[0])));
     return (four ? 4u : 0u) + (two ? 2u : 0u) + (one ? 1u : 0u) + (w < -s->zero ? 8u : 0u);
 }
+
+/* ---- two 16-bit elements at once ----
+ *
+ * Magnitudes of bf16 and f16 are 15-bit integers in the order of their values, so |w| >= T says the same as |w| >= the
+ * smallest 16-bit number that is not below T, and one subtraction compares both halves of a word: with their top bits
+ * set neither borrows from the other, and the top bit of the difference is the answer. Since the thresholds rise, the
+ * seven answers are 1s and then 0s: code bit 2 is the fourth, bit 1 the second, fourth and sixth added without carry,
+ * bit 0 all seven. That is 10 integer operations an element in place of 20 of which half compare and select. */
+#define PAIR_TOPS 0x80008000u
+
+struct nvfp4_pairs {
+    uint32_t at[7], sign; /* a threshold in both halves; from `sign` on a negative magnitude has a sign */
+};
+
+/* The smallest magnitude of the type that is not below t, or above it; t is not negative, and below infinity. */
+GPU_FN uint32_t pair_threshold(float t, enum dtype dtype, bool above)
+{
+    uint32_t h;
+    if (dtype == DTYPE_BF16) {
+        uint32_t up = f32_bits(t) + (above ? 0x10000u : 0xFFFFu);
+        return (up & 0xFFFF0000u) | up >> 16;
+    }
+    h = f16_encode(t);
+    if (above ? f16_decode((uint16_t)h) <= t : f16_decode((uint16_t)h) < t) h++;
+    return h << 16 | h;
+}
+
+GPU_FN struct nvfp4_pairs nvfp4_pairs_of(float e, enum dtype dtype)
+{
+    const struct nvfp4_steps s = nvfp4_steps_of(e);
+    struct nvfp4_pairs p;
+    GPU_UNROLL(7)
+    for (int k = 0; k < 7; k++) p.at[k] = pair_threshold(s.at[k], dtype, false);
+    p.sign = pair_threshold(s.zero, dtype, true);
+    return p;
+}
+
+/* Codes of both halves, in bits 12..15 and 28..31; neither is a NaN. */
+GPU_FN uint32_t nvfp4_codes_by(const struct nvfp4_pairs *p, uint32_t v)
+{
+    uint32_t u = v | PAIR_TOPS, four = u - p->at[3];
+    uint32_t two = (u - p->at[1]) ^ four ^ (u - p->at[5]);
+    uint32_t one = two ^ (u - p->at[0]) ^ (u - p->at[2]) ^ (u - p->at[4]) ^ (u - p->at[6]);
+    uint32_t sign = v & (u - p->sign) & PAIR_TOPS;
+    return sign | (four >> 1 & PAIR_TOPS >> 1) | (two >> 2 & PAIR_TOPS >> 2) | (one >> 3 & PAIR_TOPS >> 3);
+}
+
+/* Eight codes of four such words, the first in the lowest nibble. */
+GPU_FN uint32_t nvfp4_codes_pack(const uint32_t x[4])
+{
+    uint32_t a = gpu_bytes(x[0], x[1], 0x7351u), b = gpu_bytes(x[2], x[3], 0x7351u); /* their bytes 1, then 3 */
+    uint32_t first = gpu_bytes(a, b, 0x5410u), second = gpu_bytes(a, b, 0x7632u);
+    return (first >> 4 & 0x0F0F0F0Fu) | (second & 0xF0F0F0F0u);
+}

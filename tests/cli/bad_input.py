@@ -246,6 +246,27 @@ run("an expert that saw no token", 3, r"mixer\.experts\.\d+.*saw no calibration 
 run("unknown option", 2, "--colour", ["inspect", MODEL, "--colour"])
 run("unknown command", 2, "shrink", ["shrink", MODEL])
 run("option without its value", 2, "--recipe", ["plan", MODEL, "--recipe"])
+# Codes and scales of quantized weights that stand for no number.
+recipe = WORK + "/mixed.yaml"
+open(recipe, "w").write("name: mixed\nsummary: for a test\nrules:\n  - {role: routed_experts, weights: nvfp4, inputs: none}\n  - {role: ssm_in, weights: fp8, inputs: fp8}\n")
+p = subprocess.run([INGOT, "quantize", MODEL, "-r", recipe, "--ids", ids, "-o", WORK + "/mixed", "-q"], capture_output=True, text=True)
+if p.returncode:
+    check("quantize for bad codes", False, p.stderr)
+else:
+    source, MODEL = MODEL, WORK + "/mixed"
+    index = MODEL + "/model.safetensors.index.json"
+    names = {n for n in os.listdir(MODEL) if n.endswith(".safetensors")}
+    MAP = json.load(open(index))["weight_map"] if os.path.exists(index) else {t: n for n in names for t in read_shard(MODEL + "/" + n)[0]}
+    for tensor, byte in ((EXPERT.replace(".weight", ".weight_scale"), b"\x7f"), (EXPERT.replace(".weight", ".weight_scale"), b"\xff"), (MAMBA, b"\x7f")):
+        f = variant(lambda f: edit_bytes(f, tensor, 21, byte))
+        for compute in ("fp32", "bf16"):
+            words = re.escape(tensor.replace("_scale", "")) + ".*not finite"
+            run(f"logits {compute}: {tensor} with {byte}", 3, words, ["logits", f, "--ids", ids, "-o", WORK + "/out.safetensors", "-q", "--compute", compute])
+            run(f"generate {compute}: {tensor} with {byte}", 3, words, ["generate", f, "--ids", "5,6", "-n", "2", "-q", "--compute", compute])
+        shutil.rmtree(f)
+    MODEL = source
+run("--compute of no such kind", 2, "--compute.*fp32 or bf16.*int8", ["logits", MODEL, "--ids", ids, "-o", WORK + "/out.safetensors", "--compute", "int8"])
+
 run("no operand", 2, "operand", ["inspect"])
 run("threads: none", 2, "--threads", ["inspect", MODEL, "-t", "0"])
 os.mkdir(WORK + "/there")

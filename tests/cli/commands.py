@@ -54,7 +54,7 @@ def tree(folder):
     return {f: hashlib.sha256(open(folder + "/" + f, "rb").read()).hexdigest() for f in files}
 
 
-COMMANDS = "inspect plan calibrate quantize profile pack sign verify build keygen list logits generate tokenize detokenize".split()
+COMMANDS = "inspect plan calibrate quantize profile pack sign verify build keygen list logits generate render tokenize detokenize".split()
 listed = re.findall(r"^  ([a-z]+) +\S", ingot("--help").stdout, re.M)
 check("--help lists the commands", listed == COMMANDS, listed)
 for c in COMMANDS:
@@ -187,6 +187,32 @@ for t in range(len(ids) - 1, len(ids) + 11):
 check("generate takes the likeliest of the logits of the whole text", best == gen["ids"], (best, gen["ids"]))
 (p,) = ask("generate", MODEL, "--prompt", "package", "-n", "3")
 check("generate from a prompt", len(p["ids"]) <= 3 and isinstance(p["text"], str), p)
+
+# ---- chat templates ----
+PLAIN = "<|im_start|>system\nSei nett.<|im_end|><|im_start|>user\nHi \u4e16<|im_end|>"
+json.dump({"messages": [{"role": "system", "content": "Sei nett."}, {"role": "user", "content": "Hi \u4e16"}]}, open(WORK + "/m.json", "w"))
+check("render: a conversation from a file", ask("render", MODEL, "-m", WORK + "/m.json")[0] == {"text": PLAIN + "<|im_start|>assistant\n<think></think>"})
+check("render: from options", ask("render", MODEL, "--system", "Sei nett.", "-p", "Hi \u4e16", "--chat-args", '{"enable_thinking": true}')[0] == {"text": PLAIN + "<|im_start|>assistant\n<think>"})
+p = ingot("render", MODEL, "-m", WORK + "/m.json", "--no-generation-prompt")
+check("render: the bytes and nothing else", p.stdout == PLAIN and p.stderr == "", p)
+text = PLAIN + "<|im_start|>assistant\n<think></think>"
+(rendered,) = ask("tokenize", MODEL, "--text", text, "--no-special")
+(chat,) = ask("generate", MODEL, "--chat", "-m", WORK + "/m.json", "-n", "5", "--ignore-eos")
+(same,) = ask("generate", MODEL, "--ids", ",".join(map(str, rendered["ids"])), "-n", "5", "--ignore-eos")
+check("generate --chat goes on from the rendered text", chat["ids"] == same["ids"] and chat["text"] == same["text"] and len(chat["ids"]) == 5, (chat, same))
+os.makedirs(WORK + "/chat")
+open(WORK + "/chat/chat_template.jinja", "w").write("{% if tools %}{{ tools[0].name }}{% endif %}\n{{ strftime_now('%Y-%m-%d %H:%M') }}{{ messages[0].no.way }}")
+json.dump([{"name": "f"}], open(WORK + "/tools.json", "w"))
+p = ingot("render", WORK + "/chat", "-p", "x", status=3)
+check("render: a mistake has its file and line", "chat_template.jinja: line 2: a mapping has no 'no'" in p.stderr, p.stderr)
+open(WORK + "/chat/chat_template.jinja", "w").write("{{ tools[0].name if tools }} {{ strftime_now('%Y-%m-%d %H:%M') }}")
+check("render: tools and a date", ask("render", WORK + "/chat", "-p", "x", "--tools", WORK + "/tools.json", "--date", "2026-03-14T15:09:26")[0]["text"] == "f 2026-03-14 15:09")
+for status, words, args in ((2, "give --messages, --prompt or both", []), (2, "--date: expected", ["-p", "x", "--date", "soon"]), (2, "--chat-args: expected an object", ["-p", "x", "--chat-args", "[1]"]),
+                            (2, "--chat-args", ["-p", "x", "--chat-args", "{"]), (3, "no chat template 'x'", ["-p", "x", "--template", "x"]), (3, "tools: expected a list of objects", ["-m", WORK + "/tools.json", "--tools", WORK + "/m.json"])):
+    p = ingot("render", WORK + "/chat", *args, status=status)
+    check(f"render {' '.join(args)[:40]}: refused", words in p.stderr, p.stderr)
+check("generate: the options of a conversation need --chat", "need --chat" in ingot("generate", MODEL, "-p", "x", "--system", "y", status=2).stderr)
+check("generate --chat needs something to answer", "with --chat give" in ingot("generate", MODEL, "--chat", status=2).stderr)
 
 # ---- what only few recipes ask for: the head's input, an FP8 cache without scales ----
 def scalar(row):

@@ -176,6 +176,7 @@ for page, part, command in (
     ("ingot-json.5", "logits", f"ingot logits {M} --ids ids.json -o j/l.safetensors --json"),
     ("ingot-json.5", "eval", f"ingot eval {M} --ids ids.json --json"),
     ("ingot-json.5", "generate", f"ingot generate {M} -p x -n 1 --json"),
+    ("ingot-json.5", "render", f"ingot render {M} -p x --json"),
     ("ingot-json.5", "tokenize", f"ingot tokenize {M} --text x --json"),
     ("ingot-json.5", "detokenize", f"ingot detokenize {M} --ids 5 --json"),
     ("ingot-plan.5", None, f"ingot plan {M} -r nvfp4-super --json"),

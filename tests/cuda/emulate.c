@@ -35,15 +35,20 @@ const struct cuda_kernel cuda_kernels[] = {
     {.op = OP_COUNT},
 };
 
-void emulate_launch(const void *function, uint32_t n_blocks, const struct kernel_args *args)
+void emulate_blocks(const void *function, uint32_t n_blocks, uint32_t first, const struct kernel_args *args)
 {
     void (*run)(struct kernel_args) = __extension__(void (*)(struct kernel_args)) function;
     emulated.n_blocks = n_blocks;
-    for (emulated.block = 0; emulated.block < n_blocks; emulated.block++) {
+    for (emulated.block = first; emulated.block < n_blocks; emulated.block++) {
         memset(emulated.warp_calls, 0, sizeof emulated.warp_calls);
         for (emulated.thread = 0; emulated.thread < GPU_THREADS; emulated.thread++) run(*args);
         for (uint32_t t = 0; t < GPU_THREADS; t++)
             if (emulated.warp_calls[t] != emulated.warp_calls[t / 32 * 32])
                 emulate_stop("threads of a warp disagree how often it meets");
     }
+}
+
+void emulate_launch(const void *function, uint32_t n_blocks, const struct kernel_args *args)
+{
+    emulate_blocks(function, n_blocks, 0, args);
 }

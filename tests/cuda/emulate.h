@@ -25,6 +25,8 @@ struct emulated {
 };
 extern struct emulated emulated;
 
+/* Blocks first .. n_blocks - 1 of a launch of n_blocks; emulate_launch: all of them. */
+void emulate_blocks(const void *function, uint32_t n_blocks, uint32_t first, const struct kernel_args *args);
 void emulate_launch(const void *function, uint32_t n_blocks, const struct kernel_args *args);
 
 static inline void emulate_stop(const char *why)
@@ -120,6 +122,17 @@ static inline uint32_t gpu_e4m3_pair(float lo, float hi)
 static inline uint32_t gpu_e2m1_pair(float lo, float hi)
 {
     return e2m1_encode(lo) | (uint32_t)e2m1_encode(hi) << 4;
+}
+
+static inline uint32_t gpu_bytes(uint32_t a, uint32_t b, uint32_t which)
+{
+    uint64_t both = (uint64_t)b << 32 | a;
+    uint32_t out = 0;
+    for (uint32_t k = 0; k < 4; k++) {
+        if ((which >> (4 * k) & 8u) || which >> 16) emulate_stop("gpu_bytes with a selector that copies a sign");
+        out |= (uint32_t)(both >> ((which >> (4 * k) & 7u) * 8u) & 0xFFu) << (8 * k);
+    }
+    return out;
 }
 
 /* The sum of the kernels' products fits a double's 53 bits; that is checked, not assumed. */

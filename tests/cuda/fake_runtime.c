@@ -11,6 +11,7 @@
 enum work { WORK_COPY, WORK_SET, WORK_LAUNCH };
 
 struct fake_stream {
+    int device;
     uint32_t n;
     struct {
         enum work what;
@@ -24,7 +25,14 @@ struct fake_stream {
 };
 
 struct fake_event {
+    int device;
     cudaStream_t stream;
+};
+
+/* Stands in front of device memory. */
+struct block {
+    size_t bytes;
+    int device;
 };
 
 struct fake_cuda fake;
@@ -35,6 +43,12 @@ void fake_reset(void)
     fake = (struct fake_cuda){
         .driver = 13000, .runtime = 13050, .n_devices = 1, .n_sm = 1, .sm = {90, 90, 90, 90}, .memory = 1u << 30};
     sticky = last = cudaSuccess;
+}
+
+/* What belongs to another device than the current one. */
+static bool elsewhere(int device)
+{
+    return device != fake.device;
 }
 
 static cudaError_t done(const char *call)
@@ -91,6 +105,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
 cudaError_t cudaSetDevice(int device)
 {
     CALL;
+    if (device < 0 || device >= fake.n_devices) return last = cudaErrorInvalidValue;
     fake.device = device;
     return cudaSuccess;
 }
@@ -98,30 +113,32 @@ cudaError_t cudaSetDevice(int device)
 cudaError_t cudaMemGetInfo(size_t *unused, size_t *total)
 {
     CALL;
-    *unused = fake.memory - fake.used, *total = fake.memory;
+    *unused = fake.memory - fake.used_on[fake.device], *total = fake.memory;
     return cudaSuccess;
 }
 
-/* Aligned to 256 as CUDA's; the size stands in front. */
+/* Aligned to 256 as CUDA's. */
 cudaError_t cudaMalloc(void **out, size_t bytes)
 {
     CALL;
-    if (bytes > fake.memory - fake.used) return last = cudaErrorMemoryAllocation;
+    if (bytes > fake.memory - fake.used_on[fake.device]) return last = cudaErrorMemoryAllocation;
     uint8_t *p = NULL;
     if (posix_memalign((void **)&p, 256, 256 + bytes) != 0) return last = cudaErrorMemoryAllocation;
-    memcpy(p, &bytes, sizeof bytes);
+    memcpy(p, &(struct block){bytes, fake.device}, sizeof(struct block));
     memset(p + 256, 0xA5, bytes);
     fake.used += bytes;
+    fake.used_on[fake.device] += bytes;
     *out = p + 256;
     return cudaSuccess;
 }
 
 cudaError_t cudaFree(void *p)
 {
-    size_t bytes;
+    struct block b;
     if (!p) return cudaSuccess;
-    memcpy(&bytes, (uint8_t *)p - 256, sizeof bytes);
-    fake.used -= bytes;
+    memcpy(&b, (uint8_t *)p - 256, sizeof b);
+    fake.used -= b.bytes;
+    fake.used_on[b.device] -= b.bytes;
     free((uint8_t *)p - 256);
     return done(__func__);
 }
@@ -146,8 +163,15 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned int flags)
 {
     (void)flags;
     CALL;
+    if (!(*out = calloc(1, sizeof **out))) return last = cudaErrorUnknown;
+    (*out)->device = fake.device;
     fake.streams++;
-    return (*out = calloc(1, sizeof **out)) ? cudaSuccess : cudaErrorUnknown;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreate(cudaStream_t *out)
+{
+    return cudaStreamCreateWithFlags(out, 0);
 }
 
 /* Runs what waits in a stream. */
@@ -157,7 +181,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
         if (s->work[i].what == WORK_COPY) memcpy(s->work[i].dst, s->work[i].src, s->work[i].bytes);
         if (s->work[i].what == WORK_SET) memset(s->work[i].dst, s->work[i].value, s->work[i].bytes);
         if (s->work[i].what != WORK_LAUNCH) continue;
-        if (fake.fail_run) sticky = cudaErrorIllegalAddress; /* as on a GPU: nothing works any more */
+        if (fake.fail_run && --fake.fail_run == 0) sticky = cudaErrorIllegalAddress; /* as on a GPU: nothing works any more */
         if (sticky != cudaSuccess) break;
         emulate_launch(s->work[i].src, s->work[i].grid, &s->work[i].args);
     }
@@ -176,13 +200,28 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned int flags)
 {
     (void)flags;
     CALL;
+    if (!(*out = calloc(1, sizeof **out))) return last = cudaErrorUnknown;
+    (*out)->device = fake.device;
     fake.events++;
-    return (*out = calloc(1, sizeof **out)) ? cudaSuccess : cudaErrorUnknown;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t *out)
+{
+    return cudaEventCreateWithFlags(out, 0);
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t stop)
+{
+    CALL;
+    *ms = start && stop ? 1.0f : 0.0f;
+    return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
     CALL;
+    if (e->device != s->device) return last = cudaErrorInvalidValue;
     e->stream = s;
     return cudaSuccess;
 }
@@ -206,6 +245,14 @@ static bool room_in(cudaStream_t s)
     return true;
 }
 
+cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind)
+{
+    (void)kind;
+    CALL;
+    memcpy(dst, src, bytes);
+    return cudaSuccess;
+}
+
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
 {
     (void)kind;
@@ -226,6 +273,7 @@ cudaError_t cudaMemsetAsync(void *dst, int value, size_t bytes, cudaStream_t s)
 cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s)
 {
     CALL;
+    if (elsewhere(s->device)) return last = cudaErrorInvalidValue;
     if (grid.x == 0 || grid.y != 1 || grid.z != 1 || block.x != GPU_THREADS || block.y != 1 || block.z != 1 || shared)
         return last = cudaErrorInvalidValue;
     if (room_in(s)) s->work[s->n].what = WORK_LAUNCH, s->work[s->n].src = function, s->work[s->n].grid = grid.x;

@@ -2,7 +2,7 @@
 """The forward pass against the goldens of the reference implementation (transformers, fp32): all logits, hidden states,
 router choices, final states, greedy ids. Tolerances are the fixtures' own (fixtures/README.md): logits 1e-3 max, 1e-4 mean;
 states 5e-4 + 1e-4 * value; router choices and greedy ids exactly. Without the shared fixtures: one prompt of the example
-and tiny random models of every family, from tests/vectors/engine."""
+and tiny random models of every family, one with INT4 experts, from tests/vectors/engine."""
 import json, os, struct, subprocess, sys, tempfile
 from array import array
 
@@ -10,7 +10,8 @@ INGOT = os.environ.get("INGOT", "build/ingot")
 SHARED = os.environ.get("INGOT_SHARED", "../shared")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FIXTURES = ["llama_rope3_tied", "llama_fp32_sharded", "nemotron", "deci", "qwen3", "qwen3_moe", "mistral_sw", "mistral_small3",
-            "ministral3", "gpt_oss", "gpt_oss_mxfp4", "qwen3_next", "qwen3_5", "deepseek_v3", "deepseek_v3_fp8", "kimi_k2", "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups", "nemotron_h_dtlimit", "nano-hybrid", "nano-experts"]
+            "ministral3", "gpt_oss", "gpt_oss_mxfp4", "qwen3_next", "qwen3_5", "deepseek_v3", "deepseek_v3_fp8", "kimi_k2", "mistral_large3",
+            "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups", "nemotron_h_dtlimit", "nano-hybrid", "nano-experts"]
 
 
 def load(path):
@@ -72,10 +73,12 @@ with tempfile.TemporaryDirectory() as tmp:
         ids = [list(gold[f"p{i}.input_ids"][1]) for i in range(n)]
         with open(tmp + "/ids.json", "w") as f:
             json.dump(ids, f)
-        run("logits", d, "--ids", tmp + "/ids.json", "-o", tmp + "/out.safetensors", "--hidden", "--states", "--router", "-q")
+        run("logits", d, "--ids", tmp + "/ids.json", "-o", tmp + "/out.safetensors", "--hidden", "--states", "--router", *(["--mtp"] if "p0.mtp_logits" in gold else []), "-q")
         out = load(tmp + "/out.safetensors")
         for i in range(n):
             close(f"{name} p{i} logits", out[f"{i}.logits"], gold[f"p{i}.logits"], 1e-3, 1e-4)
+        for i in range(n if "p0.mtp_logits" in gold else 0):
+            close(f"{name} p{i} mtp_logits", out[f"{i}.mtp_logits"], gold[f"p{i}.mtp_logits"], 1e-3, 1e-4)
         for k in sorted(gold):
             p, rest = k[1:].split(".", 1)
             if rest.startswith(("recurrent_state", "conv_state")):
@@ -89,4 +92,7 @@ with tempfile.TemporaryDirectory() as tmp:
             elif rest == "greedy_ids":
                 got = json.loads(run("generate", d, "--ids", ",".join(map(str, ids[int(p)])), "-n", "16", "--greedy", "--ignore-eos", "--json", "-q").splitlines()[-1])
                 check(f"{name} {k}", got["ids"] == list(gold[k][1]), str(got["ids"][:4]))
+                for drafts in ("1", "3") if f"p{p}.mtp_logits" in gold else ():
+                    got = json.loads(run("generate", d, "--ids", ",".join(map(str, ids[int(p)])), "-n", "16", "--speculative", "mtp", "--drafts", drafts, "--ignore-eos", "--json", "-q").splitlines()[-1])
+                    check(f"{name} {k}, {drafts} drafted", got["ids"] == list(gold[k][1]) and got["speculative"]["drafted"] > 0, str(got["speculative"]))
 sys.exit(bad > 0)

@@ -82,6 +82,7 @@ has '\.local' "$out/kernels.sm_90a.ptx" no "nothing lies in local memory"
 if ${CXX:-g++} -std=c++17 -O2 -ffp-contract=off -I. -isystem "$root/include" -Wall -Wextra -o "$out/cuda_host" \
     tests/numeric/cuda_host.cpp >"$out/host.log" 2>&1; then
     "$out/cuda_host" || bad=1
+    [ -z "${CUDA_HOST_ALL:-}" ] || "$out/cuda_host" all || bad=1 # minutes
 else
     fail "tests/numeric/cuda_host.cpp does not compile"; head -n 20 "$out/host.log"
 fi

@@ -38,12 +38,13 @@ static void test_grid(void **state)
         {GPU_STRIPS, 16, 8 * 128 + 1, 132, 2},
         {GPU_GROUPS, 1, 32 * 256, 132, 1},
         {GPU_GROUPS, 1, 32 * 257, 132, 2},
-        {GPU_BLOCKS, 4096, 4096, 132, 1056}, /* full: 8 blocks on each of 132 */
-        {GPU_BLOCKS, 4096, 4096, 1, 8},
-        {GPU_QUADS, (uint64_t)1 << 40, 1, 132, 1056},
-        {GPU_BLOCKS, 1, (uint64_t)1 << 40, 132, 1056},
-        {GPU_ROW_PARTS, 1, (uint64_t)1 << 40, 132, 1056},
-        {GPU_ROW_PARTS, (uint64_t)1 << 40, 1, 132, 1056}, /* 2^45 threads wanted */
+        {GPU_BLOCKS, 4096, 4096, 132, 4096}, /* 2^20 threads */
+        {GPU_BLOCKS, 8192, 8192, 132, 4224}, /* full: 32 blocks for each of 132 */
+        {GPU_BLOCKS, 4096, 4096, 1, 32},
+        {GPU_QUADS, (uint64_t)1 << 40, 1, 132, 4224},
+        {GPU_BLOCKS, 1, (uint64_t)1 << 40, 132, 4224},
+        {GPU_ROW_PARTS, 1, (uint64_t)1 << 40, 132, 4224},
+        {GPU_ROW_PARTS, (uint64_t)1 << 40, 1, 132, 4224}, /* 2^45 threads wanted */
         {GPU_QUADS, (uint64_t)1 << 40, 1, 0xFFFFFFFFu, 1u << 30},
         {GPU_ROW_PARTS, (uint64_t)1 << 40, 1, 0xFFFFFFFFu, 0x7FFFFFFFu}, /* the largest grid there is */
     };

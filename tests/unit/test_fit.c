@@ -433,12 +433,47 @@ static void test_shares(void **state)
                 m.attention.n_kv_heads == 2);
 }
 
+/* DeepSeek-V3: 512 + 64 numbers per token in each of 61 layers, 70,272 bytes in bf16 (the figure in DeepSeek's own
+ * "Insights into DeepSeek-V3", table 1: 70.272 KB), the same on every rank; 62 layers with drafts. */
+static void test_latent(void **state)
+{
+    (void)state;
+    struct block_config blocks[2 * 61], mtp[] = {{.kind = BLOCK_MLA, .mtp = true}, {.kind = BLOCK_MOE, .mtp = true}};
+    struct model_config c = {.attention = {.n_heads = 128, .n_kv_heads = 1, .head_dim = 192},
+                             .mla = {.q_rank = 1536, .kv_rank = 512, .nope_dim = 128, .rope_dim = 64, .v_dim = 128},
+                             .blocks = blocks,
+                             .n_blocks = 2 * 61,
+                             .mtp_blocks = mtp,
+                             .n_mtp_blocks = 2};
+    for (int i = 0; i < 2 * 61; i++) blocks[i] = (struct block_config){.kind = i % 2 ? BLOCK_MOE : BLOCK_MLA};
+    struct fit_model m;
+    fit_model_from(&c, &m);
+    for (uint32_t tp = 1; tp <= 8; tp *= 8)
+        for (uint32_t drafts = 0; drafts < 2; drafts++) {
+            struct fit f;
+            struct fit_request r = {.memory_bytes = (uint64_t)80 << 30,
+                                    .utilisation_permille = 900,
+                                    .tp = tp,
+                                    .context = 4096,
+                                    .sequences = 1,
+                                    .drafts = drafts,
+                                    .kv_bits_x2 = 32};
+            CHECK_OK(fit_compute(&m, &r, &f, e_));
+            assert_int_equal(f.kv_token_bytes, drafts ? 70272 / 61 * 62 : 70272);
+        }
+    assert_int_equal(fit_rank_bytes(&c, ROLE_MLA_KV_A, 576 * 7168, 8), 576 * 7168);
+    assert_int_equal(fit_rank_bytes(&c, ROLE_MLA_Q_A, 1536 * 7168, 8), 1536 * 7168);
+    assert_int_equal(fit_rank_bytes(&c, ROLE_MLA_Q_B, 24576 * 1536, 8), 3072 * 1536);
+    assert_int_equal(fit_rank_bytes(&c, ROLE_MLA_KV_B, 32768 * 512, 8), 4096 * 512);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_constants),    cmocka_unit_test(test_capacity),     cmocka_unit_test(test_kinds), cmocka_unit_test(test_drafts),
         cmocka_unit_test(test_blocks),       cmocka_unit_test(test_block_counts), cmocka_unit_test(test_one_kind),
         cmocka_unit_test(test_limits_agree), cmocka_unit_test(test_refuses),      cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_latent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
