@@ -232,7 +232,7 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
         !check_speculative(a, &config, err) || !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) ||
         !read_stop(a, m, &stop, err) || !engine_open(&e, m->inventory, &eo, err))
         return false;
-    note_length(&m->inventory->config, "generate", out->n_prompt + most - 1);
+    note_length(&m->inventory->config, "generate", out->n_prompt + stop.most - 1);
     if (a->speculative) return decode_drafted(env, a, e, &stop, out, err);
     if (!session_open(&s, e, err) || !memory_alloc(&logits, vocab, sizeof *logits, err)) return false;
     double began = now();
