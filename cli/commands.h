@@ -38,8 +38,8 @@ void print_text(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void print_bytes(const char *text, size_t n); /* as they are, NUL too */
 MUST_CHECK bool print_json(json_t *value, struct error *err);
 struct model_config;
-/* One line on standard error, with --quiet too, when `longest` tokens are more than the model says it was made for. They
- * are computed all the same, as the reference does: positions have no table that ends. */
+/* One line on standard error, with --quiet too, when `longest` tokens are more than the model says it was made for.
+ * They are computed all the same, as the reference does: positions have no table that ends. */
 void note_length(const struct model_config *cfg, const char *command, uint64_t longest);
 /* What --json says of an error: {"status": ..., "code": ..., "message": ..., "check": ...}; new reference or NULL. */
 json_t *error_json(const struct error *err);

@@ -1,5 +1,6 @@
 /* Quantization configurations of other methods than ModelOpt's, as their own programs write them into config.json:
- * DeepSeek's `fp8`, `compressed-tensors` and GPT-OSS's `mxfp4`. Both speak of linears; embeddings, heads and routers are as they are. */
+ * DeepSeek's `fp8`, `compressed-tensors` and GPT-OSS's `mxfp4`. They speak of linears (mxfp4: of experts); embeddings,
+ * heads and routers are as they are. */
 #ifndef FORMATS_QUANT_METHOD_H
 #define FORMATS_QUANT_METHOD_H
 

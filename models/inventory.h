@@ -45,8 +45,9 @@ struct inventory {
     struct arena *arena;
 };
 
-/* Borrows ck, and adds to it the experts that lie in stacks (models/stacks.h). `hf` is read now and not kept. `rules` may be NULL (no quantization config): then no tensor may be
- * quantized; with rules, what they say of every linear must be what is stored. */
+/* Borrows ck, and adds to it the experts that lie in stacks (models/stacks.h). `hf` is read now and not kept. `rules`
+ * may be NULL (no quantization config): then no tensor may be quantized; with rules, what they say of every linear must
+ * be what is stored. */
 MUST_CHECK bool inventory_open(struct inventory **out, struct checkpoint *ck, const struct hf_config *hf,
                                const struct quant_rules *rules, struct error *err);
 void inventory_close(struct inventory *inv); /* NULL is fine */

@@ -1,6 +1,6 @@
-/* Experts in stacks: every range of every view is what the stack has at the places that the formats say, worked out here
- * element by element from the whole stack. The models are tests/vectors/engine/gpt_oss and gpt_oss_mxfp4; that these
- * places are the right ones is shown by their goldens (tests/golden/engine.py). */
+/* Experts in stacks: every range of every view is what the stack has at the places that the formats say, worked out
+ * here element by element from the whole stack. The models are tests/vectors/engine/gpt_oss and gpt_oss_mxfp4; that
+ * these places are the right ones is shown by their goldens (tests/golden/engine.py). */
 #include "tests/checks.h"
 
 #include "models/inventory.h"
@@ -86,9 +86,15 @@ static void test_bounds(void **state)
         uint64_t rows, cols, row_step, col_step, first;
         bool ok;
     } rows[] = {
-        {32, 32, 4, 128, 0, true},         {32, 32, 4, 128, 3 * 4096 + 2, true}, {32, 32, 4, 128, 3 * 4096 + 4, false},
-        {33, 32, 4, 128, 3 * 4096, false}, {1, 1, 0, 0, 16382, true},            {1, 1, 0, 0, 16383, false},
-        {2, 2, 1ull << 63, 2, 0, false},   {1ull << 40, 1, 1ull << 40, 2, 0, false}, {1, 1, 0, 0, 1ull << 63, false},
+        {32, 32, 4, 128, 0, true},
+        {32, 32, 4, 128, 3 * 4096 + 2, true},
+        {32, 32, 4, 128, 3 * 4096 + 4, false},
+        {33, 32, 4, 128, 3 * 4096, false},
+        {1, 1, 0, 0, 16382, true},
+        {1, 1, 0, 0, 16383, false},
+        {2, 2, 1ull << 63, 2, 0, false},
+        {1ull << 40, 1, 1ull << 40, 2, 0, false},
+        {1, 1, 0, 0, 1ull << 63, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char name[32];
