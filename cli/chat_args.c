@@ -88,5 +88,5 @@ bool chat_ids(const struct chat_args *a, const struct folder *f, const struct to
     CLEANUP(free) char *text = NULL;
     size_t n_text;
     return chat_render(a, f, prompt, true, &text, &n_text, err) &&
-           tokenizer_encode(t, bytes_of(text, n_text), false, ids, n, err);
+           tokenizer_encode_prompt(t, bytes_of(text, n_text), ids, n, err);
 }
