@@ -76,8 +76,11 @@ static bool run(const struct cuda_kernel *k, struct kernel_args whole, struct ke
 int main(void)
 {
     static const uint64_t shapes[][4] = {{(1u << 20) + 3, 4096, 3, 4096}, {1, ((uint64_t)1 << 32) + 4096, 1, 4096}};
+    int n_ops = 0;
     for (int op = 0; op < OP_COUNT; op++) {
         const struct cuda_kernel *k = cuda_kernel_of((enum op)op);
+        if (!k) continue; /* the CPU's alone: Q8_0, which no GPU engine loads */
+        n_ops++;
         for (int s = 0; s < 2; s++) {
             struct kernel_args whole = {.n_rows = shapes[s][0],
                                         .n_cols = shapes[s][1],
@@ -94,6 +97,6 @@ int main(void)
                    (unsigned long long)whole.n_rows, (unsigned long long)whole.n_cols);
         }
     }
-    if (!failures) printf("ok %d operations on more than 2^32 elements\n", OP_COUNT);
+    if (!failures) printf("ok %d operations on more than 2^32 elements\n", n_ops);
     return failures != 0;
 }

@@ -185,7 +185,6 @@ static void test_files(void **state)
         {{"consolidated.safetensors"}, NULL, "without its params.json", ERR_UNSUPPORTED},
         {{"consolidated-00001-of-00002.safetensors"}, NULL, "Mistral's own layout", ERR_UNSUPPORTED},
         {{"adapter_model.safetensors"}, NULL, "a LoRA adapter", ERR_UNSUPPORTED},
-        {{"m-q4_k.gguf"}, NULL, "holds 'm-q4_k.gguf', GGUF, which is not read", ERR_UNSUPPORTED},
         {{"pytorch_model-00001-of-00002.bin"}, NULL, "a PyTorch pickle", ERR_UNSUPPORTED},
         {{"consolidated.00.pth"}, NULL, "a PyTorch pickle", ERR_UNSUPPORTED}, {{"m.pt"}, NULL, "a PyTorch pickle", ERR_UNSUPPORTED},
         {{"m.nemo"}, NULL, "a NeMo archive", ERR_UNSUPPORTED}, {{"m.onnx"}, NULL, "ONNX", ERR_UNSUPPORTED},
