@@ -20,9 +20,11 @@ struct pool {
     struct worker *workers; /* n_threads - 1 of them */
     pthread_mutex_t lock;
     pthread_cond_t begin, end;
-    uint64_t generation; /* counts parallel-fors; workers wait for it to move */
-    uint32_t n_busy;
-    bool closing;
+    /* Changed under the lock; read without it by those that wait awake. */
+    _Atomic uint64_t generation; /* counts parallel-fors; workers wait for it to move */
+    _Atomic uint32_t n_busy;
+    _Atomic bool closing;
+    uint32_t awake; /* looks at them before going to sleep */
     pool_fn fn;
     void *ctx;
     uint64_t n_items;
@@ -38,6 +40,17 @@ static void work(struct pool *p, uint32_t worker)
     }
 }
 
+/* Some tens of microseconds: a token's few hundred parallel-fors follow each other closely, and a thread that sleeps
+ * between them takes longer to come back than it slept. */
+#define AWAKE_LOOKS 1500u
+
+static void look_away(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
@@ -45,6 +58,11 @@ static void *worker_main(void *arg)
     uint64_t seen = 0;
     pthread_mutex_lock(&p->lock);
     for (;;) {
+        if (!p->closing && p->generation == seen && p->awake) {
+            pthread_mutex_unlock(&p->lock);
+            for (uint32_t i = 0; i < p->awake && p->generation == seen && !p->closing; i++) look_away();
+            pthread_mutex_lock(&p->lock);
+        }
         while (!p->closing && p->generation == seen) pthread_cond_wait(&p->begin, &p->lock);
         if (p->closing) break;
         seen = p->generation;
@@ -78,6 +96,7 @@ bool pool_open(struct pool **out, uint32_t n_threads, struct error *err)
         return error_memory(err, sizeof *p + n_threads * sizeof *p->workers);
     }
     p->n_threads = n_threads;
+    p->awake = n_threads <= cpus_allowed() ? AWAKE_LOOKS : 0; /* more threads than CPUs: waiting awake takes theirs */
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->begin, NULL);
     pthread_cond_init(&p->end, NULL);
@@ -130,6 +149,7 @@ void pool_for(struct pool *p, uint64_t n_items, pool_fn fn, void *ctx)
     pthread_cond_broadcast(&p->begin);
     pthread_mutex_unlock(&p->lock);
     work(p, 0);
+    for (uint32_t i = 0; i < p->awake && p->n_busy; i++) look_away();
     pthread_mutex_lock(&p->lock);
     while (p->n_busy) pthread_cond_wait(&p->end, &p->lock);
     pthread_mutex_unlock(&p->lock);
