@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "cli/compute_args.h"
 #include "cli/id_list.h"
+#include "cli/sample_args.h"
 #include "core/memory.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
@@ -18,11 +19,11 @@
 struct generate_args {
     struct common_args common;
     const char *prompt, *ids, *compute;
-    const char *temperature, *top_p, *min_p, *repetition_penalty;
     const char *speculative;
-    uint64_t n, top_k, seed, drafts;
+    uint64_t n, drafts;
+    struct sample_args sample;
     struct chat_args chat;
-    bool greedy, sample, ignore_eos, as_chat;
+    bool ignore_eos, as_chat;
 };
 
 static const struct option options[] = {
@@ -33,21 +34,7 @@ static const struct option options[] = {
      "the prompt is a user's message, rendered by the model's chat template", 0, 0},
     CHAT_OPTIONS(struct generate_args),
     {"n", 'n', OPTION_NUMBER, offsetof(struct generate_args, n), "N", "new tokens at most (default 64)", 1, 1u << 24},
-    {"greedy", 0, OPTION_FLAG, offsetof(struct generate_args, greedy), NULL, "take the likeliest token (the default)",
-     0, 0},
-    {"sample", 0, OPTION_FLAG, offsetof(struct generate_args, sample), NULL,
-     "draw, with generation_config.json's settings where none is given here", 0, 0},
-    {"temperature", 0, OPTION_TEXT, offsetof(struct generate_args, temperature), "T",
-     "draw from the logits divided by T", 0, 0},
-    {"top-k", 0, OPTION_NUMBER, offsetof(struct generate_args, top_k), "K", "draw from the K likeliest", 1, UINT32_MAX},
-    {"top-p", 0, OPTION_TEXT, offsetof(struct generate_args, top_p), "P",
-     "draw from the smallest set that has the probability P", 0, 0},
-    {"min-p", 0, OPTION_TEXT, offsetof(struct generate_args, min_p), "P",
-     "draw from tokens at least P times as likely as the likeliest", 0, 0},
-    {"repetition-penalty", 0, OPTION_TEXT, offsetof(struct generate_args, repetition_penalty), "R",
-     "divide the positive logits of tokens that were there by R, multiply the negative ones", 0, 0},
-    {"seed", 0, OPTION_NUMBER, offsetof(struct generate_args, seed), "N",
-     "of the draws (default 0); the same seed gives the same text", 0, UINT64_MAX},
+    SAMPLE_OPTIONS(struct generate_args),
     {"ignore-eos", 0, OPTION_FLAG, offsetof(struct generate_args, ignore_eos), NULL,
      "go on behind the end-of-text token", 0, 0},
     COMPUTE_OPTION(struct generate_args),
@@ -78,49 +65,6 @@ static bool prompt_ids(const struct generate_args *a, const struct model *m, con
     if (n_body) memcpy(*ids + add, body, n_body * sizeof *body);
     *n = n_body + add;
     return true;
-}
-
-/* ---- how the next token is chosen ---- */
-
-static bool number(const char *text, const char *option, double *out, struct error *err)
-{
-    char *end;
-    if (!text) return true;
-    *out = strtod(text, &end);
-    return *text && !*end ? true
-                          : error_set(err, ERR_USAGE, "option --%s: expected a number, found '%.64s'", option, text);
-}
-
-/* generation_config.json's settings; an absent one is off, except top_k, whose published default is 50. */
-static bool model_settings(const struct model *m, struct sampler_config *c, struct error *err)
-{
-    uint64_t top_k = 50;
-    c->temperature = 1;
-    if (m->hf.generation &&
-        (!json_opt_number(m->hf.generation, "temperature", "generation_config.json", &c->temperature, err) ||
-         !json_opt_number(m->hf.generation, "top_p", "generation_config.json", &c->top_p, err) ||
-         !json_opt_number(m->hf.generation, "min_p", "generation_config.json", &c->min_p, err) ||
-         !json_opt_number(m->hf.generation, "repetition_penalty", "generation_config.json", &c->repetition_penalty,
-                          err) ||
-         !json_opt_u64(m->hf.generation, "top_k", "generation_config.json", 0, UINT32_MAX, &top_k, err)))
-        return false;
-    c->top_k = (uint32_t)top_k;
-    return true;
-}
-
-static bool settings(const struct generate_args *a, const struct model *m, struct sampler_config *c, struct error *err)
-{
-    bool draws = a->sample || a->temperature || a->top_k || a->top_p || a->min_p;
-    *c = SAMPLER_GREEDY;
-    if (a->greedy && draws)
-        return error_set(err, ERR_USAGE, "--greedy takes the likeliest token: there is nothing to draw");
-    if (a->sample && !model_settings(m, c, err)) return false;
-    if (draws && !a->sample) c->temperature = 1;
-    if (a->top_k) c->top_k = (uint32_t)a->top_k;
-    c->seed = a->seed;
-    return number(a->temperature, "temperature", &c->temperature, err) && number(a->top_p, "top-p", &c->top_p, err) &&
-           number(a->min_p, "min-p", &c->min_p, err) &&
-           number(a->repetition_penalty, "repetition-penalty", &c->repetition_penalty, err);
 }
 
 /* ---- tokens ---- */
@@ -228,7 +172,7 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
     struct stop stop;
     struct sampler_config config;
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
-    if (!compute_parse(a->compute, &eo.compute, err) || !settings(a, m, &config, err) ||
+    if (!compute_parse(a->compute, &eo.compute, err) || !sample_settings(&a->sample, m, &config, err) ||
         !check_speculative(a, &config, err) || !sampler_open(&sampler, &config, math_for(env->isa), vocab, err) ||
         !read_stop(a, m, &stop, err) || !engine_open(&e, m->inventory, &eo, err))
         return false;
