@@ -147,8 +147,9 @@ static bool same_block(const struct plan_item *a, const struct plan_item *b)
     return a->tensor->place.block == b->tensor->place.block && a->tensor->place.mtp == b->tensor->place.mtp;
 }
 
-/* One format for all of them, and for NVFP4 one tensor scale. FP8 scales stay apart, as in ModelOpt's exports; engines
- * requantize to the largest at load. */
+/* One format for all of them, and for NVFP4 one tensor scale. FP8 scales stay apart, as in ModelOpt's exports, and
+ * engines requantize to the largest at load; but not those of an expert's gate and up, for which engines have one
+ * scale. */
 static bool group_fused(struct plan_builder *b, uint32_t first, const struct fusion *fusion)
 {
     struct plan *p = b->plan;
@@ -166,7 +167,8 @@ static bool group_fused(struct plan_builder *b, uint32_t first, const struct fus
                              "recipe '%s': '%.200s' is %s and '%.200s' is %s: engines fuse them and need one format",
                              p->recipe->name, lead->tensor->name, lead->format ? lead->format->name : "not quantized",
                              other->tensor->name, other->format ? other->format->name : "not quantized");
-        if (lead->format && lead->format->block_cols > 1) other->group = lead->group;
+        if (lead->format && (lead->format->block_cols > 1 || fusion->lead == ROLE_EXPERT_GATE))
+            other->group = lead->group;
     }
     return true;
 }

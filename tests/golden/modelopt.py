@@ -10,6 +10,8 @@ INGOT = os.environ.get("INGOT", "build/ingot")
 SHARED = os.environ.get("INGOT_SHARED", "../shared")
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+# Not compared yet: stacks that are quantized, caches and heads of latent attention, a type without a recipe.
+LATER = {"gpt_oss", "gpt_oss_mxfp4", "deepseek_v3", "mxfp4_mlp_weight_only"}
 bad = 0
 seen = {}    # fixture -> distinct (ours, ModelOpt's) values of activation and cache scales
 # ModelOpt observes a bfloat16 forward pass. On two random fixtures with planted outliers that pass itself moves more than
@@ -117,9 +119,10 @@ def configs(name, gold, out_dir, ours):
 def main():
     found = 0
     with tempfile.TemporaryDirectory() as tmp:
-        for g in sorted(glob.glob(SHARED + "/golden/modelopt/nemotron_h_*/*.json") + glob.glob(SHARED + "/golden/modelopt/nano-*/*.json")) or sorted(
-                glob.glob(ROOT + "/tests/vectors/modelopt/nano-hybrid/*.json")):
+        for g in sorted(glob.glob(SHARED + "/golden/modelopt/*/*.json")) or sorted(glob.glob(ROOT + "/tests/vectors/modelopt/nano-hybrid/*.json")):
             fixture, recipe = os.path.basename(os.path.dirname(g)), os.path.basename(g)[:-5]
+            if fixture in LATER or recipe in LATER:
+                continue
             source = f"{SHARED}/fixtures/{fixture}" if g.startswith(SHARED) else ROOT + "/examples/nano-hybrid/model"
             gold = json.load(open(g))
             ids, out = tmp + "/ids.json", f"{tmp}/{fixture}-{recipe}"
