@@ -33,8 +33,15 @@ static bool fill_formats(json_t *rows, struct error *err)
 
 static bool fill_architectures(json_t *rows, struct error *err)
 {
-    for (const struct model_arch *const *a = model_archs; *a; a++)
-        if (!row(rows, err, (*a)->name, (*a)->hf_names[0])) return false;
+    for (const struct model_arch *const *a = model_archs; *a; a++) {
+        struct text names = TEXT_INIT;
+        for (const char *const *n = (*a)->hf_names; *n; n++)
+            text_add(&names, "%s%s", n == (*a)->hf_names ? "" : ", ", *n);
+        bool ok = !names.failed && row(rows, err, (*a)->name, names.data);
+        if (names.failed) error_memory(err, 0);
+        text_free(&names);
+        if (!ok) return false;
+    }
     return true;
 }
 

@@ -146,8 +146,8 @@ static bool post_processor(const struct vocab *v, json_t **out)
     if (!type_of(v, bos, &type)) return false;
     json_decref(*out);
     json_t *name = json_stringn((const char *)s.data, s.size), *special = json_object();
-    json_object_setn(special, (const char *)s.data, s.size,
-                     json_pack("{s:O,s:[I],s:[O]}", "id", name, "ids", (json_int_t)bos, "tokens", name));
+    json_object_setn_new(special, (const char *)s.data, s.size,
+                         json_pack("{s:O,s:[I],s:[O]}", "id", name, "ids", (json_int_t)bos, "tokens", name));
     *out = json_pack("{s:s,s:[{s:{s:O,s:i}},{s:{s:s,s:i}}],s:[{s:{s:O,s:i}},{s:{s:s,s:i}},{s:{s:s,s:i}}],s:O}", "type",
                      "TemplateProcessing", "single", "SpecialToken", "id", name, "type_id", 0, "Sequence", "id", "A",
                      "type_id", 0, "pair", "SpecialToken", "id", name, "type_id", 0, "Sequence", "id", "A", "type_id",
