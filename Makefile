@@ -78,7 +78,8 @@ LIBS = $(PKG_LIBS) $(CUDA_LIBS) -lm
 ISA_avx2   := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
 ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16 -mavx512vbmi
-isa_flags   = $(foreach s,avx2 avx512 avx512bf16,$(if $(filter %_$(s),$*),$(ISA_$(s))))
+ISA_shani  := -msha -msse4.1
+isa_flags   = $(foreach s,avx2 avx512 avx512bf16 shani,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 
 comma := ,
 Q := $(if $(filter 1,$(V)),,@)
