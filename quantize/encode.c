@@ -133,7 +133,7 @@ static bool write_part(struct job *j, const struct slot *s, uint32_t part, const
 {
     uint64_t per_byte = item_of(j, s)->format->parts[part].cols_per_elem; /* both parts have elements of a byte */
     uint64_t n = s->at.n_rows * s->at.n_cols / per_byte;
-    sha256_add(j->part_hashes[part], data, n);
+    job_hash(j, j->part_hashes[part], data, n);
     return job_write(j, s->pass->output + part, s->at.first / per_byte, data, n, err);
 }
 
@@ -150,5 +150,6 @@ bool piece_retire(struct job *j, struct slot *s, struct error *err)
             (item_of(j, s)->format->block_cols > 1 && !write_part(j, s, 1, s->lane->dst_scale, err)))
             return false;
     }
+    job_wait_hashed(j, s);
     return !s->last || close_hashes(j, p, err);
 }
