@@ -225,8 +225,8 @@ check-strict:  ## every source compiled with warnings as errors (2 min)
 check-asan:  ## the suite under AddressSanitizer and UBSan (4 min)
 	@$(MAKE) --no-print-directory SAN=address,undefined test
 
-check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every encoder, against a second implementation (1 min)
-	@$<
+check-numeric: $(B)/tests/numeric/sweep_patterns $(B)/tests/numeric/reciprocal  ## 10^8 patterns through every encoder, against a second implementation (1 min)
+	@$(B)/tests/numeric/reciprocal && $<
 
 check-parity: $(BIN)  ## every recorded recipe against an independent program's parity figures (4 min; needs shared/ for half of it)
 	@PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) golden/parity

@@ -27,21 +27,26 @@ LANES_FN float span_amax(const void *src, enum dtype dtype, uint64_t first, uint
 LANES_FN void span_fp8(const void *src, enum dtype dtype, uint64_t first, uint64_t n, float scale, uint8_t *dst)
 {
     uint64_t i = 0;
+#ifdef BACKENDS_CPU_FAST_AVX512_H
+    if (dtype == DTYPE_BF16 && scale >= FAST_SCALE_MIN && scale <= FAST_SCALE_MAX)
+        for (; i + 32 <= n; i += 32) {
+            const uint8_t *p = (const uint8_t *)src + 2 * (first + i);
+            if (fast_fp8(_mm512_loadu_si512(p), v_set(scale), v_set(1.0f / scale), false, dst + first + i)) continue;
+            for (uint64_t k = first + i; k < first + i + 32; k += LANES)
+                v_store_bytes(dst + k, v_e4m3_encode(v_div(v_load(src, dtype, k), v_set(scale))));
+        }
+#endif
     for (; i + LANES <= n; i += LANES)
         v_store_bytes(dst + first + i, v_e4m3_encode(v_div(v_load(src, dtype, first + i), v_set(scale))));
     for (; i < n; i++) dst[first + i] = fp8_scaled_encode(element_widen(src, dtype, first + i), scale);
 }
-
-#ifndef SPAN_FP8
-#define SPAN_FP8 span_fp8 /* an instruction set may have a faster one */
-#endif
 
 LANES_FN void encode_fp8_rows(const struct kernel_args *a, enum dtype dtype)
 {
     for (uint64_t r = 0; r < a->n_rows; r++) {
         float scale = fp8_scaled_scale(span_amax(a->src, dtype, r * a->n_cols, a->n_cols), FP8_SCALE_F32);
         element_store_f32(a->dst_f32, r, scale);
-        SPAN_FP8(a->src, dtype, r * a->n_cols, a->n_cols, scale, a->dst);
+        span_fp8(a->src, dtype, r * a->n_cols, a->n_cols, scale, a->dst);
     }
 }
 
@@ -51,7 +56,7 @@ LANES_FN float encode_fp8_tile(const struct kernel_args *a, enum dtype dtype, ui
     float amax = 0.0f;
     for (uint64_t r = r0; r < r1; r++) amax = f32_amax(amax, span_amax(a->src, dtype, r * a->n_cols + c0, c1 - c0));
     float scale = fp8_scaled_scale(amax, a->form);
-    for (uint64_t r = r0; r < r1; r++) SPAN_FP8(a->src, dtype, r * a->n_cols + c0, c1 - c0, scale, a->dst);
+    for (uint64_t r = r0; r < r1; r++) span_fp8(a->src, dtype, r * a->n_cols + c0, c1 - c0, scale, a->dst);
     return scale;
 }
 
