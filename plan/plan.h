@@ -16,6 +16,7 @@ struct plan_item {
     enum action action;
     const struct quant_format *format; /* QUANTIZE only */
     enum scale_method scales;
+    struct solve_choice solve; /* method SOLVE_NONE: quantize rounds the weights itself */
     uint32_t group;     /* items of one group share the weight's maximum; numbered from 0 */
     bool observe_input; /* calibrate watches this linear's input */
     float input_amax;   /* > 0: fixed by the recipe instead */
@@ -40,7 +41,7 @@ struct plan {
     struct plan_output *outputs; /* [n_outputs] */
     uint32_t n_outputs;
     enum kv_choice kv;
-    bool needs_data;              /* something must be observed: calibrate first */
+    bool needs_data;              /* something must be observed or solved: calibrate first */
     const char *const *unmatched; /* texts of recipe lines that selected nothing (published or optional ones) */
     uint32_t n_unmatched;
     uint64_t read_bytes, write_bytes;          /* tensor bytes */
