@@ -100,8 +100,7 @@ static void solve_item(void *ctx, uint64_t item, uint32_t worker)
     struct lower *l = ctx;
     float x[TILE * FACTOR_BLOCK];
     uint64_t row = l->from + l->width + item * TILE, m = u64_min(TILE, l->n - row);
-    for (uint64_t i = 0; i < m; i++)
-        memcpy(x + i * l->width, l->a + (row + i) * l->n + l->from, l->width * sizeof *x);
+    for (uint64_t i = 0; i < m; i++) memcpy(x + i * l->width, l->a + (row + i) * l->n + l->from, l->width * sizeof *x);
     for (uint64_t c = 0; c < l->width; c += GEMM_PANEL)
         l->math->gemm_panel(x, l->width, m, l->panels + c * l->width, l->width, l->a + row * l->n + l->from + c, l->n,
                             (uint32_t)u64_min(GEMM_PANEL, l->width - c));

@@ -1,6 +1,7 @@
-/* H = R R^T with R upper triangular, from a symmetric positive definite H: what GPTQ needs of second moments. This is the
- * Cholesky factorisation of H with its rows and columns in reverse; the upper factor U of the inverse, H^-1 = U^T U, which
- * the method's authors use, is R^-1, and one row of it over its diagonal says the same as M below. No inverse is made.
+/* H = R R^T with R upper triangular, from a symmetric positive definite H: what GPTQ needs of second moments. This is
+ * the Cholesky factorisation of H with its rows and columns in reverse; the upper factor U of the inverse, H^-1 = U^T
+ * U, which the method's authors use, is R^-1, and one row of it over its diagonal says the same as M below. No inverse
+ * is made.
  *
  * Blocks of FACTOR_BLOCK columns: products in fp32 in the fixed order of math.h, the block on the diagonal in fp64. The
  * result depends on neither threads nor the instruction set. */

@@ -152,12 +152,8 @@ static void choose_scales(const struct solver *s, struct tile *t, uint64_t n, ui
                             .dst = t->baseline,
                             .dst_scale = scales};
     kernel_for(OP_ENCODE_NVFP4, s->env->isa)(&a);
-    struct kernel_args d = {.n_rows = n,
-                            .n_cols = cols,
-                            .src = t->baseline,
-                            .src_scale = scales,
-                            .scale = s->s2,
-                            .dst_f32 = t->error};
+    struct kernel_args d = {
+        .n_rows = n, .n_cols = cols, .src = t->baseline, .src_scale = scales, .scale = s->s2, .dst_f32 = t->error};
     kernel_for(OP_DECODE_NVFP4, s->env->isa)(&d);
     for (uint64_t r = 0; r < n; r++)
         for (uint64_t c = 0; c < cols; c++) {
@@ -224,8 +220,7 @@ static void solve_panel(const struct solver *s, struct tile *t, uint64_t first, 
     const struct factor *f = s->f->factor;
     uint64_t cols = s->w->cols, width = u64_min(FACTOR_PANEL, cols - first);
     for (uint64_t r = 0; r < n; r++)
-        for (uint64_t i = 0; i < width; i++)
-            t->now[r * FACTOR_PANEL + i] = t->w[r * cols + s->f->order[first + i]];
+        for (uint64_t i = 0; i < width; i++) t->now[r * FACTOR_PANEL + i] = t->w[r * cols + s->f->order[first + i]];
     if (first)
         s->env->math->gemm_panel_more(t->error, s->stride, n, factor_panel(f, first), first, t->now, FACTOR_PANEL,
                                       (uint32_t)width);
@@ -245,8 +240,7 @@ static void round_plain(const struct solver *s, struct tile *t, uint64_t n)
 
 static void pack_rows(const struct tile *t, uint64_t n, uint64_t cols, uint8_t *codes)
 {
-    for (uint64_t i = 0; i < n * cols / 2; i++)
-        codes[i] = (uint8_t)(t->column[2 * i] | t->column[2 * i + 1] << 4);
+    for (uint64_t i = 0; i < n * cols / 2; i++) codes[i] = (uint8_t)(t->column[2 * i] | t->column[2 * i + 1] << 4);
 }
 
 static bool solve_tile(const struct solver *s, struct tile *t, uint64_t item, struct error *err)

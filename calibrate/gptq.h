@@ -1,16 +1,16 @@
-/* GPTQ: codes of a linear's weights that keep the linear's outputs on the inputs that were seen. Columns are rounded one
- * after the other, and each takes over what the errors of those before it do to the outputs:
+/* GPTQ: codes of a linear's weights that keep the linear's outputs on the inputs that were seen. Columns are rounded
+ * one after the other, and each takes over what the errors of those before it do to the outputs:
  *
  *     t[c] = w[c] + sum over k < c of (w[k] - q[k]) M[k, c]          M of factor.h; rows of w by themselves
  *     q[c] = t[c] rounded to the format, with the block's scale
  *
- * which is the published column-by-column update (arXiv 2210.17323) without its inverse, and one product per panel of 32
- * columns in place of lazy blocks. Scales are chosen from the weights as they are before the first column (the line's
- * `scales`) and stay. In act_order columns come in order of falling second moment (ties: as they stand).
+ * which is the published column-by-column update (arXiv 2210.17323) without its inverse, and one product per panel of
+ * 32 columns in place of lazy blocks. Scales are chosen from the weights as they are before the first column (the
+ * line's `scales`) and stay. In act_order columns come in order of falling second moment (ties: as they stand).
  *
  * A column that saw nothing but zeros is rounded as it is, and no other knows of it. When the moments are not positive
- * definite with `damp` times the mean of their diagonal on it, ten times as much is tried, up to 1; after that, and when
- * there are no rows, weights are rounded as they are (gain.damp 0). */
+ * definite with `damp` times the mean of their diagonal on it, ten times as much is tried, up to 1; after that, and
+ * when there are no rows, weights are rounded as they are (gain.damp 0). */
 #ifndef CALIBRATE_GPTQ_H
 #define CALIBRATE_GPTQ_H
 

@@ -3,21 +3,14 @@
 #include "core/bytes.h"
 #include "core/cleanup.h"
 #include "core/memory.h"
+#include "plan/solve_parts.h"
 
 #define TILE GEMM_ROWS_MAX /* rows and columns of the sum that one item makes */
 #define TILE_PANELS (TILE / PANEL_ROWS)
-#define CHUNK_MIN 64u
-#define CHUNK_MAX 1024u
-
-uint32_t moments_chunk(uint64_t cols)
-{
-    uint64_t n = cols / 4 / CHUNK_MIN * CHUNK_MIN;
-    return (uint32_t)(n < CHUNK_MIN ? CHUNK_MIN : n > CHUNK_MAX ? CHUNK_MAX : n);
-}
 
 bool moments_open(struct moments *m, uint64_t cols, struct error *err)
 {
-    *m = (struct moments){.cols = cols, .chunk = moments_chunk(cols)};
+    *m = (struct moments){.cols = cols, .chunk = solve_chunk_rows(cols)};
     if (memory_alloc(&m->waiting, cols * m->chunk, sizeof(float), err) &&
         memory_zalloc(&m->sum, cols * cols, sizeof(float), err))
         return true;
@@ -134,8 +127,7 @@ static void gather_item(void *ctx, uint64_t item, uint32_t worker)
     for (uint64_t r = 0; r < g->n_rows; r += 16) {
         uint64_t n = u64_min(16, g->n_rows - r);
         for (uint64_t c = first; c < end; c++)
-            for (uint64_t i = 0; i < n; i++)
-                m->waiting[c * m->chunk + m->fill + r + i] = g->x[(r + i) * g->stride + c];
+            for (uint64_t i = 0; i < n; i++) m->waiting[c * m->chunk + m->fill + r + i] = g->x[(r + i) * g->stride + c];
     }
 }
 

@@ -16,8 +16,6 @@ struct moments {
     float *sum;            /* [cols, cols]: on and below the diagonal; above it anything */
 };
 
-/* Rows of a chunk: enough to pay for reading the sum, few enough to be small beside it. */
-uint32_t moments_chunk(uint64_t cols);
 MUST_CHECK bool moments_open(struct moments *m, uint64_t cols, struct error *err);
 void moments_close(struct moments *m);
 

@@ -1,3 +1,4 @@
+#include "plan/solve_parts.h"
 #include "plan/workspace.h"
 
 #include "core/bytes.h"
@@ -389,6 +390,10 @@ static bool build(struct plan_builder *b)
     }
     struct plan_workspace w = plan_workspace_for(p, PLAN_PIECE_BYTES, PLAN_HOLD_BYTES);
     p->workspace_bytes = plan_workspace_bytes(&w);
+    struct solve_needs needs;
+    if (!solve_needs(p, PLAN_SOLVE_BYTES, &needs, b->err)) return false;
+    p->solve_bytes = needs.bytes;
+    p->solve_passes = needs.most_parts;
     return plan_digests(p, b->err);
 }
 

@@ -41,9 +41,9 @@ static bool put_solved(const struct plan *p, json_t *observe, struct error *err)
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         if (item->solve.method == SOLVE_NONE) continue;
-        json_t *row = json_pack("{s:s,s:s,s:s,s:i,s:o}", "module", item->tensor->module, "format", item->format->name,
-                                "scales", scales_name(item->scales), "group", (int)item->group, "solve",
-                                solve_json(&item->solve));
+        json_t *row =
+            json_pack("{s:s,s:s,s:s,s:i,s:o}", "module", item->tensor->module, "format", item->format->name, "scales",
+                      scales_name(item->scales), "group", (int)item->group, "solve", solve_json(&item->solve));
         if (json_array_append_new(solved, row) != 0) return error_memory(err, 0);
     }
     return json_array_size(solved) == 0 || json_put(observe, "solved", json_incref(solved), err);
@@ -144,9 +144,9 @@ bool plan_json(const struct plan *p, json_t **out, struct error *err)
     CLEANUP(json) json_t *j = NULL;
     if (!body_json(p, &j, err)) return false;
     CLEANUP(json)
-    json_t *sizes = json_pack("{s:I,s:I,s:f,s:I,s:I}", "read_bytes", (json_int_t)p->read_bytes, "write_bytes",
+    json_t *sizes = json_pack("{s:I,s:I,s:f,s:I,s:I,s:I}", "read_bytes", (json_int_t)p->read_bytes, "write_bytes",
                               (json_int_t)p->write_bytes, "effective_bits", plan_effective_bits(p), "tensors",
-                              (json_int_t)p->n_outputs, "workspace_bytes", (json_int_t)p->workspace_bytes);
+                              (json_int_t)p->n_outputs, "workspace_bytes", (json_int_t)p->workspace_bytes, "solve_bytes", (json_int_t)p->solve_bytes);
     if (!sizes || !json_put(j, "sha256", digest_json(&p->digest), err) ||
         !json_put(j, "sizes", json_incref(sizes), err) || !json_put(j, "unmatched_lines", unmatched_json(p), err))
         return error_memory(err, 0);
@@ -238,6 +238,11 @@ bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
                                : "");
     text_add(&t, "quantize works in %s of memory; %s\n", work,
              p->needs_data ? "calibration data are needed" : "no calibration data are needed");
+    if (p->solve_bytes) {
+        text_bytes(work, p->solve_bytes);
+        text_add(&t, "calibrate solves in %s of memory beside the forward pass, which it runs %u time%s per layer at most\n",
+                 work, p->solve_passes, p->solve_passes > 1 ? "s" : "");
+    }
     for (uint32_t i = 0; i < p->n_unmatched; i++) text_add(&t, "matches nothing here: %s\n", p->unmatched[i]);
     text_add(&t, "plan sha256 %s\n", hex);
     return text_take(&t, out, NULL, err);
@@ -284,10 +289,7 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
     uint32_t n_excluded = 0;
     if (!excluded_branches(p, mtp_plain, &excluded, &n_excluded, err)) return false;
     const char *kv = p->kv != KV_NONE ? "FP8" : p->inventory->kv_algo;
-    *out = (struct quant_config){.modules = modules,
-                                 .n_modules = n,
-                                 .kv_algo = kv,
-                                 .excluded = excluded,
-                                 .n_excluded = n_excluded};
+    *out = (struct quant_config){
+        .modules = modules, .n_modules = n, .kv_algo = kv, .excluded = excluded, .n_excluded = n_excluded};
     return true;
 }

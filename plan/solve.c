@@ -45,7 +45,8 @@ bool solve_read(const json_t *line, const char *what, struct solve_choice *out, 
     const json_t *v = json_object_get(line, "solve");
     const char *word = NULL;
     if (!json_has(line, "solve")) return true;
-    if (!json_is_object(v)) return json_get_string(line, "solve", what, &word, err) && read_method(word, what, out, err);
+    if (!json_is_object(v))
+        return json_get_string(line, "solve", what, &word, err) && read_method(word, what, out, err);
     if (!json_get_string(v, "method", what, &word, err) || !read_method(word, what, out, err)) return false;
     if (out->method == SOLVE_GPTQ) return read_gptq(v, what, out, err);
     static const char *const keys[] = {"method", NULL};

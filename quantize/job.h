@@ -117,7 +117,8 @@ MUST_CHECK bool piece_measure(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_collect(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_encode(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_retire(struct job *j, struct slot *s, struct error *err);
-/* quantize/solved.c: what calibration has solved. Shapes are checked before the first piece, digests behind the last. */
+/* quantize/solved.c: what calibration has solved. Shapes are checked before the first piece, digests behind the last.
+ */
 bool job_is_solved(const struct job *j, uint32_t item);
 MUST_CHECK bool job_check_solved(const struct job *j, struct error *err);
 MUST_CHECK bool piece_take_solved(const struct job *j, const struct slot *s, struct error *err);

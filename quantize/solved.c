@@ -1,5 +1,5 @@
-/* Weights that calibration has solved: their bytes come from the statistics file in place of an encoder's. The source is
- * read all the same, so that its digest is known and compared. */
+/* Weights that calibration has solved: their bytes come from the statistics file in place of an encoder's. The source
+ * is read all the same, so that its digest is known and compared. */
 #include "quantize/job.h"
 
 bool job_is_solved(const struct job *j, uint32_t i)
@@ -50,14 +50,14 @@ static bool read_part(const struct job *j, const struct slot *s, uint32_t part, 
 {
     const struct solved_tensor *t = find(j, s->pass->item, part, err);
     uint64_t per_byte = j->plan->items[s->pass->item].format->parts[part].cols_per_elem;
-    return t && stats_read_solved(j->stats, t, s->at.first / per_byte, dst, s->at.n_rows * s->at.n_cols / per_byte, err);
+    return t &&
+           stats_read_solved(j->stats, t, s->at.first / per_byte, dst, s->at.n_rows * s->at.n_cols / per_byte, err);
 }
 
 bool piece_take_solved(const struct job *j, const struct slot *s, struct error *err)
 {
     const struct quant_format *f = j->plan->items[s->pass->item].format;
-    return read_part(j, s, 0, s->lane->dst, err) &&
-           (f->block_cols == 1 || read_part(j, s, 1, s->lane->dst_scale, err));
+    return read_part(j, s, 0, s->lane->dst, err) && (f->block_cols == 1 || read_part(j, s, 1, s->lane->dst_scale, err));
 }
 
 bool job_believe_solved(const struct job *j, uint32_t i, const struct tensor_digests *d, struct error *err)
@@ -67,8 +67,8 @@ bool job_believe_solved(const struct job *j, uint32_t i, const struct tensor_dig
         const struct solved_tensor *t = find(j, i, k, err);
         if (!t) return false;
         if (!digest_equal(&t->digest, &d[k].written))
-            return error_set(err, ERR_FORMAT, "solved tensor '%.256s' of the statistics has other bytes than were solved",
-                             t->name);
+            return error_set(err, ERR_FORMAT,
+                             "solved tensor '%.256s' of the statistics has other bytes than were solved", t->name);
         if (k == 0 && !digest_equal(&t->source, &d->source))
             return error_set(err, ERR_FORMAT,
                              "tensor '%.256s' is not the one that was solved: the statistics belong to other weights",
