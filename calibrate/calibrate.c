@@ -55,7 +55,8 @@ static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, 
 {
     struct calibration *c = ctx;
     uint32_t i = item_of(c, linear);
-    if (c->plan->items[i].kv_scale && !c->again) keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, linear->dims[0], stride));
+    if (c->plan->items[i].kv_scale && !c->again)
+        keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, linear->dims[0], stride));
 }
 
 static bool check_finite(const struct calibration *c, struct error *err)
@@ -88,9 +89,11 @@ static bool run_block(struct calibration *c, struct stream *s, uint32_t b, const
             return false;
     }
     c->again = false;
-    return (!solves || solving_done(c->solving, b, err)) &&
-           (!c->sequential || (sequential_begin(c->sequential, b, c->input, err) && stream_block(s, b, NULL, pr, err) &&
-                               sequential_end(c->sequential, err)));
+    if (solves && !solving_done(c->solving, b, err)) return false;
+    if (!c->sequential) return true;
+    bool ok = sequential_begin(c->sequential, b, c->input, err) && stream_block(s, b, NULL, pr, err);
+    sequential_end(c->sequential);
+    return ok;
 }
 
 static bool run_blocks(struct calibration *c, struct stream *s, const struct progress *pr, struct error *err)

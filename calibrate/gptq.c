@@ -6,6 +6,7 @@
 #include "core/cleanup.h"
 #include "core/memory.h"
 #include "numeric/nvfp4.h"
+#include "plan/scale_method.h"
 
 #include <math.h>
 
@@ -146,9 +147,9 @@ static void choose_scales(const struct solver *s, struct tile *t, uint64_t n, ui
                             .n_cols = cols,
                             .src = t->w,
                             .dtype = DTYPE_F32,
-                            .scale = s->s2,
+                            .scale = nvfp4_tensor_scale(s->w->group_amax),
                             .amax = s->w->group_amax,
-                            .static_max = NVFP4_STATIC_MAX,
+                            .static_max = scale_method_max(s->w->scales),
                             .dst = t->baseline,
                             .dst_scale = scales};
     kernel_for(OP_ENCODE_NVFP4, s->env->isa)(&a);
@@ -160,9 +161,9 @@ static void choose_scales(const struct solver *s, struct tile *t, uint64_t n, ui
             uint64_t from = r * cols + s->f->order[c];
             t->plain[r * s->stride + c] = t->w[from] - t->error[from];
         }
-    if (s->w->scales == SCALES_MSE) {
+    if (s->w->scales != SCALES_MAX) {
         a.dst_f32 = t->block_amax;
-        kernel_for(OP_SWEEP_NVFP4, s->env->isa)(&a);
+        kernel_for(scale_method_op(s->w->scales), s->env->isa)(&a);
         a.block_amax = t->block_amax;
         kernel_for(OP_ENCODE_NVFP4_STATIC, s->env->isa)(&a);
     }
@@ -286,7 +287,7 @@ bool gptq_solve(const struct gptq_weights *w, const struct gptq_factor *f, const
                        .scales = scales,
                        .gains = gains,
                        .stride = w->cols + 16, /* rows apart in the caches */
-                       .s2 = nvfp4_tensor_scale(w->group_amax)};
+                       .s2 = w->tensor_scale};
     if (!pool_try(env->pool, n_tiles, tile_item, &s, err)) return false;
     *gain = (struct solve_gain){.module = gain->module, .damp = f->damp};
     for (uint64_t i = 0; i < n_tiles; i++) {

@@ -42,7 +42,8 @@ struct gptq_weights {
     void *ctx;
     bool (*rows)(void *ctx, uint64_t first, uint64_t n, float *out, struct error *err);
     uint64_t n_rows, cols;
-    float group_amax; /* of the tensor or its fused group, not zero */
+    float group_amax;   /* of the tensor or its fused group, not zero */
+    float tensor_scale; /* weight_scale_2 that goes with it and with `scales`, not zero */
     enum scale_method scales;
 };
 

@@ -14,9 +14,9 @@ struct sequential {
     const float *group_amax;     /* [n_groups] */
     struct weight_source source; /* for the engine: stands in between begin and end */
     bool active;
-    float *input_amax;      /* [n_items], of the block under way */
+    float *input_amax;        /* [n_items], of the block under way */
     uint32_t *codes, *scales; /* [n_items]: numbers of the solved tensors; NAME_NONE */
-    uint32_t n_known;       /* solved tensors that are in these lists */
+    uint32_t n_known;         /* solved tensors that are in these lists */
 };
 
 void sequential_open(struct sequential *q, const struct plan *plan, const struct stats *stats, uint64_t isa,
@@ -24,6 +24,6 @@ void sequential_open(struct sequential *q, const struct plan *plan, const struct
 void sequential_close(struct sequential *q);
 /* input_amax: [n_items], as observed. */
 MUST_CHECK bool sequential_begin(struct sequential *q, uint32_t block, const float *input_amax, struct error *err);
-MUST_CHECK bool sequential_end(struct sequential *q, struct error *err);
+void sequential_end(struct sequential *q);
 
 #endif

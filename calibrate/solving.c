@@ -3,6 +3,7 @@
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
 #include "numeric/nvfp4.h"
+#include "plan/scale_method.h"
 #include "plan/solve_parts.h"
 
 #include <math.h>
@@ -88,11 +89,10 @@ bool solving_weight_rows(const struct plan *p, uint32_t i, uint64_t isa, uint64_
     const struct tensor_info *info = checkpoint_tensor(ck, t->parts[PART_WEIGHT]);
     uint64_t row = t->dims[1] * dtype_bytes(info->dtype);
     CLEANUP(free) void *raw = NULL;
-    if (!memory_alloc(&raw, n, row, err) ||
-        !checkpoint_read(ck, t->parts[PART_WEIGHT], first * row, raw, n * row, err))
+    if (!memory_alloc(&raw, n, row, err) || !checkpoint_read(ck, t->parts[PART_WEIGHT], first * row, raw, n * row, err))
         return false;
-    kernel_for(OP_WIDEN, isa)(&(struct kernel_args){
-        .n_rows = n, .n_cols = t->dims[1], .src = raw, .dtype = info->dtype, .dst_f32 = out});
+    kernel_for(OP_WIDEN, isa)(
+        &(struct kernel_args){.n_rows = n, .n_cols = t->dims[1], .src = raw, .dtype = info->dtype, .dst_f32 = out});
     return true;
 }
 
@@ -141,15 +141,19 @@ static bool solve_item(const struct solving *s, struct slot *slot, const struct 
     uint64_t rows = t->dims[0], cols = t->dims[1];
     struct gptq_env env = {.math = math_for(s->isa), .pool = pool, .isa = s->isa};
     struct linear_weights ctx = {s, slot->item};
-    float amax = s->group_amax[item->group];
+    float amax = s->group_amax[item->group] > 0 ? s->group_amax[item->group] : 1; /* as quantize/scalars.c */
     struct gptq_weights w = {.ctx = &ctx,
                              .rows = linear_rows,
                              .n_rows = rows,
                              .cols = cols,
-                             .group_amax = amax > 0 ? amax : 1,
+                             .group_amax = amax,
+                             .tensor_scale = plan_item_weight_scale(item, amax),
                              .scales = item->scales};
     CLEANUP(free) uint8_t *codes = NULL;
     CLEANUP(free) uint8_t *scales = NULL;
+    if (!(w.tensor_scale > 0))
+        return error_set(err, ERR_FORMAT, "tensor '%.256s': its largest magnitude %g is too small for a scale", t->name,
+                         (double)amax);
     slot->gain.module = t->module;
     slot->codes = (struct solved_tensor){.dtype = DTYPE_U8, .n_dims = 2, .dims = {rows, cols / 2}};
     slot->scales = (struct solved_tensor){.dtype = DTYPE_F8_E4M3, .n_dims = 2, .dims = {rows, cols / NVFP4_BLOCK}};
@@ -261,8 +265,7 @@ bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, st
         ok = progress_go_on(pr, err) && pool_try(s->pool, n_owners, owner_item, &p, err);
     } else {
         p.pool = s->pool;
-        for (uint32_t o = 0; ok && o < n_owners; o++)
-            ok = progress_go_on(pr, err) && owner_item(&p, o, 0, err);
+        for (uint32_t o = 0; ok && o < n_owners; o++) ok = progress_go_on(pr, err) && owner_item(&p, o, 0, err);
     }
     for (uint32_t i = 0; ok && i < p.n_slots; i++) ok = add_results(s, &p.slots[i], err);
     free(p.slots);

@@ -5,6 +5,7 @@
 
 #include "calibrate/gptq.h"
 #include "calibrate/work.h"
+#include "core/progress.h"
 
 #include <pthread.h>
 

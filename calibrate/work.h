@@ -7,8 +7,8 @@
 #include "plan/stats.h"
 
 struct work {
-    struct stats *stats; /* holds the folder and the file */
-    uint64_t size;       /* of the file that counts */
+    struct stats *stats;        /* holds the folder and the file */
+    uint64_t size;              /* of the file that counts */
     uint32_t n_solved, n_gains; /* of stats, when the block under way began */
 };
 

@@ -146,7 +146,8 @@ bool plan_json(const struct plan *p, json_t **out, struct error *err)
     CLEANUP(json)
     json_t *sizes = json_pack("{s:I,s:I,s:f,s:I,s:I,s:I}", "read_bytes", (json_int_t)p->read_bytes, "write_bytes",
                               (json_int_t)p->write_bytes, "effective_bits", plan_effective_bits(p), "tensors",
-                              (json_int_t)p->n_outputs, "workspace_bytes", (json_int_t)p->workspace_bytes, "solve_bytes", (json_int_t)p->solve_bytes);
+                              (json_int_t)p->n_outputs, "workspace_bytes", (json_int_t)p->workspace_bytes,
+                              "solve_bytes", (json_int_t)p->solve_bytes);
     if (!sizes || !json_put(j, "sha256", digest_json(&p->digest), err) ||
         !json_put(j, "sizes", json_incref(sizes), err) || !json_put(j, "unmatched_lines", unmatched_json(p), err))
         return error_memory(err, 0);
@@ -240,8 +241,9 @@ bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
              p->needs_data ? "calibration data are needed" : "no calibration data are needed");
     if (p->solve_bytes) {
         text_bytes(work, p->solve_bytes);
-        text_add(&t, "calibrate solves in %s of memory beside the forward pass, which it runs %u time%s per layer at most\n",
-                 work, p->solve_passes, p->solve_passes > 1 ? "s" : "");
+        text_add(
+            &t, "calibrate solves in %s of memory beside the forward pass, which it runs %u time%s per layer at most\n",
+            work, p->solve_passes, p->solve_passes > 1 ? "s" : "");
     }
     for (uint32_t i = 0; i < p->n_unmatched; i++) text_add(&t, "matches nothing here: %s\n", p->unmatched[i]);
     text_add(&t, "plan sha256 %s\n", hex);

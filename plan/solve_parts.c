@@ -26,7 +26,7 @@ static uint64_t factor_bytes(uint64_t cols)
 static const struct {
     enum tensor_role role, owner;
 } shared_inputs[] = {
-    {ROLE_ATTN_K, ROLE_ATTN_Q},   {ROLE_ATTN_V, ROLE_ATTN_Q},       {ROLE_MLA_KV_A, ROLE_MLA_Q_A},
+    {ROLE_ATTN_K, ROLE_ATTN_Q},   {ROLE_ATTN_V, ROLE_ATTN_Q},         {ROLE_MLA_KV_A, ROLE_MLA_Q_A},
     {ROLE_MLP_UP, ROLE_MLP_GATE}, {ROLE_SHARED_UP, ROLE_SHARED_GATE}, {ROLE_EXPERT_UP, ROLE_EXPERT_GATE},
 };
 

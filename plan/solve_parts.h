@@ -1,5 +1,5 @@
-/* What solving needs in memory, decided before the first token: which linears' second moments are kept at the same time.
- * The plan states it, calibrate does it. */
+/* What solving needs in memory, decided before the first token: which linears' second moments are kept at the same
+ * time. The plan states it, calibrate does it. */
 #ifndef PLAN_SOLVE_PARTS_H
 #define PLAN_SOLVE_PARTS_H
 

@@ -10,8 +10,9 @@ static const char *const suffixes[STAT_KIND_COUNT] = {
 #define TOKENS_SUFFIX ".tokens"
 #define GAIN_SUFFIX ".solve_error" /* F64 [4]: before, after, output, damp */
 #define SOLVED_PREFIX "solved."
-#define SOLVED_DIGESTS "solved.sha256" /* U8 [n, 64]: of each solved tensor in order of name, its digest and source's  \
-                                        */
+#define SOLVED_DIGESTS                                                                                                 \
+    "solved.sha256" /* U8 [n, 64]: of each solved tensor in order of name, its digest and source's                     \
+                     */
 #define COPY_BYTES ((size_t)1 << 20)
 
 static bool metadata_json(const struct stats *s, json_t **out, struct error *err)
