@@ -2,6 +2,7 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
+#include "plan/recipe_words.h"
 #include "quantize/quantize.h"
 
 struct quantize_args {
@@ -46,24 +47,41 @@ static bool get_stats(const struct command_env *env, const struct quantize_args 
     return data_load(&a->data, m, &corpus, err) && calibrate_run(plan, &corpus, &o, out, env->progress, err);
 }
 
-static bool report(const struct command_env *env, const struct plan *plan, const struct quantize_result *r,
-                   const char *output, struct error *err)
+/* A line when experts saw no token: what was done about them. */
+static bool report_unseen(const struct plan *plan, const struct stats *stats, struct error *err)
+{
+    struct arena *arena = arena_new();
+    const char **names;
+    uint32_t n = 0;
+    bool ok = arena ? stats_unseen(stats, plan, arena, &names, &n, err) : error_memory(err, 0);
+    if (ok && n)
+        print_text("%u experts saw no calibration token (unseen_experts: %s), the first is %s\n", n,
+                   unseen_name(plan->recipe->unseen), names[0]);
+    arena_free(arena);
+    return ok;
+}
+
+static bool report(const struct command_env *env, const struct plan *plan, const struct stats *stats,
+                   const struct quantize_result *r, const char *output, struct error *err)
 {
     char hex[DIGEST_HEX_SIZE], was[32], is[32];
     digest_hex(&plan->digest, hex);
-    if (env->common->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:s,s:s,s:I}", "output", output,
-                                    "plan_sha256", hex, "quantized", (json_int_t)r->n_quantized, "copied",
-                                    (json_int_t)r->n_copied, "zero_tensors", (json_int_t)r->n_zero, "source_bytes",
-                                    (json_int_t)plan->read_bytes, "bytes", (json_int_t)plan->write_bytes,
-                                    "effective_bits", plan_effective_bits(plan), "resumed", r->resumed, "backend",
-                                    r->backend, "device", r->device, "devices", (json_int_t)r->n_devices),
-                          err);
+    if (env->common->json) {
+        CLEANUP(json)
+        json_t *j =
+            json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:s,s:s,s:I}", "output", output, "plan_sha256", hex,
+                      "quantized", (json_int_t)r->n_quantized, "copied", (json_int_t)r->n_copied, "zero_tensors",
+                      (json_int_t)r->n_zero, "source_bytes", (json_int_t)plan->read_bytes, "bytes",
+                      (json_int_t)plan->write_bytes, "effective_bits", plan_effective_bits(plan), "resumed", r->resumed,
+                      "backend", r->backend, "device", r->device, "devices", (json_int_t)r->n_devices);
+        return (j || error_memory(err, 0)) && (!stats || stats_put_experts(stats, plan, j, err)) &&
+               print_json(json_incref(j), err);
+    }
     text_bytes(was, plan->read_bytes);
     text_bytes(is, plan->write_bytes);
     print_text("%s -> %s (%.3f bits per weight), %u tensors quantized%s -> %s\n", was, is, plan_effective_bits(plan),
                r->n_quantized, r->resumed ? ", resumed" : "", output);
-    return true;
+    return !stats || report_unseen(plan, stats, err);
 }
 
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
@@ -86,7 +104,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
            model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
            get_stats(env, a, &m, plan, &stats, err) &&
            quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
-           report(env, plan, &r, a->output, err);
+           report(env, plan, stats, &r, a->output, err);
 }
 
 const struct command command_quantize = {

@@ -14,6 +14,8 @@ struct stream {
     uint32_t n_texts;
     uint64_t *first_row; /* [n_texts + 1] */
     struct residual rows;
+    struct residual inputs; /* with `keeps_inputs`: what entered the block that ran last */
+    bool keeps_inputs;
     struct linear head;
     struct read_ahead *ahead; /* NULL: none */
 };
@@ -65,7 +67,8 @@ bool stream_open(struct stream **out, struct engine *e, const struct text_ids *t
     if (!check_texts(e, texts, n_texts, err)) return false;
     struct stream *s = calloc(1, sizeof *s);
     if (!s) return error_memory(err, sizeof *s);
-    *s = (struct stream){.engine = e, .texts = texts, .n_texts = n_texts, .rows = RESIDUAL_INIT};
+    *s = (struct stream){
+        .engine = e, .texts = texts, .n_texts = n_texts, .rows = RESIDUAL_INIT, .inputs = RESIDUAL_INIT};
     if (!build(s, spill_dir, err)) {
         stream_close(s);
         return false;
@@ -79,6 +82,7 @@ void stream_close(struct stream *s)
     if (!s) return;
     read_ahead_close(s->ahead);
     residual_close(&s->rows);
+    residual_close(&s->inputs);
     linear_close(&s->head);
     free(s->first_row);
     free(s);
@@ -129,6 +133,7 @@ static bool run_calls(struct stream *s, const struct block *b, struct block_stat
         uint64_t n = u64_min(CALL_ROWS, total - first);
         uint32_t n_segments = cut_segments(s, first, n, &next_text, states, segments);
         if (!progress_go_on(pr, err) || !residual_read(&s->rows, first, n, x, err) ||
+            (s->keeps_inputs && !residual_write(&s->inputs, first, n, x, err)) ||
             !block_run(b, s->engine, x, n, segments, n_segments, ob, err) ||
             !residual_write(&s->rows, first, n, x, err))
             return false;
@@ -147,6 +152,32 @@ bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const
     bool ok = states ? run_calls(s, &block, states, ob, pr, err) : error_memory(err, s->n_texts * sizeof *states);
     for (uint32_t i = 0; states && i < s->n_texts; i++) block_state_close(&states[i]);
     free(states);
+    block_close(&block);
+    return ok;
+}
+
+bool stream_keep_inputs(struct stream *s, const char *spill_dir, struct error *err)
+{
+    s->keeps_inputs = true;
+    return residual_open(&s->inputs, s->rows.n_rows, s->rows.cols, spill_dir, s->engine->residual_bytes, err);
+}
+
+bool stream_visit_experts(struct stream *s, uint32_t b, const uint32_t *experts, uint32_t n_experts,
+                          const struct observer *ob, const struct progress *pr, struct error *err)
+{
+    uint64_t total = s->rows.n_rows, hidden = s->rows.cols;
+    struct block block;
+    CLEANUP(free) float *x = NULL;
+    if (!s->keeps_inputs) return error_set(err, ERR_INTERNAL, "the stream does not keep its inputs");
+    if (!memory_alloc(&x, u64_min(CALL_ROWS, total) * hidden, sizeof *x, err) ||
+        !block_open(&block, s->engine, &s->engine->inv->config.blocks[b], err))
+        return false;
+    bool ok = true;
+    for (uint64_t first = 0; ok && first < total; first += CALL_ROWS) {
+        uint64_t n = u64_min(CALL_ROWS, total - first);
+        ok = progress_go_on(pr, err) && residual_read(&s->inputs, first, n, x, err) &&
+             block_visit_experts(&block, s->engine, x, n, experts, n_experts, ob, err);
+    }
     block_close(&block);
     return ok;
 }

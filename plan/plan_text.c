@@ -48,7 +48,9 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
     }
     *out = json_pack("{s:s,s:s,s:O,s:O}", "schema", "ingot.observe/1", "tool", INGOT_VERSION, "source", source,
                      "points", points);
-    return *out ? true : error_memory(err, 0);
+    if (!*out) return error_memory(err, 0);
+    return p->recipe->unseen != UNSEEN_ALL_TOKENS ||
+           json_put(*out, "unseen_experts", json_string(unseen_name(p->recipe->unseen)), err);
 }
 
 static json_t *item_json(const struct plan *p, const struct plan_item *item)
@@ -264,10 +266,7 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
     uint32_t n_excluded = 0;
     if (!excluded_branches(p, mtp_plain, &excluded, &n_excluded, err)) return false;
     const char *kv = p->kv != KV_NONE ? "FP8" : p->inventory->kv_algo;
-    *out = (struct quant_config){.modules = modules,
-                                 .n_modules = n,
-                                 .kv_algo = kv,
-                                 .excluded = excluded,
-                                 .n_excluded = n_excluded};
+    *out = (struct quant_config){
+        .modules = modules, .n_modules = n, .kv_algo = kv, .excluded = excluded, .n_excluded = n_excluded};
     return true;
 }

@@ -142,15 +142,10 @@ static bool calibration_json(const struct job *j, json_t **out, struct error *er
     const struct stats *s = j->stats;
     CLEANUP(json)
     json_t *doc = json_pack("{s:I,s:I}", "texts", (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens);
-    struct arena *arena = arena_new();
-    const char **names;
-    uint32_t n;
-    bool ok = doc && arena && stats_unseen(s, j->plan, arena, &names, &n, err) &&
-              put_digest(doc, "data_sha256", &s->data_digest, err) && put_digest(doc, "stats_sha256", &s->digest, err);
-    json_t *unseen = json_array();
-    for (uint32_t i = 0; ok && i < n; i++) ok = json_array_append_new(unseen, json_string(names[i])) == 0;
-    arena_free(arena);
-    if (!ok || !json_put(doc, "unseen_experts", unseen, err)) return error_memory(err, 0);
+    if (!doc) return error_memory(err, 0);
+    if (!put_digest(doc, "data_sha256", &s->data_digest, err) || !put_digest(doc, "stats_sha256", &s->digest, err) ||
+        !stats_put_experts(s, j->plan, doc, err))
+        return false;
     *out = take_ptr(&doc);
     return true;
 }
