@@ -92,6 +92,20 @@ bool piece_collect(struct job *j, struct slot *s, struct error *err)
 
 /* ---- encoding ---- */
 
+/* By the scales of another folder: on the CPU, into the lane's results. */
+static bool encode_given(struct job *j, struct slot *s, struct error *err)
+{
+    struct given_piece p = {.item = s->pass->item,
+                            .first = s->at.first,
+                            .n_rows = s->at.n_rows,
+                            .n_cols = s->at.n_cols,
+                            .src = s->lane->src,
+                            .dtype = pass_source(j, s->pass)->dtype,
+                            .dst = s->lane->dst,
+                            .dst_scale = s->lane->dst_scale};
+    return j->ops->wait(s->lane, err) && given_encode(j->given, j->plan, j->opt->pool, &p, err);
+}
+
 bool piece_encode(struct job *j, struct slot *s, struct error *err)
 {
     const struct plan_item *item = item_of(j, s);
@@ -105,6 +119,7 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
         progress_note(j->pr, "quantize", "tensor '%s' is all zero", item->tensor->name);
     }
     if (s->bytes == 0) return true;
+    if (j->given) return encode_given(j, s, err);
     a.static_max = scale_method_max(item->scales);
     a.rounding = j->plan->recipe->rounding;
     struct lane_step steps[2] = {{own ? item->format->encode_op : chooses, a}, {OP_ENCODE_NVFP4_STATIC, a}};

@@ -162,6 +162,10 @@ static bool write_manifest(const struct job *j, json_t *digests, json_t *left_ou
     if (!put_digest(doc, "recipe_sha256", &p->recipe->digest, err) || !put_digest(doc, "plan_sha256", &p->digest, err))
         return false;
     if (!calibration_json(j, &calibration, err) || !json_put(doc, "calibration", calibration, err)) return false;
+    json_t *scales = j->given ? json_object() : NULL;
+    if (j->given &&
+        (!put_digest(scales, "sha256", &j->given->digest, err) || !json_put(doc, "scales_from", scales, err)))
+        return false;
     if (!plan_source_json(p, &source, err) || !json_put(doc, "source", source, err)) return false;
     if (!json_put(doc, "files", json_incref(digests), err) || !json_put(doc, "left_out", json_incref(left_out), err))
         return false;
