@@ -77,6 +77,30 @@ bool stream_open(struct stream **out, struct engine *e, const struct text_ids *t
     return true;
 }
 
+bool stream_fork(struct stream **out, const struct stream *from, const char *spill_dir, struct error *err)
+{
+    *out = NULL;
+    struct stream *s = calloc(1, sizeof *s);
+    if (!s) return error_memory(err, sizeof *s);
+    *s = (struct stream){.engine = from->engine,
+                         .texts = from->texts,
+                         .n_texts = from->n_texts,
+                         .rows = RESIDUAL_INIT,
+                         .inputs = RESIDUAL_INIT};
+    size_t n = (size_t)from->n_texts + 1;
+    bool ok =
+        memory_alloc(&s->first_row, n, sizeof *s->first_row, err) &&
+        residual_open(&s->rows, from->rows.n_rows, from->rows.cols, spill_dir, from->engine->residual_bytes, err) &&
+        engine_head_open(s->engine, &s->head, err);
+    if (!ok) {
+        stream_close(s);
+        return false;
+    }
+    memcpy(s->first_row, from->first_row, n * sizeof *s->first_row);
+    *out = s;
+    return true;
+}
+
 void stream_close(struct stream *s)
 {
     if (!s) return;
@@ -119,8 +143,10 @@ static uint32_t cut_segments(const struct stream *s, uint64_t first, uint64_t n,
     return count;
 }
 
-static bool run_calls(struct stream *s, const struct block *b, struct block_state *states, const struct observer *ob,
-                      const struct progress *pr, struct error *err)
+/* From rows `in` to rows `out`, which may be the same, with the weights of `e`. */
+static bool run_calls(struct stream *s, struct engine *e, const struct residual *in, const struct block *b,
+                      struct block_state *states, const struct observer *ob, const struct progress *pr,
+                      struct error *err)
 {
     uint64_t hidden = s->rows.cols, total = s->rows.n_rows;
     CLEANUP(free) float *x = NULL;
@@ -132,10 +158,9 @@ static bool run_calls(struct stream *s, const struct block *b, struct block_stat
     for (uint64_t first = 0; first < total; first += CALL_ROWS) {
         uint64_t n = u64_min(CALL_ROWS, total - first);
         uint32_t n_segments = cut_segments(s, first, n, &next_text, states, segments);
-        if (!progress_go_on(pr, err) || !residual_read(&s->rows, first, n, x, err) ||
+        if (!progress_go_on(pr, err) || !residual_read(in, first, n, x, err) ||
             (s->keeps_inputs && !residual_write(&s->inputs, first, n, x, err)) ||
-            !block_run(b, s->engine, x, n, segments, n_segments, ob, err) ||
-            !residual_write(&s->rows, first, n, x, err))
+            !block_run(b, e, x, n, segments, n_segments, ob, err) || !residual_write(&s->rows, first, n, x, err))
             return false;
         for (uint32_t i = 0; i < n_segments; i++)
             if (segments[i].last) block_state_close(segments[i].state);
@@ -143,17 +168,31 @@ static bool run_calls(struct stream *s, const struct block *b, struct block_stat
     return true;
 }
 
-bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr, struct error *err)
+static bool run_block(struct stream *s, struct engine *e, const struct residual *in, uint32_t b,
+                      const struct observer *ob, const struct progress *pr, struct error *err)
 {
     struct block block;
-    if (!block_open(&block, s->engine, &s->engine->inv->config.blocks[b], err)) return false;
+    if (!block_open(&block, e, &e->inv->config.blocks[b], err)) return false;
     read_ahead_allow(s->ahead, b + 1);
     struct block_state *states = calloc(s->n_texts, sizeof *states);
-    bool ok = states ? run_calls(s, &block, states, ob, pr, err) : error_memory(err, s->n_texts * sizeof *states);
+    bool ok =
+        states ? run_calls(s, e, in, &block, states, ob, pr, err) : error_memory(err, s->n_texts * sizeof *states);
     for (uint32_t i = 0; states && i < s->n_texts; i++) block_state_close(&states[i]);
     free(states);
     block_close(&block);
     return ok;
+}
+
+bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr, struct error *err)
+{
+    return run_block(s, s->engine, &s->rows, b, ob, pr, err);
+}
+
+bool stream_cross(struct stream *to, const struct stream *from, struct engine *with, uint32_t b,
+                  const struct progress *pr, struct error *err)
+{
+    if (!from->keeps_inputs) return error_set(err, ERR_INTERNAL, "the stream does not keep its inputs");
+    return run_block(to, with, &from->inputs, b, NULL, pr, err);
 }
 
 bool stream_keep_inputs(struct stream *s, const char *spill_dir, struct error *err)
