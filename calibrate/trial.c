@@ -37,7 +37,8 @@ static const struct quant_format *format(void *ctx, const struct model_tensor *t
     if (!number) return NULL;
     const struct search_type *type = &t->space->types[number];
     bool rounds = type->rounds_inputs && type->format->input_op != OP_COUNT && t->input_amax[item] > 0;
-    *input_scale = rounds ? t->input_amax[item] / type->format->amax_per_scale : 0;
+    float per_scale = quant_format_has_input_scale(type->format) ? type->format->amax_per_scale : 1;
+    *input_scale = rounds ? t->input_amax[item] / per_scale : 0;
     return type->format;
 }
 
@@ -53,49 +54,84 @@ static float group_amax(const struct trial *t, const struct plan *p, uint32_t it
     return top > 0 ? top : 1; /* all zero: as quantize does */
 }
 
+static enum int4_scale_type int4_scale_of(const struct quant_format *f)
+{
+    enum dtype d = f->n_parts > 1 ? f->parts[1].dtype : DTYPE_F32;
+    return d == DTYPE_F16 ? INT4_SCALE_F16 : d == DTYPE_BF16 ? INT4_SCALE_BF16 : INT4_SCALE_F32;
+}
+
+/* Codes and scales of some rows, and what they mean. */
+static bool there_and_back(const struct trial *t, const struct plan_item *item, struct kernel_args a, float *out,
+                           struct error *err)
+{
+    const struct quant_format *f = item->format;
+    uint64_t n = a.n_rows, blocks = u64_div_up(a.n_cols, 16);
+    CLEANUP(free) uint8_t *codes = NULL;
+    CLEANUP(free) uint8_t *scales = NULL;
+    CLEANUP(free) float *floats = NULL; /* scales, or chosen maxima */
+    if (!memory_alloc(&codes, n, a.n_cols, err) || !memory_alloc(&scales, n, blocks, err) ||
+        !memory_alloc(&floats, n * blocks, sizeof *floats, err))
+        return false;
+    enum op chooses = scale_method_op(item->scales);
+    a.dst = codes;
+    a.dst_scale = scales;
+    a.dst_f32 = floats;
+    if (chooses != OP_COUNT) {
+        kernel_for(chooses, t->isa)(&a);
+        a.block_amax = floats;
+    }
+    kernel_for(chooses != OP_COUNT ? OP_ENCODE_NVFP4_STATIC : f->encode_op, t->isa)(&a);
+    a.src = codes;
+    a.src_scale = scales;
+    a.src_scale_f32 = floats;
+    a.dst_f32 = out;
+    kernel_for(f->decode_op, t->isa)(&a);
+    return true;
+}
+
+/* Rows [from, to), which begin and end where a format may be cut. */
+static bool whole_rows(const struct trial *t, const struct plan *p, uint32_t item, uint64_t from, uint64_t to,
+                       float *out, struct error *err)
+{
+    const struct model_tensor *m = tensor_of(t, item);
+    const struct plan_item *pi = &p->items[item];
+    const struct checkpoint *ck = t->space->inventory->checkpoint;
+    uint32_t part = m->parts[PART_WEIGHT];
+    const struct tensor_info *info = checkpoint_tensor(ck, part);
+    uint64_t n = to - from, row_bytes = m->dims[1] * dtype_bytes(info->dtype);
+    CLEANUP(free) uint8_t *raw = NULL;
+    if (!memory_alloc(&raw, n, row_bytes, err) || !checkpoint_read(ck, part, from * row_bytes, raw, n * row_bytes, err))
+        return false;
+    struct kernel_args a = {.n_rows = n,
+                            .n_cols = m->dims[1],
+                            .src = raw,
+                            .dtype = info->dtype,
+                            .static_max = scale_method_max(pi->scales),
+                            .rounding = p->recipe->rounding,
+                            .mxfp4_rule = pi->type->mxfp4_rule,
+                            .group = pi->format->block_cols,
+                            .int4_scale = int4_scale_of(pi->format)};
+    if (quant_format_has_tensor_scale(pi->format)) {
+        a.amax = group_amax(t, p, item);
+        a.scale = plan_item_weight_scale(pi, a.amax);
+    }
+    return there_and_back(t, pi, a, out, err);
+}
+
 static bool rows(void *ctx, const struct model_tensor *tensor, uint64_t first, uint64_t n, float *out,
                  struct error *err)
 {
     const struct trial *t = ctx;
     uint32_t item = (uint32_t)(tensor - t->space->inventory->tensors);
     const struct plan *p = t->space->types[type_of(t, item)].plan;
-    const struct plan_item *pi = &p->items[item];
-    const struct checkpoint *ck = t->space->inventory->checkpoint;
-    uint32_t part = tensor->parts[PART_WEIGHT];
-    const struct tensor_info *info = checkpoint_tensor(ck, part);
-    uint64_t cols = tensor->dims[1], row_bytes = cols * dtype_bytes(info->dtype), blocks = u64_div_up(cols, 16);
-    CLEANUP(free) uint8_t *raw = NULL;
-    CLEANUP(free) uint8_t *codes = NULL;
-    CLEANUP(free) uint8_t *scales = NULL;
-    CLEANUP(free) float *chosen = NULL;
-    if (!memory_alloc(&raw, n, row_bytes, err) || !memory_alloc(&codes, n, cols, err) ||
-        !memory_alloc(&scales, n, blocks, err) || !memory_alloc(&chosen, n * blocks, sizeof *chosen, err) ||
-        !checkpoint_read(ck, part, first * row_bytes, raw, n * row_bytes, err))
+    uint64_t unit = quant_format_rows(p->items[item].format), cols = tensor->dims[1];
+    if (unit == 0) unit = 1;
+    uint64_t from = first / unit * unit, to = u64_min(u64_div_up(first + n, unit) * unit, tensor->dims[0]);
+    if (from == first && to == first + n) return whole_rows(t, p, item, from, to, out, err);
+    CLEANUP(free) float *wide = NULL;
+    if (!memory_alloc(&wide, (to - from) * cols, sizeof *wide, err) || !whole_rows(t, p, item, from, to, wide, err))
         return false;
-    float g = group_amax(t, p, item);
-    struct kernel_args a = {.n_rows = n,
-                            .n_cols = cols,
-                            .src = raw,
-                            .dtype = info->dtype,
-                            .scale = plan_item_weight_scale(pi, g),
-                            .amax = g,
-                            .static_max = scale_method_max(pi->scales),
-                            .rounding = p->recipe->rounding,
-                            .dst = codes,
-                            .dst_scale = scales};
-    enum op chooses = scale_method_op(pi->scales), encode = pi->format->encode_op;
-    if (chooses != OP_COUNT) {
-        a.dst_f32 = chosen;
-        kernel_for(chooses, t->isa)(&a);
-        a.block_amax = chosen;
-        encode = OP_ENCODE_NVFP4_STATIC;
-    }
-    a.dst_f32 = NULL;
-    kernel_for(encode, t->isa)(&a);
-    a.src = codes;
-    a.src_scale = scales;
-    a.dst_f32 = out;
-    kernel_for(pi->format->decode_op, t->isa)(&a);
+    memcpy(out, wide + (first - from) * cols, n * cols * sizeof *out);
     return true;
 }
 

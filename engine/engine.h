@@ -25,7 +25,7 @@ enum compute {
 struct weight_source {
     void *ctx;
     /* The format that the tensor is computed in, or NULL: as the file has it. *input_scale > 0: its inputs are
-     * quantized as that format says. */
+     * quantized as that format says (where they have scales of their own, any positive number says so). */
     const struct quant_format *(*format)(void *ctx, const struct model_tensor *t, float *input_scale);
     /* Rows [first, first + n) of such a tensor, decoded: [n, cols]. */
     bool (*rows)(void *ctx, const struct model_tensor *t, uint64_t first, uint64_t n, float *out, struct error *err);
