@@ -25,7 +25,7 @@ enum compute {
 struct weight_source {
     void *ctx;
     /* The format that the tensor is computed in, or NULL: as the file has it. *input_scale > 0: its inputs are
-     * quantized as that format says (where they have scales of their own, any positive number says so). */
+     * quantized as that format says. */
     const struct quant_format *(*format)(void *ctx, const struct model_tensor *t, float *input_scale);
     /* Rows [first, first + n) of such a tensor, decoded: [n, cols]. */
     bool (*rows)(void *ctx, const struct model_tensor *t, uint64_t first, uint64_t n, float *out, struct error *err);
@@ -84,6 +84,9 @@ uint64_t stream_first_row(const struct stream *s, uint32_t text);
 /* Runs block b (0 .. n_blocks - 1, in order) over every text. */
 MUST_CHECK bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr,
                              struct error *err);
+/* The same without a trace: the rows stay what they were, and the block can be run again. */
+MUST_CHECK bool stream_observe(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr,
+                               struct error *err);
 /* From the next block on, also keeps what entered the block: twice the room. */
 MUST_CHECK bool stream_keep_inputs(struct stream *s, const char *spill_dir, struct error *err);
 /* Sends all tokens through these experts of block b, whatever the router says, for the observer alone. b is the block

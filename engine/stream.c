@@ -143,9 +143,9 @@ static uint32_t cut_segments(const struct stream *s, uint64_t first, uint64_t n,
     return count;
 }
 
-/* From rows `in` to rows `out`, which may be the same, with the weights of `e`. */
+/* From rows `in`, with the weights of `e`; keep: to the stream's rows, which may be the same. */
 static bool run_calls(struct stream *s, struct engine *e, const struct residual *in, const struct block *b,
-                      struct block_state *states, const struct observer *ob, const struct progress *pr,
+                      struct block_state *states, const struct observer *ob, bool keep, const struct progress *pr,
                       struct error *err)
 {
     uint64_t hidden = s->rows.cols, total = s->rows.n_rows;
@@ -160,7 +160,8 @@ static bool run_calls(struct stream *s, struct engine *e, const struct residual 
         uint32_t n_segments = cut_segments(s, first, n, &next_text, states, segments);
         if (!progress_go_on(pr, err) || !residual_read(in, first, n, x, err) ||
             (s->keeps_inputs && !residual_write(&s->inputs, first, n, x, err)) ||
-            !block_run(b, e, x, n, segments, n_segments, ob, err) || !residual_write(&s->rows, first, n, x, err))
+            !block_run(b, e, x, n, segments, n_segments, ob, err) ||
+            (keep && !residual_write(&s->rows, first, n, x, err)))
             return false;
         for (uint32_t i = 0; i < n_segments; i++)
             if (segments[i].last) block_state_close(segments[i].state);
@@ -168,15 +169,16 @@ static bool run_calls(struct stream *s, struct engine *e, const struct residual 
     return true;
 }
 
+/* keep false: the rows stay as they are. */
 static bool run_block(struct stream *s, struct engine *e, const struct residual *in, uint32_t b,
-                      const struct observer *ob, const struct progress *pr, struct error *err)
+                      const struct observer *ob, bool keep, const struct progress *pr, struct error *err)
 {
     struct block block;
     if (!block_open(&block, e, &e->inv->config.blocks[b], err)) return false;
     read_ahead_allow(s->ahead, b + 1);
     struct block_state *states = calloc(s->n_texts, sizeof *states);
-    bool ok =
-        states ? run_calls(s, e, in, &block, states, ob, pr, err) : error_memory(err, s->n_texts * sizeof *states);
+    bool ok = states ? run_calls(s, e, in, &block, states, ob, keep, pr, err)
+                     : error_memory(err, s->n_texts * sizeof *states);
     for (uint32_t i = 0; states && i < s->n_texts; i++) block_state_close(&states[i]);
     free(states);
     block_close(&block);
@@ -185,14 +187,20 @@ static bool run_block(struct stream *s, struct engine *e, const struct residual 
 
 bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr, struct error *err)
 {
-    return run_block(s, s->engine, &s->rows, b, ob, pr, err);
+    return run_block(s, s->engine, &s->rows, b, ob, true, pr, err);
+}
+
+bool stream_observe(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr,
+                    struct error *err)
+{
+    return run_block(s, s->engine, &s->rows, b, ob, false, pr, err);
 }
 
 bool stream_cross(struct stream *to, const struct stream *from, struct engine *with, uint32_t b,
                   const struct progress *pr, struct error *err)
 {
     if (!from->keeps_inputs) return error_set(err, ERR_INTERNAL, "the stream does not keep its inputs");
-    return run_block(to, with, &from->inputs, b, NULL, pr, err);
+    return run_block(to, with, &from->inputs, b, NULL, true, pr, err);
 }
 
 bool stream_keep_inputs(struct stream *s, const char *spill_dir, struct error *err)

@@ -56,7 +56,8 @@ static bool allocate(struct job *j, struct error *err)
 /* Where scales come from: another folder, or what was calibrated. */
 static bool get_scales(struct job *j, const char *out_dir, struct error *err)
 {
-    if (!j->opt->scales_from) return stats_input_amaxes(j->stats, j->plan, j->input_amax, err);
+    if (!j->opt->scales_from)
+        return job_check_solved(j, err) && stats_input_amaxes(j->stats, j->plan, j->input_amax, err);
     if (!given_open(&j->given, j->plan, j->opt->scales_from, j->pr, err)) return false;
     j->result->scales_digest = j->given->digest;
     return folder_survives(j->given->model.folder, out_dir, err);
@@ -101,6 +102,7 @@ static void release(struct job *j)
     given_close(j->given);
     for (size_t i = 0; i < sizeof j->part_hashes / sizeof *j->part_hashes; i++)
         sha256_close(j->part_hashes[i], NULL, NULL);
+    for (size_t i = 0; i < QUANT_PARTS_MAX; i++) sha256_close(j->solved_hashes[i], NULL, NULL);
     pthread_cond_destroy(&j->ring.changed);
     pthread_mutex_destroy(&j->ring.lock);
     free(j->passes);
