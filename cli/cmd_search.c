@@ -38,7 +38,7 @@ static const struct option options[] = {
     {"gpu", 'g', OPTION_TEXT, offsetof(struct search_args, gpu), "ID:COUNT",
      "on this many of this GPU (`ingot list gpus`)", 0, 0},
     {"method", 0, OPTION_TEXT, offsetof(struct search_args, method), "WORD",
-     "kl (default): every group and type to the logits; gain: one pass per layer", 0, 0},
+     "gain (default): one pass per layer; kl: every group and type to the logits", 0, 0},
     {"sensitivity", 's', OPTION_TEXT, offsetof(struct search_args, scores), "FILE",
      "scores that an earlier search saved, instead of texts", 0, 0},
     {"save-sensitivity", 0, OPTION_TEXT, offsetof(struct search_args, save), "FILE", "save the scores, a JSON file", 0,
@@ -117,9 +117,9 @@ static bool get_scores(const struct command_env *env, const struct search_args *
 {
     if (a->scores) return load_scores(s, a->scores, err);
     __attribute__((cleanup(cleanup_corpus))) struct corpus corpus = {0};
-    bool gain = a->method && strcmp(a->method, "gain") == 0;
+    bool kl = a->method && strcmp(a->method, "kl") == 0;
     struct sensitivity_options o = {
-        .pool = env->pool, .isa = env->isa, .spill_dir = a->spill, .method = gain ? SENSITIVITY_GAIN : SENSITIVITY_KL};
+        .pool = env->pool, .isa = env->isa, .spill_dir = a->spill, .method = kl ? SENSITIVITY_KL : SENSITIVITY_GAIN};
     return data_load(&a->data, m, &corpus, err) && sensitivity_measure(s, &corpus, &o, env->progress, err) &&
            (!a->save || save_scores(s, a->save, err));
 }

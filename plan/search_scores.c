@@ -5,6 +5,7 @@
 #include <math.h>
 
 #define SCHEMA "ingot.sensitivity/1"
+#define KL_MAX 1e6 /* nats; logits of a vocabulary differ by less */
 
 static json_t *choice_json(const struct search_choice *c)
 {
@@ -58,7 +59,7 @@ static bool read_choice(struct search_choice *c, const json_t *types, const char
                         const char *what, struct error *err)
 {
     const json_t *j = json_object_get(types, word), *kl = json_object_get(j, "kl"), *e = json_object_get(j, "error");
-    if (!json_is_number(kl) || !isfinite(json_number_value(kl)))
+    if (!json_is_number(kl) || !(json_number_value(kl) >= 0 && json_number_value(kl) <= KL_MAX))
         return error_set(err, ERR_FORMAT, "%s: group '%.256s' has no score as %s", what, group, word);
     c->kl = json_number_value(kl);
     c->error = json_is_number(e) ? json_number_value(e) : (double)NAN;

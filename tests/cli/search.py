@@ -37,7 +37,7 @@ def plan(recipe):
 
 
 # ---- what it says is what a plan of the recipe makes
-found = search("a", *DATA, "--bits", "8.5", "--method", "gain", "--save-sensitivity", WORK + "/s.json")
+found = search("a", *DATA, "--bits", "8.5", "--save-sensitivity", WORK + "/s.json")
 sizes = plan(WORK + "/a.yaml")
 check("bytes and bits are the plan's", found["bytes"] == sizes["sizes"]["write_bytes"] and abs(found["effective_bits"] - sizes["sizes"]["effective_bits"]) < 1e-12)
 check("within the budget", found["effective_bits"] <= 8.5 and found["bytes"] <= found["budget_bytes"], found["effective_bits"])
@@ -56,7 +56,7 @@ check("the recipe shows every group with its scores", all(f'"{g["group"]}"' in t
 
 # ---- the same again: threads, saved scores, another place
 for threads in ("1", "3"):
-    search("t" + threads, *DATA, "--bits", "8.5", "--method", "gain", "--save-sensitivity", f"{WORK}/s{threads}.json", "-t", threads)
+    search("t" + threads, *DATA, "--bits", "8.5", "--save-sensitivity", f"{WORK}/s{threads}.json", "-t", threads)
     check(f"{threads} threads: the same recipe and scores", read(f"t{threads}.yaml") == text and read(f"s{threads}.json") == read("s.json"))
 search("b", "--sensitivity", WORK + "/s.json", "--bits", "8.5")
 check("from saved scores: the same recipe", read("b.yaml") == text)
@@ -76,9 +76,9 @@ why = [(g["group"], g["types"]["nvfp4"].get("not", "")) for g in b200["groups"] 
 check("three GPUs cannot share 256 or 512 columns in blocks of 16, but 768", why and all(("for each of 3 GPUs" in w) == ("6.mixer.down_proj" not in g) for g, w in why), why)
 e = ingot("search", MODEL, "-s", WORK + "/s.json", "--bits", "9", "-e", "vllm@0.17.1", "-g", "h200:1", "-o", WORK + "/x.yaml", status=3).stderr
 check("scores of rounded inputs are not those of Marlin", "the target runs it with inputs as they are" in e, e)
-h200 = search("h", *DATA, "--method", "gain", "--bits", "9", "-e", "vllm@0.17.1", "-g", "h200:1")
+h200 = search("h", *DATA, "--bits", "9", "-e", "vllm@0.17.1", "-g", "h200:1")
 check("16-bit inputs move the model less", sum(g["types"]["nvfp4"]["kl"] for g in h200["groups"]) < sum(g["types"]["nvfp4"]["kl"] for g in found["groups"]))
-a100 = search("i", *DATA, "--method", "gain", "--bits", "9", "-e", "vllm@0.17.1", "-g", "a100:1")
+a100 = search("i", *DATA, "--bits", "9", "-e", "vllm@0.17.1", "-g", "a100:1")
 check("no FP8 and no mixture on an A100", {g["type"] for g in a100["groups"]} <= {"none", "nvfp4"} and all("not" in g["types"]["fp8"] for g in a100["groups"]))
 
 # ---- refused

@@ -245,8 +245,14 @@ static void test_scores_file(void **state)
     CHECK_FAILS(search_scores_read(a, other, "f", e_), ERR_FORMAT, "it has no group 'backbone.");
     json_decref(other);
     other = json_deep_copy(json);
-    json_object_del(json_object_get(json_array_get(json_object_get(other, "groups"), 1), "types"), "fp8");
+    json_t *types = json_object_get(json_array_get(json_object_get(other, "groups"), 1), "types");
+    json_object_del(types, "fp8");
     CHECK_FAILS(search_scores_read(a, other, "f", e_), ERR_FORMAT, "has no score as fp8");
+    static const double wrong[] = {-1e-9, 1e300};
+    for (int i = 0; i < 2; i++) {
+        json_object_set_new(types, "fp8", json_pack("{s:f}", "kl", wrong[i]));
+        CHECK_FAILS(search_scores_read(a, other, "f", e_), ERR_FORMAT, "has no score as fp8");
+    }
     json_decref(other);
     a->types[1].rounds_inputs = false;
     CHECK_FAILS(search_scores_read(a, json, "f", e_), ERR_FORMAT, "the target runs it with inputs as they are");
