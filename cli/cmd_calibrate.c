@@ -39,19 +39,20 @@ static bool report(const struct command_env *env, const struct stats *s, const s
     if (ok && env->common->json) {
         char hex[DIGEST_HEX_SIZE];
         digest_hex(&s->digest, hex);
-        json_t *list = json_array();
-        for (uint32_t i = 0; i < n_unseen; i++) json_array_append_new(list, json_string(unseen[i]));
-        json_t *result =
-            json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "output", output, "sha256", hex, "texts", (json_int_t)s->n_texts,
-                      "tokens", (json_int_t)s->n_tokens, "points", (json_int_t)s->n_stats, "unseen_experts", list);
-        ok = result ? solve_report_json(s, result, err) : error_memory(err, 0);
-        if (ok) ok = print_json(result, err);
-        else json_decref(result);
+        CLEANUP(json)
+        json_t *j = json_pack("{s:s,s:s,s:I,s:I,s:I}", "output", output, "sha256", hex, "texts", (json_int_t)s->n_texts,
+                              "tokens", (json_int_t)s->n_tokens, "points", (json_int_t)s->n_stats);
+        ok = (j || error_memory(err, 0)) && stats_put_experts(s, plan, j, err) && solve_report_json(s, j, err) &&
+             print_json(json_incref(j), err);
     } else if (ok) {
         print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts,
                    (unsigned long long)s->n_tokens, s->n_stats, output);
         solve_report_print(s);
-        for (uint32_t i = 0; i < n_unseen; i++) print_text("saw no token: %s\n", unseen[i]);
+        for (uint32_t i = 0; i < n_unseen; i++)
+            print_text("saw no token: %s%s\n", unseen[i],
+                       plan->recipe->unseen == UNSEEN_ALL_TOKENS  ? ": all tokens were sent through it"
+                       : plan->recipe->unseen == UNSEEN_LAYER_MAX ? ": it will use the layer's maximum"
+                                                                  : "");
     }
     arena_free(arena);
     return ok;

@@ -302,6 +302,22 @@ static bool run_routed(const struct block_call *call, const struct moe *m, const
            linear_run(&m->latent_out, e, sum, width, n, call->y, hidden, call->observer, err);
 }
 
+bool moe_visit(const struct block_call *call, const uint32_t *experts, uint32_t n_experts, struct error *err)
+{
+    const struct moe *m = call->block->kind;
+    const struct engine *e = call->engine;
+    uint64_t hidden = m->router.cols, n = call->n_rows, width = m->latent_in.tensor ? m->latent_in.rows : hidden;
+    CLEANUP(free) float *u = NULL;
+    CLEANUP(free) float *out = NULL;
+    if (!memory_alloc(&out, n * width, sizeof(float), err) ||
+        (m->latent_in.tensor && (!memory_alloc(&u, n * width, sizeof(float), err) ||
+                                 !linear_run(&m->latent_in, e, call->x, hidden, n, u, width, NULL, err))))
+        return false;
+    for (uint32_t i = 0; i < n_experts; i++)
+        if (!run_expert(call, &m->experts[experts[i]], linear_run, e->pool, u ? u : call->x, n, out, err)) return false;
+    return true;
+}
+
 static bool moe_run(const struct block_call *call, struct error *err)
 {
     const struct moe *m = call->block->kind;

@@ -180,6 +180,17 @@ static const struct fusion *fusion_led_by(enum tensor_role role)
     return NULL;
 }
 
+/* DeltaNet's pairs are fused by engines, too, and keep their own scales here. */
+enum tensor_role plan_fusion_lead(enum tensor_role role)
+{
+    if (role == ROLE_DELTA_Z) return ROLE_DELTA_QKV;
+    if (role == ROLE_DELTA_A) return ROLE_DELTA_B;
+    for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++)
+        for (uint32_t k = 0; k < fusions[i].n_others; k++)
+            if (fusions[i].others[k] == role) return fusions[i].lead;
+    return role;
+}
+
 static bool same_block(const struct plan_item *a, const struct plan_item *b)
 {
     return a->tensor->place.block == b->tensor->place.block && a->tensor->place.mtp == b->tensor->place.mtp;

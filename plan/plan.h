@@ -63,6 +63,8 @@ CLEANUP_DEFINE(plan, struct plan, plan_free)
 
 /* Bits per weight of the whole result: all bytes over all elements. */
 double plan_effective_bits(const struct plan *p);
+/* The role that leads those which engines multiply as one and want in one type: attn_q for attn_k; else itself. */
+enum tensor_role plan_fusion_lead(enum tensor_role role);
 /* The whole plan as JSON (schema ingot.plan/1, with its digests); new reference. */
 MUST_CHECK bool plan_json(const struct plan *p, json_t **out, struct error *err);
 /* A table for people; `every` lists each tensor instead of one line per kind. *out: caller frees. */

@@ -64,7 +64,11 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
     }
     *out = json_pack("{s:s,s:s,s:O,s:O}", "schema", "ingot.observe/1", "tool", INGOT_VERSION, "source", source,
                      "points", points);
-    return *out ? put_solved(p, *out, err) : error_memory(err, 0);
+    if (!*out) return error_memory(err, 0);
+    if (p->recipe->unseen == UNSEEN_ALL_TOKENS &&
+        !json_put(*out, "unseen_experts", json_string(unseen_name(p->recipe->unseen)), err))
+        return false;
+    return put_solved(p, *out, err);
 }
 
 static json_t *item_json(const struct plan *p, const struct plan_item *item)

@@ -23,7 +23,8 @@ enum scale_method {
 
 enum unseen_policy {
     UNSEEN_ERROR,    /* an expert that saw no calibration token is an error */
-    UNSEEN_LAYER_MAX /* it uses the layer's maximum, as ModelOpt's fused experts do; listed either way */
+    UNSEEN_LAYER_MAX, /* it uses the layer's maximum, as ModelOpt's fused experts do; listed either way */
+    UNSEEN_ALL_TOKENS /* calibrate sends all tokens through it, once the layer is done, and keeps what it saw then */
 };
 
 enum kv_choice { KV_NONE, KV_FP8, KV_FP8_CAST /* declared, no scales written: engines use 1.0 */ };

@@ -99,6 +99,20 @@ bool piece_collect(struct job *j, struct slot *s, struct error *err)
 
 /* ---- encoding ---- */
 
+/* By the scales of another folder: on the CPU, into the lane's results. */
+static bool encode_given(struct job *j, struct slot *s, struct error *err)
+{
+    struct given_piece p = {.item = s->pass->item,
+                            .first = s->at.first,
+                            .n_rows = s->at.n_rows,
+                            .n_cols = s->at.n_cols,
+                            .src = s->lane->src,
+                            .dtype = pass_source(j, s->pass)->dtype,
+                            .dst = s->lane->dst,
+                            .dst_scale = s->lane->dst_scale};
+    return j->ops->wait(s->lane, err) && given_encode(j->given, j->plan, j->opt->pool, &p, err);
+}
+
 /* The type that the file keeps INT4 scales in. */
 static enum int4_scale_type scale_type_of(const struct quant_format *f)
 {
@@ -117,6 +131,7 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
     if (!each && !job_weight_scale(j, s->pass->item, &a.amax, &a.scale, err)) return false;
     if (!each && s->first && j->group_amax[item->group] == 0) note_zero(j, item);
     if (s->bytes == 0 || job_is_solved(j, s->pass->item)) return true;
+    if (j->given) return encode_given(j, s, err);
     a.static_max = scale_method_max(item->scales);
     a.rounding = j->plan->recipe->rounding;
     a.mxfp4_rule = item->type->mxfp4_rule;

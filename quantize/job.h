@@ -18,6 +18,7 @@
 #include "backends/backend.h"
 #include "core/staging.h"
 #include "plan/workspace.h"
+#include "quantize/given.h"
 #include "quantize/quantize.h"
 
 #include <pthread.h>
@@ -79,6 +80,7 @@ struct job {
     struct plan *plan;
     const struct model *model;
     const struct stats *stats;
+    struct given *given; /* NULL: scales are made here */
     const struct quantize_options *opt;
     const struct progress *pr;
     struct staging *staging;
