@@ -45,7 +45,7 @@ CUDA_EXACT := -std=c++17 -fmad=false -prec-div=true -prec-sqrt=true -ftz=false
 SRC_DIRS := core formats models plan backends backends/cpu engine engine/chat convert calibrate quantize pack verify
 LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS)))) $(CUDA_SRC)
 CLI_SRC  := $(sort $(wildcard cli/*.c))
-DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml verify/*.yaml))
+DATA     := $(sort $(wildcard recipes/*.yaml recipes/units/*.yaml profiles/*.yaml verify/*.yaml))
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/embedded.o $(CUDA_OBJ)
 CLI_OBJ  := $(filter-out $(B)/cli/main.o,$(CLI_SRC:%.c=$(B)/%.o))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))

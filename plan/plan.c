@@ -7,8 +7,18 @@ struct wish {
     enum quant_choice weights, inputs;
     enum scale_method scales;
     double input_amax;
-    const struct recipe_line *weights_line, *inputs_line;
+    const struct recipe_line *weights_line, *inputs_line; /* the last that spoke */
+    const struct recipe_line *weights_type, *inputs_type; /* the last that said what, also when it was switched off */
 };
+
+struct recipe_target plan_target(const struct plan *p, const struct model_tensor *t)
+{
+    const struct model_config *c = &p->inventory->config;
+    int64_t next = (int64_t)t->place.block + 1;
+    bool in_trunk = !t->place.mtp && next > 0 && next < c->n_blocks;
+    return (struct recipe_target){t->module, t->place.role, t->place.layer, t->place.mtp,
+                                  in_trunk ? (int)c->blocks[next].kind : -1};
+}
 
 struct plan_builder {
     struct plan *plan;
@@ -20,25 +30,46 @@ struct plan_builder {
 static void apply_lines(struct plan_builder *b, const struct model_tensor *t, struct wish *w)
 {
     const struct recipe *r = b->plan->recipe;
+    const struct recipe_target target = plan_target(b->plan, t);
     *w = (struct wish){.weights = CHOICE_OFF, .inputs = CHOICE_OFF};
     for (uint32_t i = 0; i < r->n_lines; i++) {
         const struct recipe_line *l = &r->lines[i];
-        bool to_weights =
-            recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "weight_quantizer");
-        bool to_inputs =
-            recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "input_quantizer");
+        bool to_weights = recipe_line_selects(l, &target, "weight_quantizer");
+        bool to_inputs = recipe_line_selects(l, &target, "input_quantizer");
         b->line_used[i] |= to_weights || to_inputs;
-        if (to_weights && l->weights != CHOICE_KEEP) {
-            w->weights = l->weights;
-            w->scales = l->scales;
+        if (to_weights && recipe_line_speaks(l, l->weights)) {
             w->weights_line = l;
+            if (recipe_line_says_type(l, l->weights)) w->weights_type = l;
         }
-        if (to_inputs && l->inputs != CHOICE_KEEP) {
-            w->inputs = l->inputs;
-            w->input_amax = l->input_amax;
+        if (to_inputs && recipe_line_speaks(l, l->inputs)) {
             w->inputs_line = l;
+            if (recipe_line_says_type(l, l->inputs)) w->inputs_type = l;
         }
     }
+    const struct recipe_line *weights = w->weights_line && w->weights_line->enable ? w->weights_type : w->weights_line,
+                             *inputs = w->inputs_line && w->inputs_line->enable ? w->inputs_type : w->inputs_line;
+    w->weights_type = weights;
+    w->inputs_type = inputs;
+    if (weights) {
+        w->weights = weights->weights;
+        w->scales = weights->scales;
+    }
+    if (inputs) {
+        w->inputs = inputs->inputs;
+        w->input_amax = inputs->input_amax;
+    }
+}
+
+/* What a line asks for and cannot have. */
+static bool check_refused(struct plan_builder *b, const struct model_tensor *t, const struct recipe_line *last,
+                          const struct recipe_line *type, const char *half)
+{
+    const char *why = type && type->refuse ? type->refuse : NULL;
+    if (last && last->enable && !type) why = "it is switched on, but no rule says as what";
+    if (!why) return true;
+    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s%s%s%s: %s of tensor '%.256s': %s", b->plan->recipe->name,
+                     last->text, last->note ? " (" : "", last->note ? last->note : "", last->note ? ")" : "", half,
+                     t->name, why);
 }
 
 static const struct {
@@ -100,6 +131,25 @@ static bool may_be_quantized(const struct model_tensor *t)
     return (kind == KIND_LINEAR || kind == KIND_TABLE) && t->n_dims == 2;
 }
 
+/* Published lists may switch on quantizers that no file of ours has a place for. */
+static bool check_others(struct plan_builder *b, const struct model_tensor *t)
+{
+    const struct recipe *r = b->plan->recipe;
+    const struct recipe_target target = plan_target(b->plan, t);
+    const struct recipe_line *on = NULL;
+    for (uint32_t i = 0; r->published && i < r->n_lines; i++) {
+        const struct recipe_line *l = &r->lines[i];
+        if (!l->quantizer || !recipe_line_selects(l, &target, "output_quantizer")) continue;
+        b->line_used[i] = true;
+        on = recipe_line_says_type(l, l->weights) ? l : NULL;
+    }
+    if (!on) return true;
+    return error_set(b->err, ERR_UNSUPPORTED,
+                     "recipe '%s': %s: the output of '%.256s': quantized outputs of linears are "
+                     "not supported: engines have no place for them",
+                     r->name, on->text, t->module);
+}
+
 static bool decide(struct plan_builder *b, struct plan_item *item)
 {
     const struct model_tensor *t = item->tensor;
@@ -117,6 +167,9 @@ static bool decide(struct plan_builder *b, struct plan_item *item)
     apply_lines(b, t, &w);
     if (w.weights_line) item->reason = w.weights_line->text;
     if (t->place.mtp && !w.weights_line) item->reason = "the multi-token-prediction head is carried";
+    if (!check_refused(b, t, w.weights_line, w.weights_type, "the weights") ||
+        !check_refused(b, t, w.inputs_line, w.inputs_type, "the inputs") || !check_others(b, t))
+        return false;
     if (w.weights == CHOICE_OFF && w.inputs == CHOICE_OFF) return true;
     return choose_format(b, item, &w);
 }
@@ -219,13 +272,18 @@ static bool decide_kv(struct plan_builder *b)
         const char *module = item->tensor->module, *dot = strrchr(module, '.');
         char *attention = arena_copy(p->arena, module, dot ? (size_t)(dot - module) : strlen(module));
         if (!attention) return error_memory(b->err, 0);
+        const struct recipe_target target = {attention, role, item->tensor->place.layer, false, -1};
         enum kv_choice kv = KV_NONE;
         for (uint32_t k = 0; k < r->n_lines; k++) {
             const struct recipe_line *l = &r->lines[k];
             if (!l->quantizer) continue;
             const char *quantizer = role == ROLE_ATTN_K ? "k_bmm_quantizer" : "v_bmm_quantizer";
-            if (!recipe_line_selects(l, attention, role, item->tensor->place.layer, false, quantizer)) continue;
+            if (!recipe_line_selects(l, &target, quantizer)) continue;
             b->line_used[k] = true;
+            if (l->enable) continue;
+            if (l->refuse)
+                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: the KV cache of '%.256s': %s", r->name,
+                                 l->text, attention, l->refuse);
             if (l->kv == CHOICE_NVFP4)
                 return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: NVFP4 KV caches are not supported yet",
                                  r->name, l->text);

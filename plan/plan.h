@@ -71,6 +71,7 @@ MUST_CHECK bool plan_quant_config(struct plan *p, struct quant_config *out, stru
 MUST_CHECK bool plan_source_json(const struct plan *p, json_t **out, struct error *err);
 
 /* private to plan/: */
+struct recipe_target plan_target(const struct plan *p, const struct model_tensor *t);
 MUST_CHECK bool plan_digests(struct plan *p, struct error *err);
 
 #endif

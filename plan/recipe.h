@@ -34,18 +34,23 @@ struct recipe_line {
     /* selectors: all that are set must hold */
     const char *quantizer;    /* shell pattern over "<module>.weight_quantizer", "<module>.input_quantizer",
                                  "<attention>.k_bmm_quantizer": ModelOpt's names */
-    const char *module;       /* shell pattern over the module's name */
+    const char *module;       /* shell pattern over the module's name, or "re:" and a regular expression */
+    struct regex_list *regex; /* that expression; owned */
     const char *module_class; /* "Linear", "Embedding", or a class of other frameworks that nothing here has */
     const char *const *roles; /* names or classes of roles, NULL-terminated; NULL: any */
     const uint32_t *layers;   /* NULL: any */
     uint32_t n_layers;
-    bool mtp; /* reaches into the multi-token-prediction head; otherwise that is left alone */
+    bool mtp;   /* reaches into the multi-token-prediction head; otherwise that is left alone */
+    int before; /* an enum block_kind: only blocks whose next one in the trunk is of that kind; -1: any */
     /* actions */
     enum quant_choice weights, inputs, kv;
     enum scale_method scales;
-    double input_amax; /* > 0: inputs are not observed, this maximum is used */
-    bool kv_constant;  /* KV_FP8_CAST */
-    bool optional;     /* may match nothing */
+    double input_amax;  /* > 0: inputs are not observed, this maximum is used */
+    bool kv_constant;   /* KV_FP8_CAST */
+    bool optional;      /* may match nothing */
+    bool enable;        /* only switches on what an earlier line said */
+    const char *refuse; /* what it asks for cannot be had, and why: an error where it decides */
+    const char *note;   /* where it stands in the recipe that this one was made from, or NULL */
 };
 
 struct recipe {
@@ -53,10 +58,11 @@ struct recipe {
     const char *summary, *source;
     bool published; /* lines that match nothing are listed, not refused */
     bool copies;    /* quantizes nothing on purpose */
+    bool allow_ssm; /* 4/6 with quantized inputs on Mamba's linears, which loses much */
     enum fp8_rounding rounding;
     enum unseen_policy unseen;
     struct recipe_line *lines;
-    uint32_t n_lines;
+    uint32_t n_lines, n_regexes;
     struct digest digest; /* SHA-256 of the recipe's canonical JSON */
     json_t *json;         /* the recipe as read; travels in ingot.json so that a plan can be rebuilt */
     struct arena *arena;
@@ -77,8 +83,24 @@ struct recipe_listing {
 };
 MUST_CHECK bool recipe_list(struct recipe_listing **out, uint32_t *n, struct arena *arena, struct error *err);
 
-/* What a line asks of one module. `mtp`: the module belongs to that head. */
-bool recipe_line_selects(const struct recipe_line *l, const char *module, enum tensor_role role, int32_t layer,
-                         bool mtp, const char *quantizer_suffix);
+/* What lines select by. */
+struct recipe_target {
+    const char *module;
+    enum tensor_role role;
+    int32_t layer; /* -1: none */
+    bool mtp;      /* belongs to the multi-token-prediction head */
+    int next;      /* enum block_kind of the trunk's next block; -1: none */
+};
+/* Of a line that selects: says it anything of this half, and is that a type (or the refusal of one)? */
+static inline bool recipe_line_speaks(const struct recipe_line *l, enum quant_choice half)
+{
+    return l->enable || l->refuse || half != CHOICE_KEEP;
+}
+static inline bool recipe_line_says_type(const struct recipe_line *l, enum quant_choice half)
+{
+    return l->refuse || (half != CHOICE_KEEP && half != CHOICE_OFF);
+}
+/* True when the line speaks of this quantizer of the module ("weight_quantizer"). */
+bool recipe_line_selects(const struct recipe_line *l, const struct recipe_target *t, const char *quantizer_suffix);
 
 #endif
