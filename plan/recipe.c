@@ -112,6 +112,28 @@ static bool read_regex(struct recipe *r, struct recipe_line *l, const char *what
     return regex_list_make(&l->regex, &text, 1, what, err);
 }
 
+/* Patterns apart: those with "re:" are compiled, the others stay in l->except. */
+static bool read_except(struct recipe *r, struct recipe_line *l, const json_t *v, const char *what, struct error *err)
+{
+    const char *const *all = NULL;
+    uint32_t n = 0, n_plain = 0, n_regexes = 0;
+    if (!copy_strings(r, v, what, &all, err)) return false;
+    while (all[n]) n++;
+    const char **plain = arena_alloc(r->arena, n + 1, sizeof *plain);
+    const char **regexes = arena_alloc(r->arena, n + 1, sizeof *regexes);
+    if (!plain || !regexes) return error_memory(err, n * sizeof *plain);
+    for (uint32_t i = 0; i < n; i++) {
+        bool is_regex = strncmp(all[i], "re:", 3) == 0;
+        if (is_regex) regexes[n_regexes++] = all[i] + 3;
+        else plain[n_plain++] = all[i];
+    }
+    l->except = plain;
+    r->n_regexes += n_regexes;
+    if (r->n_regexes > REGEX_LINES_MAX)
+        return error_set(err, ERR_FORMAT, "%s: more than %u regular expressions", what, REGEX_LINES_MAX);
+    return !n_regexes || regex_list_make(&l->except_regex, regexes, n_regexes, what, err);
+}
+
 /* Counts rules, not lines of the file: the text is part of the plan, which must come out the same from the recipe's
  * JSON. */
 static const char *line_text(struct recipe *r, const struct recipe_line *l, size_t i)
@@ -144,6 +166,7 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
     for (int k = 0; k < 5; k++)
         if (text[k] && !(*slots[k] = arena_text(r->arena, text[k]))) return error_memory(err, 0);
     if (l->module && !read_regex(r, l, what, err)) return false;
+    if (json_has(json, "except") && !read_except(r, l, json_object_get(json, "except"), what, err)) return false;
     if (json_has(json, "role") && !read_roles(r, l, json_object_get(json, "role"), what, err)) return false;
     if (json_has(json, "layers") && !read_layers(r, l, json_object_get(json, "layers"), what, err)) return false;
     int n_selectors = (l->roles != NULL) + (l->module != NULL) + (l->quantizer != NULL);
@@ -254,7 +277,10 @@ bool recipe_from_json(struct recipe **out, const json_t *json, const char *what,
 void recipe_free(struct recipe *r)
 {
     if (!r) return;
-    for (uint32_t i = 0; i < r->n_lines; i++) regex_list_free(r->lines[i].regex);
+    for (uint32_t i = 0; i < r->n_lines; i++) {
+        regex_list_free(r->lines[i].regex);
+        regex_list_free(r->lines[i].except_regex);
+    }
     json_decref(r->json);
     arena_free(r->arena);
     free(r);

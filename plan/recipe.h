@@ -32,13 +32,15 @@ struct recipe_line {
     uint32_t line;    /* in the file, for errors; the number of the rule when there is no file */
     const char *text; /* how reasons show it: "rule 2: role routed_experts" */
     /* selectors: all that are set must hold */
-    const char *quantizer;    /* shell pattern over "<module>.weight_quantizer", "<module>.input_quantizer",
-                                 "<attention>.k_bmm_quantizer": ModelOpt's names */
-    const char *module;       /* shell pattern over the module's name, or "re:" and a regular expression */
-    struct regex_list *regex; /* that expression; owned */
-    const char *module_class; /* "Linear", "Embedding", or a class of other frameworks that nothing here has */
-    const char *const *roles; /* names or classes of roles, NULL-terminated; NULL: any */
-    const uint32_t *layers;   /* NULL: any */
+    const char *quantizer;     /* shell pattern over "<module>.weight_quantizer", "<module>.input_quantizer",
+                                  "<attention>.k_bmm_quantizer": ModelOpt's names */
+    const char *module;        /* shell pattern over the module's name, or "re:" and a regular expression */
+    struct regex_list *regex;  /* that expression; owned */
+    const char *module_class;  /* "Linear", "Embedding", or a class of other frameworks that nothing here has */
+    const char *const *except; /* patterns over the module's name that it does not select, NULL-terminated, or NULL */
+    struct regex_list *except_regex; /* those with "re:"; owned */
+    const char *const *roles;        /* names or classes of roles, NULL-terminated; NULL: any */
+    const uint32_t *layers;          /* NULL: any */
     uint32_t n_layers;
     bool mtp;   /* reaches into the multi-token-prediction head; otherwise that is left alone */
     int before; /* an enum block_kind: only blocks whose next one in the trunk is of that kind; -1: any */

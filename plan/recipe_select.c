@@ -10,11 +10,19 @@ static bool class_fits(const char *word, enum tensor_role role)
     return false;
 }
 
+static bool is_excepted(const struct recipe_line *l, const char *module)
+{
+    for (const char *const *p = l->except; p && *p; p++)
+        if (glob_match(*p, module)) return true;
+    return l->except_regex && regex_list_fits(l->except_regex, module);
+}
+
 bool recipe_line_selects(const struct recipe_line *l, const struct recipe_target *t, const char *quantizer_suffix)
 {
     if (t->mtp && !l->mtp) return false;
     if (l->module_class && !class_fits(l->module_class, t->role)) return false;
     if (l->before >= 0 && l->before != t->next) return false;
+    if (is_excepted(l, t->module)) return false;
     if (l->layers) {
         bool in = false;
         for (uint32_t i = 0; i < l->n_layers; i++) in |= t->layer == (int32_t)l->layers[i];
