@@ -88,6 +88,12 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
         if (combinations[i].weights == w->weights && combinations[i].inputs == w->inputs)
             item->format = quant_format_find(combinations[i].format);
     const struct model_tensor *t = item->tensor;
+    if ((t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED) && b->plan->recipe->published) {
+        item->format = NULL;
+        item->reason = "engines look embeddings up in 16 bits";
+        return plan_note(b->plan, b->err, "%s: '%.256s' stays as it is: engines look embeddings up in 16 bits",
+                         (w->weights_line ? w->weights_line : w->inputs_line)->text, t->name);
+    }
     if (t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': engines look embeddings up in 16 bits; add a later line "
@@ -389,10 +395,26 @@ static bool make_outputs(struct plan_builder *b)
     return true;
 }
 
+#define NOTES_MAX 16u
+
+bool plan_note(struct plan *p, struct error *err, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    if (!p->notes) p->notes = arena_alloc(p->arena, NOTES_MAX, sizeof *p->notes);
+    if (!p->notes) return error_memory(err, 0);
+    if (p->n_notes == NOTES_MAX) return true;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return (p->notes[p->n_notes++] = arena_text(p->arena, text)) ? true : error_memory(err, 0);
+}
+
 static bool check_lines(struct plan_builder *b)
 {
     struct plan *p = b->plan;
     const struct recipe *r = p->recipe;
+    if (!plan_check_never(p, b->line_used, b->err) || !plan_check_mamba(p, b->err)) return false;
     const char **list = arena_alloc(p->arena, r->n_lines + 1, sizeof *list);
     if (!list) return error_memory(b->err, 0);
     for (uint32_t i = 0; i < r->n_lines; i++) {

@@ -90,7 +90,8 @@ static bool preset(const char *name, struct scheme *out)
                                          "W4A4",    "W5A8", "W5A16", "W6A8",  "W6A16",  "W7A8",      "W7A16"};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (strcasecmp(rows[i].name, name) == 0) {
-            *out = (struct scheme){rows[i].weights, rows[i].inputs, rows[i].group, rows[i].zero};
+            *out = (struct scheme){
+                .weights = rows[i].weights, .inputs = rows[i].inputs, .group = rows[i].group, .zero = rows[i].zero};
             return true;
         }
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -369,10 +370,9 @@ static bool read_groups(struct lc *c, const json_t *m, struct scheme *schemes, u
             struct scheme *s = &schemes[(*n_schemes)++];
             if (!preset(key, s))
                 return error_set(c->err, ERR_FORMAT, "%s: scheme '%.64s' is not known", at_of(c, m), key);
-            /* The texts of `own` live as long as the modifier does; `one` only names the preset. */
             if (!add_targets(c, v, s, targets, n)) return false;
         }
-        for (uint32_t i = 0; i < *n; i++)
+        for (uint32_t i = 0; i < *n; i++) /* the default's text goes when this function ends */
             if (strcmp(targets[i].text, "Linear") == 0) targets[i].text = "Linear";
         return true;
     }
@@ -525,7 +525,11 @@ static bool modifier(struct lc *c, const char *type, const json_t *m, const char
                                        NULL};
     if (!json_is_object(m) && !json_is_null(m))
         return error_set(c->err, ERR_FORMAT, "%s: %.64s: expected a mapping, found %s", c->file, type, json_brief(m));
+    static const char *const known[] = {"QuantizationModifier", "GPTQModifier", "AWQModifier", "SmoothQuantModifier"};
     const char *at = at_of(c, m);
+    bool is_known = false;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) is_known |= strcmp(known[i], type) == 0;
+    if (!is_known) return error_set(c->err, ERR_UNSUPPORTED, "%s: modifier '%.64s' is not read here", at, type);
     if (json_is_object(m) && !json_known_keys(m, at, keys, c->err)) return false;
     if (strcmp(type, "QuantizationModifier") == 0) return quantization(c, m, c->transform, note);
     if (strcmp(type, "GPTQModifier") == 0) {
@@ -541,20 +545,17 @@ static bool modifier(struct lc *c, const char *type, const json_t *m, const char
         if (json_has(m, "scheme") || json_has(m, "config_groups")) return solve && quantization(c, m, solve, note);
         return set_transform(c, json_incref(solve), m);
     }
-    if (strcmp(type, "SmoothQuantModifier") == 0) {
-        double alpha = 0.5;
-        const char *algorithm = "smoothquant";
-        if (!json_opt_number(m, "smoothing_strength", at, &alpha, c->err) ||
-            !json_opt_string(m, "algorithm", at, &algorithm, c->err))
-            return false;
-        if (!(alpha >= 0 && alpha <= 1))
-            return error_set(c->err, ERR_FORMAT, "%s: smoothing_strength: expected a number from 0 to 1, found %g", at,
-                             alpha);
-        if (strcmp(algorithm, "smoothquant") != 0)
-            return error_set(c->err, ERR_UNSUPPORTED, "%s: algorithm '%.64s' is not supported", at, algorithm);
-        return set_transform(c, json_pack("{s:s,s:f}", "method", "smoothquant", "alpha", alpha), m);
-    }
-    return error_set(c->err, ERR_UNSUPPORTED, "%s: modifier '%.64s' is not read here", at, type);
+    double alpha = 0.5;
+    const char *algorithm = "smoothquant";
+    if (!json_opt_number(m, "smoothing_strength", at, &alpha, c->err) ||
+        !json_opt_string(m, "algorithm", at, &algorithm, c->err))
+        return false;
+    if (!(alpha >= 0 && alpha <= 1))
+        return error_set(c->err, ERR_FORMAT, "%s: smoothing_strength: expected a number from 0 to 1, found %g", at,
+                         alpha);
+    if (strcmp(algorithm, "smoothquant") != 0)
+        return error_set(c->err, ERR_UNSUPPORTED, "%s: algorithm '%.64s' is not supported", at, algorithm);
+    return set_transform(c, json_pack("{s:s,s:f}", "method", "smoothquant", "alpha", alpha), m);
 }
 
 static bool modifiers(struct lc *c, const char *where, const json_t *list)
