@@ -74,6 +74,8 @@ struct recipe {
 /* A built-in name or alias, or a path (tried when it holds a '/', ends in .yaml, .yml or .json, or names no built-in).
  */
 MUST_CHECK bool recipe_load(struct recipe **out, const char *path_or_name, struct error *err);
+/* What a file holds; `file` names it in errors, and imports of other programs' recipes are looked for beside it. */
+MUST_CHECK bool recipe_from_text(struct recipe **out, struct bytes text, const char *file, struct error *err);
 /* From the JSON that recipe->json holds. `what` names it in errors. */
 MUST_CHECK bool recipe_from_json(struct recipe **out, const json_t *json, const char *what, struct error *err);
 void recipe_free(struct recipe *r); /* NULL is fine */

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 /* By what stands at the top: a recipe of ours, of ModelOpt's or of llm-compressor's. */
-static bool recipe_from_text(struct recipe **out, struct bytes text, const char *file, struct error *err)
+bool recipe_from_text(struct recipe **out, struct bytes text, const char *file, struct error *err)
 {
     CLEANUP(yaml) struct yaml *docs = NULL;
     CLEANUP(yaml) struct yaml *doc = NULL;
