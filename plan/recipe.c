@@ -146,9 +146,9 @@ static const char *line_text(struct recipe *r, const struct recipe_line *l, size
 static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *json, const struct yaml *doc, size_t i,
                       const char *file, struct error *err)
 {
-    static const char *const keys[] = {"role",     "module", "quantizer", "class",  "layers",   "mtp",
-                                       "weights",  "inputs", "type",      "amax",   "constant", "scales",
-                                       "optional", "before", "enable",    "refuse", "note",     NULL};
+    static const char *const keys[] = {"role",   "module", "quantizer", "class",    "layers", "mtp",      "weights",
+                                       "inputs", "type",   "amax",      "constant", "scales", "optional", "before",
+                                       "enable", "refuse", "note",      "except",   NULL};
     l->line = doc ? yaml_line(doc, json) : 0;
     if (!l->line) l->line = (uint32_t)i + 1;
     const char *what = arena_printf(r->arena, doc ? "%s: line %u" : "%s: rule %u", file, l->line);
