@@ -35,6 +35,7 @@ struct linear {
     uint64_t rows, cols;             /* outputs, inputs */
     float *bias;                     /* [rows], owned, or NULL */
     float weight_scale, input_scale; /* of the format; input_scale 0: inputs are not quantized */
+    bool dynamic_input;              /* inputs are quantized with scales of their own, made as they come */
     bool bf16;                       /* computes in bf16 (backends/cpu/gemm.h) */
     bool decoded;                    /* the format has no packed form: panels hold its values */
     struct packed packed;            /* how panels hold the weight */

@@ -6,7 +6,9 @@
 
 /* What the recipe's lines, taken in order, leave for one linear. */
 struct wish {
-    enum quant_choice weights, inputs;
+    const struct quant_type *weights, *inputs;
+    uint32_t group;
+    bool zero;
     enum scale_method scales;
     double input_amax;
     const struct recipe_line *weights_line, *inputs_line; /* the last that spoke */
@@ -33,7 +35,7 @@ static void apply_lines(struct plan_builder *b, const struct model_tensor *t, st
 {
     const struct recipe *r = b->plan->recipe;
     const struct recipe_target target = plan_target(b->plan, t);
-    *w = (struct wish){.weights = CHOICE_OFF, .inputs = CHOICE_OFF};
+    *w = (struct wish){.weights = QUANT_TYPE_NONE, .inputs = QUANT_TYPE_NONE};
     for (uint32_t i = 0; i < r->n_lines; i++) {
         const struct recipe_line *l = &r->lines[i];
         bool to_weights = recipe_line_selects(l, &target, "weight_quantizer");
@@ -54,6 +56,8 @@ static void apply_lines(struct plan_builder *b, const struct model_tensor *t, st
     w->inputs_type = inputs;
     if (weights) {
         w->weights = weights->weights;
+        w->group = weights->group;
+        w->zero = weights->zero;
         w->scales = weights->scales;
     }
     if (inputs) {
@@ -74,19 +78,32 @@ static bool check_refused(struct plan_builder *b, const struct model_tensor *t, 
                      t->name, why);
 }
 
-static const struct {
-    enum quant_choice weights, inputs;
-    const char *format;
-} combinations[] = {
-    {CHOICE_NVFP4, CHOICE_NVFP4, "nvfp4"}, {CHOICE_NVFP4, CHOICE_OFF, "w4a16_nvfp4"}, {CHOICE_FP8, CHOICE_FP8, "fp8"}};
+/* "int4 in groups of 64 with zero points" */
+static const char *weights_text(const struct wish *w, char *out, size_t size)
+{
+    snprintf(out, size, "%s", w->weights->word);
+    if (w->group) snprintf(out + strlen(out), size - strlen(out), " in groups of %u", w->group);
+    if (w->zero) snprintf(out + strlen(out), size - strlen(out), " with zero points");
+    return out;
+}
 
-static const char *const choice_names[] = {[CHOICE_OFF] = "none", [CHOICE_NVFP4] = "nvfp4", [CHOICE_FP8] = "fp8"};
+/* Rows and columns that the type cannot cut into its blocks. */
+static bool check_blocks(struct plan_builder *b, const struct plan_item *item, const struct wish *w)
+{
+    const struct model_tensor *t = item->tensor;
+    const struct quant_format *f = item->format;
+    bool cols = t->dims[1] % f->block_cols != 0, rows = f->row_pairs && t->dims[0] % 2 != 0;
+    if (!cols && !rows) return true;
+    return error_set(b->err, ERR_UNSUPPORTED,
+                     "recipe '%s': %s: tensor '%.256s': %llu %s are not a multiple of %s's block of %u",
+                     b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[cols ? 1 : 0],
+                     cols ? "columns" : "rows", f->name, cols ? f->block_cols : 2);
+}
 
 static bool choose_format(struct plan_builder *b, struct plan_item *item, const struct wish *w)
 {
-    for (size_t i = 0; i < sizeof combinations / sizeof *combinations; i++)
-        if (combinations[i].weights == w->weights && combinations[i].inputs == w->inputs)
-            item->format = quant_format_find(combinations[i].format);
+    const char *layout = b->plan->recipe->layout;
+    if (!w->zero) item->format = quant_format_for(layout, w->weights->stored, w->inputs->stored, w->group);
     const struct model_tensor *t = item->tensor;
     if ((t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED) && b->plan->recipe->published) {
         item->format = NULL;
@@ -101,16 +118,14 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
                          b->plan->recipe->name, (w->weights_line ? w->weights_line : w->inputs_line)->text, t->name);
     if (!item->format) {
         const struct recipe_line *l = w->weights_line ? w->weights_line : w->inputs_line;
+        char text[96];
         return error_set(b->err, ERR_UNSUPPORTED,
-                         "recipe '%s': %s: tensor '%.256s': weights %s with inputs %s is no format that engines load",
-                         b->plan->recipe->name, l ? l->text : "", t->name, choice_names[w->weights],
-                         choice_names[w->inputs]);
+                         "recipe '%s': %s: tensor '%.256s': weights %s with inputs %s is no format that engines load "
+                         "in the layout %s",
+                         b->plan->recipe->name, l ? l->text : "", t->name, weights_text(w, text, sizeof text),
+                         w->inputs->word, layout);
     }
-    if (t->dims[1] % item->format->block_cols != 0)
-        return error_set(b->err, ERR_UNSUPPORTED,
-                         "recipe '%s': %s: tensor '%.256s': %llu columns are not a multiple of %s's block of %u",
-                         b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[1],
-                         item->format->name, item->format->block_cols);
+    if (!check_blocks(b, item, w)) return false;
     uint32_t stack = t->parts[PART_WEIGHT];
     if (checkpoint_stored(b->plan->inventory->checkpoint, stack) != stack)
         return error_set(
@@ -120,16 +135,17 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
             checkpoint_tensor(b->plan->inventory->checkpoint, checkpoint_stored(b->plan->inventory->checkpoint, stack))
                 ->name);
     item->action = ACTION_QUANTIZE;
+    item->type = w->weights;
     item->scales = w->scales;
     item->reason = w->weights_line->text;
-    bool quantizes_input = item->format->input_op != OP_COUNT;
-    item->input_amax = quantizes_input ? (float)w->input_amax : 0;
-    item->observe_input = quantizes_input && !(w->input_amax > 0);
+    bool scales_input = quant_format_has_input_scale(item->format);
+    item->input_amax = scales_input ? (float)w->input_amax : 0;
+    item->observe_input = scales_input && !(w->input_amax > 0);
     if (item->observe_input && t->place.mtp)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
                          "say inputs: {type: %s, amax: N} or inputs: none",
-                         b->plan->recipe->name, item->reason, t->name, choice_names[w->inputs]);
+                         b->plan->recipe->name, item->reason, t->name, w->inputs->word);
     return true;
 }
 
@@ -178,7 +194,7 @@ static bool decide(struct plan_builder *b, struct plan_item *item)
     if (!check_refused(b, t, w.weights_line, w.weights_type, "the weights") ||
         !check_refused(b, t, w.inputs_line, w.inputs_type, "the inputs") || !check_others(b, t))
         return false;
-    if (w.weights == CHOICE_OFF && w.inputs == CHOICE_OFF) return true;
+    if (w.weights == QUANT_TYPE_NONE && w.inputs == QUANT_TYPE_NONE) return true;
     return choose_format(b, item, &w);
 }
 
@@ -228,7 +244,9 @@ static bool group_fused(struct plan_builder *b, uint32_t first, const struct fus
                              "recipe '%s': '%.200s' is %s and '%.200s' is %s: engines fuse them and need one format",
                              p->recipe->name, lead->tensor->name, lead->format ? lead->format->name : "not quantized",
                              other->tensor->name, other->format ? other->format->name : "not quantized");
-        if (!lead->format || (lead->format->block_cols == 1 && fusion->lead != ROLE_EXPERT_GATE)) continue;
+        if (!lead->format || !quant_format_has_tensor_scale(lead->format) ||
+            (lead->format->block_cols == 1 && fusion->lead != ROLE_EXPERT_GATE))
+            continue;
         other->group = lead->group;
         if (scale_method_max(other->scales) != scale_method_max(lead->scales))
             return error_set(b->err, ERR_UNSUPPORTED,
@@ -298,10 +316,10 @@ static bool decide_kv(struct plan_builder *b)
             if (l->refuse)
                 return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: the KV cache of '%.256s': %s", r->name,
                                  l->text, attention, l->refuse);
-            if (l->kv == CHOICE_NVFP4)
-                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: NVFP4 KV caches are not supported yet",
-                                 r->name, l->text);
-            kv = l->kv == CHOICE_FP8 ? (l->kv_constant ? KV_FP8_CAST : KV_FP8) : KV_NONE;
+            if (l->kv && l->kv != QUANT_TYPE_NONE && !quant_type_is(l->kv, "fp8"))
+                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s KV caches are not supported", r->name,
+                                 l->text, l->kv->word);
+            kv = quant_type_is(l->kv, "fp8") ? (l->kv_constant ? KV_FP8_CAST : KV_FP8) : KV_NONE;
         }
         if (!first && kv != p->kv)
             return error_set(b->err, ERR_UNSUPPORTED,
@@ -369,7 +387,7 @@ static bool item_outputs(struct plan_builder *b, uint32_t i)
         for (uint32_t k = 0; k < item->format->n_parts; k++) {
             const struct quant_part *part = &item->format->parts[k];
             uint32_t n_dims;
-            uint64_t dims[2];
+            uint64_t dims[QUANT_DIMS_MAX];
             quant_part_shape(part, t->dims[0], t->dims[1], &n_dims, dims);
             if (!add_output(b, i, part->part, part->dtype, n_dims, dims)) return false;
         }

@@ -28,9 +28,9 @@ static json_t *half_json(const struct plan *p, const struct recipe_target *t, co
     json_t *lines = json_array(), *last = NULL;
     for (uint32_t i = 0; lines && i < r->n_lines; i++) {
         const struct recipe_line *l = &r->lines[i];
-        enum quant_choice says = strcmp(half, "weights") == 0  ? l->weights
-                                 : strcmp(half, "inputs") == 0 ? l->inputs
-                                                               : l->kv;
+        const struct quant_type *says = strcmp(half, "weights") == 0  ? l->weights
+                                        : strcmp(half, "inputs") == 0 ? l->inputs
+                                                                      : l->kv;
         if (strcmp(half, "cache") == 0 && !l->quantizer) continue;
         if (!recipe_line_selects(l, t, suffix) || !recipe_line_speaks(l, says)) continue;
         json_t *row = json_pack("{s:s,s:o}", "rule", l->text, "says", said(r, i, half));

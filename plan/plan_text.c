@@ -63,6 +63,8 @@ static json_t *item_json(const struct plan *p, const struct plan_item *item)
     if (t->place.mtp) bad |= json_object_set_new(j, "mtp", json_true());
     if (item->action == ACTION_QUANTIZE) {
         bad |= json_object_set_new(j, "format", json_string(item->format->name));
+        if (strcmp(item->type->word, item->type->stored) != 0)
+            bad |= json_object_set_new(j, "type", json_string(item->type->word));
         bad |= json_object_set_new(j, "group", json_integer(item->group));
         bad |= json_object_set_new(j, "scales", json_string(scales_name(item->scales)));
         if (item->format->encode_op == OP_ENCODE_FP8)
@@ -273,10 +275,7 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
     uint32_t n_excluded = 0;
     if (!excluded_branches(p, mtp_plain, &excluded, &n_excluded, err)) return false;
     const char *kv = p->kv != KV_NONE ? "FP8" : p->inventory->kv_algo;
-    *out = (struct quant_config){.modules = modules,
-                                 .n_modules = n,
-                                 .kv_algo = kv,
-                                 .excluded = excluded,
-                                 .n_excluded = n_excluded};
+    *out = (struct quant_config){
+        .modules = modules, .n_modules = n, .kv_algo = kv, .excluded = excluded, .n_excluded = n_excluded};
     return true;
 }

@@ -9,12 +9,10 @@
 #include "core/json.h"
 #include "formats/quant_format.h"
 #include "models/arch.h"
+#include "plan/quant_type.h"
 
 #define RECIPE_BYTES_MAX ((size_t)4 << 20)
 #define RECIPE_LINES_MAX 100000u
-
-/* What a line does to the half of a linear that it selects. */
-enum quant_choice { CHOICE_KEEP, CHOICE_OFF, CHOICE_NVFP4, CHOICE_FP8 };
 
 enum scale_method {
     SCALES_MAX,          /* each block's own maximum ("dynamic" order) */
@@ -46,7 +44,9 @@ struct recipe_line {
     bool mtp;   /* reaches into the multi-token-prediction head; otherwise that is left alone */
     int before; /* an enum block_kind: only blocks whose next one in the trunk is of that kind; -1: any */
     /* actions */
-    enum quant_choice weights, inputs, kv;
+    const struct quant_type *weights, *inputs, *kv; /* NULL: says nothing of them */
+    uint32_t group;                                 /* columns that share a scale, where the type has groups; 0: 128 */
+    bool zero;                                      /* with zero points */
     enum scale_method scales;
     double input_amax;  /* > 0: inputs are not observed, this maximum is used */
     bool kv_constant;   /* KV_FP8_CAST */
@@ -59,9 +59,10 @@ struct recipe_line {
 struct recipe {
     const char *name; /* the published or file's name */
     const char *summary, *source;
-    bool published; /* lines that match nothing are listed, not refused */
-    bool copies;    /* quantizes nothing on purpose */
-    bool allow_ssm; /* 4/6 with quantized inputs on Mamba's linears, which loses much */
+    bool published;     /* lines that match nothing are listed, not refused */
+    bool copies;        /* quantizes nothing on purpose */
+    bool allow_ssm;     /* 4/6 with quantized inputs on Mamba's linears, which loses much */
+    const char *layout; /* a method of formats/quant_format_rows.c; "modelopt" */
     enum fp8_rounding rounding;
     enum unseen_policy unseen;
     struct recipe_line *lines;
@@ -97,13 +98,13 @@ struct recipe_target {
     int next;      /* enum block_kind of the trunk's next block; -1: none */
 };
 /* Of a line that selects: says it anything of this half, and is that a type (or the refusal of one)? */
-static inline bool recipe_line_speaks(const struct recipe_line *l, enum quant_choice half)
+static inline bool recipe_line_speaks(const struct recipe_line *l, const struct quant_type *half)
 {
-    return l->enable || l->refuse || half != CHOICE_KEEP;
+    return l->enable || l->refuse || half;
 }
-static inline bool recipe_line_says_type(const struct recipe_line *l, enum quant_choice half)
+static inline bool recipe_line_says_type(const struct recipe_line *l, const struct quant_type *half)
 {
-    return l->refuse || (half != CHOICE_KEEP && half != CHOICE_OFF);
+    return l->refuse || (half && half != QUANT_TYPE_NONE);
 }
 /* True when the line speaks of this quantizer of the module ("weight_quantizer"). */
 bool recipe_line_selects(const struct recipe_line *l, const struct recipe_target *t, const char *quantizer_suffix);

@@ -304,6 +304,15 @@ static bool put_observer(struct lc *c, json_t *rule, const char *observer)
     return put(c, rule, "refuse", json_string(why));
 }
 
+/* Words that recipes of ours do not have for this half yet. */
+static void refuse_unknown(struct scheme *s)
+{
+    const struct quant_type *w = s->weights ? quant_type_find(s->weights) : NULL,
+                            *in = s->inputs ? quant_type_find(s->inputs) : NULL;
+    if (s->refuse[0] || (w && in && (w->uses & USE_WEIGHTS) && (in->uses & USE_INPUTS))) return;
+    snprintf(s->refuse, sizeof s->refuse, "weights %.32s with inputs %.32s are not supported", s->weights, s->inputs);
+}
+
 static bool add_rule(struct lc *c, const struct target *t, const json_t *ignore, json_t *solve, const char *note)
 {
     const struct scheme *s = t->scheme;
@@ -450,6 +459,7 @@ static bool quantization(struct lc *c, const json_t *m, json_t *solve, const cha
     if (!ok) error_memory(c->err, GROUPS_MAX * sizeof *schemes);
     ok = ok && read_kv(c, json_object_get(m, "kv_cache_scheme")) &&
          read_groups(c, m, schemes, &n_schemes, targets, &n) && override_observers(c, m, schemes, n_schemes);
+    for (uint32_t i = 0; ok && i < n_schemes; i++) refuse_unknown(&schemes[i]);
     if (ok && n) qsort(targets, n, sizeof *targets, by_rank);
     for (uint32_t i = 0; ok && i < n; i++) ok = add_rule(c, &targets[i], json_object_get(m, "ignore"), solve, note);
     free(schemes);

@@ -78,6 +78,11 @@ static bool put_type(struct translation *t, json_t *rule, const char *pattern, c
     bool weights = may_be_weights(pattern);
     const char *why = type->word ? t->algorithm.refuse : type->refuse;
     if (*why && (weights || !type->word)) return put(t, rule, "refuse", json_string(why));
+    if (!quant_type_find(type->word)) {
+        char text[64];
+        snprintf(text, sizeof text, "the type %.32s is not supported", type->word);
+        return put(t, rule, "refuse", json_string(text));
+    }
     if (weights && type->amax > 0 && ends_with(pattern, "weight_quantizer"))
         return put(t, rule, "refuse", json_string("constant_amax of weights is not supported"));
     if (!put(t, rule, "type", json_string(type->word)) ||

@@ -34,6 +34,7 @@ struct pass {
         PASS_SCAN,   /* only its maximum is wanted */
         PASS_KEEP,   /* its maximum, and then it is encoded from where it lies */
         PASS_ENCODE, /* encoded; its group's maximum is known by then */
+        PASS_EACH,   /* each piece is looked through and encoded: the type has no scale of the whole tensor */
     } kind;
     bool ends_item, collected; /* collected: all its maxima are in */
     uint32_t item, source;     /* source: of the checkpoint */
@@ -88,9 +89,9 @@ struct job {
     uint32_t n_passes;
     struct ring ring;
     const struct backend_ops *ops;
-    float pass_amax;               /* of the pass that is being collected */
-    struct sha256 *part_hashes[2]; /* of the pass that is being written: weight, block scales */
-    uint32_t progress_item;        /* items in front of it are done, with progress_bytes */
+    float pass_amax;                             /* of the pass that is being collected */
+    struct sha256 *part_hashes[QUANT_PARTS_MAX]; /* of the pass that is being written; NULL for scalars */
+    uint32_t progress_item;                      /* items in front of it are done, with progress_bytes */
     uint64_t progress_bytes;
     struct quantize_result *result;
 };

@@ -59,7 +59,7 @@ static void test_presets(void **state)
         {"FP8_BLOCK", "\"inputs\":\"fp8_group\",\"module\":\"*\",\"weights\":\"fp8_block\""},
         {"W4A16", "\"group\":128,\"inputs\":\"none\",\"module\":\"*\",\"weights\":\"int4\""},
         {"w4a16_asym", "\"group\":128,\"inputs\":\"none\",\"module\":\"*\",\"weights\":\"int4\",\"zero\":true"},
-        {"MXFP4", "\"inputs\":\"mxfp4_ocp\",\"module\":\"*\",\"weights\":\"mxfp4_ocp\""},
+        {"MXFP4", "\"module\":\"*\",\"refuse\":\"weights mxfp4_ocp with inputs mxfp4_ocp are not supported\""},
         {"MXFP4A16", "\"inputs\":\"none\",\"module\":\"*\",\"weights\":\"mxfp4_ocp\""},
         {"MXFP8", "\"inputs\":\"mxfp8\",\"module\":\"*\",\"weights\":\"mxfp8\""},
         {"W8A8", "\"module\":\"*\",\"refuse\":\"scheme W8A8 is no type that this program writes\""},
