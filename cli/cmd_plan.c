@@ -3,7 +3,7 @@
 
 struct plan_args {
     struct common_args common;
-    const char *recipe;
+    const char *recipe, *explain;
     bool every;
 };
 
@@ -12,8 +12,22 @@ static const struct option options[] = {
      "what to quantize, and how (`ingot list recipes`)", 0, 0},
     {"every", 0, OPTION_FLAG, offsetof(struct plan_args, every), NULL,
      "a line for every tensor instead of one per kind", 0, 0},
+    {"explain", 0, OPTION_TEXT, offsetof(struct plan_args, explain), "TENSOR",
+     "which rules speak of this tensor, which one decides, what it shares and what is written", 0, 0},
     COMMON_OPTIONS(struct plan_args),
 };
+
+static bool explain(const struct plan *plan, const char *tensor, bool json, struct error *err)
+{
+    json_t *j;
+    CLEANUP(free) char *text = NULL;
+    if (!plan_explain(plan, tensor, &j, err)) return false;
+    if (json) return print_json(j, err);
+    bool ok = plan_explain_text(j, &text, err);
+    json_decref(j);
+    if (ok) print_text("%s", text);
+    return ok;
+}
 
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
                 struct error *err)
@@ -27,6 +41,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!recipe_load(&recipe, a->recipe, err) || !model_open(&m, operands[0], err) ||
         !plan_build(&plan, m.inventory, recipe, err))
         return false;
+    if (a->explain) return explain(plan, a->explain, env->common->json, err);
     if (env->common->json) {
         json_t *j;
         return plan_json(plan, &j, err) && print_json(j, err);
