@@ -42,11 +42,12 @@ static void on_input(void *ctx, const struct model_tensor *linear, const float *
         keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
 }
 
-static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride)
+static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t n_cols,
+                  uint64_t stride)
 {
     struct calibration *c = ctx;
     uint32_t i = item_of(c, linear);
-    if (c->plan->items[i].kv_scale) keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, linear->dims[0], stride));
+    if (c->plan->items[i].kv_scale) keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, n_cols, stride));
 }
 
 static bool check_finite(const struct calibration *c, struct error *err)

@@ -53,13 +53,29 @@ static bool check_shape(struct builder *b, const struct tensor_info *t, uint32_t
                      folder_name(checkpoint_folder(b->ck), t->member), t->name, want, got);
 }
 
+enum tensor_part tensor_cache_part(enum tensor_role role)
+{
+    if (role == ROLE_ATTN_K || role == ROLE_MLA_KV_A) return PART_K_SCALE;
+    return role == ROLE_ATTN_V || role == ROLE_MLA_KV_B ? PART_V_SCALE : PART_COUNT;
+}
+
+char *tensor_cache_name(const struct model_tensor *t, struct arena *arena)
+{
+    bool k = tensor_cache_part(t->place.role) == PART_K_SCALE;
+    const char *dot = strrchr(t->module, '.');
+    int n = dot ? (int)(dot - t->module) : 0;
+    return arena_printf(arena, "%.*s.%s", n, t->module, k ? "k_proj.k_scale" : "v_proj.v_scale");
+}
+
 /* Looks for the scale tensors beside a linear's weight and claims them. */
 static bool find_parts(struct builder *b, struct model_tensor *mt)
 {
     for (int part = PART_WEIGHT + 1; part < PART_COUNT; part++) {
-        if (part == PART_K_SCALE && mt->place.role != ROLE_ATTN_K) continue;
-        if (part == PART_V_SCALE && mt->place.role != ROLE_ATTN_V) continue;
-        char *name = arena_printf(b->inv->arena, "%s.%s", mt->module, tensor_part_suffix((enum tensor_part)part));
+        bool cache = part == PART_K_SCALE || part == PART_V_SCALE;
+        if (cache && tensor_cache_part(mt->place.role) != (enum tensor_part)part) continue;
+        char *name = cache
+                         ? tensor_cache_name(mt, b->inv->arena)
+                         : arena_printf(b->inv->arena, "%s.%s", mt->module, tensor_part_suffix((enum tensor_part)part));
         if (!name) return error_memory(b->err, 0);
         uint32_t i = checkpoint_find(b->ck, name);
         mt->parts[part] = i;

@@ -241,7 +241,8 @@ static bool decide_kv(struct plan_builder *b)
     for (uint32_t i = 0; i < p->n_items; i++) {
         struct plan_item *item = &p->items[i];
         enum tensor_role role = item->tensor->place.role;
-        if ((role != ROLE_ATTN_K && role != ROLE_ATTN_V) || item->tensor->place.mtp) continue;
+        enum tensor_part part = tensor_cache_part(role);
+        if (part == PART_COUNT || item->tensor->place.mtp) continue;
         const char *module = item->tensor->module, *dot = strrchr(module, '.');
         char *attention = arena_copy(p->arena, module, dot ? (size_t)(dot - module) : strlen(module));
         if (!attention) return error_memory(b->err, 0);
@@ -249,7 +250,7 @@ static bool decide_kv(struct plan_builder *b)
         for (uint32_t k = 0; k < r->n_lines; k++) {
             const struct recipe_line *l = &r->lines[k];
             if (!l->quantizer) continue;
-            const char *quantizer = role == ROLE_ATTN_K ? "k_bmm_quantizer" : "v_bmm_quantizer";
+            const char *quantizer = part == PART_K_SCALE ? "k_bmm_quantizer" : "v_bmm_quantizer";
             if (!recipe_line_selects(l, attention, role, item->tensor->place.layer, false, quantizer)) continue;
             b->line_used[k] = true;
             if (l->kv && l->kv != QUANT_TYPE_NONE && !quant_type_is(l->kv, "fp8"))
@@ -282,6 +283,7 @@ static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part p
     if (stacked) source = checkpoint_stored(ck, source);
     if (stacked) s->name = checkpoint_tensor(ck, source)->name;
     else if (part == PART_WEIGHT) s->name = t->name;
+    else if (part == PART_K_SCALE || part == PART_V_SCALE) s->name = tensor_cache_name(t, p->arena);
     else s->name = arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
     if (!s->name) return error_memory(b->err, 0);
     s->dtype = dtype;
@@ -329,8 +331,7 @@ static bool item_outputs(struct plan_builder *b, uint32_t i)
         }
     }
     if (!item->kv_scale) return true;
-    enum tensor_part part = t->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE;
-    return add_output(b, i, part, DTYPE_F32, 0, t->dims);
+    return add_output(b, i, tensor_cache_part(t->place.role), DTYPE_F32, 0, t->dims);
 }
 
 static bool make_outputs(struct plan_builder *b)

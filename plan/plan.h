@@ -20,7 +20,7 @@ struct plan_item {
     uint32_t group;     /* items of one group share the weight's maximum; numbered from 0 */
     bool observe_input; /* calibrate watches this linear's input */
     float input_amax;   /* > 0: fixed by the recipe instead */
-    bool kv_scale;      /* attn_k and attn_v: a k_scale or v_scale is written beside the weight */
+    bool kv_scale;      /* a k_scale or v_scale is written beside the weight (tensor_cache_part) */
     uint32_t first_output, n_outputs;
     const char *reason; /* the recipe line that decided */
 };
