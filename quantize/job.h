@@ -16,6 +16,7 @@
 
 #include "backends/backend.h"
 #include "core/staging.h"
+#include "plan/plan_stack.h"
 #include "plan/workspace.h"
 #include "quantize/quantize.h"
 
@@ -112,6 +113,11 @@ void job_stop_readers(struct job *j);
 /* Piece number n, when it has been read: waits for it, or returns NULL when `wait` is false and it has not. */
 struct slot *job_piece(struct job *j, uint64_t n, bool wait);
 void job_retired(struct job *j, uint64_t n);
+
+/* quantize/sideways.c: pieces of stacks whose blocks run along the columns; true when the piece is one. [rows, cols] to
+ * [cols, rows]. */
+bool is_sideways(const struct job *j, const struct slot *s);
+MUST_CHECK bool turn_in_place(uint8_t *data, uint64_t rows, uint64_t cols, uint64_t elem, struct error *err);
 
 /* quantize/encode.c: one piece through its steps. */
 MUST_CHECK bool piece_measure(struct job *j, struct slot *s, struct error *err);

@@ -76,6 +76,13 @@ static void *read_pieces(void *ctx)
             pthread_mutex_lock(&r->lock);
         }
         p->n_hashed++;
+        if (ok && is_sideways(j, s)) {
+            pthread_cond_broadcast(&r->changed);
+            pthread_mutex_unlock(&r->lock);
+            ok =
+                turn_in_place(s->lane->src, s->at.n_rows, s->at.n_cols, dtype_bytes(pass_source(j, p)->dtype), &s->err);
+            pthread_mutex_lock(&r->lock);
+        }
         s->failed = !ok;
         s->full = true;
         pthread_cond_broadcast(&r->changed);

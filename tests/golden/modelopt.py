@@ -11,13 +11,15 @@ SHARED = os.environ.get("INGOT_SHARED", "../shared")
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 # Not compared yet: stacks that are quantized.
-LATER = {"gpt_oss", "gpt_oss_mxfp4"}
+LATER = {"gpt_oss_mxfp4"}
 bad = 0
 seen = {}    # fixture -> distinct (ours, ModelOpt's) values of activation and cache scales
 # ModelOpt observes a bfloat16 forward pass. On two random fixtures with planted outliers that pass itself moves more than
 # one value in twenty by over 2 %: ours are those of the reference implementation in fp32 (tests/golden/amax.py shows it to
 # 1e-5), ModelOpt's those of the same implementation in bfloat16. The shares below are what the noise leaves.
-WITHIN_2_PERCENT = {"nemotron_h_dense": 0.94, "nemotron_h_latent_mtp": 0.87}
+# gpt_oss: the same noise in the inputs of its last layer; the forward pass agrees with the reference in fp32
+# (tests/golden/engine.py).
+WITHIN_2_PERCENT = {"nemotron_h_dense": 0.94, "nemotron_h_latent_mtp": 0.87, "gpt_oss": 0.87}
 
 
 # Where the multi-token-prediction head lies, which transformers drops on loading.
@@ -84,7 +86,7 @@ def compare(name, source, gold, out_dir):
             continue
         if (dtype, shape) != (g["dtype"], g["shape"]):
             wrong, first = wrong + 1, first or f"{k}: {dtype}{shape}, expected {g['dtype']}{g['shape']}"
-        elif leaf in ("input_scale", "k_scale", "v_scale"):
+        elif leaf.endswith(("input_scale", "k_scale", "v_scale")):
             scales[k] = (struct.unpack("<f", data)[0], g["value"])
         elif "bits" in g and struct.unpack("<I", data)[0] != g["bits"]:
             wrong, first = wrong + 1, first or f"{k}: bits differ"
