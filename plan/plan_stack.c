@@ -12,6 +12,11 @@ static bool check_type(const struct plan *p, const struct plan_item *item, const
                          "recipe '%s': tensor '%.256s' lies in the stack '%.256s', which is not written as %s; nvfp4, "
                          "fp8 and mxfp4 are",
                          p->recipe->name, item->tensor->name, s->name, f->name);
+    if (item->solve.method != SOLVE_NONE)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "recipe '%s': tensor '%.256s' lies in the stack '%.256s'; what is written as a stack is not "
+                         "solved: say solve: none",
+                         p->recipe->name, item->tensor->name, s->name);
     uint64_t n = s->sideways ? item->tensor->dims[1] : s->matrix.dims[1];
     if (n % f->block_cols == 0) return true;
     return error_set(err, ERR_UNSUPPORTED,
