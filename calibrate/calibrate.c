@@ -150,7 +150,7 @@ static bool weight_item(void *ctx, uint64_t i, uint32_t worker, struct error *er
     struct weight_ctx *w = ctx;
     const struct plan_item *item = &w->plan->items[i];
     w->result[i] = NAN;
-    if (item->action != ACTION_QUANTIZE) return true;
+    if (item->action != ACTION_QUANTIZE || item->decoded) return true;
     const struct checkpoint *ck = w->plan->inventory->checkpoint;
     uint32_t t = item->tensor->parts[PART_WEIGHT];
     const struct tensor_info *info = checkpoint_tensor(ck, t);

@@ -4,7 +4,7 @@
 struct plan_args {
     struct common_args common;
     const char *recipe;
-    bool every;
+    bool every, requantize;
 };
 
 static const struct option options[] = {
@@ -12,6 +12,8 @@ static const struct option options[] = {
      "what to quantize, and how (`ingot list recipes`)", 0, 0},
     {"every", 0, OPTION_FLAG, offsetof(struct plan_args, every), NULL,
      "a line for every tensor instead of one per kind", 0, 0},
+    {"allow-requantize", 0, OPTION_FLAG, offsetof(struct plan_args, requantize), NULL,
+     "a source that is quantized already is decoded and quantized again", 0, 0},
     COMMON_OPTIONS(struct plan_args),
 };
 
@@ -24,8 +26,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(recipe) struct recipe *recipe = NULL;
     CLEANUP(plan) struct plan *plan = NULL;
     if (!a->recipe) return error_set(err, ERR_USAGE, "option --recipe is missing");
-    if (!recipe_load(&recipe, a->recipe, err) || !model_open(&m, operands[0], err) ||
-        !plan_build(&plan, m.inventory, recipe, err))
+    if (!recipe_load(&recipe, a->recipe, err) || (a->requantize && !recipe_allow_requantize(recipe, err)) ||
+        !model_open(&m, operands[0], err) || !plan_build(&plan, m.inventory, recipe, err))
         return false;
     if (env->common->json) {
         json_t *j;

@@ -1,4 +1,5 @@
 #include "plan/plan_stack.h"
+#include "plan/requantize.h"
 #include "plan/solve_parts.h"
 #include "plan/workspace.h"
 
@@ -309,7 +310,9 @@ static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part p
     struct tensor_spec *s = &p->specs[p->n_outputs];
     const struct checkpoint *ck = p->inventory->checkpoint;
     bool quantized = p->items[item].action == ACTION_QUANTIZE;
-    uint32_t source = quantized && part != PART_WEIGHT ? NAME_NONE : t->parts[part];
+    bool cache = part == PART_K_SCALE || part == PART_V_SCALE;
+    uint32_t source = quantized && part != PART_WEIGHT && !cache ? NAME_NONE : t->parts[part];
+    if (cache && p->items[item].kv_scale) source = NAME_NONE;
     bool whole = source != NAME_NONE && (!quantized || p->items[item].stack);
     if (whole) source = checkpoint_stored(ck, source); /* experts in a stack */
     *s = *spec;
@@ -375,25 +378,41 @@ static bool add_parts(struct plan_builder *b, uint32_t i)
     return true;
 }
 
+/* Of a linear that changes its type: the scale of its cache, where the recipe says nothing of caches. */
+static bool add_kept_cache(struct plan_builder *b, uint32_t i)
+{
+    const struct plan_item *item = &b->plan->items[i];
+    enum tensor_part part = tensor_cache_part(item->tensor->place.role);
+    if (part == PART_COUNT || item->kv_scale || item->tensor->parts[part] == NAME_NONE) return true;
+    return add_copy(b, i, part, item->tensor->parts[part]);
+}
+
 static bool item_outputs(struct plan_builder *b, uint32_t i)
 {
     struct plan *p = b->plan;
     struct plan_item *item = &p->items[i];
     const struct model_tensor *t = item->tensor;
-    const struct checkpoint *ck = p->inventory->checkpoint;
+    bool as_it_is = item->action == ACTION_COPY && !item->decoded;
     item->first_output = p->n_outputs;
     for (int part = 0; part < PART_COUNT; part++) {
         if (t->parts[part] == NAME_NONE) continue;
-        const struct tensor_info *src = checkpoint_tensor(ck, t->parts[part]);
-        if (!u64_add(p->read_bytes, src->bytes, &p->read_bytes))
+        bool replaced = item->kv_scale && (enum tensor_part)part == tensor_cache_part(t->place.role);
+        if (!u64_add(p->read_bytes, checkpoint_tensor(p->inventory->checkpoint, t->parts[part])->bytes, &p->read_bytes))
             return error_set(b->err, ERR_FORMAT, "the source is larger than 2^64 bytes");
-        if (item->action == ACTION_COPY && !add_copy(b, i, (enum tensor_part)part, t->parts[part])) return false;
+        if (as_it_is && !replaced && !add_copy(b, i, (enum tensor_part)part, t->parts[part])) return false;
     }
     p->total_elems += t->n_elems;
     if (item->action == ACTION_QUANTIZE) p->quantized_elems += t->n_elems;
     if (item->action == ACTION_QUANTIZE && !add_parts(b, i)) return false;
+    if (item->action == ACTION_COPY && item->decoded) {
+        struct tensor_spec plain = {.dtype = DTYPE_BF16, .n_dims = 2, .dims = {t->dims[0], t->dims[1]}};
+        plain.name = arena_printf(p->arena, "%s.weight", t->module);
+        if (!plain.name) return error_memory(b->err, 0);
+        if (!add_output(b, i, PART_WEIGHT, &plain)) return false;
+    }
     struct tensor_spec scalar = {.dtype = DTYPE_F32};
-    return !item->kv_scale || add_output(b, i, tensor_cache_part(t->place.role), &scalar);
+    if (item->kv_scale) return add_output(b, i, tensor_cache_part(t->place.role), &scalar);
+    return as_it_is || add_kept_cache(b, i);
 }
 
 static bool make_outputs(struct plan_builder *b)
@@ -439,18 +458,10 @@ static bool build(struct plan_builder *b)
     p->n_items = inv->n_tensors;
     p->items = arena_alloc(p->arena, p->n_items + 1, sizeof *p->items);
     if (!p->items) return error_memory(b->err, p->n_items * sizeof *p->items);
-    if (inv->is_quantized && !p->recipe->copies)
-        return error_set(b->err, ERR_UNSUPPORTED,
-                         "the checkpoint is quantized already; quantizing it again would lose precision twice");
-    for (uint32_t i = 0; i < p->n_items; i++)
-        if (inv->tensors[i].format && inv->tensors[i].format->self_described)
-            return error_set(b->err, ERR_UNSUPPORTED,
-                             "tensor '%.256s' is stored as %s, which safetensors cannot hold: `ingot convert --to "
-                             "safetensors` makes plain numbers of it",
-                             inv->tensors[i].name, inv->tensors[i].format->algo);
+    if (!plan_check_source(p, b->err)) return false;
     for (uint32_t i = 0; i < p->n_items; i++) {
         p->items[i].tensor = &inv->tensors[i];
-        if (!decide(b, &p->items[i])) return false;
+        if (!decide(b, &p->items[i]) || !plan_decode(p, &p->items[i], b->err)) return false;
     }
     if (!join_stacks(b)) return false;
     if (!make_groups(b) || !check_containers(b) || !decide_kv(b) || !make_outputs(b) || !check_lines(b)) return false;

@@ -24,19 +24,38 @@ static bool check_type(const struct plan *p, const struct plan_item *item, const
                      s->name, (unsigned long long)n, s->sideways ? "inputs" : "outputs", f->name, f->block_cols);
 }
 
+/* GPT-OSS's own MXFP4: decoded, and from then on as its plain stacks are. */
+static bool of_blocks(struct plan *p, const struct plan_item *item, struct plan_stack *s, struct error *err)
+{
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    const struct tensor_info *base = checkpoint_tensor(ck, s->base);
+    size_t n = strlen(base->name), end = strlen("_blocks");
+    s->scales = checkpoint_stored(ck, item->tensor->parts[PART_WEIGHT_SCALE]);
+    s->name = arena_copy(p->arena, base->name, n > end ? n - end : n);
+    s->matrix.dims[0] = base->dims[0] * base->dims[2] * 32;
+    s->matrix.dims[1] = base->dims[1];
+    s->matrix.dtype = DTYPE_BF16;
+    s->matrix.n_elems = 2 * base->n_elems;
+    s->matrix.bytes = 4 * base->n_elems;
+    return s->name ? true : error_memory(err, n);
+}
+
 bool plan_stack_join(struct plan *p, uint32_t i, struct plan_stack **of_base, struct error *err)
 {
     struct plan_item *item = &p->items[i];
     const struct checkpoint *ck = p->inventory->checkpoint;
     const struct tensor_info *t = checkpoint_tensor(ck, item->tensor->parts[PART_WEIGHT]);
-    if (!t->view || t->view->col_step == dtype_bytes(t->dtype)) return true;
+    if (!t->view) return true;
     const struct tensor_info *base = checkpoint_tensor(ck, t->view->base);
+    bool blocks = base->n_dims == 4;
+    if (!blocks && t->view->col_step == dtype_bytes(t->dtype)) return true;
     struct plan_stack *s = of_base[t->view->base];
     if (!s) {
         s = of_base[t->view->base] = arena_alloc(p->arena, 1, sizeof *s);
         if (!s) return error_memory(err, sizeof *s);
         *s = (struct plan_stack){.name = base->name,
                                  .base = t->view->base,
+                                 .scales = NAME_NONE,
                                  .lead = i,
                                  .n_experts = base->dims[0],
                                  .sideways = item->format->encode_op == OP_ENCODE_NVFP4,
@@ -44,6 +63,7 @@ bool plan_stack_join(struct plan *p, uint32_t i, struct plan_stack **of_base, st
         s->matrix.n_dims = 2;
         s->matrix.dims[0] = base->dims[0] * base->dims[1];
         s->matrix.dims[1] = base->dims[2];
+        if (blocks && !of_blocks(p, item, s, err)) return false;
         if (!check_type(p, item, s, err)) return false;
     }
     const struct plan_item *lead = &p->items[s->lead];

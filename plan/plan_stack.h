@@ -15,6 +15,7 @@ struct plan_stack {
     uint32_t base;          /* of the checkpoint: the stored stack */
     uint32_t lead, n_items; /* the item that has the outputs; how many there are */
     uint64_t n_experts;
+    uint32_t scales;           /* of MXFP4 blocks [experts, outputs, inputs / 32, 16] those; else NAME_NONE */
     bool sideways;             /* blocks run along the first dimension: encoded from columns */
     struct tensor_info matrix; /* the stack as [experts * inputs, outputs] */
 };

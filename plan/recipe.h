@@ -56,6 +56,7 @@ struct recipe {
     const char *summary, *source;
     bool published;     /* lines that match nothing are listed, not refused */
     bool copies;        /* quantizes nothing on purpose */
+    bool requantize;    /* a source that is quantized already is decoded and quantized again */
     const char *layout; /* a method of formats/quant_format_rows.c; "modelopt" */
     enum fp8_rounding rounding;
     enum unseen_policy unseen;
@@ -71,6 +72,8 @@ struct recipe {
 MUST_CHECK bool recipe_load(struct recipe **out, const char *path_or_name, struct error *err);
 /* From the JSON that recipe->json holds. `what` names it in errors. */
 MUST_CHECK bool recipe_from_json(struct recipe **out, const json_t *json, const char *what, struct error *err);
+/* As `requantize: true` in the file: part of the recipe from now on, of its JSON and its digest. */
+MUST_CHECK bool recipe_allow_requantize(struct recipe *r, struct error *err);
 void recipe_free(struct recipe *r); /* NULL is fine */
 CLEANUP_DEFINE(recipe, struct recipe, recipe_free)
 

@@ -33,14 +33,23 @@ struct plan_cut plan_cut_rows(const struct tensor_info *t, const struct quant_fo
 const struct tensor_info *plan_matrix(const struct plan *p, const struct plan_item *item)
 {
     if (item->stack) return &item->stack->matrix;
+    if (item->decoded) return item->decoded;
     return checkpoint_tensor(p->inventory->checkpoint, item->tensor->parts[PART_WEIGHT]);
 }
 
 struct plan_cut plan_cut_item(const struct plan *p, const struct plan_item *item, uint64_t piece_bytes)
 {
-    bool sideways = item->stack && item->stack->sideways;
-    return cut_rows(plan_matrix(p, item), sideways ? item->format->block_cols : quant_format_rows(item->format),
-                    piece_bytes);
+    const struct tensor_info *t = plan_matrix(p, item);
+    const struct plan_stack *s = item->stack;
+    uint64_t together = item->format ? quant_format_rows(item->format) : 1;
+    if (s && s->scales != NAME_NONE) { /* one expert at a time: decoded, it lies the other way round */
+        together = s->n_experts ? t->dims[0] / s->n_experts : 1;
+        return cut_rows(t, together, together * t->dims[1] * dtype_bytes(t->dtype));
+    }
+    if (s && s->sideways) together = item->format->block_cols;
+    if (item->decoded && item->tensor->format->row_pairs && together % 2) together = 2;
+    if (item->decoded && together == 0) together = 1; /* decoded by whole rows */
+    return cut_rows(t, together, piece_bytes);
 }
 
 struct plan_cut plan_cut_bytes(uint64_t bytes, uint64_t piece_bytes)
@@ -106,6 +115,12 @@ struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_by
     uint64_t held = 1, n_pieces = 0;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
+        if (item->action == ACTION_COPY && item->decoded) {
+            struct plan_cut c = plan_cut_item(p, item, piece_bytes);
+            n_pieces += c.n_pieces;
+            grow(&w.src, c.rows * c.cols * c.elem_bytes);
+            continue;
+        }
         if (item->action == ACTION_COPY) {
             n_pieces += copied_pieces(p, item, &w);
             continue;

@@ -147,12 +147,11 @@ static bool open_hashes(struct job *j, const struct quant_format *f, struct erro
 /* Digests of a tensor that is written: of its source, and of the parts that are no scalars. */
 static bool close_hashes(struct job *j, struct pass *p, struct error *err)
 {
-    const struct plan_item *item = &j->plan->items[p->item];
     struct tensor_digests *d = &j->digests[p->output];
     if (!sha256_close(take_ptr(&p->hash), &d->source, err)) return false;
     d->has_source = true;
     if (p->kind == PASS_COPY) d->written = d->source;
-    for (uint32_t k = 0; p->kind != PASS_COPY && k < item->format->n_parts; k++)
+    for (uint32_t k = 0; k < QUANT_PARTS_MAX; k++)
         if (j->part_hashes[k] && !sha256_close(take_ptr(&j->part_hashes[k]), &d[k].written, err)) return false;
     return true;
 }
@@ -205,7 +204,9 @@ bool piece_retire(struct job *j, struct slot *s, struct error *err)
 {
     struct pass *p = s->pass;
     if (p->kind == PASS_SCAN) return true;
-    if (p->kind == PASS_COPY) {
+    if (p->kind == PASS_COPY || p->kind == PASS_DECODE) {
+        if (p->kind == PASS_DECODE && s->first && !sha256_open(&j->part_hashes[0], err)) return false;
+        if (p->kind == PASS_DECODE) sha256_add(j->part_hashes[0], s->lane->src, s->bytes);
         if (!job_write(j, p->output, s->offset, s->lane->src, s->bytes, err)) return false;
     } else if (!write_parts(j, s, err)) {
         return false;

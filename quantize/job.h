@@ -35,6 +35,7 @@ struct pass {
         PASS_SCAN,   /* only its maximum is wanted */
         PASS_KEEP,   /* its maximum, and then it is encoded from where it lies */
         PASS_ENCODE, /* encoded; its group's maximum is known by then */
+        PASS_DECODE, /* written as plain numbers: the source is quantized */
         PASS_EACH,   /* each piece is looked through and encoded: the type has no scale of the whole tensor */
     } kind;
     bool ends_item, collected; /* collected: all its maxima are in */
@@ -49,6 +50,8 @@ struct slot {
     /* the piece in it */
     struct pass *pass;
     struct plan_piece at;
+    uint8_t *raw, *raw_scales; /* of a source that is decoded: its codes and scales, while they are needed; or NULL */
+    uint64_t raw_bytes;        /* of the codes */
     uint64_t offset, bytes, index; /* of the source tensor; index: of the piece in its pass */
     bool first, last;              /* of its pass */
     bool full, failed;             /* a reader is done with it; failed: and could not */
@@ -114,6 +117,10 @@ void job_stop_readers(struct job *j);
 /* Piece number n, when it has been read: waits for it, or returns NULL when `wait` is false and it has not. */
 struct slot *job_piece(struct job *j, uint64_t n, bool wait);
 void job_retired(struct job *j, uint64_t n);
+
+/* quantize/source.c: reads a piece of a quantized source into s->raw, and decodes it to BF16 in the lane. */
+MUST_CHECK bool piece_read_quantized(const struct job *j, struct slot *s, struct error *err);
+void piece_drop_raw(struct slot *s);
 
 /* quantize/sideways.c: pieces of stacks whose blocks run along the columns; true when the piece is one. [rows, cols] to
  * [cols, rows]. */

@@ -62,9 +62,20 @@ static bool scan_others(struct maker *m, uint32_t i)
     return true;
 }
 
+/* A cache scale of the source beside a linear that changes its type. */
+static bool keep_cache(struct maker *m, uint32_t i)
+{
+    const struct plan_item *item = &m->j->plan->items[i];
+    uint32_t last = item->first_output + item->n_outputs - 1, source = m->j->plan->outputs[last].source;
+    enum tensor_part part = m->j->plan->outputs[last].part;
+    if ((part != PART_K_SCALE && part != PART_V_SCALE) || source == NAME_NONE) return true;
+    return add(m, (struct pass){.kind = PASS_COPY, .item = i, .source = source, .output = last});
+}
+
 static bool quantize_item(struct maker *m, uint32_t i)
 {
     const struct plan_item *item = &m->j->plan->items[i];
+    if (!keep_cache(m, i)) return false;
     struct pass p = {.kind = PASS_ENCODE,
                      .item = i,
                      .source = item->stack ? item->stack->base : item->tensor->parts[PART_WEIGHT],
@@ -91,7 +102,9 @@ static bool copy_item(struct maker *m, uint32_t i)
         uint32_t output = item->first_output + k;
         uint32_t source = m->j->plan->outputs[output].source;
         if (source == NAME_NONE) continue; /* a cache scale: not in the source */
-        if (!add(m, (struct pass){.kind = PASS_COPY, .item = i, .source = source, .output = output})) return false;
+        bool decode = item->decoded && m->j->plan->outputs[output].part == PART_WEIGHT;
+        struct pass p = {.kind = decode ? PASS_DECODE : PASS_COPY, .item = i, .source = source, .output = output};
+        if (!add(m, p)) return false;
     }
     m->j->passes[m->j->n_passes - 1].ends_item = true; /* every item has a weight */
     return true;

@@ -52,6 +52,7 @@ static bool fill(const struct job *j, struct slot *s)
 {
     struct pass *p = s->pass;
     if (s->first && p->kind != PASS_SCAN && !sha256_open(&p->hash, &s->err)) return false;
+    if (p->kind != PASS_COPY && j->plan->items[p->item].decoded) return piece_read_quantized(j, s, &s->err);
     return (s->bytes == 0 ||
             checkpoint_read(j->plan->inventory->checkpoint, p->source, s->offset, s->lane->src, s->bytes, &s->err)) &&
            (p->kind != PASS_COPY || check_copied(j, s, &s->err));
@@ -72,11 +73,13 @@ static void *read_pieces(void *ctx)
         while (p->n_hashed != s->index && !r->stop) pthread_cond_wait(&r->changed, &r->lock);
         if (ok && p->hash && !r->stop) {
             pthread_mutex_unlock(&r->lock);
-            sha256_add(p->hash, s->lane->src, s->bytes);
+            if (s->raw) sha256_add(p->hash, s->raw, s->raw_bytes);
+            else sha256_add(p->hash, s->lane->src, s->bytes);
             pthread_mutex_lock(&r->lock);
         }
         p->n_hashed++;
-        if (ok && is_sideways(j, s)) {
+        piece_drop_raw(s);
+        if (ok && is_sideways(j, s) && !j->plan->items[p->item].decoded) {
             pthread_cond_broadcast(&r->changed);
             pthread_mutex_unlock(&r->lock);
             ok =
