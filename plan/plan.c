@@ -317,7 +317,7 @@ static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part p
     if (whole) source = checkpoint_stored(ck, source); /* experts in a stack */
     *s = *spec;
     if (!s->name && !quantized && whole) s->name = checkpoint_tensor(ck, source)->name;
-    else if (!s->name && part == PART_WEIGHT) s->name = t->name;
+    else if (!s->name && part == PART_WEIGHT && !p->items[item].decoded) s->name = t->name;
     else if (!s->name && (part == PART_K_SCALE || part == PART_V_SCALE)) s->name = tensor_cache_name(t, p->arena);
     else if (!s->name) s->name = arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
     if (!s->name) return error_memory(b->err, 0);

@@ -51,6 +51,11 @@ bool plan_decode(struct plan *p, struct plan_item *item, struct error *err)
 {
     const struct model_tensor *t = item->tensor;
     bool quantizes = item->action == ACTION_QUANTIZE;
+    bool is_mxfp4 = t->format && t->format->decode_op == OP_DECODE_MXFP4;
+    if (quantizes && item->scales == SCALES_MXFP4_CAST && !is_mxfp4)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "recipe '%s': %s: tensor '%.256s': scales: mxfp4_cast needs a source in MXFP4, this one is %s",
+                         p->recipe->name, item->reason, t->name, t->format ? t->format->name : "plain numbers");
     if (!t->format || p->recipe->copies) return true;
     if (!quantizes && strcmp(layout_of(t->format), p->recipe->layout) == 0) return true;
     const struct tensor_info *w = checkpoint_tensor(p->inventory->checkpoint, t->parts[PART_WEIGHT]);

@@ -34,7 +34,7 @@ static struct kernel_args args_of(const struct job *j, const struct slot *s)
 bool piece_measure(struct job *j, struct slot *s, struct error *err)
 {
     if (!s->failed) j->result->read_bytes += s->bytes;
-    if (s->failed || !looks_for_amax(s) || s->bytes == 0) return true;
+    if (s->failed || !looks_for_amax(s) || s->bytes == 0 || piece_is_cast(j, s)) return true;
     struct lane_step amax = {.op = OP_AMAX, .args = args_of(j, s)};
     return j->ops->submit(s->lane, &amax, 1, true, err);
 }
@@ -95,7 +95,10 @@ bool piece_collect(struct job *j, struct slot *s, struct error *err)
     if (!looks_for_amax(s)) return true;
     if (s->bytes && !j->ops->wait(s->lane, err)) return false;
     if (s->first) j->pass_amax = 0;
-    for (uint64_t i = 0; s->bytes && i < args_of(j, s).n_rows; i++) {
+    float cast = 0;
+    if (s->bytes && piece_is_cast(j, s) && !piece_cast_amax(j, s, &cast, err)) return false;
+    if (cast > j->pass_amax) j->pass_amax = cast;
+    for (uint64_t i = 0; s->bytes && !piece_is_cast(j, s) && i < args_of(j, s).n_rows; i++) {
         float amax = s->lane->dst_f32[i];
         if (!isfinite(amax)) return not_finite(j, s, err);
         if (amax > j->pass_amax) j->pass_amax = amax;
@@ -127,7 +130,8 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
     struct kernel_args a = args_of(j, s);
     if (!each && !job_weight_scale(j, s->pass->item, &a.amax, &a.scale, err)) return false;
     if (!each && s->first && j->group_amax[item->group] == 0) note_zero(j, item);
-    if (s->bytes == 0 || job_is_solved(j, s->pass->item)) return true;
+    if (s->bytes && piece_is_cast(j, s)) piece_cast(s, j->group_amax[item->group]);
+    if (s->bytes == 0 || piece_is_cast(j, s) || job_is_solved(j, s->pass->item)) return true;
     a.static_max = scale_method_max(item->scales);
     a.rounding = item->stack ? FP8_SINGLE : j->plan->recipe->rounding;
     a.mxfp4_rule = item->type->mxfp4_rule;
@@ -203,6 +207,7 @@ static bool write_parts(struct job *j, struct slot *s, struct error *err)
 bool piece_retire(struct job *j, struct slot *s, struct error *err)
 {
     struct pass *p = s->pass;
+    piece_drop_raw(s);
     if (p->kind == PASS_SCAN) return true;
     if (p->kind == PASS_COPY || p->kind == PASS_DECODE) {
         if (p->kind == PASS_DECODE && s->first && !sha256_open(&j->part_hashes[0], err)) return false;

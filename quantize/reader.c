@@ -78,7 +78,7 @@ static void *read_pieces(void *ctx)
             pthread_mutex_lock(&r->lock);
         }
         p->n_hashed++;
-        piece_drop_raw(s);
+        if (!piece_is_cast(j, s)) piece_drop_raw(s);
         if (ok && is_sideways(j, s) && !j->plan->items[p->item].decoded) {
             pthread_cond_broadcast(&r->changed);
             pthread_mutex_unlock(&r->lock);

@@ -130,6 +130,12 @@ static bool read_rows(struct source *s, struct slot *slot)
     if (!memory_alloc(&slot->raw, n, per_row, s->err) ||
         !checkpoint_read(ck, index, first * per_row, slot->raw, n * per_row, s->err))
         return false;
+    if (piece_is_cast(s->j, slot)) {
+        uint64_t blocks = s->cols / 32;
+        if (!memory_alloc(&slot->raw_scales, n, blocks, s->err) ||
+            !checkpoint_read(ck, s->t->parts[PART_WEIGHT_SCALE], first * blocks, slot->raw_scales, n * blocks, s->err))
+            return false;
+    }
     for (uint64_t at = 0; at < n;) {
         uint64_t m = u64_min(n - at, ROWS - (first + at) % ROWS);
         if (!decode_step(s, slot->raw + at * per_row, first + at, m, slot->lane->src + at * s->cols * 2)) return false;
