@@ -2,13 +2,14 @@
  * with scales that are powers of two, so that every number comes back as it was.
  *
  *   k      exponent of a block's scale, b - 127; k_max the largest one among blocks that are not all zero
- *   g      10.5 * 2^k_max, that is 2688 * 2^(k_max - 8), whatever the largest magnitude is: weight_scale_2 = 2^(k_max - 8)
- *   block  maximum 6 * 2^k for both halves while k_max - k <= 17: the scale byte is E4M3's 2^(k - k_max + 8), which it has
- *          down to 2^-9, and every quotient an E2M1 number. Further down each half counts with its own largest magnitude
- *          and may be rounded. A block of zeros has the maximum 0 (nvfp4_scale_static)
+ *   g      10.5 * 2^k_max, that is 2688 * 2^(k_max - 8), whatever the largest magnitude is: weight_scale_2 is
+ *          2^(k_max - 8)
+ *   block  maximum 6 * 2^k for both halves while k_max - k <= 17: the scale byte is E4M3's 2^(k - k_max + 8), which it
+ *          has down to 2^-9, and every quotient is an E2M1 number. Further down each half counts with its own largest
+ *          magnitude and may be rounded. A block of zeros has the maximum 0 (nvfp4_scale_static)
  *
- * Code 8, -0, becomes 0, as everywhere in NVFP4. All that share a weight_scale_2 share k_max; a tensor of zeros has g = 0
- * and is what nvfp4.h makes of it. Callers refuse b = 255, and sources whose g is not finite (b from 252 on).
+ * Code 8, -0, becomes 0, as everywhere in NVFP4. All that share a weight_scale_2 share k_max; a tensor of zeros has
+ * g = 0 and is what nvfp4.h makes of it. Callers refuse b = 255, and sources whose g is not finite (b from 252 on).
  *
  * Source: ModelOpt 0.47.0, cast_mxfp4_to_nvfp4 (read, not run). */
 #ifndef NUMERIC_NVFP4_CAST_H

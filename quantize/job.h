@@ -122,7 +122,7 @@ void job_retired(struct job *j, uint64_t n);
 MUST_CHECK bool piece_read_quantized(const struct job *j, struct slot *s, struct error *err);
 void piece_drop_raw(struct slot *s);
 
-/* quantize/cast.c: scales: mxfp4_cast. What a piece adds to its group's g; codes and scales into the lane. */
+/* quantize/mxfp4_cast.c: scales: mxfp4_cast. What a piece adds to its group's g; codes and scales into the lane. */
 bool piece_is_cast(const struct job *j, const struct slot *s);
 MUST_CHECK bool piece_cast_amax(const struct job *j, const struct slot *s, float *amax, struct error *err);
 void piece_cast(const struct slot *s, float g);
