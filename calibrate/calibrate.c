@@ -53,12 +53,13 @@ static void on_input(void *ctx, const struct model_tensor *linear, const float *
         keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
 }
 
-static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride)
+static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t n_cols,
+                  uint64_t stride)
 {
     struct calibration *c = ctx;
     uint32_t i = item_of(c, linear);
     if (c->plan->items[i].kv_scale && !c->again)
-        keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, linear->dims[0], stride));
+        keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, n_cols, stride));
 }
 
 static bool check_finite(const struct calibration *c, struct error *err)
@@ -177,7 +178,7 @@ static bool weight_item(void *ctx, uint64_t i, uint32_t worker, struct error *er
     struct weight_ctx *w = ctx;
     const struct plan_item *item = &w->plan->items[i];
     w->result[i] = NAN;
-    if (item->action != ACTION_QUANTIZE) return true;
+    if (item->action != ACTION_QUANTIZE || item->decoded) return true;
     const struct checkpoint *ck = w->plan->inventory->checkpoint;
     uint32_t t = item->tensor->parts[PART_WEIGHT];
     const struct tensor_info *info = checkpoint_tensor(ck, t);

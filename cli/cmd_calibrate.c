@@ -10,7 +10,7 @@ struct calibrate_args {
     struct data_args data;
     const char *recipe, *output, *spill;
     uint64_t solve_bytes;
-    bool sequential;
+    bool sequential, requantize;
 };
 
 static const struct option options[] = {
@@ -25,6 +25,8 @@ static const struct option options[] = {
      "each layer sees what the quantized layers in front of it give", 0, 0},
     {"solve-memory", 0, OPTION_NUMBER, offsetof(struct calibrate_args, solve_bytes), "BYTES",
      "for second moments, of recipes that solve weights (default 4 GiB)", 1, UINT64_MAX / 2},
+    {"allow-requantize", 0, OPTION_FLAG, offsetof(struct calibrate_args, requantize), NULL,
+     "a source that is quantized already is decoded and quantized again", 0, 0},
     BACKEND_OPTION(struct calibrate_args),
     COMMON_OPTIONS(struct calibrate_args),
 };
@@ -78,10 +80,11 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                   .work_path = a->output,
                                   .solve_bytes = a->solve_bytes,
                                   .sequential = a->sequential};
-    return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) &&
-           plan_build(&plan, m.inventory, recipe, err) && data_load(&a->data, &m, &corpus, err) &&
-           calibrate_run(plan, &corpus, &o, &stats, env->progress, err) && dir_make_parents(a->output, err) &&
-           stats_save(stats, a->output, err) && report(env, stats, plan, a->output, err);
+    return recipe_load(&recipe, a->recipe, err) && (!a->requantize || recipe_allow_requantize(recipe, err)) &&
+           model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
+           data_load(&a->data, &m, &corpus, err) && calibrate_run(plan, &corpus, &o, &stats, env->progress, err) &&
+           dir_make_parents(a->output, err) && stats_save(stats, a->output, err) &&
+           report(env, stats, plan, a->output, err);
 }
 
 const struct command command_calibrate = {

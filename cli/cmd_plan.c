@@ -4,7 +4,7 @@
 struct plan_args {
     struct common_args common;
     const char *recipe, *explain;
-    bool every;
+    bool every, requantize;
 };
 
 static const struct option options[] = {
@@ -14,6 +14,8 @@ static const struct option options[] = {
      "a line for every tensor instead of one per kind", 0, 0},
     {"explain", 0, OPTION_TEXT, offsetof(struct plan_args, explain), "TENSOR",
      "which rules speak of this tensor, which one decides, what it shares and what is written", 0, 0},
+    {"allow-requantize", 0, OPTION_FLAG, offsetof(struct plan_args, requantize), NULL,
+     "a source that is quantized already is decoded and quantized again", 0, 0},
     COMMON_OPTIONS(struct plan_args),
 };
 
@@ -38,8 +40,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(recipe) struct recipe *recipe = NULL;
     CLEANUP(plan) struct plan *plan = NULL;
     if (!a->recipe) return error_set(err, ERR_USAGE, "option --recipe is missing");
-    if (!recipe_load(&recipe, a->recipe, err) || !model_open(&m, operands[0], err) ||
-        !plan_build(&plan, m.inventory, recipe, err))
+    if (!recipe_load(&recipe, a->recipe, err) || (a->requantize && !recipe_allow_requantize(recipe, err)) ||
+        !model_open(&m, operands[0], err) || !plan_build(&plan, m.inventory, recipe, err))
         return false;
     if (a->explain) return explain(plan, a->explain, env->common->json, err);
     if (env->common->json) {

@@ -53,7 +53,8 @@ struct observer {
     void *ctx;
     void (*input)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride);
     /* K and V as they go into the cache, before any cache quantization; `linear` is attn_k or attn_v. */
-    void (*kv)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride);
+    void (*kv)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t n_cols,
+               uint64_t stride);
     /* Chosen experts (ascending) and their final weights: [n_tokens, top_k]; tokens first .. first + n_tokens of a
      * text. */
     void (*route)(void *ctx, uint32_t layer, uint32_t text, uint32_t first, uint32_t n_tokens, const uint32_t *experts,

@@ -9,6 +9,8 @@
 #include "models/inventory.h"
 #include "plan/recipe.h"
 
+struct plan_stack; /* plan/plan_stack.h */
+
 enum action { ACTION_COPY, ACTION_QUANTIZE };
 
 struct plan_item {
@@ -17,11 +19,13 @@ struct plan_item {
     const struct quant_format *format; /* QUANTIZE only */
     const struct quant_type *type;     /* what the recipe calls its weights; QUANTIZE only */
     enum scale_method scales;
-    struct solve_choice solve; /* method SOLVE_NONE: quantize rounds the weights itself */
-    uint32_t group;            /* items of one group share the weight's maximum; numbered from 0 */
-    bool observe_input;        /* calibrate watches this linear's input */
-    float input_amax;          /* > 0: fixed by the recipe instead */
-    bool kv_scale;             /* attn_k and attn_v: a k_scale or v_scale is written beside the weight */
+    struct solve_choice solve;         /* method SOLVE_NONE: quantize rounds the weights itself */
+    uint32_t group;                    /* items of one group share the weight's maximum; numbered from 0 */
+    bool observe_input;                /* calibrate watches this linear's input */
+    float input_amax;                  /* > 0: fixed by the recipe instead */
+    bool kv_scale;                     /* a k_scale or v_scale is written beside the weight (tensor_cache_part) */
+    const struct tensor_info *decoded; /* the weight as BF16, where a quantized source is decoded; or NULL */
+    const struct plan_stack *stack;    /* the stack that its weight is written in, or NULL */
     uint32_t first_output, n_outputs;
     const char *reason; /* the recipe line that decided */
 };
