@@ -115,6 +115,7 @@ struct tile {
     uint8_t *column;   /* [rows, cols]: codes */
     uint8_t *baseline; /* [rows, cols/2] */
     float *block_amax; /* [rows, blocks] */
+    double left;       /* e H e^T so far: what is left of each column is what it cannot hand on */
     float *now, *side; /* [rows, 32] and its transpose */
     float *taken;      /* [32, rows]: errors of this panel */
 };
@@ -221,13 +222,18 @@ static void round_column(const struct solver *s, struct tile *t, uint64_t first,
     uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK, at = s->f->order[first + i];
     const float *now = t->side + i * TILE, *steps = t->steps + at / NVFP4_BLOCK;
     float *taken = t->taken + i * TILE;
+    double left = 0, own = 0, r_cc = (double)s->f->factor->diagonal[first + i];
     for (uint64_t r = 0; r < n; r++) {
         float e = steps[r * blocks];
         uint8_t code = nvfp4_code(now[r] / e);
         t->column[r * cols + at] = code;
         taken[r] = t->w[r * cols + at] - e2m1_decode(code) * e;
         t->error[r * s->stride + first + i] = taken[r];
+        double v = (double)(now[r] - e2m1_decode(code) * e), x = (double)taken[r];
+        left += v * v;
+        own += x * x;
     }
+    t->left += left * r_cc * r_cc - own * (double)s->f->added[first + i];
     const float *row = factor_panel(s->f->factor, first) + (first + i) * FACTOR_PANEL;
     for (uint64_t k = i + 1; k < width; k++) s->env->math->multiply_add(t->side + k * TILE, taken, row[k], n);
 }
@@ -271,7 +277,7 @@ static bool solve_tile(const struct solver *s, struct tile *t, uint64_t item, st
     } else {
         g->before = weighted(s, t->plain, s->stride, n, t->now);
         for (uint64_t c = 0; c < cols; c += FACTOR_PANEL) solve_panel(s, t, c, n);
-        g->after = weighted(s, t->error, s->stride, n, t->now);
+        g->after = t->left > 0 ? t->left : 0;
         for (uint64_t r = 0; r < n; r++)
             for (uint64_t c = 0; c < cols; c++) t->plain[r * s->stride + c] = t->w[r * cols + s->f->order[c]];
         g->output = weighted(s, t->plain, s->stride, n, t->now);
