@@ -64,10 +64,10 @@ static bool run(uint64_t rows, uint64_t cols, uint64_t tokens, uint64_t share, s
     for (uint64_t i = 0; i < rows * cols; i++) w[i] = 0.1f * uniform();
     struct moments m;
     struct moments_env me = {.gemm = gemm_for(isa), .math = math_for(isa), .pool = pool};
-    if (!moments_open(&m, cols, err)) return false;
+    if (!moments_open(&m, cols, false, err)) return false;
     double t0 = seconds(), c0 = cpu_seconds();
     for (uint64_t t = 0; t < tokens / share; t += CALL_ROWS)
-        if (!moments_add(&m, &me, x, CALL_ROWS, cols, err)) return false;
+        if (!moments_add(&m, &me, x, NULL, CALL_ROWS, cols, err)) return false;
     if (!moments_finish(&m, &me, err)) return false;
     double t1 = seconds(), c1 = cpu_seconds();
     struct gptq_env env = {.math = math_for(isa), .pool = pool, .isa = isa};
