@@ -3,6 +3,7 @@
 and writing a file of the output's size. One run, in turn, the best of each; only ratios of one run count.
 
 usage: quantize_peers.py INGOT FOLDER [--modelopt PYTHON] [--llmcompressor PYTHON] [-g GB] [-r ROUNDS] [-t THREADS] [-o OUT]
+       quantize_peers.py INGOT FOLDER --linear 1,2,4,8 [...]: instead, seconds and CPU seconds per GB of checkpoints of so many GB
 FOLDER gets a Llama-shaped bf16 checkpoint of GB gigabytes (default 2.2) unless it has one. PYTHON: one with nvidia-modelopt
 and transformers, or with llmcompressor; what is not given is skipped. OUT: where outputs go (default: beside FOLDER)."""
 import argparse, json, os, random, re, resource, shutil, subprocess, sys, time
@@ -16,6 +17,7 @@ a.add_argument("-g", type=float, default=2.2)
 a.add_argument("-r", type=int, default=3)
 a.add_argument("-t", type=int, default=2)
 a.add_argument("-o")
+a.add_argument("--linear")
 a = a.parse_args()
 out = (a.o or os.path.dirname(os.path.abspath(a.folder))) + "/quantize-peers-out"
 HIDDEN, FFN, KV, VOCAB = 2048, 8192, 512, 32000
@@ -24,10 +26,10 @@ LAYER = {"self_attn.q_proj": (HIDDEN, HIDDEN), "self_attn.k_proj": (KV, HIDDEN),
 UPPER = bytes((0x3b + i % 2) | i & 0x80 for i in range(256))
 
 
-def make(folder):
+def make(folder, gb):
     os.makedirs(folder)
     shapes = {"model.embed_tokens.weight": (VOCAB, HIDDEN)}
-    layers = max(1, round((a.g * 1e9 / 2 - 2 * VOCAB * HIDDEN) / sum(s[0] * (s[1] if len(s) > 1 else 1) for s in LAYER.values())))
+    layers = max(1, round((gb * 1e9 / 2 - 2 * VOCAB * HIDDEN) / sum(s[0] * (s[1] if len(s) > 1 else 1) for s in LAYER.values())))
     for i in range(layers):
         shapes |= {f"model.layers.{i}.{k}.weight": v for k, v in LAYER.items()}
     shapes |= {"model.norm.weight": (HIDDEN,), "lm_head.weight": (VOCAB, HIDDEN)}
@@ -48,9 +50,9 @@ def make(folder):
     json.dump({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": HIDDEN, "intermediate_size": FFN, "num_hidden_layers": layers, "num_attention_heads": HIDDEN // 64, "num_key_value_heads": KV // 64, "head_dim": 64, "vocab_size": VOCAB, "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "max_position_embeddings": 8192, "torch_dtype": "bfloat16", "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": False, "hidden_act": "silu"}, open(folder + "/config.json", "w"))
 
 
-if not os.path.exists(a.folder):
-    make(a.folder)
-weights = sorted(os.path.join(a.folder, f) for f in os.listdir(a.folder) if f.endswith(".safetensors"))
+if not os.path.exists(a.folder) and not a.linear:
+    make(a.folder, a.g)
+weights = sorted(os.path.join(a.folder, f) for f in os.listdir(a.folder) if f.endswith(".safetensors")) if not a.linear else []
 size = sum(os.path.getsize(f) for f in weights)
 FP8 = "name: fp8-weights\nsummary: \"FP8 weights, input scale 1\"\nrules:\n  - {role: [attention, mlp], weights: fp8, inputs: {type: fp8, amax: 448}}\n"
 open(out + "-fp8.yaml", "w").write(FP8)
@@ -87,10 +89,10 @@ def clean():
     shutil.rmtree(out, ignore_errors=True)
 
 
-def ours(recipe):
+def ours(recipe, folder=a.folder):
     clean()
     start = time.time()
-    p = subprocess.Popen([a.ingot, "quantize", a.folder, "-r", recipe, "-o", out, "-t", str(a.t), "-q", "--backend", "cpu"], stdout=subprocess.DEVNULL)
+    p = subprocess.Popen([a.ingot, "quantize", folder, "-r", recipe, "-o", out, "-t", str(a.t), "-q", "--backend", "cpu"], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(p.pid, 0)
     if status:
         sys.exit(f"ingot quantize -r {recipe} ended with {status}")
@@ -124,6 +126,16 @@ def limit(n):
     return time.time() - start
 
 
+if a.linear:
+    for gb in map(float, a.linear.split(",")):
+        folder = f"{a.folder}-{gb:g}"
+        make(folder, gb)
+        n = os.path.getsize(folder + "/model.safetensors") / 1e9
+        runs = [ours("nvfp4_weight_only-kv_fp16", folder) for _ in range(a.r)]
+        print(f"{n:.2f} GB: {min(r[0] for r in runs) / n:.3f} s per GB, {min(r[3] for r in runs) / n:.3f} s of CPU per GB, {runs[0][1]:.0f} MiB", flush=True)
+        shutil.rmtree(folder)
+    clean()
+    sys.exit()
 print(f"{size / 1e9:.2f} GB of bf16, {a.t} threads, best of {a.r}; load {os.getloadavg()[0]:.1f}", flush=True)
 for title, recipe, peers in (
         ("NVFP4", "nvfp4_weight_only-kv_fp16", [("ModelOpt", a.modelopt, MODELOPT, "general/ptq/nvfp4_weight_only-kv_fp16"), ("llm-compressor", a.llmcompressor, LLMCOMPRESSOR, "NVFP4A16")]),
