@@ -89,7 +89,7 @@ Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
 .PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-families check-memory \
-        check-faults check-neon neon-run check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz fuzz-run bench deps help clean install
+        check-faults check-neon neon-run check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz fuzz-run bench bench-quantize deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -323,6 +323,10 @@ fuzz-run: $(FUZZ)
 
 bench: $(BENCH)  ## how fast the kernels are here, beside memcpy and the machine's peak (1 min; docs/performance.md)
 	@for b in $(filter-out %/make_checkpoint,$(BENCH)); do echo "$$(basename $$b)"; $$b; done
+
+# MODELOPT and LLMCOMPRESSOR: Pythons that have them; without, only ours is measured. Needs 4 GB of disk below build/.
+bench-quantize: $(BIN)  ## quantize beside its peers and the machine's limit, in one run (1 min; with peers 5)
+	@python3 bench/quantize_peers.py $(BIN) build/quantize-bench $(if $(MODELOPT),--modelopt $(MODELOPT)) $(if $(LLMCOMPRESSOR),--llmcompressor $(LLMCOMPRESSOR)) $(BENCH_ARGS)
 
 lint:  ## include rules, headers alone, file shapes
 	@sh tests/lint/lint.sh

@@ -5,6 +5,9 @@
 
 #include "core/bytes.h"
 
+/* So much of one tensor alone, then another look for a second one. */
+#define ALONE_BYTES ((uint64_t)512 << 10)
+
 /* A stretch of a slot's source that nobody hashes: its pass is marked as taken. */
 struct stretch {
     struct slot *slot;
@@ -50,7 +53,7 @@ bool ring_hash_some(struct job *j)
     struct stretch a, b;
     if (!take_stretch(r, &a)) return false;
     bool two = take_stretch(r, &b);
-    uint64_t n = two ? u64_min(a.bytes, b.bytes) : a.bytes;
+    uint64_t n = u64_min(a.bytes, two ? b.bytes : ALONE_BYTES);
     pthread_mutex_unlock(&r->lock);
     if (two) sha256_add_pair(a.slot->pass->hash, a.data, n, b.slot->pass->hash, b.data, n);
     else sha256_add(a.slot->pass->hash, a.data, n);
