@@ -4,8 +4,6 @@
 #include "engine/block.h"
 #include "engine/positions.h"
 
-#include "core/memory.h"
-
 #include <math.h>
 
 #define QUERY_BLOCK 64u /* queries per item: their scores fit in cache */
@@ -79,9 +77,48 @@ struct attention_call {
     uint64_t q_width, kv_width;
     const float *q;                      /* [rows, q_width] */
     float *out;                          /* [rows, q_width] */
-    uint32_t *item_segment, *item_query; /* [n_blocks] */
+    struct query_block *blocks;
     uint32_t n_blocks;
 };
+
+/* Queries [first, first + QUERY_BLOCK) of a segment. */
+struct query_block {
+    uint32_t segment, first;
+};
+
+/* Query blocks at most. */
+static uint64_t blocks_max(uint64_t n_rows, uint64_t n_segments)
+{
+    return n_rows / QUERY_BLOCK + n_segments;
+}
+
+/* Sizes of a call's rows in floats: q, the result, the gate, k, v. */
+struct widths {
+    uint64_t q, kv, gate;
+};
+
+static struct widths widths_of(const struct attention_config *cfg)
+{
+    uint64_t q = (uint64_t)cfg->n_heads * cfg->head_dim;
+    return (struct widths){q, (uint64_t)cfg->n_kv_heads * cfg->head_dim, cfg->gate ? q : 0};
+}
+
+static uint64_t row_floats(struct widths w)
+{
+    return 2 * w.q + w.gate + 2 * w.kv;
+}
+
+/* Keys that a block of queries looks at, at most, when its last one has n_seen before and at it. */
+static uint64_t keys_max(const struct attention_config *cfg, uint64_t n_seen)
+{
+    return cfg->window ? u64_min(n_seen, (uint64_t)cfg->window + QUERY_BLOCK + GEMM_PANEL) : n_seen;
+}
+
+/* Floats of an item's panel: keys or values of n_keys. */
+static uint64_t panel_floats(const struct attention_config *cfg, uint64_t n_keys)
+{
+    return (n_keys > cfg->head_dim ? n_keys : cfg->head_dim) * GEMM_PANEL;
+}
 
 void softmax_scores(const struct math_ops *math, float *row, uint64_t from, uint64_t to, uint64_t n_all, float scale,
                     const float *sink)
@@ -105,7 +142,7 @@ void softmax_scores(const struct math_ops *math, float *row, uint64_t from, uint
 /* Queries [first, first + m) of a segment for one head. Products run over panels of 32 keys, then of 32 value columns;
  * a hidden key has weight 0 and adds exactly nothing, so that the cut into blocks does not show in the bits. */
 static bool attend(const struct attention_call *c, const struct segment *s, uint32_t first, uint32_t m, uint32_t head,
-                   struct error *err)
+                   struct scratch *room, struct error *err)
 {
     const struct engine *e = c->call->engine;
     const struct attention_config *cfg = c->attention->config;
@@ -116,11 +153,10 @@ static bool attend(const struct attention_call *c, const struct segment *s, uint
              begin = cfg->window && seen > cfg->window ? (seen - cfg->window) / GEMM_PANEL * GEMM_PANEL : 0,
              n_keys = end - begin;
     const float *keys = s->state->k + begin * c->kv_width + kv, *values = s->state->v + begin * c->kv_width + kv;
-    CLEANUP(free) float *scores = NULL;
-    CLEANUP(free) float *panel = NULL;
-    uint64_t panel_rows = n_keys > dim ? n_keys : dim;
-    if (!memory_alloc(&scores, m * n_keys, sizeof(float), err) ||
-        !memory_alloc(&panel, panel_rows * GEMM_PANEL, sizeof(float), err))
+    SCRATCH_SCOPE(room);
+    float *scores, *panel;
+    if (!scratch_alloc(room, &scores, m * n_keys, sizeof *scores, err) ||
+        !scratch_alloc(room, &panel, panel_floats(cfg, n_keys), sizeof *panel, err))
         return false;
     const float *q = c->q + (s->row + first) * c->q_width + head * dim;
     for (uint64_t k = 0; k < n_keys; k += GEMM_PANEL) {
@@ -149,13 +185,12 @@ static bool attend(const struct attention_call *c, const struct segment *s, uint
 
 static bool attend_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
 {
-    (void)worker;
     const struct attention_call *c = ctx;
     uint32_t n_heads = c->attention->config->n_heads;
-    uint32_t block = (uint32_t)(item / n_heads), first = c->item_query[block];
-    const struct segment *s = &c->call->segments[c->item_segment[block]];
-    uint32_t m = s->n - first < QUERY_BLOCK ? s->n - first : QUERY_BLOCK;
-    return attend(c, s, first, m, (uint32_t)(item % n_heads), err);
+    const struct query_block *b = &c->blocks[item / n_heads];
+    const struct segment *s = &c->call->segments[b->segment];
+    uint32_t m = s->n - b->first < QUERY_BLOCK ? s->n - b->first : QUERY_BLOCK;
+    return attend(c, s, b->first, m, (uint32_t)(item % n_heads), worker_scratch(c->call->engine, worker), err);
 }
 
 static bool append_cache(const struct attention_call *c, const struct attention *a, float *k, float *v,
@@ -171,7 +206,7 @@ static bool append_cache(const struct attention_call *c, const struct attention 
     round_cache(call->engine, v, call->n_rows * c->kv_width, a->v_scale);
     for (uint32_t i = 0; i < call->n_segments; i++) {
         const struct segment *s = &call->segments[i];
-        if (!block_state_grow(s->state, s->n, c->kv_width, c->kv_width, err)) return false;
+        if (!block_state_grow(s->state, s->n, s->total, c->kv_width, c->kv_width, err)) return false;
         size_t bytes = s->n * c->kv_width * sizeof(float);
         memcpy(s->state->k + s->state->n_past * c->kv_width, k + s->row * c->kv_width, bytes);
         memcpy(s->state->v + s->state->n_past * c->kv_width, v + s->row * c->kv_width, bytes);
@@ -182,16 +217,12 @@ static bool append_cache(const struct attention_call *c, const struct attention 
 
 static bool list_blocks(struct attention_call *c, struct error *err)
 {
-    uint64_t n = 0;
-    for (uint32_t i = 0; i < c->call->n_segments; i++) n += u64_div_up(c->call->segments[i].n, QUERY_BLOCK);
-    if (!memory_alloc(&c->item_segment, n, sizeof(uint32_t), err) ||
-        !memory_alloc(&c->item_query, n, sizeof(uint32_t), err))
+    if (!scratch_alloc(c->call->engine->scratch, &c->blocks, blocks_max(c->call->n_rows, c->call->n_segments),
+                       sizeof *c->blocks, err))
         return false;
     for (uint32_t i = 0; i < c->call->n_segments; i++)
-        for (uint32_t q = 0; q < c->call->segments[i].n; q += QUERY_BLOCK) {
-            c->item_segment[c->n_blocks] = i;
-            c->item_query[c->n_blocks++] = q;
-        }
+        for (uint32_t q = 0; q < c->call->segments[i].n; q += QUERY_BLOCK)
+            c->blocks[c->n_blocks++] = (struct query_block){i, q};
     return true;
 }
 
@@ -211,8 +242,10 @@ static bool project_queries(const struct attention_call *c, float *q, float *gat
     const struct block_call *call = c->call;
     uint64_t n = call->n_rows;
     if (!gate) return linear_run(&a->q, call->engine, call->x, a->q.cols, n, q, c->q_width, call->observer, err);
-    CLEANUP(free) float *both = NULL;
-    if (!memory_alloc(&both, n * a->q.rows, sizeof(float), err) ||
+    struct scratch *from = call->engine->scratch;
+    SCRATCH_SCOPE(from);
+    float *both;
+    if (!scratch_alloc(from, &both, n * a->q.rows, sizeof *both, err) ||
         !linear_run(&a->q, call->engine, call->x, a->q.cols, n, both, a->q.rows, call->observer, err))
         return false;
     split_gate(a->config, both, n, q, gate);
@@ -240,31 +273,22 @@ static bool place(const struct attention_call *c, float *q, float *k, struct err
 
 static bool attend_all(struct attention_call *c, struct error *err)
 {
-    bool ok =
-        list_blocks(c, err) &&
-        pool_try(c->call->engine->pool, (uint64_t)c->n_blocks * c->attention->config->n_heads, attend_item, c, err);
-    free(c->item_segment);
-    free(c->item_query);
-    return ok;
+    SCRATCH_SCOPE(c->call->engine->scratch);
+    return list_blocks(c, err) && pool_try(c->call->engine->pool,
+                                           (uint64_t)c->n_blocks * c->attention->config->n_heads, attend_item, c, err);
 }
 
 static bool attention_run(const struct block_call *call, struct error *err)
 {
     const struct attention *a = call->block->kind;
     const struct engine *e = call->engine;
-    struct attention_call c = {.call = call, .attention = a, .q_width = a->o.cols, .kv_width = a->k.rows};
-    CLEANUP(free) float *q = NULL;
-    CLEANUP(free) float *k = NULL;
-    CLEANUP(free) float *v = NULL;
-    CLEANUP(free) float *gate = NULL;
-    CLEANUP(free) float *out = NULL;
+    const struct widths w = widths_of(a->config);
+    struct attention_call c = {.call = call, .attention = a, .q_width = w.q, .kv_width = w.kv};
     uint64_t n = call->n_rows, hidden = a->q.cols;
-    if (!memory_alloc(&q, n * c.q_width, sizeof(float), err) ||
-        !memory_alloc(&out, n * c.q_width, sizeof(float), err) ||
-        !memory_alloc(&k, n * c.kv_width, sizeof(float), err) ||
-        !memory_alloc(&v, n * c.kv_width, sizeof(float), err) ||
-        (a->config->gate && !memory_alloc(&gate, n * c.q_width, sizeof(float), err)))
-        return false;
+    SCRATCH_SCOPE(e->scratch);
+    float *q;
+    if (!scratch_alloc(e->scratch, &q, n * row_floats(w), sizeof *q, err)) return false;
+    float *out = q + n * w.q, *k = out + n * w.q, *v = k + n * w.kv, *gate = w.gate ? v + n * w.kv : NULL;
     if (!project_queries(&c, q, gate, err) ||
         !linear_run(&a->k, e, call->x, hidden, n, k, c.kv_width, call->observer, err) ||
         !linear_run(&a->v, e, call->x, hidden, n, v, c.kv_width, call->observer, err) || !place(&c, q, k, err) ||
@@ -280,4 +304,38 @@ static bool attention_run(const struct block_call *call, struct error *err)
     return linear_run(&a->o, e, out, c.q_width, n, call->y, hidden, call->observer, err);
 }
 
-const struct block_kind_ops block_attention = {attention_open, attention_close, attention_keep, attention_run};
+static bool attention_need(struct need *n, const struct engine *e, const struct block_config *b,
+                           const struct call_shape *c, struct error *err)
+{
+    const struct attention_config *cfg = block_attention_config(&e->inv->config, b);
+    const struct widths w = widths_of(cfg);
+    bool bias = e->inv->config.attention_bias;
+    struct need q = {0};
+    if (!linear_need_role(&q, e, ROLE_ATTN_Q, b, bias, c, err)) return false;
+    if (cfg->gate) q.calling += scratch_bytes(c->n_rows * 2 * w.q, sizeof(float));
+    *n = q;
+    if (!linear_need_role(n, e, ROLE_ATTN_K, b, bias, c, err) ||
+        !linear_need_role(n, e, ROLE_ATTN_V, b, bias, c, err) || !linear_need_role(n, e, ROLE_ATTN_O, b, bias, c, err))
+        return false;
+    need_most(&n->calling, scratch_bytes(blocks_max(c->n_rows, c->n_segments), sizeof(struct query_block)));
+    n->calling += scratch_bytes(c->n_rows * row_floats(w), sizeof(float));
+    uint64_t n_keys = keys_max(cfg, c->longest);
+    need_most(&n->worker, scratch_bytes(u64_min(QUERY_BLOCK, c->longest) * n_keys, sizeof(float)) +
+                              scratch_bytes(panel_floats(cfg, n_keys), sizeof(float)));
+    need_most(&n->worker, rope_need(&cfg->rope));
+    weights_need(n, e, ROLE_ATTN_Q_NORM, b);
+    weights_need(n, e, ROLE_ATTN_K_NORM, b);
+    weights_need(n, e, ROLE_ATTN_SINKS, b);
+    return true;
+}
+
+static uint64_t attention_state(const struct engine *e, const struct block_config *b, uint64_t n_tokens,
+                                uint64_t n_texts, uint64_t n_open)
+{
+    (void)n_texts;
+    (void)n_open;
+    return 2 * n_tokens * widths_of(block_attention_config(&e->inv->config, b)).kv * sizeof(float);
+}
+
+const struct block_kind_ops block_attention = {attention_open, attention_close, attention_keep,
+                                               attention_run,  attention_need,  attention_state};

@@ -26,6 +26,7 @@ struct engine_options {
     enum compute compute;    /* calibration and parity: COMPUTE_FP32 */
     bool quantize_inputs;    /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
     uint64_t residual_bytes; /* a stream's activations beyond this go to its spill file; 0: a quarter of the memory */
+    uint64_t keep_bytes; /* a stream that needs a block's weights several times keeps up to so many; 0: a quarter too */
 };
 
 MUST_CHECK bool engine_open(struct engine **out, const struct inventory *inv, const struct engine_options *opt,

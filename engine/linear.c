@@ -56,10 +56,27 @@ bool weights_scalar(const struct engine *e, const struct model_tensor *t, enum t
                      tensor_part_suffix(part), (double)*out);
 }
 
+static struct linear describe(const struct engine *e, const struct model_tensor *t)
+{
+    return (struct linear){.tensor = t,
+                           .rows = t->dims[0],
+                           .cols = t->dims[1],
+                           .bf16 = e->compute == COMPUTE_BF16 && role_info(t->place.role)->kind != KIND_ROUTER};
+}
+
+bool linear_shape(struct linear *l, const struct engine *e, const struct model_tensor *t, struct error *err)
+{
+    *l = describe(e, t);
+    l->weight_scale = 1;
+    for (uint32_t i = 0; t->format && e->quantize_inputs && i < t->format->n_parts; i++)
+        if (t->format->parts[i].part == PART_INPUT_SCALE) l->input_scale = 1;
+    return panels_open(l, e, err);
+}
+
 bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t, const char *bias_name,
                  struct error *err)
 {
-    *l = (struct linear){.tensor = t, .rows = t->dims[0], .cols = t->dims[1]};
+    *l = describe(e, t);
     const struct quant_format *f = t->format;
     for (uint32_t i = 0; f && i < f->n_parts; i++) {
         enum tensor_part part = f->parts[i].part;
@@ -69,7 +86,6 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
         if (part == PART_INPUT_SCALE && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
     if (!e->quantize_inputs) l->input_scale = 0;
-    l->bf16 = e->compute == COMPUTE_BF16 && role_info(t->place.role)->kind != KIND_ROUTER;
     if (!panels_open(l, e, err)) return false;
     if (!bias_name) return true;
     const struct model_tensor *bias = inventory_find_name(e->inv, bias_name);
@@ -94,10 +110,15 @@ void linear_close(struct linear *l)
     *l = (struct linear){0};
 }
 
-bool linear_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, float *out,
-                 struct error *err)
+bool linear_rows(const struct linear *l, const struct engine *e, struct scratch *scratch, uint64_t first, uint64_t n,
+                 float *out, struct error *err)
 {
-    return panels_rows(l, e, first, n, out, err);
+    return panels_rows(l, e, scratch, first, n, out, err);
+}
+
+uint64_t linear_rows_need(const struct linear *l, const struct engine *e)
+{
+    return panel_scratch_need(l, e);
 }
 
 /* ---- keeping ---- */
@@ -109,14 +130,15 @@ struct keep_ctx {
 
 static bool keep_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
 {
-    (void)worker;
     struct keep_ctx *k = ctx;
     const struct packed *p = &k->l->packed;
     uint64_t n = panels_per_read(k->l), first = item * n;
+    struct scratch *from = worker_scratch(k->e, worker);
+    SCRATCH_SCOPE(from);
     struct panel_scratch s = {0};
-    bool ok =
-        panel_scratch_alloc(&s, k->l, k->e, err) && panels_read(k->l, k->e, first, u64_min(n, packed_panels(p) - first),
-                                                                &s, k->l->panels + first * p->panel_bytes, err);
+    bool ok = panel_scratch_alloc(&s, k->l, k->e, from, err) &&
+              panels_read(k->l, k->e, first, u64_min(n, packed_panels(p) - first), &s,
+                          k->l->panels + first * p->panel_bytes, err);
     panel_scratch_free(&s);
     return ok;
 }
@@ -133,6 +155,9 @@ bool linear_keep(struct linear *l, const struct engine *e, struct error *err)
 struct run_ctx {
     const struct linear *l;
     const struct engine *e;
+    struct pool *pool;   /* NULL: this thread, which is worker `here` */
+    uint32_t here;
+    uint8_t *room; /* for copies of x: [m] rows of linear_room */
     const void *x; /* fp32, or rows of e->gemm->input */
     uint64_t x_stride, m, ldy;
     uint64_t run, n_row_items; /* kept panels: panels of an item, items that share them */
@@ -198,10 +223,11 @@ static bool run_read(const struct run_ctx *r, uint64_t first, struct panel_scrat
 
 static bool run_file_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
 {
-    (void)worker;
     const struct run_ctx *r = ctx;
+    struct scratch *from = worker_scratch(r->e, r->pool ? worker : r->here);
+    SCRATCH_SCOPE(from);
     struct panel_scratch s = {0};
-    bool ok = panel_scratch_alloc(&s, r->l, r->e, err) && run_read(r, item * s.n_panels, &s, err);
+    bool ok = panel_scratch_alloc(&s, r->l, r->e, from, err) && run_read(r, item * s.n_panels, &s, err);
     panel_scratch_free(&s);
     return ok;
 }
@@ -226,19 +252,23 @@ static void input_item(void *ctx, uint64_t row, uint32_t worker)
                                  .dst_f32 = c->out + row * c->cols});
 }
 
-/* What the linear computes with: x itself, or in r->x a copy (owned by *copy) that is quantized, rounded to bf16, or
- * both. */
-static bool quantize_input(struct run_ctx *r, struct pool *pool, float **copy, struct error *err)
+/* Bytes of a row's quantized copy. */
+static uint64_t quantized_bytes(const struct linear *l)
+{
+    return l->input_scale > 0 ? scratch_bytes(l->cols, sizeof(float)) : 0;
+}
+
+/* What the linear computes with: x itself, or in r->x a copy that is quantized, rounded to bf16, or both. */
+static void quantize_input(struct run_ctx *r)
 {
     const struct linear *l = r->l;
-    if (!(l->input_scale > 0) || r->m == 0) return true;
-    if (!memory_alloc(copy, r->m * l->cols, sizeof(float), err)) return false;
+    if (!(l->input_scale > 0) || r->m == 0) return;
+    float *copy = (float *)(void *)r->room;
     kernel_fn run = l->tensor->format->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
-    struct input_ctx c = {run, r->x, r->x_stride / sizeof(float), l->cols, l->input_scale, *copy};
-    pool_for(pool, r->m, input_item, &c);
-    r->x = *copy;
+    struct input_ctx c = {run, r->x, r->x_stride / sizeof(float), l->cols, l->input_scale, copy};
+    pool_for(r->pool, r->m, input_item, &c);
+    r->x = copy;
     r->x_stride = l->cols * sizeof(float);
-    return true;
 }
 
 /* Rows a power of two apart share few places in the first-level cache and drive each other out: worth 7 % on Zen 4. */
@@ -264,54 +294,93 @@ static void round_item(void *ctx, uint64_t row, uint32_t worker)
     else memcpy(c->out + row * c->stride, x, cols * sizeof(float));
 }
 
-/* Rounds to bf16, and places many rows well apart. */
-static bool place_input(struct run_ctx *r, struct pool *pool, uint8_t **copy, struct error *err)
+/* The stride of the rows that place_input makes of m rows; 0: they stay where they are. */
+static uint64_t placed_stride(const struct linear *l, const struct engine *e, uint64_t m, uint64_t x_stride)
 {
-    uint64_t bytes = r->l->bf16 ? r->e->gemm->input_bytes(r->l->cols) : r->l->cols * sizeof(float);
-    uint64_t stride = row_stride(bytes);
-    bool apart = r->m < 12 || r->x_stride % 512 != 0;
-    if (!r->l->bf16 && apart) return true;
-    if (!memory_alloc(copy, r->m, stride, err)) return false;
-    struct round_ctx c = {r, *copy, stride};
-    pool_for(pool, r->m, round_item, &c);
-    r->x = *copy;
+    bool apart = m < 12 || x_stride % 512 != 0;
+    if (!l->bf16 && apart) return 0;
+    return row_stride(l->bf16 ? e->gemm->input_bytes(l->cols) : l->cols * sizeof(float));
+}
+
+/* Rounds to bf16, and places many rows well apart. */
+static void place_input(struct run_ctx *r)
+{
+    uint64_t stride = placed_stride(r->l, r->e, r->m, r->x_stride);
+    if (stride == 0) return;
+    struct round_ctx c = {r, r->room + r->m * quantized_bytes(r->l), stride};
+    pool_for(r->pool, r->m, round_item, &c);
+    r->x = c.out;
     r->x_stride = stride;
+}
+
+uint64_t linear_room(const struct linear *l, const struct engine *e, uint64_t m, uint64_t ldx)
+{
+    return quantized_bytes(l) + placed_stride(l, e, m, (l->input_scale > 0 ? l->cols : ldx) * sizeof(float));
+}
+
+bool linear_need(struct need *n, const struct engine *e, const struct model_tensor *t, bool has_bias, uint64_t m,
+                 bool kept, struct error *err)
+{
+    struct linear l;
+    if (!t) return true;
+    if (!linear_shape(&l, e, t, err)) return false;
+    need_most(&n->calling, scratch_bytes(m, linear_room(&l, e, m, l.cols)));
+    need_most(&n->worker, panel_scratch_need(&l, e));
+    if (kept) n->kept += packed_bytes(&l.packed);
+    if (has_bias) n->loaded += l.rows * sizeof(float);
     return true;
+}
+
+bool linear_need_role(struct need *n, const struct engine *e, enum tensor_role role, const struct block_config *b,
+                      bool has_bias, const struct call_shape *c, struct error *err)
+{
+    return linear_need(n, e, inventory_find_block(e->inv, role, b, -1), has_bias, c->n_rows, c->kept, err);
 }
 
 bool linear_round_input(const struct linear *l, const struct engine *e, float *x, uint64_t ldx, uint64_t m,
                         struct error *err)
 {
-    CLEANUP(free) float *copy = NULL;
-    struct run_ctx r = {.l = l, .e = e, .x = x, .x_stride = ldx * sizeof *x, .m = m};
-    if (!quantize_input(&r, e->pool, &copy, err)) return false;
-    for (uint64_t i = 0; copy && i < m; i++) memcpy(x + i * ldx, copy + i * l->cols, l->cols * sizeof *x);
+    SCRATCH_SCOPE(e->scratch);
+    struct run_ctx r = {.l = l, .e = e, .pool = e->pool, .x = x, .x_stride = ldx * sizeof *x, .m = m};
+    if (!scratch_alloc(e->scratch, &r.room, m, quantized_bytes(l), err)) return false;
+    quantize_input(&r);
+    const float *rounded = r.x;
+    for (uint64_t i = 0; rounded != x && i < m; i++) memcpy(x + i * ldx, rounded + i * l->cols, l->cols * sizeof *x);
     return true;
 }
 
-static bool run(const struct linear *l, const struct engine *e, struct pool *pool, const float *x, uint64_t ldx,
-                uint64_t m, float *y, uint64_t ldy, const struct observer *ob, struct error *err)
+static bool run(struct run_ctx *r, const struct observer *ob, struct error *err)
 {
-    if (m == 0) return true;
-    if (ob && ob->input) ob->input(ob->ctx, l->tensor, x, m, ldx);
-    CLEANUP(free) float *quantized = NULL;
-    CLEANUP(free) uint8_t *placed = NULL;
-    struct run_ctx r = {.l = l, .e = e, .x = x, .x_stride = ldx * sizeof *x, .m = m, .ldy = ldy, .y = y};
-    if (!quantize_input(&r, pool, &quantized, err) || !place_input(&r, pool, &placed, err)) return false;
+    const struct linear *l = r->l;
+    if (ob && ob->input) ob->input(ob->ctx, l->tensor, r->x, r->m, r->x_stride / sizeof(float));
+    quantize_input(r);
+    place_input(r);
     if (!l->panels)
-        return pool_try(pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l)), run_file_item, &r, err);
-    run_kept(&r, pool);
+        return pool_try(r->pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l)), run_file_item, r, err);
+    run_kept(r, r->pool);
     return true;
 }
 
 bool linear_run(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m, float *y,
                 uint64_t ldy, const struct observer *ob, struct error *err)
 {
-    return run(l, e, e->pool, x, ldx, m, y, ldy, ob, err);
+    struct run_ctx r = {
+        .l = l, .e = e, .pool = e->pool, .x = x, .x_stride = ldx * sizeof *x, .m = m, .ldy = ldy, .y = y};
+    SCRATCH_SCOPE(e->scratch);
+    return m == 0 || (scratch_alloc(e->scratch, &r.room, m, linear_room(l, e, m, ldx), err) && run(&r, ob, err));
 }
 
-bool linear_run_here(const struct linear *l, const struct engine *e, const float *x, uint64_t ldx, uint64_t m, float *y,
-                     uint64_t ldy, const struct observer *ob, struct error *err)
+bool linear_run_here(const struct linear *l, const struct engine *e, uint32_t worker, void *room, const float *x,
+                     uint64_t m, float *y, const struct observer *ob, struct error *err)
 {
-    return run(l, e, NULL, x, ldx, m, y, ldy, ob, err);
+    struct run_ctx r = {.l = l,
+                        .e = e,
+                        .here = worker,
+                        .room = room,
+                        .x = x,
+                        .x_stride = l->cols * sizeof *x,
+                        .m = m,
+                        .ldy = l->rows,
+                        .y = y};
+    return m == 0 || run(&r, ob, err);
 }
