@@ -23,7 +23,8 @@ static bool alloc_aligned(void *out_ptr, uint64_t n, uint64_t size, uint64_t lar
         *out = NULL;
         return error_memory(err, (size_t)bytes);
     }
-    if (bytes >= large) (void)madvise(*out, (size_t)bytes, MADV_HUGEPAGE); /* advice: small pages do as well */
+    /* Advice: small pages do as well. The last part of a large page would be as large in memory as a whole one. */
+    if (bytes >= large) (void)madvise(*out, (size_t)(bytes / LARGE_PAGE * LARGE_PAGE), MADV_HUGEPAGE);
     return true;
 }
 
@@ -68,14 +69,26 @@ uint64_t memory_available(void)
     return best;
 }
 
-uint64_t memory_peak(void)
+/* The line "key: N kB" of what the kernel says of this process. */
+static uint64_t status_bytes(const char *key)
 {
     FILE *f = fopen("/proc/self/status", "re");
     if (!f) return 0;
     char line[256];
     unsigned long long kib = 0;
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, "VmHWM: %llu kB", &kib) == 1) break;
+    size_t n = strlen(key);
+    while (kib == 0 && fgets(line, sizeof line, f))
+        if (strncmp(line, key, n) == 0) kib = strtoull(line + n, NULL, 10);
     fclose(f);
     return kib * 1024;
+}
+
+uint64_t memory_peak(void)
+{
+    return status_bytes("VmHWM:");
+}
+
+uint64_t memory_resident(void)
+{
+    return status_bytes("VmRSS:");
 }

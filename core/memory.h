@@ -21,5 +21,7 @@ MUST_CHECK bool memory_zalloc(void *out_ptr, uint64_t n, uint64_t size, struct e
 uint64_t memory_available(void);
 /* Peak resident bytes of this process so far (VmHWM). */
 uint64_t memory_peak(void);
+/* Resident bytes now (VmRSS). */
+uint64_t memory_resident(void);
 
 #endif

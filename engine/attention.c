@@ -75,8 +75,8 @@ struct attention_call {
     const struct block_call *call;
     const struct attention *attention;
     uint64_t q_width, kv_width;
-    const float *q;                      /* [rows, q_width] */
-    float *out;                          /* [rows, q_width] */
+    const float *q; /* [rows, q_width] */
+    float *out;     /* [rows, q_width] */
     struct query_block *blocks;
     uint32_t n_blocks;
 };
@@ -274,8 +274,8 @@ static bool place(const struct attention_call *c, float *q, float *k, struct err
 static bool attend_all(struct attention_call *c, struct error *err)
 {
     SCRATCH_SCOPE(c->call->engine->scratch);
-    return list_blocks(c, err) && pool_try(c->call->engine->pool,
-                                           (uint64_t)c->n_blocks * c->attention->config->n_heads, attend_item, c, err);
+    return list_blocks(c, err) &&
+           pool_try(c->call->engine->pool, (uint64_t)c->n_blocks * c->attention->config->n_heads, attend_item, c, err);
 }
 
 static bool attention_run(const struct block_call *call, struct error *err)

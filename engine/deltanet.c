@@ -186,8 +186,7 @@ static struct deltanet_call widths_of(const struct engine *e)
 {
     const struct ssm_config *cfg = &e->inv->config.ssm;
     uint64_t keys = (uint64_t)cfg->n_groups * cfg->state_size, values = (uint64_t)cfg->n_heads * cfg->head_dim;
-    return (struct deltanet_call){
-        .keys = keys, .values = values, .channels = 2 * keys + values, .heads = cfg->n_heads};
+    return (struct deltanet_call){.keys = keys, .values = values, .channels = 2 * keys + values, .heads = cfg->n_heads};
 }
 
 /* Floats of each row that a call works in. */

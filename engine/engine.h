@@ -75,6 +75,9 @@ MUST_CHECK bool stream_block(struct stream *s, uint32_t b, const struct observer
                              struct error *err);
 /* The residual stream as it is now: rows [first, first + n) into out [n, hidden]. */
 MUST_CHECK bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err);
+/* How many of n_rows to ask stream_logits for at a time: 64 MiB of logits. When that is fewer than all, the head's
+ * weights stay in memory if they are not too many. */
+uint64_t stream_logit_rows(const struct engine *e, uint64_t n_rows);
 /* Final norm and head of rows [first, first + n): `normed` [n, hidden], what enters the head, and `logits` [n, vocab];
  * either may be NULL. */
 MUST_CHECK bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, float *logits,

@@ -155,7 +155,7 @@ bool linear_keep(struct linear *l, const struct engine *e, struct error *err)
 struct run_ctx {
     const struct linear *l;
     const struct engine *e;
-    struct pool *pool;   /* NULL: this thread, which is worker `here` */
+    struct pool *pool; /* NULL: this thread, which is worker `here` */
     uint32_t here;
     uint8_t *room; /* for copies of x: [m] rows of linear_room */
     const void *x; /* fp32, or rows of e->gemm->input */

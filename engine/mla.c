@@ -201,8 +201,8 @@ static void attend(const struct mla_call *c, const struct segment *s, uint32_t f
         pack_columns(keys, c->key_width, n_keys, r, n, w->panel);
         math->gemm_panel(w->scores, n_keys, m, w->panel, n_keys, w->sum + r, d->kv_rank, n);
     }
-    through_panels(math, w->sum, d->kv_rank, m, c->a->outof + head * outof_floats(d), d->kv_rank, d->v_dim, c->out + (s->row + first) * c->out_width + head * (uint64_t)d->v_dim,
-                   c->out_width);
+    through_panels(math, w->sum, d->kv_rank, m, c->a->outof + head * outof_floats(d), d->kv_rank, d->v_dim,
+                   c->out + (s->row + first) * c->out_width + head * (uint64_t)d->v_dim, c->out_width);
 }
 
 static bool attend_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)

@@ -1,4 +1,5 @@
-/* Between engine/moe.c (the block), engine/moe_route.c (who goes where) and engine/moe_experts.c (the routed experts). */
+/* Between engine/moe.c (the block), engine/moe_route.c (who goes where) and engine/moe_experts.c (the routed experts).
+ */
 #ifndef ENGINE_MOE_IMPL_H
 #define ENGINE_MOE_IMPL_H
 

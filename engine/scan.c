@@ -115,8 +115,7 @@ static uint64_t cut(const struct scan *s, const struct scan_piece *p, uint32_t p
 static uint64_t round_end(const struct scan *s, const struct scan_slot *slots, uint64_t from, uint64_t n_slots)
 {
     uint64_t to = from + 1;
-    while (to < n_slots &&
-           slots[to].at + s->n_groups * slot_floats(s, &slots[to]) - slots[from].at <= ROUND_FLOATS)
+    while (to < n_slots && slots[to].at + s->n_groups * slot_floats(s, &slots[to]) - slots[from].at <= ROUND_FLOATS)
         to++;
     return to;
 }
@@ -132,8 +131,7 @@ static struct room room_for(const struct scan *s, uint64_t n_rows, uint64_t n_pi
     const struct scan_slot whole = {.hi = SCAN_CHUNK};
     uint64_t slots = n_rows / SCAN_CHUNK + 2 * n_pieces, one = s->n_groups * slot_floats(s, &whole);
     uint64_t round = u64_min(slots * one, ROUND_FLOATS);
-    return (struct room){slots, n_pieces + 1, round > one ? round : one,
-                         pool_threads(s->pool) * scan_worker_floats(s)};
+    return (struct room){slots, n_pieces + 1, round > one ? round : one, pool_threads(s->pool) * scan_worker_floats(s)};
 }
 
 uint64_t scan_need(const struct scan *s, uint64_t n_rows, uint64_t n_pieces)

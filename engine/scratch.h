@@ -1,6 +1,6 @@
 /* Working memory of one thread, taken and given back like a stack. What was once allocated stays, so that the same call
- * made again finds its pages, and what a run needs at most is known beforehand (engine/footprint.h): it reserves that in
- * one piece. More than was reserved is allocated all the same.
+ * made again finds its pages, and what a run needs at most is known beforehand (engine/footprint.h): it reserves that
+ * in one piece. More than was reserved is allocated all the same.
  *
  *     SCRATCH_SCOPE(s);      what is taken after this is given back at the end of the block
  *     float *x;

@@ -1,8 +1,6 @@
 /* Decoding one text: every block and its state stay in memory, weights packed once. */
 #include "engine/block.h"
 
-#include "core/memory.h"
-
 struct session {
     struct engine *engine;
     struct block *blocks;
@@ -95,8 +93,10 @@ static bool check_ids(const struct session *s, const uint32_t *ids, uint32_t n, 
 bool session_feed(struct session *s, const uint32_t *ids, uint32_t n, float *logits, struct error *err)
 {
     uint64_t hidden = s->engine->inv->config.dims[DIM_HIDDEN];
-    CLEANUP(free) float *x = NULL;
-    if (!check_ids(s, ids, n, err) || !memory_alloc(&x, u64_min(n, SESSION_ROWS_MAX) * hidden, sizeof *x, err))
+    struct scratch *from = s->engine->scratch;
+    SCRATCH_SCOPE(from);
+    float *x;
+    if (!check_ids(s, ids, n, err) || !scratch_alloc(from, &x, u64_min(n, SESSION_ROWS_MAX) * hidden, sizeof *x, err))
         return false;
     for (uint32_t i = 0; i < n; i += SESSION_ROWS_MAX) {
         uint32_t m = n - i < SESSION_ROWS_MAX ? n - i : SESSION_ROWS_MAX;
@@ -135,8 +135,10 @@ bool session_rewind(struct session *s, const uint32_t *ids, uint32_t n, struct e
     if (n > since) return error_set(err, ERR_INTERNAL, "%u tokens were fed since the mark, not %u", since, n);
     if (n == since) return true;
     for (uint32_t i = 0; i < s->n_blocks; i++) recurrent |= s->states[i].conv || s->states[i].scan.state;
-    CLEANUP(free) float *x = NULL;
-    if (!memory_alloc(&x, (uint64_t)n * hidden, sizeof *x, err)) return false;
+    struct scratch *from = s->engine->scratch;
+    SCRATCH_SCOPE(from);
+    float *x;
+    if (!scratch_alloc(from, &x, (uint64_t)n * hidden, sizeof *x, err)) return false;
     for (uint32_t i = 0; i < s->n_blocks; i++) {
         struct block_state *state = &s->states[i];
         if (!recurrent && state->n_past) state->n_past -= since - n;
