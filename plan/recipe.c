@@ -128,8 +128,8 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
             return error_set(err, ERR_FORMAT, "%s: says neither 'weights' nor 'inputs'", what);
         if (!word_of_choice(json, "weights", what, &l->weights, err) || !read_inputs(l, json, what, err)) return false;
     }
-    if (l->scales == SCALES_MSE && l->weights != CHOICE_NVFP4)
-        return error_set(err, ERR_FORMAT, "%s: scales: mse needs weights: nvfp4", what);
+    if (l->scales != SCALES_MAX && l->weights != CHOICE_NVFP4)
+        return error_set(err, ERR_FORMAT, "%s: scales: %s needs weights: nvfp4", what, scales_name(l->scales));
     l->text = line_text(r, l, i);
     return l->text ? true : error_memory(err, 0);
 }

@@ -1,6 +1,7 @@
 #include "plan/workspace.h"
 
 #include "core/bytes.h"
+#include "plan/scale_method.h"
 
 #define PART_OF_ROW 256u /* columns; a multiple of every format's block */
 
@@ -54,7 +55,7 @@ static void room_for(struct plan_workspace *w, const struct plan_item *item, con
     grow(&w->dst, elems / f->parts[0].cols_per_elem);
     grow(&w->dst_f32, c->rows * sizeof(float));
     if (f->block_cols > 1) grow(&w->dst_scale, elems / f->parts[1].cols_per_elem);
-    if (item->scales == SCALES_MSE) grow(&w->block_amax, elems / f->block_cols * sizeof(float));
+    if (scale_method_op(item->scales) != OP_COUNT) grow(&w->block_amax, elems / f->block_cols * sizeof(float));
 }
 
 struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_bytes, uint64_t hold_bytes)

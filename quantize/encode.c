@@ -2,6 +2,7 @@
 #include "quantize/job.h"
 
 #include "backends/cpu/kernel.h"
+#include "plan/scale_method.h"
 
 #include <math.h>
 
@@ -94,7 +95,8 @@ bool piece_collect(struct job *j, struct slot *s, struct error *err)
 bool piece_encode(struct job *j, struct slot *s, struct error *err)
 {
     const struct plan_item *item = item_of(j, s);
-    bool mse = item->scales == SCALES_MSE;
+    enum op chooses = scale_method_op(item->scales);
+    bool own = chooses == OP_COUNT; /* each block by its own maximum: nothing to choose */
     if (!is_written(s)) return true;
     struct kernel_args a = args_of(j, s);
     if (!job_weight_scale(j, s->pass->item, &a.amax, &a.scale, err)) return false;
@@ -103,10 +105,10 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
         progress_note(j->pr, "quantize", "tensor '%s' is all zero", item->tensor->name);
     }
     if (s->bytes == 0) return true;
-    a.static_max = 448.0f;
+    a.static_max = scale_method_max(item->scales);
     a.rounding = j->plan->recipe->rounding;
-    struct lane_step steps[2] = {{mse ? OP_SWEEP_NVFP4 : item->format->encode_op, a}, {OP_ENCODE_NVFP4_STATIC, a}};
-    return j->ops->submit(s->lane, steps, mse ? 2 : 1, s->pass->kind != PASS_KEEP, err);
+    struct lane_step steps[2] = {{own ? item->format->encode_op : chooses, a}, {OP_ENCODE_NVFP4_STATIC, a}};
+    return j->ops->submit(s->lane, steps, own ? 1 : 2, s->pass->kind != PASS_KEEP, err);
 }
 
 static bool open_hashes(struct job *j, struct error *err)

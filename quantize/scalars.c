@@ -1,6 +1,8 @@
 /* The scalars behind a weight: made of maxima, 4 bytes each. */
 #include "quantize/job.h"
 
+#include "plan/scale_method.h"
+
 #include <math.h>
 
 /* What a linear is scaled by. *g: its group's largest magnitude. */
@@ -9,7 +11,7 @@ bool job_weight_scale(struct job *j, uint32_t i, float *g, float *scale, struct 
     const struct plan_item *item = &j->plan->items[i];
     *g = j->group_amax[item->group];
     if (*g == 0) *g = 1; /* all zero: any scale says the same; 0/0 must not (docs/numerics.md, zero tensors) */
-    *scale = *g / item->format->amax_per_scale;
+    *scale = plan_item_weight_scale(item, *g);
     if (*scale > 0) return true;
     return error_set(err, ERR_FORMAT, "tensor '%.256s': its largest magnitude %g is too small for a scale",
                      item->tensor->name, (double)*g);
