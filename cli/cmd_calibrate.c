@@ -2,6 +2,7 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
+#include "cli/memory_report.h"
 #include "core/file.h"
 
 struct calibrate_args {
@@ -23,7 +24,7 @@ static const struct option options[] = {
 };
 
 static bool report(const struct command_env *env, const struct stats *s, const struct plan *plan, const char *output,
-                   struct error *err)
+                   const struct memory_report *memory, struct error *err)
 {
     struct arena *arena = arena_new();
     const char **unseen;
@@ -34,14 +35,15 @@ static bool report(const struct command_env *env, const struct stats *s, const s
         digest_hex(&s->digest, hex);
         json_t *list = json_array();
         for (uint32_t i = 0; i < n_unseen; i++) json_array_append_new(list, json_string(unseen[i]));
-        ok = print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "output", output, "sha256", hex, "texts",
+        ok = print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:o,s:o}", "output", output, "sha256", hex, "texts",
                                   (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens, "points",
-                                  (json_int_t)s->n_stats, "unseen_experts", list),
+                                  (json_int_t)s->n_stats, "unseen_experts", list, "memory", memory_report_json(memory)),
                         err);
     } else if (ok) {
         print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts,
                    (unsigned long long)s->n_tokens, s->n_stats, output);
         for (uint32_t i = 0; i < n_unseen; i++) print_text("saw no token: %s\n", unseen[i]);
+        memory_report_print(memory);
     }
     arena_free(arena);
     return ok;
@@ -61,11 +63,14 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     if (!data_given(&a->data)) return error_set(err, ERR_USAGE, "option --data (or --ids) is missing");
     if (!backend_forward(env->common, "calibration", err)) return false;
+    struct memory_report memory;
+    struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
     struct calibrate_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = a->spill};
     return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) &&
            plan_build(&plan, m.inventory, recipe, err) && data_load(&a->data, &m, &corpus, err) &&
+           memory_report_begin(&memory, m.inventory, &eo, &corpus, a->spill, false, err) &&
            calibrate_run(plan, &corpus, &o, &stats, env->progress, err) && dir_make_parents(a->output, err) &&
-           stats_save(stats, a->output, err) && report(env, stats, plan, a->output, err);
+           stats_save(stats, a->output, err) && report(env, stats, plan, a->output, &memory, err);
 }
 
 const struct command command_calibrate = {

@@ -2,6 +2,9 @@
 
 #include "core/bytes.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +46,15 @@ bool memory_zalloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err)
     if (!memory_alloc(out_ptr, n, size, err)) return false;
     memset(*(void **)out_ptr, 0, (size_t)(n * size));
     return true;
+}
+
+void memory_return_freed(void)
+{
+#ifdef __GLIBC__
+    /* By default the C library keeps freed areas of up to 32 MiB in its heap once it has seen one of that size. */
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
+#endif
 }
 
 static uint64_t read_number(const char *path)
