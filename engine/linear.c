@@ -132,7 +132,7 @@ static bool keep_item(void *ctx, uint64_t item, uint32_t worker, struct error *e
 {
     struct keep_ctx *k = ctx;
     const struct packed *p = &k->l->packed;
-    uint64_t n = panels_per_read(k->l), first = item * n;
+    uint64_t n = panels_per_read(k->l, k->e), first = item * n;
     struct scratch *from = worker_scratch(k->e, worker);
     SCRATCH_SCOPE(from);
     struct panel_scratch s = {0};
@@ -147,7 +147,7 @@ bool linear_keep(struct linear *l, const struct engine *e, struct error *err)
 {
     struct keep_ctx k = {l, e};
     return memory_alloc_stream(&l->panels, packed_panels(&l->packed), l->packed.panel_bytes, err) &&
-           pool_try(e->pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l)), keep_item, &k, err);
+           pool_try(e->pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l, e)), keep_item, &k, err);
 }
 
 /* ---- running ---- */
@@ -356,7 +356,8 @@ static bool run(struct run_ctx *r, const struct observer *ob, struct error *err)
     quantize_input(r);
     place_input(r);
     if (!l->panels)
-        return pool_try(r->pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l)), run_file_item, r, err);
+        return pool_try(r->pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l, r->e)), run_file_item, r,
+                        err);
     run_kept(r, r->pool);
     return true;
 }

@@ -8,6 +8,8 @@
 #include <math.h>
 
 #define READ_BYTES (1u << 20)
+#define READ_COLUMNS_BYTES (8u << 20) /* where columns serve as rows: the more rows, the longer the runs in the file   \
+                                       */
 
 static const struct tensor_info *weight_of(const struct linear *l, const struct engine *e)
 {
@@ -102,9 +104,11 @@ static uint64_t scale_row_bytes(const struct linear *l, const struct engine *e)
     return has_row_scales(l) ? row_bytes(l, e, PART_WEIGHT_SCALE) : 0;
 }
 
-uint64_t panels_per_read(const struct linear *l)
+uint64_t panels_per_read(const struct linear *l, const struct engine *e)
 {
-    uint64_t n = READ_BYTES / l->packed.panel_bytes;
+    const struct tensor_info *info = weight_of(l, e);
+    bool columns = info->view && info->view->col_step != dtype_bytes(info->dtype);
+    uint64_t n = (columns ? READ_COLUMNS_BYTES : READ_BYTES) / l->packed.panel_bytes;
     return n ? n : 1;
 }
 
@@ -115,7 +119,7 @@ struct panel_room {
 
 static struct panel_room room_for(const struct linear *l, const struct engine *e)
 {
-    uint64_t n = u64_min(panels_per_read(l), packed_panels(&l->packed)), rows = n * PANEL_ROWS;
+    uint64_t n = u64_min(panels_per_read(l, e), packed_panels(&l->packed)), rows = n * PANEL_ROWS;
     return (struct panel_room){.n_panels = n,
                                .raw = rows * row_bytes(l, e, PART_WEIGHT),
                                .scales = rows * scale_row_bytes(l, e),

@@ -20,7 +20,7 @@ MUST_CHECK bool panel_scratch_alloc(struct panel_scratch *s, const struct linear
 void panel_scratch_free(struct panel_scratch *s);
 uint64_t panel_scratch_need(const struct linear *l, const struct engine *e);
 /* Panels that panel_scratch_alloc has room for: about a megabyte of the file, since small reads are slow ones. */
-uint64_t panels_per_read(const struct linear *l);
+uint64_t panels_per_read(const struct linear *l, const struct engine *e);
 
 /* Panels [first, first + n), n <= s->n_panels, into `out`. Refuses values that are not finite. */
 MUST_CHECK bool panels_read(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n,
