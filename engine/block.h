@@ -25,6 +25,7 @@ struct engine {
     enum compute compute;
     kernel_fn widen, input_nvfp4, input_fp8;
     bool quantize_inputs;
+    const struct weight_source *weights; /* or NULL */
     uint64_t residual_bytes, keep_bytes;
     struct norm final_norm;
     struct scratch *scratch; /* [1 + threads]: of the calling thread outside of its items, then of every worker */
@@ -59,14 +60,22 @@ static inline void need_most(uint64_t *most, uint64_t bytes)
 
 struct linear {
     const struct model_tensor *tensor;
-    uint64_t rows, cols;             /* outputs, inputs */
-    float *bias;                     /* [rows], owned, or NULL */
-    float weight_scale, input_scale; /* of the format; input_scale 0: inputs are not quantized */
-    bool bf16;                       /* computes in bf16 (backends/cpu/gemm.h) */
-    bool decoded;                    /* the format has no packed form: panels hold its values */
-    struct packed packed;            /* how panels hold the weight */
-    uint8_t *panels;                 /* all of them, owned, or NULL: made from the file at each use */
+    uint64_t rows, cols;                 /* outputs, inputs */
+    float *bias;                         /* [rows], owned, or NULL */
+    float weight_scale, input_scale;     /* of the format; input_scale 0: inputs are not quantized */
+    const struct quant_format *stand_in; /* weights come from e->weights, in this format; or NULL */
+    bool dynamic_input;                  /* inputs are quantized with scales of their own, made as they come */
+    bool bf16;                           /* computes in bf16 (backends/cpu/gemm.h) */
+    bool decoded;                        /* the format has no packed form: panels hold its values */
+    struct packed packed;                /* how panels hold the weight */
+    uint8_t *panels;                     /* all of them, owned, or NULL: made from the file at each use */
 };
+
+/* In which form the weight is computed with; NULL: plain numbers. */
+static inline const struct quant_format *linear_format(const struct linear *l)
+{
+    return l->stand_in ? l->stand_in : l->tensor->format;
+}
 
 /* `bias_name` may be NULL. */
 MUST_CHECK bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t,

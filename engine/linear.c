@@ -63,12 +63,22 @@ static struct linear describe(const struct engine *e, const struct model_tensor 
                            .bf16 = e->compute == COMPUTE_BF16 && role_info(t->place.role)->kind != KIND_ROUTER};
 }
 
+/* Whose weights, and how inputs are quantized. */
+static void settle_format(struct linear *l, const struct engine *e)
+{
+    if (e->weights) l->stand_in = e->weights->format(e->weights->ctx, l->tensor, &l->input_scale);
+    if (!e->quantize_inputs) l->input_scale = 0;
+    const struct quant_format *f = linear_format(l);
+    l->dynamic_input = e->quantize_inputs && f && f->input_op != OP_COUNT && !quant_format_has_input_scale(f);
+}
+
 bool linear_shape(struct linear *l, const struct engine *e, const struct model_tensor *t, struct error *err)
 {
     *l = describe(e, t);
     l->weight_scale = 1;
-    for (uint32_t i = 0; t->format && e->quantize_inputs && i < t->format->n_parts; i++)
+    for (uint32_t i = 0; t->format && i < t->format->n_parts; i++)
         if (t->format->parts[i].part == PART_INPUT_SCALE) l->input_scale = 1;
+    settle_format(l, e);
     return panels_open(l, e, err);
 }
 
@@ -84,7 +94,7 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
         if (weight_scale && !weights_scalar(e, t, part, &l->weight_scale, err)) return false;
         if (part == PART_INPUT_SCALE && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
-    if (!e->quantize_inputs) l->input_scale = 0;
+    settle_format(l, e);
     if (!panels_open(l, e, err)) return false;
     if (!bias_name) return true;
     const struct model_tensor *bias = inventory_find_name(e->inv, bias_name);

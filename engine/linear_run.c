@@ -1,17 +1,6 @@
 /* y = x W^T + bias: panels of 32 outputs, kept or made from the file, with all rows of the input. */
+#include "engine/linear_impl.h"
 #include "engine/panels.h"
-
-struct run_ctx {
-    const struct linear *l;
-    const struct engine *e;
-    struct pool *pool; /* NULL: this thread, which is worker `here` */
-    uint32_t here;
-    uint8_t *room; /* for copies of x: [m] rows of linear_room */
-    const void *x; /* fp32, or rows of e->gemm->input */
-    uint64_t x_stride, m, ldy;
-    uint64_t run, n_row_items; /* kept panels: panels of an item, items that share them */
-    float *y;
-};
 
 /* Panels [p, p + n) with rows [row, row + m) of the input. */
 static void multiply(const struct run_ctx *r, const uint8_t *panels, uint64_t p, uint64_t n, uint64_t row, uint64_t m)
@@ -81,110 +70,11 @@ static bool run_file_item(void *ctx, uint64_t item, uint32_t worker, struct erro
     return ok;
 }
 
-struct input_ctx {
-    kernel_fn run;
-    const float *x;
-    uint64_t ldx, cols;
-    float scale;
-    float *out;
-};
-
-static void input_item(void *ctx, uint64_t row, uint32_t worker)
-{
-    (void)worker;
-    const struct input_ctx *c = ctx;
-    c->run(&(struct kernel_args){.n_rows = 1,
-                                 .n_cols = c->cols,
-                                 .src = c->x + row * c->ldx,
-                                 .dtype = DTYPE_F32,
-                                 .scale = c->scale,
-                                 .dst_f32 = c->out + row * c->cols});
-}
-
-/* Bytes of a row's quantized copy. */
-static uint64_t quantized_bytes(const struct linear *l)
-{
-    return l->input_scale > 0 ? scratch_bytes(l->cols, sizeof(float)) : 0;
-}
-
-/* What the linear computes with: x itself, or in r->x a copy that is quantized, rounded to bf16, or both. */
-static void quantize_input(struct run_ctx *r)
-{
-    const struct linear *l = r->l;
-    if (!(l->input_scale > 0) || r->m == 0) return;
-    float *copy = (float *)(void *)r->room;
-    kernel_fn run = l->tensor->format->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
-    struct input_ctx c = {run, r->x, r->x_stride / sizeof(float), l->cols, l->input_scale, copy};
-    pool_for(r->pool, r->m, input_item, &c);
-    r->x = copy;
-    r->x_stride = l->cols * sizeof(float);
-}
-
-/* Rows a power of two apart share few places in the first-level cache and drive each other out: worth 7 % on Zen 4. */
-static uint64_t row_stride(uint64_t bytes)
-{
-    bytes = u64_div_up(bytes, 64) * 64;
-    return bytes % 512 == 0 ? bytes + 64 : bytes;
-}
-
-struct round_ctx {
-    const struct run_ctx *r;
-    uint8_t *out;
-    uint64_t stride;
-};
-
-static void round_item(void *ctx, uint64_t row, uint32_t worker)
-{
-    (void)worker;
-    const struct round_ctx *c = ctx;
-    const uint8_t *x = (const uint8_t *)c->r->x + row * c->r->x_stride;
-    uint64_t cols = c->r->l->cols;
-    if (c->r->l->bf16) c->r->e->gemm->input((const float *)(const void *)x, cols, c->out + row * c->stride);
-    else memcpy(c->out + row * c->stride, x, cols * sizeof(float));
-}
-
-/* The stride of the rows that place_input makes of m rows; 0: they stay where they are. */
-static uint64_t placed_stride(const struct linear *l, const struct engine *e, uint64_t m, uint64_t x_stride)
-{
-    bool apart = m < 12 || x_stride % 512 != 0;
-    if (!l->bf16 && apart) return 0;
-    return row_stride(l->bf16 ? e->gemm->input_bytes(l->cols) : l->cols * sizeof(float));
-}
-
-/* Rounds to bf16, and places many rows well apart. */
-static void place_input(struct run_ctx *r)
-{
-    uint64_t stride = placed_stride(r->l, r->e, r->m, r->x_stride);
-    if (stride == 0) return;
-    struct round_ctx c = {r, r->room + r->m * quantized_bytes(r->l), stride};
-    pool_for(r->pool, r->m, round_item, &c);
-    r->x = c.out;
-    r->x_stride = stride;
-}
-
-uint64_t linear_room(const struct linear *l, const struct engine *e, uint64_t m, uint64_t ldx)
-{
-    return quantized_bytes(l) + placed_stride(l, e, m, (l->input_scale > 0 ? l->cols : ldx) * sizeof(float));
-}
-
-bool linear_round_input(const struct linear *l, const struct engine *e, float *x, uint64_t ldx, uint64_t m,
-                        struct error *err)
-{
-    SCRATCH_SCOPE(e->scratch);
-    struct run_ctx r = {.l = l, .e = e, .pool = e->pool, .x = x, .x_stride = ldx * sizeof *x, .m = m};
-    if (!scratch_alloc(e->scratch, &r.room, m, quantized_bytes(l), err)) return false;
-    quantize_input(&r);
-    const float *rounded = r.x;
-    for (uint64_t i = 0; rounded != x && i < m; i++) memcpy(x + i * ldx, rounded + i * l->cols, l->cols * sizeof *x);
-    return true;
-}
-
 static bool run(struct run_ctx *r, const struct observer *ob, struct error *err)
 {
     const struct linear *l = r->l;
     if (ob && ob->input) ob->input(ob->ctx, l->tensor, r->x, r->m, r->x_stride / sizeof(float));
-    quantize_input(r);
-    place_input(r);
+    linear_input(r);
     if (!l->panels)
         return pool_try(r->pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l, r->e)), run_file_item, r,
                         err);

@@ -167,7 +167,7 @@ bool mla_attend_need(struct need *n, const struct engine *e, const struct block_
     uint64_t heads = block_attention_config(&e->inv->config, b)->n_heads, rows = (uint64_t)d->nope_dim + d->v_dim;
     n->loaded += (heads * into_floats(d) + heads * outof_floats(d)) * sizeof(float);
     need_most(&n->worker, scratch_bytes(rows * d->kv_rank, sizeof(float)) + linear_rows_need(&kv_b, e));
-    if (kv_b.input_scale > 0) need_most(&n->calling, scratch_bytes(c->n_rows * d->kv_rank, sizeof(float)));
+    need_most(&n->calling, scratch_bytes(c->n_rows, linear_room(&kv_b, e, c->n_rows, kv_b.cols)));
     weights_need(n, e, ROLE_MLA_KV_A_NORM, b);
     struct mla_room r = room_for(d, u64_min(QUERY_BLOCK, c->longest), c->longest);
     need_most(&n->worker, scratch_bytes(r.q, sizeof(float)) + scratch_bytes(r.scores, sizeof(float)) +
