@@ -33,6 +33,7 @@ void scratch_close(struct scratch *s);
 
 struct scratch_mark scratch_enter(struct scratch *s);
 void scratch_leave(struct scratch_mark *m);
-#define SCRATCH_SCOPE(s) __attribute__((cleanup(scratch_leave))) struct scratch_mark scratch_scope = scratch_enter(s)
+#define SCRATCH_SCOPE(s)                                                                                               \
+    __attribute__((cleanup(scratch_leave), unused)) struct scratch_mark scratch_scope = scratch_enter(s)
 
 #endif
