@@ -238,7 +238,8 @@ check-faults: $(BIN) $(FAULT)  ## every single change to the file system killed 
 	@FAULT_STEPS=100000 sh tests/run.sh $(BIN) $(B) cli/faults
 
 # Needs 14 GiB of disk below build/.
-check-memory: $(BIN) $(BENCH)  ## peak memory, equal bytes and killed runs on a 4 GiB checkpoint (5 min)
+check-memory: $(BIN) $(BENCH)  ## forecasts of memory, then peaks, equal bytes and killed runs on a 4 GiB checkpoint (8 min)
+	@MEMORY_ALL=1 sh tests/run.sh $(BIN) $(B) cli/memory
 	@python3 tests/memory/check_memory.py $(BIN) $(B)/bench/make_checkpoint build/check-memory
 
 # NVIDIA's compiler and headers, from its own wheels, into .cuda/: for checks on machines without a GPU or a toolkit.

@@ -38,6 +38,7 @@ struct engine_options {
     bool quantize_inputs; /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
     const struct weight_source *weights; /* borrowed; NULL: none stands in */
     uint64_t residual_bytes; /* a stream's activations beyond this go to its spill file; 0: a quarter of the memory */
+    uint64_t keep_bytes; /* a stream that needs a block's weights several times keeps up to so many; 0: a quarter too */
 };
 
 MUST_CHECK bool engine_open(struct engine **out, const struct inventory *inv, const struct engine_options *opt,
@@ -102,6 +103,9 @@ MUST_CHECK bool stream_cross(struct stream *to, const struct stream *from, struc
                              const struct progress *pr, struct error *err);
 /* The residual stream as it is now: rows [first, first + n) into out [n, hidden]. */
 MUST_CHECK bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err);
+/* How many of n_rows to ask stream_logits for at a time: 64 MiB of logits. When that is fewer than all, the head's
+ * weights stay in memory if they are not too many. */
+uint64_t stream_logit_rows(const struct engine *e, uint64_t n_rows);
 /* Final norm and head of rows [first, first + n): `normed` [n, hidden], what enters the head, and `logits` [n, vocab];
  * either may be NULL. */
 MUST_CHECK bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, float *logits,
