@@ -5,6 +5,8 @@
 #include "engine/mla_impl.h"
 #include "engine/positions.h"
 
+#include "core/memory.h"
+
 static void mla_close(void *kind)
 {
     struct mla *a = kind;

@@ -195,8 +195,8 @@ static bool run_block(struct stream *s, struct engine *e, const struct residual 
     struct block block;
     if (!block_open(&block, e, &e->inv->config.blocks[b], err)) return false;
     read_ahead_allow(s->ahead, b + 1);
-    bool kept, keep_ok = stream_keeps(&kept, s->engine, block.config, stream_rows(s), err) &&
-                         (!kept || block.ops->keep(block.kind, s->engine, err));
+    bool kept, keep_ok = stream_keeps(&kept, e, block.config, stream_rows(s), err) &&
+                         (!kept || block.ops->keep(block.kind, e, err));
     if (!keep_ok) {
         block_close(&block);
         return false;
@@ -241,12 +241,12 @@ bool stream_visit_experts(struct stream *s, uint32_t b, const uint32_t *experts,
     struct block block;
     CLEANUP(free) float *x = NULL;
     if (!s->keeps_inputs) return error_set(err, ERR_INTERNAL, "the stream does not keep its inputs");
-    if (!memory_alloc(&x, u64_min(CALL_ROWS, total) * hidden, sizeof *x, err) ||
+    if (!memory_alloc(&x, u64_min(STREAM_ROWS, total) * hidden, sizeof *x, err) ||
         !block_open(&block, s->engine, &s->engine->inv->config.blocks[b], err))
         return false;
     bool ok = true;
-    for (uint64_t first = 0; ok && first < total; first += CALL_ROWS) {
-        uint64_t n = u64_min(CALL_ROWS, total - first);
+    for (uint64_t first = 0; ok && first < total; first += STREAM_ROWS) {
+        uint64_t n = u64_min(STREAM_ROWS, total - first);
         ok = progress_go_on(pr, err) && residual_read(&s->inputs, first, n, x, err) &&
              block_visit_experts(&block, s->engine, x, n, experts, n_experts, ob, err);
     }
