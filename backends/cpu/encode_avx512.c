@@ -88,6 +88,8 @@ LANES_FN bool multiply_blocks(const struct kernel_args *a, bool is_static, float
     __mmask16 fits = _mm512_cmp_ps_mask(e, _mm512_set1_ps(FAST_SCALE_MIN), _CMP_GE_OQ);
     fits = _mm512_mask_cmp_ps_mask(fits, e, _mm512_set1_ps(FAST_SCALE_MAX), _CMP_LE_OQ);
     fits = _mm512_mask_cmp_ps_mask(fits, amax, _mm512_set1_ps(FAST_AMAX_MAX), _CMP_LE_OQ);
+    /* With a scale from the block's own maximum no quotient is above 6.4, unless s2 belongs to another tensor. */
+    if (!is_static) fits = _mm512_mask_cmp_ps_mask(fits, amax, _mm512_mul_ps(e, _mm512_set1_ps(7.0f)), _CMP_LE_OQ);
     if (fits != 0xFFFF) return false;
     __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1.0f), e);
     __m512i pair = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
@@ -95,7 +97,7 @@ LANES_FN bool multiply_blocks(const struct kernel_args *a, bool is_static, float
     LANES_UNROLL
     for (unsigned k = 0; k < 8; k++) {
         __m512i lane = _mm512_add_epi32(pair, lanes_u32(2 * k));
-        fast_nvfp4(x[k], _mm512_permutexvar_ps(lane, e), _mm512_permutexvar_ps(lane, inverse),
+        fast_nvfp4(x[k], _mm512_permutexvar_ps(lane, e), _mm512_permutexvar_ps(lane, inverse), is_static,
                    a->dst + (b + 2 * k) * NVFP4_BLOCK_BYTES);
     }
     return true;

@@ -108,16 +108,17 @@ LANES_FN __m512i fast_e2m1(__m512 w, __m512 e, __m512 inverse)
     return _mm512_mask_sub_epi32(u, _mm512_testn_epi32_mask(u, lanes_u32(1u << 22)), u, lanes_u32(1));
 }
 
-/* The E2M1 codes of two blocks, 16 bytes; lanes 0..7 of e and 1/e belong to the first. */
-LANES_FN void fast_nvfp4(__m512i x, __m512 e, __m512 inverse, uint8_t *dst)
+/* The E2M1 codes of two blocks, 16 bytes; lanes 0..7 of e and 1/e belong to the first. `clips`: quotients of 8 and more
+ * may come. */
+LANES_FN void fast_nvfp4(__m512i x, __m512 e, __m512 inverse, bool clips, uint8_t *dst)
 {
     /* By the lower 5 of the upper 11 bits, from 7 down to 2, then from 1.75 down to 0.1875: all decision points begin
      * such a step. */
     const __m512i codes = _mm512_set_epi16(4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 7,
                                            7, 6, 6, 5, 5, 4);
     __m512i h = fast_merge(fast_e2m1(fast_even(x), e, inverse), fast_e2m1(fast_odd(x), e, inverse));
-    h = _mm512_srli_epi16(_mm512_min_epu16(h, _mm512_set1_epi16(0x40FF)), 5); /* below 8 */
-    __m512i code = _mm512_permutexvar_epi16(h, codes);
+    if (clips) h = _mm512_min_epu16(h, _mm512_set1_epi16(0x40FF)); /* below 8 */
+    __m512i code = _mm512_permutexvar_epi16(_mm512_srli_epi16(h, 5), codes);
     __mmask32 negative = _mm512_cmpgt_epu16_mask(x, _mm512_set1_epi16((short)0x8000)); /* -0 is not */
     code = _mm512_mask_add_epi16(code, negative, code, _mm512_set1_epi16(E2M1_SIGN));
     code = _mm512_madd_epi16(code, lanes_u32(16u << 16 | 1u)); /* even | odd << 4 */
