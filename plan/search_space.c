@@ -1,5 +1,6 @@
 /* Groups, the types they may have, and their bytes. */
 #include "core/memory.h"
+#include "plan/quant_type.h"
 #include "plan/search.h"
 
 #include <math.h>
@@ -18,8 +19,17 @@ static bool read_type(struct builder *b, const char *word)
     const char *slash = strchr(word, '/');
     struct search_type t = {.word = arena_text(s->arena, word), .rounds_inputs = true};
     t.weights = slash ? arena_copy(s->arena, word, (size_t)(slash - word)) : t.word;
-    t.inputs = slash ? arena_text(s->arena, slash + 1) : t.word;
+    const struct quant_type *alone = slash ? NULL : quant_type_find(word);
+    bool weights_only = alone && !(alone->uses & USE_INPUTS);
+    t.inputs = slash ? arena_text(s->arena, slash + 1) : weights_only ? "none" : t.word;
     if (!t.word || !t.weights || !t.inputs) return error_memory(b->err, 0);
+    const char *halves[] = {t.weights, t.inputs};
+    for (int i = 0; i < 2; i++) {
+        const struct quant_type *q = quant_type_find(halves[i]);
+        if (!q || !(q->uses & (i == 0 ? USE_WEIGHTS : USE_INPUTS)))
+            return error_set(b->err, ERR_USAGE, "type '%.64s': '%.64s' is no type of %s (man 5 ingot-recipe)", word,
+                             halves[i], i == 0 ? "weights" : "inputs");
+    }
     for (uint32_t i = 0; i < s->n_types; i++)
         if (strcmp(s->types[i].word, word) == 0)
             return i == 0 || error_set(b->err, ERR_USAGE, "type '%.64s' is there twice", word);

@@ -93,7 +93,7 @@ for args, status, words in (
         (("--bits", "5", *DATA, "--method", "guess"), 2, "expected kl or gain"),
         (("--bits", "5", *DATA, "-g", "b200:1"), 2, "belong together"),
         (("--bits", "5", *DATA, "--types", "nvfp4,,fp8"), 2, "empty word"),
-        (("--bits", "5", *DATA, "--types", "nvfp9"), 3, "nvfp9"),
+        (("--bits", "5", *DATA, "--types", "nvfp9"), 2, "'nvfp9' is no type of weights"),
         (("--bits", "5", *DATA, "--roles", "nobody"), 2, "role 'nobody'"),
         (("--bits", "5", *DATA, "--backend", "cuda"), 2, ""),
         (("--bits", "9", "-s", WORK + "/s.json", "--types", "mxfp8"), 3, "type mxfp8 was not measured"),

@@ -214,7 +214,7 @@ static void test_refused(void **state)
     static const char *const unknown[] = {"nvfp5"}, *const twice[] = {"fp8", "fp8"}, *const none[] = {"none"}, *const odd[] = {"fp8/nvfp4"};
     static const char *const roles[] = {"nobody", NULL};
     struct search_space *s;
-    CHECK_FAILS(search_space_make(&s, model.inventory, &(struct search_request){.types = unknown, .n_types = 1}, e_), ERR_FORMAT, "nvfp5");
+    CHECK_FAILS(search_space_make(&s, model.inventory, &(struct search_request){.types = unknown, .n_types = 1}, e_), ERR_USAGE, "'nvfp5' is no type of weights");
     CHECK_FAILS(search_space_make(&s, model.inventory, &(struct search_request){.types = twice, .n_types = 2}, e_), ERR_USAGE, "there twice");
     CHECK_FAILS(search_space_make(&s, model.inventory, &(struct search_request){.types = none, .n_types = 1}, e_), ERR_USAGE, "no type beside none");
     CHECK_FAILS(search_space_make(&s, model.inventory, &(struct search_request){.types = odd, .n_types = 1}, e_), ERR_UNSUPPORTED, "fp8 with inputs nvfp4");
@@ -301,7 +301,7 @@ static void test_measure(void **state)
 static void test_types(void **state)
 {
     (void)state;
-    static const char *const types[] = {"nvfp4/none", "fp8_channel/fp8_token", "fp8_block/none", "mxfp8", "nvfp4"};
+    static const char *const types[] = {"nvfp4/none", "fp8_channel/fp8_token", "fp8_block", "mxfp8", "nvfp4"};
     CLEANUP(search_space) struct search_space *s = space_of(model.inventory, types, 5);
     measure(s, SENSITIVITY_GAIN, 0, NULL, isa_detected());
     double weights = 0, inputs = 0;
