@@ -176,9 +176,10 @@ static struct solved solve(const struct shape *s, const float *w, struct moments
     struct rows_ctx ctx = {w, s->cols};
     float amax = 0;
     for (uint32_t i = 0; i < s->rows * s->cols; i++) amax = fmaxf(amax, fabsf(w[i]));
-    struct gptq_weights weights = {&ctx, give_rows, s->rows, s->cols, amax, amax / 2688.0f, SCALES_MAX};
+    struct gptq_weights weights = {&ctx, give_rows, s->rows, s->cols, {quant_format_find("nvfp4"), SCALES_MAX, amax, amax / 2688.0f, isa}};
+    struct gptq_result result = {.codes = out.codes, .bytes = out.scales};
     CHECK_OK(gptq_factor_make(&f, m, &choice, &env, e_));
-    CHECK_OK(gptq_solve(&weights, &f, &env, out.codes, out.scales, &out.gain, e_));
+    CHECK_OK(gptq_solve(&weights, &f, &env, &result, &out.gain, e_));
     gptq_factor_close(&f);
     return out;
 }
