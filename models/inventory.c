@@ -293,9 +293,9 @@ static bool nothing_unknown(const struct builder *b)
 
 /* What the methods that speak of linears alone mean by that: not tables and routers, nor the projection of the
  * multi-token-prediction head, which the published ones leave as it is without saying so. */
-static bool is_converted(enum tensor_role role)
+bool model_tensor_is_converted(const struct model_tensor *t)
 {
-    return role_info(role)->kind == KIND_LINEAR && role != ROLE_MTP_PROJ;
+    return role_info(t->place.role)->kind == KIND_LINEAR && t->place.role != ROLE_MTP_PROJ;
 }
 
 /* Names of other programs count beside the tensors' own. */
@@ -303,7 +303,10 @@ static bool said_of(struct inventory *inv, const struct quant_rules *rules, cons
                     const struct quant_format **out, struct error *err)
 {
     *out = NULL;
-    if (quant_rules_linears_only(rules) && !is_converted(t->place.role)) return true;
+    if (quant_rules_linears_only(rules) && !model_tensor_is_converted(t)) {
+        *out = quant_rules_named(rules, t->module);
+        return true;
+    }
     *out = quant_rules_resolve(rules, t->module);
     if (!*out || !inv->config.arch->config_name) return true;
     char *other = inv->config.arch->config_name(t->module, inv->arena);

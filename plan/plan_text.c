@@ -259,7 +259,8 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
         const struct plan_item *item = &p->items[i];
         if (!model_tensor_is_module(item->tensor)) continue;
         const struct quant_format *format = item->action == ACTION_QUANTIZE ? item->format : item->tensor->format;
-        modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format};
+        modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format,
+                                             !model_tensor_is_converted(item->tensor)};
         mtp_plain = mtp_plain && !(item->tensor->place.mtp && format);
     }
     const char *const *excluded = NULL;
