@@ -59,18 +59,19 @@ static bool check_blocks(struct plan_builder *b, const struct plan_item *item, c
 {
     const struct model_tensor *t = item->tensor;
     const struct quant_format *f = item->format;
-    bool cols = t->dims[1] % f->block_cols != 0, rows = f->row_pairs && t->dims[0] % 2 != 0;
+    uint32_t whole = f->row_pairs ? 2 : f->parts[0].on_side ? 8 : 1; /* rows that share a byte or a word */
+    bool cols = t->dims[1] % f->block_cols != 0, rows = t->dims[0] % whole != 0;
     if (!cols && !rows) return true;
     return error_set(b->err, ERR_UNSUPPORTED,
                      "recipe '%s': %s: tensor '%.256s': %llu %s are not a multiple of %s's block of %u",
                      b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[cols ? 1 : 0],
-                     cols ? "columns" : "rows", f->name, cols ? f->block_cols : 2);
+                     cols ? "columns" : "rows", f->name, cols ? f->block_cols : whole);
 }
 
 static bool choose_format(struct plan_builder *b, struct plan_item *item, const struct wish *w)
 {
     const char *layout = b->plan->recipe->layout;
-    if (!w->zero) item->format = quant_format_for(layout, w->weights->stored, w->inputs->stored, w->group);
+    item->format = quant_format_for(layout, w->weights->stored, w->inputs->stored, w->group, w->zero);
     const struct model_tensor *t = item->tensor;
     if (t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED)
         return error_set(b->err, ERR_UNSUPPORTED,
@@ -97,6 +98,7 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
                 ->name);
     item->action = ACTION_QUANTIZE;
     item->type = w->weights;
+    item->zero = w->zero;
     item->scales = w->scales;
     item->reason = w->weights_line->text;
     bool scales_input = quant_format_has_input_scale(item->format);
@@ -224,6 +226,34 @@ static bool check_containers(struct plan_builder *b)
 
 /* ---- KV cache ---- */
 
+static bool in_compressed_tensors(const struct plan *p)
+{
+    return strcmp(p->recipe->layout, "compressed-tensors") == 0;
+}
+
+/* What engines can be told, and what divides into blocks. */
+static bool check_kv(struct plan_builder *b)
+{
+    const struct plan *p = b->plan;
+    const char *layout = p->recipe->layout;
+    bool nvfp4 = p->kv == KV_NVFP4 || p->kv == KV_NVFP4_CAST, modelopt = strcmp(layout, "modelopt") == 0;
+    if (p->kv == KV_NONE || (!nvfp4 && (modelopt || in_compressed_tensors(p)))) return true;
+    if (!modelopt)
+        return error_set(b->err, ERR_UNSUPPORTED,
+                         "recipe '%s': the layout %s has no way to declare %s cache; say kv_cache: none",
+                         p->recipe->name, layout, nvfp4 ? "an NVFP4" : "an FP8");
+    const struct model_config *cfg = &p->inventory->config;
+    for (uint32_t i = 0; i < cfg->n_blocks; i++) {
+        if (cfg->blocks[i].kind != BLOCK_ATTENTION) continue;
+        uint32_t width = block_attention_config(cfg, &cfg->blocks[i])->head_dim;
+        if (width % 16 != 0)
+            return error_set(b->err, ERR_UNSUPPORTED,
+                             "recipe '%s': heads of %u are no multiple of an NVFP4 cache's block of 16",
+                             p->recipe->name, width);
+    }
+    return true;
+}
+
 static bool decide_kv(struct plan_builder *b)
 {
     struct plan *p = b->plan;
@@ -243,22 +273,38 @@ static bool decide_kv(struct plan_builder *b)
             const char *quantizer = role == ROLE_ATTN_K ? "k_bmm_quantizer" : "v_bmm_quantizer";
             if (!recipe_line_selects(l, attention, role, item->tensor->place.layer, false, quantizer)) continue;
             b->line_used[k] = true;
-            if (l->kv && l->kv != QUANT_TYPE_NONE && !quant_type_is(l->kv, "fp8"))
+            kv = KV_NONE;
+            if (quant_type_is(l->kv, "fp8")) kv = l->kv_constant ? KV_FP8_CAST : KV_FP8;
+            if (quant_type_is(l->kv, "nvfp4")) kv = l->kv_constant ? KV_NVFP4_CAST : KV_NVFP4;
+            if (kv == KV_NONE && l->kv && l->kv != QUANT_TYPE_NONE)
                 return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s KV caches are not supported", r->name,
                                  l->text, l->kv->word);
-            kv = quant_type_is(l->kv, "fp8") ? (l->kv_constant ? KV_FP8_CAST : KV_FP8) : KV_NONE;
         }
         if (!first && kv != p->kv)
             return error_set(b->err, ERR_UNSUPPORTED,
                              "recipe '%s': '%.256s': all K and V of a model must have one cache type", r->name, module);
         p->kv = kv;
         first = false;
-        item->kv_scale = kv == KV_FP8;
+        item->kv_scale = kv == KV_FP8 || kv == KV_NVFP4;
     }
-    return true;
+    return check_kv(b);
 }
 
 /* ---- outputs ---- */
+
+/* compressed-tensors keeps cache scales beside the projections: "self_attn.k_scale". */
+static const char *output_name(const struct plan *p, const struct plan_item *item, enum tensor_part part)
+{
+    const struct model_tensor *t = item->tensor;
+    bool quantized = item->action == ACTION_QUANTIZE, cache = part == PART_K_SCALE || part == PART_V_SCALE;
+    const char *dot = strrchr(t->module, '.');
+    if (part == PART_WEIGHT && (!quantized || !item->format->stem)) return t->name;
+    if (part == PART_WEIGHT) return arena_printf(p->arena, "%s.%s", t->module, item->format->stem);
+    if (cache && in_compressed_tensors(p))
+        return arena_printf(p->arena, "%.*s%s", dot ? (int)(dot - t->module) + 1 : 0, t->module,
+                            tensor_part_suffix(part));
+    return arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
+}
 
 static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part part, enum dtype dtype, uint32_t n_dims,
                        const uint64_t *dims)
@@ -272,8 +318,7 @@ static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part p
     bool stacked = source != NAME_NONE && checkpoint_stored(ck, source) != source;
     if (stacked) source = checkpoint_stored(ck, source);
     if (stacked) s->name = checkpoint_tensor(ck, source)->name;
-    else if (part == PART_WEIGHT) s->name = t->name;
-    else s->name = arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
+    else s->name = output_name(p, &p->items[item], part);
     if (!s->name) return error_memory(b->err, 0);
     s->dtype = dtype;
     s->n_dims = n_dims;
@@ -321,7 +366,7 @@ static bool item_outputs(struct plan_builder *b, uint32_t i)
     }
     if (!item->kv_scale) return true;
     enum tensor_part part = t->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE;
-    return add_output(b, i, part, DTYPE_F32, 0, t->dims);
+    return add_output(b, i, part, DTYPE_F32, in_compressed_tensors(p), (const uint64_t[]){1});
 }
 
 static bool make_outputs(struct plan_builder *b)

@@ -16,6 +16,7 @@ struct plan_item {
     enum action action;
     const struct quant_format *format; /* QUANTIZE only */
     const struct quant_type *type;     /* what the recipe calls its weights; QUANTIZE only */
+    bool zero;                         /* INT4 with zero points */
     enum scale_method scales;
     uint32_t group;     /* items of one group share the weight's maximum; numbered from 0 */
     bool observe_input; /* calibrate watches this linear's input */

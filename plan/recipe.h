@@ -24,7 +24,8 @@ enum unseen_policy {
     UNSEEN_LAYER_MAX /* it uses the layer's maximum, as ModelOpt's fused experts do; listed either way */
 };
 
-enum kv_choice { KV_NONE, KV_FP8, KV_FP8_CAST /* declared, no scales written: engines use 1.0 */ };
+/* CAST: declared, no scales written: engines use 1.0 */
+enum kv_choice { KV_NONE, KV_FP8, KV_FP8_CAST, KV_NVFP4, KV_NVFP4_CAST };
 
 struct recipe_line {
     uint32_t line;    /* in the file, for errors; the number of the rule when there is no file */
@@ -44,7 +45,7 @@ struct recipe_line {
     bool zero;                                      /* with zero points */
     enum scale_method scales;
     double input_amax; /* > 0: inputs are not observed, this maximum is used */
-    bool kv_constant;  /* KV_FP8_CAST */
+    bool kv_constant;  /* a CAST */
     bool optional;     /* may match nothing */
 };
 
@@ -68,6 +69,8 @@ struct recipe {
 MUST_CHECK bool recipe_load(struct recipe **out, const char *path_or_name, struct error *err);
 /* From the JSON that recipe->json holds. `what` names it in errors. */
 MUST_CHECK bool recipe_from_json(struct recipe **out, const json_t *json, const char *what, struct error *err);
+/* The same recipe in another layout; its digest changes with it. ERR_USAGE for a word that is none. */
+MUST_CHECK bool recipe_set_layout(struct recipe *r, const char *layout, struct error *err);
 void recipe_free(struct recipe *r); /* NULL is fine */
 CLEANUP_DEFINE(recipe, struct recipe, recipe_free)
 

@@ -63,7 +63,19 @@ static void room_for(struct plan_workspace *w, const struct plan_item *item, con
         if (dtype_bytes(f->parts[k].dtype) == 1) grow(&w->dst_scale, n);
         else grow(&w->dst_f32, n * sizeof(float));
     }
+    if (f->zeros != ZEROS_NONE) grow(&w->dst_scale, elems / f->block_cols);
     if (item->scales == SCALES_MSE) grow(&w->block_amax, elems / f->block_cols * sizeof(float));
+}
+
+/* A matrix that lies on its side is put together in memory: its rows come one after the other. */
+static uint64_t gather_bytes(const struct plan_item *item)
+{
+    const struct quant_format *f = item->format;
+    uint64_t n = 0;
+    for (uint32_t k = 0; f->parts[0].on_side && k < f->n_parts; k++)
+        n += quant_part_elems(&f->parts[k], item->tensor->dims[0], item->tensor->dims[1]) *
+             dtype_bytes(f->parts[k].dtype);
+    return n;
 }
 
 struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_bytes, uint64_t hold_bytes)
@@ -81,6 +93,7 @@ struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_by
                 quantized ? plan_cut_rows(t, item->format, piece_bytes) : plan_cut_bytes(t->bytes, piece_bytes);
             n_pieces += c.n_pieces;
             if (quantized) room_for(&w, item, &c);
+            if (quantized && part == PART_WEIGHT) grow(&w.gather, gather_bytes(item));
             else grow(&w.src, c.cols);
             bool waits = quantized && quant_format_has_tensor_scale(item->format);
             if (waits && t->bytes <= hold_bytes) grow(&held, c.n_pieces);
@@ -93,5 +106,5 @@ struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_by
 
 uint64_t plan_workspace_bytes(const struct plan_workspace *w)
 {
-    return w->n_lanes * (w->src + w->dst + w->dst_scale + w->dst_f32 + w->block_amax);
+    return w->gather + w->n_lanes * (w->src + w->dst + w->dst_scale + w->dst_f32 + w->block_amax);
 }
