@@ -1,6 +1,8 @@
 #include "plan/workspace.h"
 
 #include "core/bytes.h"
+#include "plan/recipe_words.h"
+#include "plan/scale_method.h"
 
 /* What the recipe's lines, taken in order, leave for one linear. */
 struct wish {
@@ -185,9 +187,16 @@ static bool group_fused(struct plan_builder *b, uint32_t first, const struct fus
                              "recipe '%s': '%.200s' is %s and '%.200s' is %s: engines fuse them and need one format",
                              p->recipe->name, lead->tensor->name, lead->format ? lead->format->name : "not quantized",
                              other->tensor->name, other->format ? other->format->name : "not quantized");
-        if (lead->format && quant_format_has_tensor_scale(lead->format) &&
-            (lead->format->block_cols > 1 || fusion->lead == ROLE_EXPERT_GATE))
-            other->group = lead->group;
+        if (!lead->format || !quant_format_has_tensor_scale(lead->format) ||
+            (lead->format->block_cols == 1 && fusion->lead != ROLE_EXPERT_GATE))
+            continue;
+        other->group = lead->group;
+        if (scale_method_max(other->scales) != scale_method_max(lead->scales))
+            return error_set(b->err, ERR_UNSUPPORTED,
+                             "recipe '%s': '%.200s' has scales: %s and '%.200s' has scales: %s: engines fuse them and "
+                             "need one weight_scale_2",
+                             p->recipe->name, lead->tensor->name, scales_name(lead->scales), other->tensor->name,
+                             scales_name(other->scales));
     }
     return true;
 }

@@ -146,8 +146,8 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
             return false;
     }
     if (!read_groups(l, json, what, err)) return false;
-    if (l->scales == SCALES_MSE && !quant_type_is(l->weights, "nvfp4"))
-        return error_set(err, ERR_FORMAT, "%s: scales: mse needs weights: nvfp4", what);
+    if (l->scales != SCALES_MAX && !quant_type_is(l->weights, "nvfp4"))
+        return error_set(err, ERR_FORMAT, "%s: scales: %s needs weights: nvfp4", what, scales_name(l->scales));
     l->text = line_text(r, l, i);
     return l->text ? true : error_memory(err, 0);
 }

@@ -15,8 +15,9 @@
 #define RECIPE_LINES_MAX 100000u
 
 enum scale_method {
-    SCALES_MAX, /* each block's own maximum ("dynamic" order) */
-    SCALES_MSE  /* least squared error over all E4M3 scales ("static" order) */
+    SCALES_MAX,          /* each block's own maximum ("dynamic" order) */
+    SCALES_MSE,          /* least squared error over all E4M3 scales ("static" order) */
+    SCALES_FOUR_OVER_SIX /* a block's maximum is mapped to 6 or to 4, by squared error ("static" order, m = 256) */
 };
 
 enum unseen_policy {

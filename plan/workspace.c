@@ -1,6 +1,7 @@
 #include "plan/workspace.h"
 
 #include "core/bytes.h"
+#include "plan/scale_method.h"
 
 #define PART_OF_ROW 256u /* columns; a multiple of every format's block */
 
@@ -64,7 +65,7 @@ static void room_for(struct plan_workspace *w, const struct plan_item *item, con
         else grow(&w->dst_f32, n * sizeof(float));
     }
     if (f->zeros != ZEROS_NONE) grow(&w->dst_scale, elems / f->block_cols);
-    if (item->scales == SCALES_MSE) grow(&w->block_amax, elems / f->block_cols * sizeof(float));
+    if (scale_method_op(item->scales) != OP_COUNT) grow(&w->block_amax, elems / f->block_cols * sizeof(float));
 }
 
 /* A matrix that lies on its side is put together in memory: its rows come one after the other. */

@@ -2,6 +2,7 @@
 #include "quantize/job.h"
 
 #include "backends/cpu/kernel.h"
+#include "plan/scale_method.h"
 
 #include <math.h>
 
@@ -114,19 +115,21 @@ static enum op encode_op_of(const struct plan_item *item)
 bool piece_encode(struct job *j, struct slot *s, struct error *err)
 {
     const struct plan_item *item = item_of(j, s);
-    bool mse = item->scales == SCALES_MSE, each = s->pass->kind == PASS_EACH;
+    enum op chooses = scale_method_op(item->scales);
+    bool own = chooses == OP_COUNT; /* each block by its own maximum: nothing to choose */
+    bool each = s->pass->kind == PASS_EACH;
     if (!is_written(s)) return true;
     struct kernel_args a = args_of(j, s);
     if (!each && !job_weight_scale(j, s->pass->item, &a.amax, &a.scale, err)) return false;
     if (!each && s->first && j->group_amax[item->group] == 0) note_zero(j, item);
     if (s->bytes == 0) return true;
-    a.static_max = 448.0f;
+    a.static_max = scale_method_max(item->scales);
     a.rounding = j->plan->recipe->rounding;
     a.mxfp4_rule = item->type->mxfp4_rule;
     a.group = item->format->block_cols;
     a.int4_scale = scale_type_of(item->format);
-    struct lane_step steps[2] = {{mse ? OP_SWEEP_NVFP4 : encode_op_of(item), a}, {OP_ENCODE_NVFP4_STATIC, a}};
-    return j->ops->submit(s->lane, steps, mse ? 2 : 1, s->pass->kind == PASS_ENCODE, err);
+    struct lane_step steps[2] = {{own ? encode_op_of(item) : chooses, a}, {OP_ENCODE_NVFP4_STATIC, a}};
+    return j->ops->submit(s->lane, steps, own ? 1 : 2, s->pass->kind == PASS_ENCODE, err);
 }
 
 static bool open_hashes(struct job *j, const struct quant_format *f, struct error *err)

@@ -4,6 +4,7 @@
 #include "core/bytes.h"
 #include "core/memory.h"
 #include "core/text.h"
+#include "plan/scale_method.h"
 
 #define PIECE_BYTES_MIN ((uint64_t)1 << 20) /* below this, calls cost more than they carry */
 
@@ -21,9 +22,9 @@ static bool has_ops(const struct job *j, const struct backend_ops *ops, enum op 
     for (uint32_t i = 0; i < j->plan->n_items; i++) {
         const struct plan_item *item = &j->plan->items[i];
         if (item->action != ACTION_QUANTIZE) continue;
-        bool mse = item->scales == SCALES_MSE;
-        const enum op wanted[] = {OP_AMAX, mse ? OP_SWEEP_NVFP4 : OP_AMAX,
-                                  mse ? OP_ENCODE_NVFP4_STATIC : item->format->encode_op};
+        enum op chooses = scale_method_op(item->scales);
+        const enum op wanted[] = {OP_AMAX, chooses == OP_COUNT ? OP_AMAX : chooses,
+                                  chooses == OP_COUNT ? item->format->encode_op : OP_ENCODE_NVFP4_STATIC};
         for (size_t k = 0; k < sizeof wanted / sizeof *wanted; k++) {
             *missing = wanted[k];
             if (!ops->has_op(wanted[k])) return false;

@@ -2,6 +2,7 @@
 #include "quantize/job.h"
 
 #include "numeric/nvfp4.h"
+#include "plan/scale_method.h"
 
 #include <math.h>
 
@@ -11,7 +12,7 @@ bool job_weight_scale(struct job *j, uint32_t i, float *g, float *scale, struct 
     const struct plan_item *item = &j->plan->items[i];
     *g = j->group_amax[item->group];
     if (*g == 0) *g = 1; /* all zero: any scale says the same; 0/0 must not (docs/numerics.md, zero tensors) */
-    *scale = *g / item->format->amax_per_scale;
+    *scale = plan_item_weight_scale(item, *g);
     if (*scale > 0) return true;
     return error_set(err, ERR_FORMAT, "tensor '%.256s': its largest magnitude %g is too small for a scale",
                      item->tensor->name, (double)*g);

@@ -1,0 +1,15 @@
+/* What the words of `scales:` do to NVFP4 weights: which operation chooses the block maxima, and the static order's m
+ * that goes with it (numeric/nvfp4.h). SCALES_MAX chooses nothing: its blocks are encoded in the dynamic order. */
+#ifndef PLAN_SCALE_METHOD_H
+#define PLAN_SCALE_METHOD_H
+
+#include "plan/plan.h"
+
+/* The operation that chooses; OP_COUNT for SCALES_MAX. */
+enum op scale_method_op(enum scale_method m);
+/* m: weight_scale_2 is g / (6 * m). The same for all that share a tensor scale. */
+float scale_method_max(enum scale_method m);
+/* weight_scale_2 or weight_scale of an item whose group's largest magnitude is g > 0; may underflow to 0. */
+float plan_item_weight_scale(const struct plan_item *item, float g);
+
+#endif
