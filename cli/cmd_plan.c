@@ -26,8 +26,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(recipe) struct recipe *recipe = NULL;
     CLEANUP(plan) struct plan *plan = NULL;
     if (!a->recipe) return error_set(err, ERR_USAGE, "option --recipe is missing");
-    if (!recipe_load(&recipe, a->recipe, err) || (a->layout && !recipe_set_layout(recipe, a->layout, err)) || !model_open(&m, operands[0], err) ||
-        !plan_build(&plan, m.inventory, recipe, err))
+    if (!recipe_load(&recipe, a->recipe, err) || (a->layout && !recipe_set_layout(recipe, a->layout, err)) ||
+        !model_open(&m, operands[0], err) || !plan_build(&plan, m.inventory, recipe, err))
         return false;
     if (env->common->json) {
         json_t *j;

@@ -85,9 +85,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                  .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct quantize_result r;
     return backend_find(env->common->backend, &o.backend, err) && recipe_load(&recipe, a->recipe, err) &&
-           (!a->layout || recipe_set_layout(recipe, a->layout, err)) &&
-           model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
-           get_stats(env, a, &m, plan, &stats, err) &&
+           (!a->layout || recipe_set_layout(recipe, a->layout, err)) && model_open(&m, operands[0], err) &&
+           plan_build(&plan, m.inventory, recipe, err) && get_stats(env, a, &m, plan, &stats, err) &&
            quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
            report(env, plan, &r, a->output, err);
 }

@@ -10,8 +10,8 @@ static bool is_nvfp4(const struct engine *e)
 void cache_round(const struct engine *e, float *x, uint64_t n, float scale)
 {
     if (!(scale > 0)) return;
-    kernel_for(is_nvfp4(e) ? OP_INPUT_NVFP4 : OP_INPUT_FP8, e->isa)(&(struct kernel_args){
-        .n_rows = 1, .n_cols = n, .src = x, .dtype = DTYPE_F32, .scale = scale, .dst_f32 = x});
+    kernel_for(is_nvfp4(e) ? OP_INPUT_NVFP4 : OP_INPUT_FP8, e->isa)(
+        &(struct kernel_args){.n_rows = 1, .n_cols = n, .src = x, .dtype = DTYPE_F32, .scale = scale, .dst_f32 = x});
 }
 
 bool cache_check_width(const struct engine *e, uint64_t width, struct error *err)

@@ -10,7 +10,6 @@ static const char *const strategy_words[] = {"tensor", "channel", "group", "tens
 #define E4M3_SCALES "torch.float8_e4m3fn"
 #define E8M0_SCALES "torch.uint8"
 
-/* Of rows with the same format the first is what we write. */
 static const struct scheme {
     const char *format, *word;
     struct ct_args weights, inputs;
@@ -19,10 +18,7 @@ static const struct scheme {
      "nvfp4-pack-quantized",
      {4, CT_FLOAT, CT_TENSOR_GROUP, 16, false, CT_STATIC, E4M3_SCALES},
      {4, CT_FLOAT, CT_TENSOR_GROUP, 16, false, CT_LOCAL, E4M3_SCALES}},
-    {"w4a16_nvfp4_ct",
-     "nvfp4-pack-quantized",
-     {4, CT_FLOAT, CT_TENSOR_GROUP, 16, false, CT_STATIC, E4M3_SCALES},
-     {0}},
+    {"w4a16_nvfp4_ct", "nvfp4-pack-quantized", {4, CT_FLOAT, CT_TENSOR_GROUP, 16, false, CT_STATIC, E4M3_SCALES}, {0}},
     {"fp8_ct",
      "float-quantized",
      {8, CT_FLOAT, CT_TENSOR, 0, false, CT_STATIC, NULL},
@@ -35,7 +31,7 @@ static const struct scheme {
      "float-quantized",
      {8, CT_FLOAT, CT_BLOCK, 0, false, CT_STATIC, NULL},
      {8, CT_FLOAT, CT_GROUP, 128, false, CT_DYNAMIC, NULL}},
-    {"fp8_block_ct", "float-quantized", {8, CT_FLOAT, CT_BLOCK, 0, false, CT_STATIC, NULL}, {0}},
+    {"w8a16_fp8_block_ct", "float-quantized", {8, CT_FLOAT, CT_BLOCK, 0, false, CT_STATIC, NULL}, {0}},
     {"mxfp8_ct",
      "mxfp8-quantized",
      {8, CT_FLOAT, CT_GROUP, 32, false, CT_STATIC, E8M0_SCALES},
@@ -155,8 +151,8 @@ static bool read_args(const struct reading *r, const json_t *a, struct ct_args *
     bool symmetric = true;
     const char *type = "int", *strategy = NULL;
     int word;
-    bool channel = json_is_integer(json_object_get(a, "group_size")) &&
-                   json_integer_value(json_object_get(a, "group_size")) == -1;
+    bool channel =
+        json_is_integer(json_object_get(a, "group_size")) && json_integer_value(json_object_get(a, "group_size")) == -1;
     if (!json_get_u64(a, "num_bits", r->what, 1, 64, &bits, r->err) ||
         !json_opt_string(a, "type", r->what, &type, r->err) ||
         !json_opt_string(a, "strategy", r->what, &strategy, r->err) ||
@@ -179,9 +175,9 @@ static bool read_args(const struct reading *r, const json_t *a, struct ct_args *
 
 static bool same_args(const struct ct_args *a, const struct ct_args *b)
 {
-    return a->bits == b->bits && (a->bits == 0 || (a->type == b->type && a->strategy == b->strategy &&
-                                                   a->group == b->group && a->asymmetric == b->asymmetric &&
-                                                   a->dynamic == b->dynamic));
+    return a->bits == b->bits &&
+           (a->bits == 0 || (a->type == b->type && a->strategy == b->strategy && a->group == b->group &&
+                             a->asymmetric == b->asymmetric && a->dynamic == b->dynamic));
 }
 
 static void describe(struct text *t, const struct ct_args *a)

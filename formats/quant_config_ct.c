@@ -1,7 +1,7 @@
-/* Writing the quantization_config of compressed-tensors. One format is that of "Linear": what most experts have, because
- * engines ask for all experts of a layer at once and by their class, else what most linears have. Other formats' modules
- * are listed by name, and what is not quantized is ignored by name; experts by a pattern for their layer, because a
- * layer may have thousands. */
+/* Writing the quantization_config of compressed-tensors. One format is that of "Linear": what most experts have,
+ * because engines ask for all experts of a layer at once and by their class, else what most linears have. Other
+ * formats' modules are listed by name, and what is not quantized is ignored by name; experts by a pattern for their
+ * layer, because a layer may have thousands. */
 #include "formats/quant_config_impl.h"
 
 #include "core/arena.h"

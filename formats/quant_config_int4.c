@@ -92,7 +92,8 @@ static void release(struct writer *w)
 
 static bool put_numbers(const struct writer *w, json_t *doc, const char *method)
 {
-    return json_put(doc, "quant_method", json_string(method), w->err) && json_put(doc, "bits", json_integer(4), w->err) &&
+    return json_put(doc, "quant_method", json_string(method), w->err) &&
+           json_put(doc, "bits", json_integer(4), w->err) &&
            json_put(doc, "group_size", json_integer(w->format->block_cols), w->err);
 }
 
@@ -158,8 +159,10 @@ static const char *pattern(struct writer *w, const char *text, bool any_layer, b
 /* The same of the module that engines fuse it into. */
 static bool list_fused(struct writer *w, const char *name, bool any_layer)
 {
-    static const char *const fused[][2] = {{".q_proj", ".qkv_proj"},      {".k_proj", ".qkv_proj"},
-                                           {".v_proj", ".qkv_proj"},      {".gate_proj", ".gate_up_proj"},
+    static const char *const fused[][2] = {{".q_proj", ".qkv_proj"},
+                                           {".k_proj", ".qkv_proj"},
+                                           {".v_proj", ".qkv_proj"},
+                                           {".gate_proj", ".gate_up_proj"},
                                            {".up_proj", ".gate_up_proj"}};
     size_t n = strlen(name);
     for (size_t i = 0; i < sizeof fused / sizeof *fused; i++) {

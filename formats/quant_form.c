@@ -25,8 +25,8 @@ static bool check_method(struct reading *r, const json_t *doc)
     if (method && strncasecmp(method, "modelopt", 8) != 0)
         return error_set(r->err, ERR_UNSUPPORTED,
                          "%s: quant_method '%.64s' is not read here; modelopt, compressed-tensors, fp8, mxfp4, awq "
-                         "and gptq are", r->what,
-                         method);
+                         "and gptq are",
+                         r->what, method);
     if (method || json_object_get(doc, "quantization") || json_object_get(doc, "quant_algo")) return true;
     return error_set(r->err, ERR_UNSUPPORTED, "%s: says neither quant_method nor quant_algo", r->what);
 }

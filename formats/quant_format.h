@@ -21,13 +21,13 @@ enum tensor_part {
     PART_WEIGHT,
     PART_WEIGHT_SCALE,
     PART_WEIGHT_SCALE_2,
-    PART_WEIGHT_SCALE_INV, /* multiplied, whatever its name says */
-    PART_WEIGHT_SHAPE,     /* two integers: rows and columns of a packed weight */
+    PART_WEIGHT_SCALE_INV,    /* multiplied, whatever its name says */
+    PART_WEIGHT_SHAPE,        /* two integers: rows and columns of a packed weight */
     PART_WEIGHT_GLOBAL_SCALE, /* 1 / weight_scale_2 */
     PART_WEIGHT_ZERO_POINT,
     PART_SCALES, /* AWQ and GPTQ */
     PART_QZEROS,
-    PART_G_IDX, /* the group of each column */
+    PART_G_IDX,              /* the group of each column */
     PART_INPUT_GLOBAL_SCALE, /* 1 / input_scale */
     PART_INPUT_SCALE,
     PART_K_SCALE,
@@ -63,13 +63,13 @@ struct quant_format {
     const char *or_inputs; /* this word does too, or NULL */
     const char *stem;      /* what the weight is called: "weight_packed"; NULL: "weight" */
     enum quant_zeros zeros;
-    bool row_pairs;        /* a byte of the weight holds a column of rows 2r (low nibble) and 2r + 1 */
-    bool algo_only;        /* configurations name the algorithm and nothing of its blocks */
-    uint32_t weight_bits;  /* of one element, scales not counted */
-    uint32_t input_bits;   /* 16: activations are not quantized */
-    uint32_t block_cols;   /* columns per block: the last dimension must be a multiple; 1 when there are no blocks, or
-                              ragged ones */
-    bool self_described;   /* the tensor's own dtype says it: no quantization config speaks of it (GGUF) */
+    bool row_pairs;       /* a byte of the weight holds a column of rows 2r (low nibble) and 2r + 1 */
+    bool algo_only;       /* configurations name the algorithm and nothing of its blocks */
+    uint32_t weight_bits; /* of one element, scales not counted */
+    uint32_t input_bits;  /* 16: activations are not quantized */
+    uint32_t block_cols;  /* columns per block: the last dimension must be a multiple; 1 when there are no blocks, or
+                             ragged ones */
+    bool self_described;  /* the tensor's own dtype says it: no quantization config speaks of it (GGUF) */
     enum op encode_op, decode_op;
     enum op input_op;    /* OP_COUNT when activations are not quantized. OP_INPUT_*: with a stored scale; an encoder: by
                             the engine as they come, each row with scales of its own */
@@ -87,7 +87,8 @@ const struct quant_format *quant_format_find(const char *name); /* NULL when unk
  * the first for 0. */
 const struct quant_format *quant_format_by_algo(const char *algo, uint64_t group_size);
 /* What a recipe's words make: weights and inputs ("none" too), in groups of so many columns (0: as the first row has
- * it; the types without groups take only 0), with zero points or without, in the layout of a method ("modelopt"). NULL: nothing that is written. */
+ * it; the types without groups take only 0), with zero points or without, in the layout of a method ("modelopt"). NULL:
+ * nothing that is written. */
 const struct quant_format *quant_format_for(const char *layout, const char *weights, const char *inputs, uint32_t group,
                                             bool zero);
 /* True for a word that some row has for the layout it is written in. */

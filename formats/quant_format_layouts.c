@@ -1,11 +1,14 @@
-/* The types in the layouts of other methods than ModelOpt's: the same codes and block scales under other names, in other
- * words, and some scalars inverted. What each field means: formats/quant_format.h; sources: docs/formats.md. */
+/* The types in the layouts of other methods than ModelOpt's: the same codes and block scales under other names, in
+ * other words, and some scalars inverted. What each field means: formats/quant_format.h; sources: docs/formats.md. */
 #include "formats/quant_format_impl.h"
 
 /* ---- compressed-tensors: scalars have one dimension, tensor scales of NVFP4 are reciprocals ---- */
 
 #define CT .method = "compressed-tensors"
-#define ONE(part, dtype) {part, dtype, 0, 0, true, 1, false}
+#define ONE(part, dtype)                                                                                               \
+    {                                                                                                                  \
+        part, dtype, 0, 0, true, 1, false                                                                              \
+    }
 
 const struct quant_format nvfp4_ct = {
     .name = "nvfp4_ct",
@@ -158,10 +161,10 @@ const struct quant_format mxfp4_ct = {
 /* pack-quantized: eight nibbles per 32-bit word, the first column lowest; one scale per group of a row. Symmetric ones
  * are the number plus 8 (Kimi K2-Thinking). Scales are written as ModelOpt's are; others come in the model's type.
  * Zero points: eight rows of a group per word. */
-#define INT4(variable, size, zero_points, n, ...)                                                                      \
+#define INT4(variable, word, size, zero_points, n, ...)                                                                \
     const struct quant_format variable = {                                                                             \
         .name = #variable,                                                                                             \
-        .algo = "CT_" #variable,                                                                                       \
+        .algo = word,                                                                                                  \
         CT,                                                                                                            \
         .weights = "int4",                                                                                             \
         .inputs = "none",                                                                                              \
@@ -181,8 +184,9 @@ const struct quant_format mxfp4_ct = {
                   __VA_ARGS__},                                                                                        \
     }
 #define INT4_SIZES(size)                                                                                               \
-    INT4(int4_g##size, size, ZEROS_NONE, 3, {0});                                                                      \
-    INT4(int4_zero_g##size##_ct, size, ZEROS_STORED, 4, {PART_WEIGHT_ZERO_POINT, DTYPE_I32, size, 8, false, 2, false})
+    INT4(int4_g##size, "INT4_G" #size, size, ZEROS_NONE, 3, {0});                                                      \
+    INT4(int4_zero_g##size##_ct, "INT4_ZERO_G" #size, size, ZEROS_STORED, 4,                                           \
+         {PART_WEIGHT_ZERO_POINT, DTYPE_I32, size, 8, false, 2, false})
 INT4_SIZES(32);
 INT4_SIZES(64);
 INT4_SIZES(128);
@@ -214,10 +218,10 @@ AWQ(32);
 AWQ(64);
 AWQ(128);
 
-#define GPTQ(variable, size, zero_points)                                                                              \
+#define GPTQ(variable, word, size, zero_points)                                                                        \
     const struct quant_format variable = {                                                                             \
         .name = #variable,                                                                                             \
-        .algo = "GPTQ_" #variable,                                                                                     \
+        .algo = word,                                                                                                  \
         .method = "gptq",                                                                                              \
         .weights = "int4",                                                                                             \
         .inputs = "none",                                                                                              \
@@ -237,8 +241,8 @@ AWQ(128);
                   {PART_G_IDX, DTYPE_I32, 1, QUANT_ALL_ROWS, false, 1, true}},                                         \
     }
 #define GPTQ_SIZES(size)                                                                                               \
-    GPTQ(gptq_g##size, size, ZEROS_NONE);                                                                              \
-    GPTQ(gptq_zero_g##size, size, ZEROS_STORED)
+    GPTQ(gptq_g##size, "GPTQ_G" #size, size, ZEROS_NONE);                                                              \
+    GPTQ(gptq_zero_g##size, "GPTQ_ZERO_G" #size, size, ZEROS_STORED)
 GPTQ_SIZES(32);
 GPTQ_SIZES(64);
 GPTQ_SIZES(128);

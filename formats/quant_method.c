@@ -49,9 +49,9 @@ static bool read_names(struct reading *r, const json_t *doc, const char *key, co
         if (strncmp(text, "re:", 3) == 0) (*patterns)[(*n_patterns)++] = text + 3;
         else (*names)[(*n_names)++] = text;
     }
-    return *n_patterns <= QUANT_PATTERNS_MAX
-               ? true
-               : error_set(r->err, ERR_UNSUPPORTED, "%s: key '%s': more than %u patterns", r->what, key, QUANT_PATTERNS_MAX);
+    return *n_patterns <= QUANT_PATTERNS_MAX ? true
+                                             : error_set(r->err, ERR_UNSUPPORTED, "%s: key '%s': more than %u patterns",
+                                                         r->what, key, QUANT_PATTERNS_MAX);
 }
 
 static bool read_ignored(struct reading *r, const json_t *doc, const char *key)
@@ -126,8 +126,8 @@ static bool read_cache(struct reading *r, const json_t *scheme)
     const char *type = json_string_value(json_object_get(scheme, "type")),
                *strategy = json_string_value(json_object_get(scheme, "strategy"));
     bool fp8 = type && strcmp(type, "float") == 0 && json_integer_value(json_object_get(scheme, "num_bits")) == 8,
-         plain = !json_is_false(json_object_get(scheme, "symmetric")) &&
-                 !json_is_true(json_object_get(scheme, "dynamic"));
+         plain =
+             !json_is_false(json_object_get(scheme, "symmetric")) && !json_is_true(json_object_get(scheme, "dynamic"));
     if (!fp8 || !plain || (strategy && strcmp(strategy, "tensor") != 0))
         return error_set(r->err, ERR_UNSUPPORTED,
                          "%s: kv_cache_scheme %s is not read here; 8-bit float by tensor, static, is", r->what,

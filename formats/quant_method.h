@@ -1,6 +1,6 @@
 /* Quantization configurations of other methods than ModelOpt's, as their own programs write them into config.json:
- * DeepSeek's `fp8`, `compressed-tensors`, GPT-OSS's `mxfp4`, `awq` and `gptq`. They speak of linears (mxfp4: of experts);
- * embeddings, heads and routers are as they are, unless they are named. */
+ * DeepSeek's `fp8`, `compressed-tensors`, GPT-OSS's `mxfp4`, `awq` and `gptq`. They speak of linears (mxfp4: of
+ * experts); embeddings, heads and routers are as they are, unless they are named. */
 #ifndef FORMATS_QUANT_METHOD_H
 #define FORMATS_QUANT_METHOD_H
 

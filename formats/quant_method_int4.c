@@ -32,8 +32,7 @@ bool quant_method_awq(struct quant_form *f, const json_t *doc, const char *what,
 {
     const char *version = "gemm";
     bool zero = true;
-    if (!json_opt_string(doc, "version", what, &version, err) ||
-        !json_opt_bool(doc, "zero_point", what, &zero, err))
+    if (!json_opt_string(doc, "version", what, &version, err) || !json_opt_bool(doc, "zero_point", what, &zero, err))
         return false;
     if (strcasecmp(version, "gemm") != 0)
         return error_set(err, ERR_UNSUPPORTED, "%s: version '%.32s' of awq is not read here; gemm is", what, version);
@@ -123,7 +122,8 @@ static bool read_endings(struct quant_form *f, const json_t *doc, const char *wh
             if (!add_ending(&t, w, what, err)) return false;
     }
     if (t.size == 0 || t.size + 32 > sizeof pattern)
-        return error_set(err, ERR_UNSUPPORTED, "%s: key 'modules_in_block_to_quantize': too few or too many names", what);
+        return error_set(err, ERR_UNSUPPORTED, "%s: key 'modules_in_block_to_quantize': too few or too many names",
+                         what);
     snprintf(pattern, sizeof pattern, ".*\\.(%s)$", t.data);
     struct quant_target target = {f->uniform, NULL, NULL};
     const char *one = pattern;

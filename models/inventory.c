@@ -72,7 +72,8 @@ static bool find_parts(struct builder *b, struct model_tensor *mt)
         char *name = arena_printf(b->inv->arena, "%s.%s", mt->module, tensor_part_suffix((enum tensor_part)part));
         if (!name) return error_memory(b->err, 0);
         uint32_t i = checkpoint_find(b->ck, name);
-        if (i == NAME_NONE && part >= PART_K_SCALE && !find_cache_scale(b, mt, (enum tensor_part)part, &i)) return false;
+        if (i == NAME_NONE && part >= PART_K_SCALE && !find_cache_scale(b, mt, (enum tensor_part)part, &i))
+            return false;
         mt->parts[part] = i;
         if (i != NAME_NONE) b->claimed[i] = true;
     }

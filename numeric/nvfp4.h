@@ -22,8 +22,8 @@
 
 #define NVFP4_BLOCK 16u
 #define NVFP4_BLOCK_BYTES 8u
-#define NVFP4_STATIC_MAX 448.0f           /* largest E4M3: the block that holds g gets the top scale */
-#define NVFP4_FOUR_OVER_SIX_MAX 256.0f    /* leaves room for scales 1.5 times larger; 4/6, arXiv 2512.02010 */
+#define NVFP4_STATIC_MAX 448.0f        /* largest E4M3: the block that holds g gets the top scale */
+#define NVFP4_FOUR_OVER_SIX_MAX 256.0f /* leaves room for scales 1.5 times larger; 4/6, arXiv 2512.02010 */
 
 /* s2 of the dynamic order, also input_scale of NVFP4 activations: g / 2688 (= 6 * 448), one division. Never zero. */
 NUM_FN float nvfp4_tensor_scale(float g)
@@ -123,8 +123,8 @@ NUM_FN void nvfp4_decode_block(const uint8_t in[8], uint8_t scale, float s2, flo
     }
 }
 
-/* Compressed-tensors stores 1 / s2 ("weight_global_scale", "input_global_scale"): one fp32 division. Not every s2 can be
- * told from its reciprocal: where its mantissa lies above sqrt(2), two neighbours may share one. */
+/* Compressed-tensors stores 1 / s2 ("weight_global_scale", "input_global_scale"): one fp32 division. Not every s2 can
+ * be told from its reciprocal: where its mantissa lies above sqrt(2), two neighbours may share one. */
 NUM_FN float nvfp4_global_scale(float s2)
 {
     return 1.0f / s2;

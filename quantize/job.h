@@ -91,7 +91,7 @@ struct job {
     const struct backend_ops *ops;
     float pass_amax;                             /* of the pass that is being collected */
     struct sha256 *part_hashes[QUANT_PARTS_MAX]; /* of the pass that is being written; NULL for scalars */
-    void *gathered[QUANT_PARTS_MAX]; /* parts of the weight that is being written on its side */
+    void *gathered[QUANT_PARTS_MAX];             /* parts of the weight that is being written on its side */
     uint32_t progress_item;                      /* items in front of it are done, with progress_bytes */
     uint64_t progress_bytes;
     struct quantize_result *result;
@@ -119,8 +119,8 @@ MUST_CHECK bool piece_measure(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_collect(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_encode(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_retire(struct job *j, struct slot *s, struct error *err);
-/* quantize/repack.c: an encoded piece in its layout's order; weights that lie on their side are put together, and written
- * with their last piece. */
+/* quantize/repack.c: an encoded piece in its layout's order; weights that lie on their side are put together, and
+ * written with their last piece. */
 MUST_CHECK bool piece_repack(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_gather(struct job *j, struct slot *s, struct error *err);
 /* quantize/scalars.c: what stands behind a weight; weight_scale and weight_scale_2, input_scale, k_scale, v_scale. */

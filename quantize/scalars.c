@@ -62,9 +62,8 @@ bool job_write_scalars(struct job *j, uint32_t i, struct error *err)
     for (uint32_t k = 0; k < f->n_parts; k++) {
         if (f->parts[k].cols_per_elem) continue;
         const int64_t shape[2] = {(int64_t)item->tensor->dims[0], (int64_t)item->tensor->dims[1]};
-        bool ok = f->parts[k].part == PART_WEIGHT_SHAPE
-                      ? put_bytes(j, item->first_output + k, shape, sizeof shape, err)
-                      : put_scalar(j, i, k, weight_scale, err);
+        bool ok = f->parts[k].part == PART_WEIGHT_SHAPE ? put_bytes(j, item->first_output + k, shape, sizeof shape, err)
+                                                        : put_scalar(j, i, k, weight_scale, err);
         if (!ok) return false;
     }
     return true;

@@ -45,7 +45,7 @@ static void test_resolve(void **state)
         {FP8(BLOCK ",'modules_to_not_convert':['m.0','lm_head']"), "m.1.q", "fp8_block"},
         {CT(GROUP("'Linear'", INT4)), "anything", "int4_g32"},
         {CT(GROUP("'Linear'", WEIGHTS("4", "int", "group", ",'group_size':128"))), "m", "int4_g128"},
-        {CT(GROUP("'Linear'", WEIGHTS("8", "float", "block", ",'block_structure':[128,128]"))), "m", "fp8_block_ct"},
+        {CT(GROUP("'Linear'", WEIGHTS("8", "float", "block", ",'block_structure':[128,128]"))), "m", "w8a16_fp8_block_ct"},
         {CT(GROUP("'Linear'", WEIGHTS("8", "float", "block", ",'block_structure':[128,128]")
                                  ",'input_activations':{'num_bits':8,'type':'float','dynamic':true}")),
          "m", "fp8_block_ct"},
