@@ -11,6 +11,7 @@
 struct writer {
     const struct quant_config *q;
     const struct quant_format *common; /* the format of "Linear" */
+    bool several;                      /* there are others */
     const char *last;                  /* the container that was listed last */
     struct error *err;
 };
@@ -27,6 +28,7 @@ static void find_common(struct writer *w)
         uint64_t n = 0;
         for (uint32_t i = 0; i < w->q->n_modules; i++)
             if (w->q->modules[i].format == *f && !w->q->modules[i].table) n += weight_of(&w->q->modules[i]);
+        w->several = w->several || (w->common && n > 0);
         if (n <= most) continue;
         most = n;
         w->common = *f;
@@ -113,11 +115,20 @@ static bool put_ignored(struct writer *w, json_t *doc)
     return true;
 }
 
+static bool has_experts(const struct quant_config *q, const struct quant_format *f)
+{
+    for (uint32_t i = 0; i < q->n_modules; i++)
+        if (q->modules[i].container && q->modules[i].format == f) return true;
+    return false;
+}
+
 /* "Linear" means neither tables nor heads: they are named. */
 static bool put_targets(struct writer *w, const struct quant_format *f, json_t *list)
 {
     bool common = f == w->common;
     if (common && !append(w, list, "Linear")) return false;
+    /* Transformers has one format for experts and one for all other linears, and wants to be told which is which. */
+    if (common && w->several && has_experts(w->q, f) && !append(w, list, "re:.*\\.experts\\..*")) return false;
     for (uint32_t i = 0; i < w->q->n_modules; i++) {
         const struct quant_module *m = &w->q->modules[i];
         if (m->format == f && (m->table || !common) && !list_module(w, list, m)) return false;

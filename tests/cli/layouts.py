@@ -253,7 +253,7 @@ for layout in ("modelopt", "compressed-tensors"):
     run("inspect", folders[layout], "--strict", "-q")
 q = json.load(open(folders["compressed-tensors"] + "/config.json"))["quantization_config"]
 by = {json.dumps(g["targets"])[:12]: g for g in q["config_groups"].values()}
-check("mixed: one group per type, Linear for the experts", q["format"] == "mixed-precision" and q["config_groups"]["group_0"]["targets"] == ["Linear"]
+check("mixed: one group per type, Linear for the experts", q["format"] == "mixed-precision" and q["config_groups"]["group_0"]["targets"] == ["Linear", "re:.*\\.experts\\..*"]
       and q["config_groups"]["group_0"]["format"] == "nvfp4-pack-quantized" and any(g["targets"] == ["lm_head"] for g in q["config_groups"].values())
       and any(MODULE in g["targets"] and g["format"] == "float-quantized" for g in q["config_groups"].values()), list(by))
 check("mixed: the cache's scheme", q["kv_cache_scheme"]["num_bits"] == 8 and q["kv_cache_scheme"]["strategy"] == "tensor" and q["kv_cache_scheme"]["symmetric"], q["kv_cache_scheme"])

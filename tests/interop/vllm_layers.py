@@ -1,7 +1,8 @@
 """What vLLM's own checkpoint configuration makes of every linear of quantized folders, without a GPU: the type that the stored tensors
 show against the one that vLLM resolves, also for the fused modules it asks about. As a module: layers(folder) -> (modules, [disagreements]).
 Needs vllm (0.32; only its Python runs) and torch. ModelOpt's layout: the same rules as the shared folder's vllm_detect.py."""
-import json, os, struct, sys
+import json, os, sys
+from vllm_headers import headers
 os.environ.update(VLLM_LOGGING_LEVEL="ERROR", VLLM_TARGET_DEVICE="cpu", HF_HUB_OFFLINE="1")
 from vllm.model_executor.layers.quantization import get_quantization_config
 from vllm.model_executor.layers.quantization.auto_gptq import AutoGPTQConfig
@@ -26,16 +27,6 @@ class RoutedExperts:
 
 class ParallelLMHead:
     pass
-
-
-def headers(folder):
-    out = {}
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".safetensors"):
-            with open(os.path.join(folder, name), "rb") as f:
-                head = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
-            out.update({k: v for k, v in head.items() if k != "__metadata__"})
-    return out
 
 
 def stored(t, module):
