@@ -3,13 +3,15 @@
 
 struct plan_args {
     struct common_args common;
-    const char *recipe;
+    const char *recipe, *layout;
     bool every, requantize;
 };
 
 static const struct option options[] = {
     {"recipe", 'r', OPTION_TEXT, offsetof(struct plan_args, recipe), "NAME|FILE",
      "what to quantize, and how (`ingot list recipes`)", 0, 0},
+    {"layout", 0, OPTION_TEXT, offsetof(struct plan_args, layout), "NAME",
+     "modelopt, compressed-tensors, awq or gptq, whatever the recipe says", 0, 0},
     {"every", 0, OPTION_FLAG, offsetof(struct plan_args, every), NULL,
      "a line for every tensor instead of one per kind", 0, 0},
     {"allow-requantize", 0, OPTION_FLAG, offsetof(struct plan_args, requantize), NULL,
@@ -26,8 +28,9 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(recipe) struct recipe *recipe = NULL;
     CLEANUP(plan) struct plan *plan = NULL;
     if (!a->recipe) return error_set(err, ERR_USAGE, "option --recipe is missing");
-    if (!recipe_load(&recipe, a->recipe, err) || (a->requantize && !recipe_allow_requantize(recipe, err)) ||
-        !model_open(&m, operands[0], err) || !plan_build(&plan, m.inventory, recipe, err))
+    if (!recipe_load(&recipe, a->recipe, err) || (a->layout && !recipe_set_layout(recipe, a->layout, err)) ||
+        (a->requantize && !recipe_allow_requantize(recipe, err)) || !model_open(&m, operands[0], err) ||
+        !plan_build(&plan, m.inventory, recipe, err))
         return false;
     if (env->common->json) {
         json_t *j;
