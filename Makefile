@@ -88,8 +88,9 @@ comma := ,
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-families check-memory \
-        check-faults check-neon neon-run check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz fuzz-run bench bench-quantize deps help clean install
+.PHONY: all demo test test-programs check check-asan check-strict check-interop check-quant-clients check-numeric check-parity \
+        check-families check-memory check-faults check-neon neon-run check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz \
+        fuzz-run bench bench-quantize deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -210,6 +211,10 @@ test-programs: $(BIN) $(UNIT) $(KERNELS) $(CUDATEST) $(FAKE_INGOT) $(FUZZ) $(TOO
 
 test: test-programs  ## the whole suite (budget 5 minutes on 2 cores)
 	@sh tests/run.sh $(BIN) $(B)
+
+check-quant-clients: $(BIN) $(TOOLS)  ## vLLM and compressed-tensors on our quantized folders; installs them (some GB, 20 min)
+	@sh tests/interop/quant_tools.sh
+	@QUANT_REQUIRED=1 sh tests/run.sh $(BIN) $(B) interop/check_quant
 
 check-interop: $(BIN) $(TOOLS)  ## the checks by other programs, which are installed where they are missing
 	@sh tests/interop/tools.sh

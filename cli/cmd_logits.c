@@ -9,7 +9,7 @@
 struct logits_args {
     struct common_args common;
     const char *ids, *output, *spill, *compute;
-    bool hidden, states, router, mtp;
+    bool hidden, states, router, mtp, plain;
 };
 
 static const struct option options[] = {
@@ -24,6 +24,8 @@ static const struct option options[] = {
      "also N.router.L.experts and N.router.L.weights", 0, 0},
     {"mtp", 0, OPTION_FLAG, offsetof(struct logits_args, mtp), NULL,
      "also N.mtp_logits, of the multi-token-prediction head: row I is about token I + 2", 0, 0},
+    {"plain-inputs", 0, OPTION_FLAG, offsetof(struct logits_args, plain), NULL,
+     "activations and caches as they are, also where the checkpoint quantizes them", 0, 0},
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct logits_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
     COMPUTE_OPTION(struct logits_args),
@@ -59,7 +61,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     enum compute compute;
     if (!compute_parse(a->compute, &compute, err) || !backend_forward(env->common, "logits", err)) return false;
     struct corpus_options co = {.max_tokens = UINT32_MAX};
-    struct engine_options eo = {.pool = env->pool, .isa = env->isa, .compute = compute, .quantize_inputs = true};
+    struct engine_options eo = {.pool = env->pool, .isa = env->isa, .compute = compute, .quantize_inputs = !a->plain};
     struct logits_what what = {a->hidden, a->states, a->router, a->mtp};
     struct logits_file *f = NULL;
     if (!model_open(&m, operands[0], err) || !corpus_load_ids(&corpus, a->ids, &co, err) ||

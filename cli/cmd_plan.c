@@ -7,7 +7,7 @@
 struct plan_args {
     struct common_args common;
     struct data_args data;
-    const char *recipe, *explain, *spill, *compute;
+    const char *recipe, *layout, *explain, *spill, *compute;
     uint64_t generate;
     bool every, requantize;
 };
@@ -15,6 +15,8 @@ struct plan_args {
 static const struct option options[] = {
     {"recipe", 'r', OPTION_TEXT, offsetof(struct plan_args, recipe), "NAME|FILE",
      "what to quantize, and how (`ingot list recipes`)", 0, 0},
+    {"layout", 0, OPTION_TEXT, offsetof(struct plan_args, layout), "NAME",
+     "modelopt, compressed-tensors, awq or gptq, whatever the recipe says", 0, 0},
     {"every", 0, OPTION_FLAG, offsetof(struct plan_args, every), NULL,
      "a line for every tensor instead of one per kind", 0, 0},
     {"explain", 0, OPTION_TEXT, offsetof(struct plan_args, explain), "TENSOR",
@@ -78,6 +80,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
         return error_set(err, ERR_USAGE, "options about texts need --data, --ids or --generate, or no --recipe");
     if (a->explain && !a->recipe) return error_set(err, ERR_USAGE, "option --explain needs --recipe");
     if ((a->recipe && !recipe_load(&recipe, a->recipe, err)) ||
+        (recipe && a->layout && !recipe_set_layout(recipe, a->layout, err)) ||
         (recipe && a->requantize && !recipe_allow_requantize(recipe, err)) || !model_open(&m, operands[0], err) ||
         (recipe && !plan_build(&plan, m.inventory, recipe, err)))
         return false;

@@ -9,7 +9,7 @@
 struct quantize_args {
     struct common_args common;
     struct data_args data;
-    const char *recipe, *stats, *output, *spill, *scales_from;
+    const char *recipe, *layout, *stats, *output, *spill, *scales_from;
     uint64_t shard_bytes, solve_bytes;
     bool force, sequential, requantize;
 };
@@ -18,6 +18,8 @@ static const struct option options[] = {
     {"recipe", 'r', OPTION_TEXT, offsetof(struct quantize_args, recipe), "NAME|FILE",
      "what to quantize, and how (`ingot list recipes`)", 0, 0},
     {"output", 'o', OPTION_TEXT, offsetof(struct quantize_args, output), "DIR", "the quantized checkpoint", 0, 0},
+    {"layout", 0, OPTION_TEXT, offsetof(struct quantize_args, layout), "NAME",
+     "modelopt, compressed-tensors, awq or gptq, whatever the recipe says", 0, 0},
     {"stats", 's', OPTION_TEXT, offsetof(struct quantize_args, stats), "FILE",
      "statistics of an earlier `ingot calibrate`", 0, 0},
     DATA_OPTIONS(struct quantize_args),
@@ -141,6 +143,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                  .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct quantize_result r;
     bool ok = backend_find(env->common->backend, &o.backend, err) && recipe_load(&recipe, a->recipe, err) &&
+              (!a->layout || recipe_set_layout(recipe, a->layout, err)) &&
               (!a->requantize || recipe_allow_requantize(recipe, err)) && model_open(&m, operands[0], err) &&
               plan_build(&plan, m.inventory, recipe, err) && get_stats(env, a, &m, plan, &stats, err) &&
               quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&

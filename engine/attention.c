@@ -1,7 +1,8 @@
 /* Grouped-query attention, causal, softmax in fp32, with what a family asks for (struct attention_config): a norm on
- * each head, rotary positions, a sliding window, sinks, a gate on the result. K and V of an FP8 cache are rounded as
- * the cache would when the checkpoint carries their scales. */
+ * each head, rotary positions, a sliding window, sinks, a gate on the result. K and V of a quantized cache are rounded
+ * as the cache would when the checkpoint declares one. */
 #include "engine/attention_impl.h"
+#include "engine/cache_round.h"
 #include "engine/positions.h"
 
 static void attention_close(void *kind)
@@ -22,7 +23,7 @@ static bool cache_scale(const struct engine *e, const struct linear *l, enum ten
 {
     if (!e->quantize_inputs) return true;
     if (l->tensor->parts[part] != NAME_NONE) return weights_scalar(e, l->tensor, part, out, err);
-    *out = e->inv->kv_algo ? 1.0f : 0; /* an FP8 cache without a scale: engines take 1 */
+    *out = e->inv->kv_algo ? 1.0f : 0; /* a cache without a scale: engines take 1 */
     return true;
 }
 
@@ -36,6 +37,7 @@ static bool attention_open(void **kind, const struct engine *e, const struct blo
     if (cfg->qk_norm && (!norm_open(&a->q_norm, e, ROLE_ATTN_Q_NORM, ROLE_COUNT, b, err) ||
                          !norm_open(&a->k_norm, e, ROLE_ATTN_K_NORM, ROLE_COUNT, b, err)))
         return false;
+    if (!cache_check_width(e, cfg->head_dim, err)) return false;
     if (cfg->sinks && !weights_load_role(e, ROLE_ATTN_SINKS, b, &a->sinks, err)) return false;
     return linear_open_role(&a->q, e, ROLE_ATTN_Q, b, bias, err) &&
            linear_open_role(&a->k, e, ROLE_ATTN_K, b, bias, err) &&
@@ -50,13 +52,6 @@ static bool attention_keep(void *kind, const struct engine *e, struct error *err
     struct attention *a = kind;
     return linear_keep(&a->q, e, err) && linear_keep(&a->k, e, err) && linear_keep(&a->v, e, err) &&
            linear_keep(&a->o, e, err);
-}
-
-static void round_cache(const struct engine *e, float *x, uint64_t n, float scale)
-{
-    if (scale > 0)
-        e->input_fp8(&(struct kernel_args){
-            .n_rows = 1, .n_cols = n, .src = x, .dtype = DTYPE_F32, .scale = scale, .dst_f32 = x});
 }
 
 /* Sizes of a call's rows in floats: q, the result, the gate, k, v. */
@@ -84,8 +79,8 @@ static bool append_cache(const struct attention_call *c, const struct attention 
         ob->kv(ob->ctx, a->k.tensor, k, call->n_rows, c->kv_width, c->kv_width);
         ob->kv(ob->ctx, a->v.tensor, v, call->n_rows, c->kv_width, c->kv_width);
     }
-    round_cache(call->engine, k, call->n_rows * c->kv_width, a->k_scale);
-    round_cache(call->engine, v, call->n_rows * c->kv_width, a->v_scale);
+    cache_round(call->engine, k, call->n_rows * c->kv_width, a->k_scale);
+    cache_round(call->engine, v, call->n_rows * c->kv_width, a->v_scale);
     for (uint32_t i = 0; i < call->n_segments; i++) {
         const struct segment *s = &call->segments[i];
         if (!block_state_grow(s->state, s->n, s->total, c->kv_width, c->kv_width, err)) return false;

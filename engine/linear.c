@@ -3,6 +3,7 @@
 #include "engine/scaled_rows.h"
 
 #include "core/memory.h"
+#include "numeric/nvfp4.h"
 
 #include <math.h>
 
@@ -49,7 +50,12 @@ bool weights_load_role(const struct engine *e, enum tensor_role role, const stru
 bool weights_scalar(const struct engine *e, const struct model_tensor *t, enum tensor_part part, float *out,
                     struct error *err)
 {
-    if (!checkpoint_read(e->inv->checkpoint, t->parts[part], 0, out, sizeof *out, err)) return false;
+    const struct tensor_info *info = checkpoint_tensor(e->inv->checkpoint, t->parts[part]);
+    uint64_t raw = 0;
+    if (!checkpoint_read(e->inv->checkpoint, t->parts[part], 0, &raw, dtype_bytes(info->dtype), err)) return false;
+    e->widen(&(struct kernel_args){.n_rows = 1, .n_cols = 1, .src = &raw, .dtype = info->dtype, .dst_f32 = out});
+    bool inverse = part == PART_WEIGHT_GLOBAL_SCALE || part == PART_INPUT_GLOBAL_SCALE;
+    if (*out > 0 && isfinite(*out) && inverse) *out = nvfp4_scale_of_global(*out);
     if (*out > 0 && isfinite(*out)) return true;
     return error_set(err, ERR_FORMAT, "tensor '%.256s.%s' is %g; a scale is positive and finite", t->module,
                      tensor_part_suffix(part), (double)*out);
@@ -90,9 +96,10 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
     for (uint32_t i = 0; f && i < f->n_parts; i++) {
         enum tensor_part part = f->parts[i].part;
         if (part == PART_WEIGHT_SHAPE && !check_packed_shape(e, t, err)) return false;
-        bool weight_scale = f->parts[i].cols_per_elem == 0 && part != PART_INPUT_SCALE && part != PART_WEIGHT_SHAPE;
+        bool input_scale = part == PART_INPUT_SCALE || part == PART_INPUT_GLOBAL_SCALE;
+        bool weight_scale = f->parts[i].cols_per_elem == 0 && !input_scale && part != PART_WEIGHT_SHAPE;
         if (weight_scale && !weights_scalar(e, t, part, &l->weight_scale, err)) return false;
-        if (part == PART_INPUT_SCALE && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
+        if (input_scale && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
     settle_format(l, e);
     if (!panels_open(l, e, err)) return false;

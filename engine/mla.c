@@ -2,6 +2,7 @@
  * part, which all heads share: [latent | k_rope]. Keys and values of a head are linear in the latent, k = K c and v = V
  * c with the rows of kv_b, so that q.k = (K^T q).c and the sum of p v = V (sum of p c): queries go into the latent
  * space and results come out of it, and no head's keys are ever made. One arithmetic for prefill and decode. */
+#include "engine/cache_round.h"
 #include "engine/mla_impl.h"
 #include "engine/positions.h"
 
@@ -42,6 +43,7 @@ static bool mla_open(void **kind, const struct engine *e, const struct block_con
     a->config = block_attention_config(&e->inv->config, b);
     a->dims = &e->inv->config.mla;
     a->rounds_cache = e->quantize_inputs && e->inv->kv_algo;
+    if (!cache_check_width(e, a->dims->kv_rank + a->dims->rope_dim, err)) return false;
     if (!open_queries(a, e, b, err) || !linear_open_role(&a->kv_a, e, ROLE_MLA_KV_A, b, false, err) ||
         !norm_open(&a->kv_norm, e, ROLE_MLA_KV_A_NORM, ROLE_COUNT, b, err) ||
         !linear_open_role(&a->kv_b, e, ROLE_MLA_KV_B, b, false, err) ||
@@ -119,9 +121,7 @@ static bool make_keys(const struct mla_call *c, float *keys, struct error *err)
     if (call->observer && call->observer->input)
         call->observer->input(call->observer->ctx, a->kv_b.tensor, keys, n, width);
     if (!show_kv(c, keys, err) || !linear_round_input(&a->kv_b, e, keys, width, n, err)) return false;
-    if (a->rounds_cache) /* an FP8 cache has no scale of its own here: engines take 1 */
-        e->input_fp8(&(struct kernel_args){
-            .n_rows = 1, .n_cols = n * width, .src = keys, .dtype = DTYPE_F32, .scale = 1.0f, .dst_f32 = keys});
+    if (a->rounds_cache) cache_round(e, keys, n * width, 1.0f); /* engines take 1, whatever scales of K and V say */
     return true;
 }
 

@@ -1,4 +1,5 @@
 #include "engine/panels.h"
+#include "engine/int4_rows.h"
 #include "engine/scaled_rows.h"
 
 #include "core/memory.h"
@@ -34,7 +35,7 @@ static const struct {
     {OP_DECODE_MXFP4, CODE_E2M1, SCALE_E8M0, 32, 1},
     {OP_DECODE_MXFP8, CODE_E4M3, SCALE_E8M0, 32, 1},
     {OP_DECODE_INT4, CODE_I4, SCALE_NONE, 1, 1},
-    {OP_DECODE_INT4_ZERO, CODE_I4, SCALE_NONE, 1, 1}, /* compressed-tensors': all zero points are 8 */
+    {OP_DECODE_INT4_ZERO, CODE_I4, SCALE_NONE, 1, 1}, /* without stored zero points, which are 8 then */
 };
 
 static enum packed_scale scale_of(enum dtype t)
@@ -42,9 +43,15 @@ static enum packed_scale scale_of(enum dtype t)
     return t == DTYPE_F32 ? SCALE_F32 : t == DTYPE_F16 ? SCALE_F16 : SCALE_BF16;
 }
 
+static bool on_side(const struct linear *l)
+{
+    return l->tensor->format && l->tensor->format->parts[0].on_side;
+}
+
 static bool packed_format(struct linear *l, const struct engine *e)
 {
     const struct quant_format *f = l->tensor->format;
+    if (f->zeros != ZEROS_NONE || on_side(l)) return false;
     for (size_t i = 0; i < sizeof packings / sizeof *packings; i++) {
         if (packings[i].decode_op != f->decode_op) continue;
         enum packed_scale scale = packings[i].scale;
@@ -85,6 +92,7 @@ static bool has_row_pairs(const struct linear *l)
 /* Of one row of the matrix. */
 static uint64_t code_row_bytes(const struct linear *l, const struct engine *e)
 {
+    if (on_side(l)) return l->cols / 2;
     return row_bytes(l, e, PART_WEIGHT) / (has_row_pairs(l) ? 2 : 1);
 }
 
@@ -204,6 +212,7 @@ static bool has_plain_scales(const struct linear *l)
     const struct quant_format *f = l->tensor->format;
     uint32_t rows;
     enum tensor_part part = scale_part(l, &rows);
+    if (on_side(l)) return true;
     for (uint32_t i = 0; f && i < f->n_parts; i++)
         if (f->parts[i].part == part) return dtype_is_plain_float(f->parts[i].dtype);
     return false;
@@ -231,6 +240,7 @@ static bool read_codes(const struct linear *l, const struct engine *e, uint64_t 
                        struct panel_scratch *s, struct error *err)
 {
     if (l->stand_in) return true;
+    if (on_side(l)) return int4_side_codes(e, l->tensor, first, n, s->raw, err);
     if (!(has_row_pairs(l) ? read_pairs(l, e, first, n, s->raw, err)
                            : read_part(l, e, PART_WEIGHT, first, n, s->raw, err)))
         return false;

@@ -1,11 +1,11 @@
 #include "engine/scaled_rows.h"
+#include "engine/int4_rows.h"
 
 #include "core/memory.h"
 
 #include <math.h>
 
 #define BLOCK_ROWS 128u /* of FP8 blocks; formats/quant_format.c has the same number */
-#define INT4_ZERO 8u    /* compressed-tensors stores the number plus 8 */
 
 bool scaled_rows_scales(const struct engine *e, const struct model_tensor *t, enum tensor_part part, uint64_t first,
                         uint64_t n, float **out, struct error *err)
@@ -50,21 +50,11 @@ static bool group_rows(const struct engine *e, const struct model_tensor *t, uin
                        const uint8_t *raw, float *out, struct error *err)
 {
     const struct quant_format *f = t->format;
-    uint64_t cols = t->dims[1], n_groups = n * (cols / f->block_cols);
+    uint64_t cols = t->dims[1];
     CLEANUP(free) float *scales = NULL;
-    CLEANUP(free) uint8_t *zeros = NULL;
-    bool has_zeros = f->decode_op == OP_DECODE_INT4_ZERO;
-    if (!scaled_rows_scales(e, t, PART_WEIGHT_SCALE, first, n, &scales, err) ||
-        (has_zeros && !memory_alloc(&zeros, n_groups, 1, err)))
-        return false;
-    if (has_zeros) memset(zeros, INT4_ZERO, n_groups);
-    kernel_for(f->decode_op, e->isa)(&(struct kernel_args){.n_rows = n,
-                                                           .n_cols = cols,
-                                                           .src = raw,
-                                                           .src_scale = zeros,
-                                                           .src_scale_f32 = scales,
-                                                           .group = f->block_cols,
-                                                           .dst_f32 = out});
+    if (!scaled_rows_scales(e, t, PART_WEIGHT_SCALE, first, n, &scales, err)) return false;
+    kernel_for(f->decode_op, e->isa)(&(struct kernel_args){
+        .n_rows = n, .n_cols = cols, .src = raw, .src_scale_f32 = scales, .group = f->block_cols, .dst_f32 = out});
     return true;
 }
 
@@ -72,8 +62,8 @@ bool scaled_rows(const struct engine *e, const struct model_tensor *t, uint64_t 
                  float *out, struct error *err)
 {
     switch (t->format->decode_op) {
+    case OP_DECODE_INT4_ZERO: return int4_rows(e, t, first, n, raw, out, err);
     case OP_DECODE_INT4:
-    case OP_DECODE_INT4_ZERO:
     case OP_DECODE_FP8_CHANNEL: return group_rows(e, t, first, n, raw, out, err);
     case OP_DECODE_FP8_BLOCK: return block_rows(e, t, t->format->parts[1].part, first, n, raw, out, err);
     default:

@@ -1,9 +1,8 @@
 /* Writing the two configurations of a quantized checkpoint. Both come from one structure, and what an engine will make
  * of them is read back before they are handed out: for every module the answer must be the format it really has. */
-#include "formats/quant_config.h"
-
 #include "core/arena.h"
 #include "formats/name_match.h"
+#include "formats/quant_config_impl.h"
 #include "formats/quant_exclude.h"
 
 /* Engines recognise the layout by its producer: the readers that fall back on hf_quant_config.json look for this name,
@@ -79,8 +78,8 @@ static bool find_formats(struct builder *b, struct error *err)
     }
     if (n_quantized == 0) return error_set(err, ERR_USAGE, "the recipe quantizes no linear of this model");
     if (several) b->uniform = NULL;
-    if (b->q->kv_algo && strcmp(b->q->kv_algo, "FP8") != 0)
-        return error_set(err, ERR_UNSUPPORTED, "a %.64s cache cannot be described; FP8 can", b->q->kv_algo);
+    if (b->q->kv_algo && strcmp(b->q->kv_algo, "FP8") != 0 && strcmp(b->q->kv_algo, "NVFP4") != 0)
+        return error_set(err, ERR_UNSUPPORTED, "a %.64s cache cannot be described; FP8 and NVFP4 can", b->q->kv_algo);
     return true;
 }
 
@@ -236,6 +235,12 @@ static bool put_groups(const struct builder *b, json_t *doc, struct error *err)
     }
 }
 
+/* ModelOpt says NVFP4 with a word, which vLLM overlooks here and finds in hf_quant_config.json. */
+static json_t *cache_scheme(const char *kv_algo)
+{
+    return strcmp(kv_algo, "FP8") == 0 ? tensor_group(8, 1, "float") : json_string(kv_algo);
+}
+
 static bool inline_body(const struct builder *b, json_t *doc, struct error *err)
 {
     const char *algo = b->uniform ? b->uniform->algo : "MIXED_PRECISION";
@@ -243,7 +248,7 @@ static bool inline_body(const struct builder *b, json_t *doc, struct error *err)
     if (!put_names(doc, "ignore", b->excluded, b->n_excluded, err) ||
         !json_put(doc, "quant_algo", json_string(algo), err))
         return false;
-    if (b->q->kv_algo && !json_put(doc, "kv_cache_scheme", tensor_group(8, 1, "float"), err)) return false;
+    if (b->q->kv_algo && !json_put(doc, "kv_cache_scheme", cache_scheme(b->q->kv_algo), err)) return false;
     return put_producer(doc, err) && json_put(doc, "quant_method", json_string("modelopt"), err);
 }
 
@@ -257,7 +262,8 @@ static bool check_meaning(const struct quant_config *q, json_t *doc, bool is_fil
     if (!quant_rules_open(&rules, &c, err)) return error_wrap(err, "the configuration that was just made");
     for (uint32_t i = 0; i < q->n_modules; i++) {
         const struct quant_module *m = &q->modules[i];
-        const struct quant_format *f = quant_rules_resolve(rules, m->name);
+        bool named = quant_rules_linears_only(rules) && m->table;
+        const struct quant_format *f = named ? quant_rules_named(rules, m->name) : quant_rules_resolve(rules, m->name);
         if (f == m->format) continue;
         return error_set(err, ERR_INTERNAL, "the configuration would make engines take '%.256s' for %s, it is %s",
                          m->name, f ? f->algo : "not quantized", m->format ? m->format->algo : "not quantized");
@@ -265,22 +271,47 @@ static bool check_meaning(const struct quant_config *q, json_t *doc, bool is_fil
     return true;
 }
 
-static bool make(const struct quant_config *q, bool is_file, json_t **out, struct error *err)
+static bool modelopt_doc(const struct quant_config *q, bool is_file, json_t *doc, struct error *err)
 {
     struct builder b = {.q = q};
-    CLEANUP(json) json_t *doc = json_object();
-    *out = NULL;
-    bool ok = doc ? build(&b, err) : error_memory(err, 0);
+    bool ok = build(&b, err);
     if (ok && is_file) {
         json_t *body = json_object();
         ok = put_producer(doc, err) && json_put(doc, "quantization", body, err) && file_body(&b, body, err);
     } else if (ok) {
         ok = inline_body(&b, doc, err);
     }
-    ok = ok && check_meaning(q, doc, is_file, err);
     release(&b);
-    if (ok) *out = take_ptr(&doc);
     return ok;
+}
+
+static const struct {
+    const char *layout;
+    bool (*make)(const struct quant_config *q, json_t *doc, struct error *err);
+} layouts[] = {{"compressed-tensors", quant_config_ct},
+               {"awq", quant_config_awq},
+               {"gptq", quant_config_gptq},
+               {"fp8", quant_config_fp8}};
+
+static bool other_doc(const struct quant_config *q, json_t *doc, struct error *err)
+{
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
+        if (strcmp(layouts[i].layout, q->layout) == 0) return layouts[i].make(q, doc, err);
+    return error_set(err, ERR_INTERNAL, "no configuration is written in the layout %.64s", q->layout);
+}
+
+static bool make(const struct quant_config *q, bool is_file, json_t **out, struct error *err)
+{
+    CLEANUP(json) json_t *doc = json_object();
+    *out = NULL;
+    bool modelopt = !q->layout || strcmp(q->layout, "modelopt") == 0;
+    if (is_file && !modelopt) return true;
+    if (!doc) return error_memory(err, 0);
+    if (!(modelopt ? modelopt_doc(q, is_file, doc, err) : other_doc(q, doc, err)) ||
+        !check_meaning(q, doc, is_file, err))
+        return false;
+    *out = take_ptr(&doc);
+    return true;
 }
 
 bool quant_config_file(const struct quant_config *q, json_t **out, struct error *err)

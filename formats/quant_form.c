@@ -24,8 +24,9 @@ static bool check_method(struct reading *r, const json_t *doc)
     if (!json_opt_string(doc, "quant_method", r->what, &method, r->err)) return false;
     if (method && strncasecmp(method, "modelopt", 8) != 0)
         return error_set(r->err, ERR_UNSUPPORTED,
-                         "%s: quant_method '%.64s' is not read here; modelopt, fp8 and compressed-tensors are", r->what,
-                         method);
+                         "%s: quant_method '%.64s' is not read here; modelopt, compressed-tensors, fp8, mxfp4, awq "
+                         "and gptq are",
+                         r->what, method);
     if (method || json_object_get(doc, "quantization") || json_object_get(doc, "quant_algo")) return true;
     return error_set(r->err, ERR_UNSUPPORTED, "%s: says neither quant_method nor quant_algo", r->what);
 }
@@ -57,22 +58,23 @@ static bool check_options(struct reading *r, const json_t *obj, const struct qua
                      (unsigned long long)*group_size, f->algo, f->block_cols);
 }
 
-/* A word, or {"type": "float", "num_bits": 8}, which stands for FP8. */
+/* A word, or {"type": "float", "num_bits": 8}, which stands for FP8 (4: NVFP4). */
 static bool read_kv(struct reading *r, const json_t *doc, const char *key)
 {
+    static const char *const known[] = {"FP8", "NVFP4"};
     const json_t *v = json_object_get(doc, key);
     if (!v || json_is_null(v)) return true;
     const char *word = json_string_value(v), *type = json_string_value(json_object_get(v, "type"));
-    if (!word && type && strcmp(type, "float") == 0 && json_integer_value(json_object_get(v, "num_bits")) == 8)
-        word = "FP8";
+    json_int_t bits = json_integer_value(json_object_get(v, "num_bits"));
     if (!word && !json_is_object(v))
         return error_set(r->err, ERR_FORMAT, "%s: key '%s': expected a string or an object, found %s", r->what, key,
                          json_brief(v));
-    if (!word || strcasecmp(word, "FP8") != 0)
-        return error_set(r->err, ERR_UNSUPPORTED, "%s: key '%s': only an FP8 cache is read here, found %.64s", r->what,
-                         key, json_brief(v));
-    r->f->kv_algo = "FP8";
-    return true;
+    if (!word && type && strcmp(type, "float") == 0) word = bits == 8 ? "FP8" : bits == 4 ? "NVFP4" : NULL;
+    for (size_t i = 0; word && i < sizeof known / sizeof *known; i++)
+        if (strcasecmp(word, known[i]) == 0) r->f->kv_algo = known[i];
+    if (r->f->kv_algo) return true;
+    return error_set(r->err, ERR_UNSUPPORTED, "%s: key '%s': only FP8 and NVFP4 caches are read here, found %.64s",
+                     r->what, key, json_brief(v));
 }
 
 static bool read_excluded(struct reading *r, const json_t *doc, const char *key)
@@ -231,6 +233,7 @@ bool quant_form_same(const struct quant_form *a, const struct quant_form *b, str
                       : b->uniform ? b->uniform->algo
                                    : NULL,
                       err);
-    if (!a->kv_algo != !b->kv_algo) return differ(a, b, "kv_cache_quant_algo", a->kv_algo, b->kv_algo, err);
+    if (!a->kv_algo != !b->kv_algo || (a->kv_algo && strcmp(a->kv_algo, b->kv_algo) != 0))
+        return differ(a, b, "kv_cache_quant_algo", a->kv_algo, b->kv_algo, err);
     return same_excluded(a, b, err) && same_layers(a, b, err);
 }

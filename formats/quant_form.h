@@ -18,13 +18,14 @@ struct quant_form {
     bool mixed;
     bool experts_only;                  /* mxfp4: whatever is no expert is as it is */
     const struct quant_format *uniform; /* NULL when mixed, or when only the cache is quantized */
-    const char *kv_algo;                /* "FP8" or NULL */
+    const char *kv_algo;                /* "FP8", "NVFP4" or NULL */
     uint64_t group_size;                /* 0: not said */
     const char **excluded;              /* sorted, each once */
     uint32_t n_excluded;
     struct quant_layer *layers; /* sorted by name; only when mixed */
     uint32_t n_layers;
     bool linears_only;            /* of other methods than ModelOpt's: tables and routers are as they are */
+    bool experts_whole;           /* experts are asked about by their container alone */
     bool exact_names;             /* excluded names are whole ones */
     struct quant_target *targets; /* compressed-tensors: what is quantized how, in order; NULL: all alike */
     uint32_t n_targets;

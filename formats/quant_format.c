@@ -11,6 +11,12 @@ static const char *const part_suffixes[PART_COUNT] = {
     [PART_WEIGHT_SCALE_2] = "weight_scale_2",
     [PART_WEIGHT_SCALE_INV] = "weight_scale_inv",
     [PART_WEIGHT_SHAPE] = "weight_shape",
+    [PART_WEIGHT_GLOBAL_SCALE] = "weight_global_scale",
+    [PART_WEIGHT_ZERO_POINT] = "weight_zero_point",
+    [PART_SCALES] = "scales",
+    [PART_QZEROS] = "qzeros",
+    [PART_G_IDX] = "g_idx",
+    [PART_INPUT_GLOBAL_SCALE] = "input_global_scale",
     [PART_INPUT_SCALE] = "input_scale",
     [PART_K_SCALE] = "k_scale",
     [PART_V_SCALE] = "v_scale",
@@ -44,18 +50,36 @@ static const char *layout_of(const struct quant_format *f)
     return f->method ? f->method : "modelopt";
 }
 
+const char *quant_format_stem(const struct quant_format *f)
+{
+    return f->stem ? f->stem : "weight";
+}
+
 static bool takes_inputs(const struct quant_format *f, const char *inputs)
 {
     return strcmp(f->inputs, inputs) == 0 || (f->or_inputs && strcmp(f->or_inputs, inputs) == 0);
 }
 
-const struct quant_format *quant_format_for(const char *layout, const char *weights, const char *inputs, uint32_t group)
+static bool takes_zeros(const struct quant_format *f, bool zero)
+{
+    return f->zeros == ZEROS_EITHER || zero == (f->zeros == ZEROS_STORED);
+}
+
+const struct quant_format *quant_format_for(const char *layout, const char *weights, const char *inputs, uint32_t group,
+                                            bool zero)
 {
     for (const struct quant_format *const *f = quant_formats; *f; f++)
-        if ((*f)->weights && strcmp((*f)->weights, weights) == 0 && takes_inputs(*f, inputs) &&
+        if ((*f)->weights && strcmp((*f)->weights, weights) == 0 && takes_inputs(*f, inputs) && takes_zeros(*f, zero) &&
             strcmp(layout_of(*f), layout) == 0 && (group == 0 || group == (*f)->block_cols))
             return *f;
     return NULL;
+}
+
+bool quant_layout_known(const char *layout)
+{
+    for (const struct quant_format *const *f = quant_formats; *f; f++)
+        if ((*f)->weights && strcmp(layout_of(*f), layout) == 0) return true;
+    return false;
 }
 
 const struct quant_format *quant_format_of(const char *method, const char *name)
@@ -77,8 +101,9 @@ void quant_part_shape(const struct quant_part *p, uint64_t rows, uint64_t cols, 
     bool shape = p->part == PART_WEIGHT_SHAPE;
     uint64_t r = u64_div_up(rows, p->rows_per_elem ? p->rows_per_elem : 1);
     uint64_t c = p->cols_per_elem ? u64_div_up(cols, p->cols_per_elem) : 0;
-    *n_dims = p->cols_per_elem ? (p->n_dims ? p->n_dims : 2) : shape ? 1 : 0;
-    const uint64_t all[QUANT_DIMS_MAX] = {shape ? 2 : r, *n_dims == 4 ? 1 : c, c, 1};
+    *n_dims = p->cols_per_elem && !p->n_dims ? 2 : p->n_dims;
+    if (!p->cols_per_elem) r = shape ? 2 : 1;
+    const uint64_t all[QUANT_DIMS_MAX] = {p->on_side ? c : r, p->on_side ? r : *n_dims == 4 ? 1 : c, c, 1};
     memcpy(dims, all, sizeof all);
 }
 
@@ -94,7 +119,8 @@ uint32_t quant_format_rows(const struct quant_format *f)
     for (uint32_t i = 0; i < f->n_parts; i++) {
         uint32_t n = f->parts[i].rows_per_elem;
         if (f->parts[i].cols_per_elem == QUANT_ALL_COLS && rows == 0) rows = 1;
-        if (n > 1 && n > rows) rows = n;
+        if (f->parts[i].on_side && rows == 0) rows = 1;
+        if (n > 1 && n != QUANT_ALL_ROWS && n > rows) rows = n;
     }
     return rows;
 }
@@ -107,6 +133,6 @@ bool quant_format_has_tensor_scale(const struct quant_format *f)
 bool quant_format_has_input_scale(const struct quant_format *f)
 {
     for (uint32_t i = 0; i < f->n_parts; i++)
-        if (f->parts[i].part == PART_INPUT_SCALE) return true;
+        if (f->parts[i].part == PART_INPUT_SCALE || f->parts[i].part == PART_INPUT_GLOBAL_SCALE) return true;
     return false;
 }

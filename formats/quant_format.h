@@ -13,6 +13,7 @@
 #define QUANT_PARTS_MAX 4u
 #define QUANT_DIMS_MAX 4u
 #define QUANT_ALL_COLS UINT32_MAX /* columns of a part that has one element per row */
+#define QUANT_ALL_ROWS UINT32_MAX /* rows of a part that has one element per column */
 
 /* What a tensor is to the linear it belongs to. PART_WEIGHT is also every tensor that is not part of a quantized
  * linear. */
@@ -20,8 +21,14 @@ enum tensor_part {
     PART_WEIGHT,
     PART_WEIGHT_SCALE,
     PART_WEIGHT_SCALE_2,
-    PART_WEIGHT_SCALE_INV, /* multiplied, whatever its name says */
-    PART_WEIGHT_SHAPE,     /* two integers: rows and columns of a packed weight */
+    PART_WEIGHT_SCALE_INV,    /* multiplied, whatever its name says */
+    PART_WEIGHT_SHAPE,        /* two integers: rows and columns of a packed weight */
+    PART_WEIGHT_GLOBAL_SCALE, /* 1 / weight_scale_2 */
+    PART_WEIGHT_ZERO_POINT,
+    PART_SCALES, /* AWQ and GPTQ */
+    PART_QZEROS,
+    PART_G_IDX,              /* the group of each column */
+    PART_INPUT_GLOBAL_SCALE, /* 1 / input_scale */
     PART_INPUT_SCALE,
     PART_K_SCALE,
     PART_V_SCALE,
@@ -29,13 +36,21 @@ enum tensor_part {
 };
 const char *tensor_part_suffix(enum tensor_part part); /* "weight", "weight_scale", ... */
 
+/* Zero points of INT4. */
+enum quant_zeros {
+    ZEROS_NONE,   /* symmetric codes, also where a stored zero point says so */
+    ZEROS_STORED, /* one per group */
+    ZEROS_EITHER  /* stored, of either kind */
+};
+
 struct quant_part {
     enum tensor_part part;
     enum dtype dtype;
     uint32_t cols_per_elem; /* columns of the weight that share one element here; 0: one scalar (rank 0) per tensor */
     uint32_t rows_per_elem; /* the same of rows; 0: 1. Blocks may be cut off at the last row and column */
     bool any_type;          /* also as another plain float, or (weight_shape) another integer */
-    uint8_t n_dims;         /* 0: 2, of a scalar 0. 1: [rows]; 4: [rows, 1, columns, 1] */
+    uint8_t n_dims;         /* 0: 2, of a scalar 0. 1: [rows], of a scalar [1]; 4: [rows, 1, columns, 1] */
+    bool on_side;           /* [columns, rows]; 1 dimension: [columns] */
 };
 
 struct quant_format {
@@ -46,14 +61,15 @@ struct quant_format {
         *weights;       /* the recipe's words (plan/quant_type.h) that make it, of weights and of inputs; NULL: it is */
     const char *inputs; /*   read and never written */
     const char *or_inputs; /* this word does too, or NULL */
-    bool packed;           /* the weight is called weight_packed */
-    bool row_pairs;        /* a byte of the weight holds a column of rows 2r (low nibble) and 2r + 1 */
-    bool algo_only;        /* configurations name the algorithm and nothing of its blocks */
-    uint32_t weight_bits;  /* of one element, scales not counted */
-    uint32_t input_bits;   /* 16: activations are not quantized */
-    uint32_t block_cols;   /* columns per block: the last dimension must be a multiple; 1 when there are no blocks, or
-                              ragged ones */
-    bool self_described;   /* the tensor's own dtype says it: no quantization config speaks of it (GGUF) */
+    const char *stem;      /* what the weight is called: "weight_packed"; NULL: "weight" */
+    enum quant_zeros zeros;
+    bool row_pairs;       /* a byte of the weight holds a column of rows 2r (low nibble) and 2r + 1 */
+    bool algo_only;       /* configurations name the algorithm and nothing of its blocks */
+    uint32_t weight_bits; /* of one element, scales not counted */
+    uint32_t input_bits;  /* 16: activations are not quantized */
+    uint32_t block_cols;  /* columns per block: the last dimension must be a multiple; 1 when there are no blocks, or
+                             ragged ones */
+    bool self_described;  /* the tensor's own dtype says it: no quantization config speaks of it (GGUF) */
     enum op encode_op, decode_op;
     enum op input_op;    /* OP_COUNT when activations are not quantized. OP_INPUT_*: with a stored scale; an encoder: by
                             the engine as they come, each row with scales of its own */
@@ -71,11 +87,15 @@ const struct quant_format *quant_format_find(const char *name); /* NULL when unk
  * the first for 0. */
 const struct quant_format *quant_format_by_algo(const char *algo, uint64_t group_size);
 /* What a recipe's words make: weights and inputs ("none" too), in groups of so many columns (0: as the first row has
- * it; the types without groups take only 0), in the layout of a method ("modelopt"). NULL: nothing that is written. */
-const struct quant_format *quant_format_for(const char *layout, const char *weights, const char *inputs,
-                                            uint32_t group);
+ * it; the types without groups take only 0), with zero points or without, in the layout of a method ("modelopt"). NULL:
+ * nothing that is written. */
+const struct quant_format *quant_format_for(const char *layout, const char *weights, const char *inputs, uint32_t group,
+                                            bool zero);
+/* True for a word that some row has for the layout it is written in. */
+bool quant_layout_known(const char *layout);
 /* The format of another method that is called so here; NULL when unknown. */
 const struct quant_format *quant_format_of(const char *method, const char *name);
+const char *quant_format_stem(const struct quant_format *f); /* "weight", "weight_packed", "qweight" */
 /* True when a part may be stored so. */
 bool quant_part_fits(const struct quant_part *p, enum dtype dtype);
 /* Shape of one part of a linear [rows, cols]. */

@@ -1,23 +1,5 @@
 /* The types. What each field means: formats/quant_format.h. */
-#include "formats/quant_format.h"
-
-/* Bounds of |decoded - w|, reached to within a few percent by tests/kernels/test_roundtrip.c.
- * NVFP4, of the block's own maximum a: the scale is a/6 times at most 1 + 1/17 (E4M3 from 1 + 1/16 to 1 + 1/8, the
- * widest step relative to its value), and half the widest step of E2M1, between 4 and 6, is one scale. Only for blocks
- * whose a / (6 * weight_scale_2) is at least 2^-6, a normal E4M3; below, the scale itself is coarse. FP8, of the
- * tensor's maximum g = 448 steps: half the widest step is 16; modelopt-cpu rounds the quotient to bf16 before, at most
- * 1 more; modelopt-cuda rounds the scale too, 2^-9 of the value. */
-#define NVFP4_MAX_RELATIVE_STEP (1.0 / 6 * 18 / 17)
-#define FP8_MAX_RELATIVE_STEP (17.0 / 448 + 1.0 / 512)
-
-/* Of the maximum of what shares a scale. FP8: half the widest step of 448; where the scale is a power of two, the
- * maximum lies anywhere in (224, 448], and that step is widest relative to 272. MXFP4 with the scale rounded up: half
- * the widest step is one scale, next to 5 of them (mxfp4_ocp clips from just below 8 to 6: 1/4). INT4: half a step of
- * a/7. */
-#define FP8_SCALED_MAX_RELATIVE_STEP (16.0 / 448)
-#define MXFP8_MAX_RELATIVE_STEP (1.0 / 17)
-#define MXFP4_MAX_RELATIVE_STEP (1.0 / 5)
-#define INT4_MAX_RELATIVE_STEP (1.0 / 14)
+#include "formats/quant_format_impl.h"
 
 static const struct quant_format nvfp4 = {
     .name = "nvfp4",
@@ -193,6 +175,10 @@ static const struct quant_format fp8_block = {
     .name = "fp8_block",
     .algo = "FP8_BLOCK",
     .method = "fp8",
+    .weights = "fp8_block",
+    .inputs = "fp8_group",
+    .or_inputs = "none",
+    .max_relative_step = FP8_SCALED_MAX_RELATIVE_STEP,
     .weight_bits = 8,
     .input_bits = 16,
     .block_cols = 1,
@@ -202,44 +188,6 @@ static const struct quant_format fp8_block = {
     .n_parts = 2,
     .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1, 1, false}, {PART_WEIGHT_SCALE_INV, DTYPE_F32, 128, 128, false}},
 };
-
-/* The same as compressed-tensors writes it (Mistral Large 3). */
-static const struct quant_format fp8_block_ct = {
-    .name = "fp8_block_ct",
-    .algo = "CT_FP8_BLOCK",
-    .method = "compressed-tensors",
-    .weight_bits = 8,
-    .input_bits = 16,
-    .block_cols = 1,
-    .encode_op = OP_ENCODE_FP8_BLOCK,
-    .decode_op = OP_DECODE_FP8_BLOCK,
-    .input_op = OP_COUNT,
-    .n_parts = 2,
-    .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1, 1, false}, {PART_WEIGHT_SCALE, DTYPE_F32, 128, 128, true}},
-};
-
-/* compressed-tensors' pack-quantized (Kimi K2-Thinking): eight nibbles per 32-bit word, the first column lowest, each
- * the number plus 8; one scale per group of a row. */
-#define INT4_GROUP(variable, size)                                                                                     \
-    static const struct quant_format variable = {                                                                      \
-        .name = "int4_g" #size,                                                                                        \
-        .algo = "INT4_G" #size,                                                                                        \
-        .method = "compressed-tensors",                                                                                \
-        .packed = true,                                                                                                \
-        .weight_bits = 4,                                                                                              \
-        .input_bits = 16,                                                                                              \
-        .block_cols = size,                                                                                            \
-        .encode_op = OP_ENCODE_INT4_ZERO,                                                                              \
-        .decode_op = OP_DECODE_INT4_ZERO,                                                                              \
-        .input_op = OP_COUNT,                                                                                          \
-        .n_parts = 3,                                                                                                  \
-        .parts = {{PART_WEIGHT, DTYPE_I32, 8, 1, false},                                                               \
-                  {PART_WEIGHT_SCALE, DTYPE_BF16, size, 1, true},                                                      \
-                  {PART_WEIGHT_SHAPE, DTYPE_I64, 0, 0, true}},                                                         \
-    }
-INT4_GROUP(int4_g32, 32);
-INT4_GROUP(int4_g64, 64);
-INT4_GROUP(int4_g128, 128);
 
 /* GPT-OSS's experts. */
 static const struct quant_format mxfp4 = {
@@ -257,7 +205,41 @@ static const struct quant_format mxfp4 = {
 };
 
 const struct quant_format *const quant_formats[] = {
-    &nvfp4,       &w4a16_nvfp4,    &fp8,           &fp8_channel,   &fp8_pb_wo, &mxfp8,
-    &w4a16_mxfp4, &w4a16_awq_g128, &w4a16_awq_g64, &w4a16_awq_g32, &fp8_block, &fp8_block_ct,
-    &int4_g32,    &int4_g64,       &int4_g128,     &mxfp4,         &q8_0,      NULL,
+    &nvfp4,
+    &w4a16_nvfp4,
+    &fp8,
+    &fp8_channel,
+    &fp8_pb_wo,
+    &mxfp8,
+    &w4a16_mxfp4,
+    &w4a16_awq_g128,
+    &w4a16_awq_g64,
+    &w4a16_awq_g32,
+    &fp8_block,
+    &nvfp4_ct,
+    &w4a16_nvfp4_ct,
+    &fp8_ct,
+    &fp8_channel_ct,
+    &fp8_block_ct,
+    &w8a16_fp8_block_ct,
+    &mxfp8_ct,
+    &mxfp4_ct,
+    &int4_g128,
+    &int4_g64,
+    &int4_g32,
+    &int4_zero_g128_ct,
+    &int4_zero_g64_ct,
+    &int4_zero_g32_ct,
+    &awq_g128,
+    &awq_g64,
+    &awq_g32,
+    &gptq_g128,
+    &gptq_g64,
+    &gptq_g32,
+    &gptq_zero_g128,
+    &gptq_zero_g64,
+    &gptq_zero_g32,
+    &mxfp4,
+    &q8_0,
+    NULL,
 };

@@ -1,10 +1,9 @@
-#include "formats/quant_method.h"
+#include "formats/quant_method_impl.h"
 
+#include "formats/ct_scheme.h"
 #include "formats/name_match.h"
 
 #define BLOCK 128
-#define NAMES_MAX 65536u
-#define PATTERNS_MAX 256u
 
 struct reading {
     struct quant_form *f;
@@ -19,8 +18,11 @@ static const char *method_of(const json_t *doc)
 
 bool quant_method_known(const json_t *doc)
 {
+    static const char *const methods[] = {"fp8", "compressed-tensors", "mxfp4", "awq", "gptq"};
     const char *m = method_of(doc);
-    return m && (strcmp(m, "fp8") == 0 || strcmp(m, "compressed-tensors") == 0 || strcmp(m, "mxfp4") == 0);
+    for (size_t i = 0; m && i < sizeof methods / sizeof *methods; i++)
+        if (strcmp(m, methods[i]) == 0) return true;
+    return false;
 }
 
 /* ---- lists of names ---- */
@@ -34,8 +36,8 @@ static bool read_names(struct reading *r, const json_t *doc, const char *key, co
     if (list && !json_is_null(list) && !json_is_array(list))
         return error_set(r->err, ERR_FORMAT, "%s: key '%s': expected a list, found %s", r->what, key, json_brief(list));
     size_t n = json_array_size(list);
-    if (n > NAMES_MAX)
-        return error_set(r->err, ERR_UNSUPPORTED, "%s: key '%s': more than %u names", r->what, key, NAMES_MAX);
+    if (n > QUANT_NAMES_MAX)
+        return error_set(r->err, ERR_UNSUPPORTED, "%s: key '%s': more than %u names", r->what, key, QUANT_NAMES_MAX);
     *names = malloc((n + 1) * sizeof **names);
     *patterns = malloc((n + 1) * sizeof **patterns);
     if (!*names || !*patterns) return error_memory(r->err, n * sizeof **names);
@@ -47,9 +49,9 @@ static bool read_names(struct reading *r, const json_t *doc, const char *key, co
         if (strncmp(text, "re:", 3) == 0) (*patterns)[(*n_patterns)++] = text + 3;
         else (*names)[(*n_names)++] = text;
     }
-    return *n_patterns <= PATTERNS_MAX
-               ? true
-               : error_set(r->err, ERR_UNSUPPORTED, "%s: key '%s': more than %u patterns", r->what, key, PATTERNS_MAX);
+    return *n_patterns <= QUANT_PATTERNS_MAX ? true
+                                             : error_set(r->err, ERR_UNSUPPORTED, "%s: key '%s': more than %u patterns",
+                                                         r->what, key, QUANT_PATTERNS_MAX);
 }
 
 static bool read_ignored(struct reading *r, const json_t *doc, const char *key)
@@ -91,55 +93,6 @@ static bool read_fp8(struct reading *r, const json_t *doc)
 
 /* ---- compressed-tensors ---- */
 
-static bool int4_format(struct reading *r, const json_t *w, const char *group, const struct quant_format **out)
-{
-    uint64_t size = 0;
-    bool symmetric = true;
-    char name[32];
-    if (!json_opt_u64(w, "group_size", r->what, 1, UINT32_MAX, &size, r->err) ||
-        !json_opt_bool(w, "symmetric", r->what, &symmetric, r->err))
-        return false;
-    if (!symmetric)
-        return error_set(r->err, ERR_UNSUPPORTED, "%s: %.64s: asymmetric weights are not read here", r->what, group);
-    if (json_has(w, "actorder"))
-        return error_set(r->err, ERR_UNSUPPORTED, "%s: %.64s: actorder is not read here", r->what, group);
-    snprintf(name, sizeof name, "int4_g%llu", (unsigned long long)size);
-    *out = quant_format_of("compressed-tensors", name);
-    return *out ? true
-                : error_set(r->err, ERR_UNSUPPORTED,
-                            "%s: %.64s: group_size %llu of INT4 is not read here; 32, 64 and 128 are", r->what, group,
-                            (unsigned long long)size);
-}
-
-static bool group_format(struct reading *r, const json_t *g, const char *group, const struct quant_format **out)
-{
-    json_t *w;
-    uint64_t bits = 0;
-    const char *type = "int", *strategy = "group", *format = NULL;
-    if (!json_get_object(g, "weights", r->what, &w, r->err) ||
-        !json_get_u64(w, "num_bits", r->what, 1, 64, &bits, r->err) ||
-        !json_opt_string(w, "type", r->what, &type, r->err) ||
-        !json_opt_string(w, "strategy", r->what, &strategy, r->err) ||
-        !json_opt_string(g, "format", r->what, &format, r->err))
-        return error_wrap(r->err, "%.64s", group);
-    bool has_input = json_is_object(json_object_get(g, "input_activations")),
-         dynamic = json_is_true(json_object_get(json_object_get(g, "input_activations"), "dynamic"));
-    if (format && strcmp(format, "pack-quantized") != 0 && strcmp(format, "float-quantized") != 0)
-        return error_set(r->err, ERR_UNSUPPORTED, "%s: %.64s: format '%.64s' is not read here", r->what, group, format);
-    if (bits == 4 && strcmp(type, "int") == 0 && strcmp(strategy, "group") == 0 && !has_input)
-        return int4_format(r, w, group, out);
-    if (bits == 8 && strcmp(type, "float") == 0 && strcmp(strategy, "block") == 0 && (!has_input || dynamic) &&
-        is_block(json_object_get(w, "block_structure"))) {
-        *out = quant_format_of("compressed-tensors", "fp8_block_ct");
-        return true;
-    }
-    return error_set(r->err, ERR_UNSUPPORTED,
-                     "%s: %.64s: %llu-bit %.32s weights by %.32s%s are not read here; 4-bit int by group without "
-                     "activations and 8-bit float by block of 128 are",
-                     r->what, group, (unsigned long long)bits, type, strategy,
-                     has_input ? " with quantized activations" : "");
-}
-
 static bool add_target(struct reading *r, const struct quant_target *t)
 {
     struct quant_target *p = realloc(r->f->targets, (r->f->n_targets + 1) * sizeof *p);
@@ -166,6 +119,23 @@ static bool read_targets(struct reading *r, const json_t *g, const struct quant_
     return ok;
 }
 
+/* {"num_bits": 8, "type": "float", "strategy": "tensor"}: FP8, one scale for K and one for V of a layer. */
+static bool read_cache(struct reading *r, const json_t *scheme)
+{
+    if (!scheme || json_is_null(scheme)) return true;
+    const char *type = json_string_value(json_object_get(scheme, "type")),
+               *strategy = json_string_value(json_object_get(scheme, "strategy"));
+    bool fp8 = type && strcmp(type, "float") == 0 && json_integer_value(json_object_get(scheme, "num_bits")) == 8,
+         plain =
+             !json_is_false(json_object_get(scheme, "symmetric")) && !json_is_true(json_object_get(scheme, "dynamic"));
+    if (!fp8 || !plain || (strategy && strcmp(strategy, "tensor") != 0))
+        return error_set(r->err, ERR_UNSUPPORTED,
+                         "%s: kv_cache_scheme %s is not read here; 8-bit float by tensor, static, is", r->what,
+                         json_brief(scheme));
+    r->f->kv_algo = "FP8";
+    return true;
+}
+
 static bool read_compressed(struct reading *r, const json_t *doc)
 {
     json_t *groups, *group;
@@ -176,12 +146,10 @@ static bool read_compressed(struct reading *r, const json_t *doc)
     if (strcmp(status, "compressed") != 0)
         return error_set(r->err, ERR_UNSUPPORTED, "%s: quantization_status '%.64s' is not read here; compressed is",
                          r->what, status);
-    if (json_has(doc, "kv_cache_scheme"))
-        return error_set(r->err, ERR_UNSUPPORTED, "%s: a kv_cache_scheme of compressed-tensors is not read here",
-                         r->what);
+    if (!read_cache(r, json_object_get(doc, "kv_cache_scheme"))) return false;
     json_object_foreach (groups, name, group) {
         const struct quant_format *format = NULL;
-        if (!group_format(r, group, name, &format) || !read_targets(r, group, format)) return false;
+        if (!ct_group_read(group, name, r->what, &format, r->err) || !read_targets(r, group, format)) return false;
     }
     if (r->f->n_targets == 0) return error_set(r->err, ERR_FORMAT, "%s: config_groups select nothing", r->what);
     r->f->exact_names = true;
@@ -197,6 +165,8 @@ bool quant_method_read(struct quant_form *f, const json_t *doc, const char *what
         f->uniform = quant_format_of("mxfp4", "mxfp4");
         return true;
     }
+    if (strcmp(method_of(doc), "awq") == 0) return quant_method_awq(f, doc, what, err);
+    if (strcmp(method_of(doc), "gptq") == 0) return quant_method_gptq(f, doc, what, err);
     return strcmp(method_of(doc), "fp8") == 0 ? read_fp8(&r, doc) : read_compressed(&r, doc);
 }
 
@@ -207,14 +177,19 @@ void quant_method_free(struct quant_form *f)
     regex_list_free(f->ignored);
 }
 
-const struct quant_format *quant_method_resolve(const struct quant_form *f, const char *module)
+/* Names count before patterns, patterns before "Linear". */
+const struct quant_format *quant_method_resolve(const struct quant_form *f, const char *module, bool named)
 {
     uint32_t i = texts_lower_bound(f->excluded, f->n_excluded, module);
     if ((i < f->n_excluded && strcmp(f->excluded[i], module) == 0) || regex_list_fits(f->ignored, module)) return NULL;
+    const struct quant_target *fits = NULL;
+    int best = 0;
     for (i = 0; i < f->n_targets; i++) {
         const struct quant_target *t = &f->targets[i];
-        bool all = !t->name && !t->patterns;
-        if (all || (t->name && strcmp(t->name, module) == 0) || regex_list_fits(t->patterns, module)) return t->format;
+        int rank = t->name ? 3 * (strcmp(t->name, module) == 0) : t->patterns ? 2 : 1;
+        if (rank <= best || (rank == 2 && !regex_list_fits(t->patterns, module))) continue;
+        best = rank;
+        fits = t;
     }
-    return NULL;
+    return fits && (best == 3 || !named) ? fits->format : NULL;
 }

@@ -1,6 +1,6 @@
 /* Quantization configurations of other methods than ModelOpt's, as their own programs write them into config.json:
- * DeepSeek's `fp8`, `compressed-tensors` and GPT-OSS's `mxfp4`. They speak of linears (mxfp4: of experts); embeddings,
- * heads and routers are as they are. */
+ * DeepSeek's `fp8`, `compressed-tensors`, GPT-OSS's `mxfp4`, `awq` and `gptq`. They speak of linears (mxfp4: of
+ * experts); embeddings, heads and routers are as they are, unless they are named. */
 #ifndef FORMATS_QUANT_METHOD_H
 #define FORMATS_QUANT_METHOD_H
 
@@ -12,8 +12,9 @@ bool quant_method_known(const json_t *doc);
  * widths and strategies. */
 MUST_CHECK bool quant_method_read(struct quant_form *f, const json_t *doc, const char *what, struct error *err);
 void quant_method_free(struct quant_form *f);
-/* What compressed-tensors' lists make of a module. */
-const struct quant_format *quant_method_resolve(const struct quant_form *f, const char *module);
+/* What compressed-tensors' lists make of a module; `named`: only when a target is its very name, because "Linear" does
+ * not mean it (heads, tables). */
+const struct quant_format *quant_method_resolve(const struct quant_form *f, const char *module, bool named);
 
 /* Patterns of these lists: "re:" and a regular expression that must fit from a name's first letter on. */
 struct regex_list;

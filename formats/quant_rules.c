@@ -73,8 +73,9 @@ const struct quant_format *quant_rules_resolve(const struct quant_rules *r, cons
     char container[MODULE_NAME_MAX];
     size_t n = container_size(module);
     bool expert = n > 0 && n < sizeof container;
-    if (r->form.exact_names) return quant_method_resolve(&r->form, module);
-    if (is_excluded(r, module) || (r->form.experts_only && n == 0)) return NULL;
+    if (r->form.exact_names) return quant_method_resolve(&r->form, module, false);
+    bool by_container = expert && r->form.experts_whole;
+    if ((!by_container && is_excluded(r, module)) || (r->form.experts_only && n == 0)) return NULL;
     if (expert) {
         memcpy(container, module, n);
         container[n] = '\0';
@@ -84,6 +85,11 @@ const struct quant_format *quant_rules_resolve(const struct quant_rules *r, cons
     if (!r->form.mixed) return r->form.uniform;
     const struct quant_format *f = exact(r, module, !expert);
     return f || !expert ? f : exact(r, container, true);
+}
+
+const struct quant_format *quant_rules_named(const struct quant_rules *r, const char *module)
+{
+    return r->form.exact_names ? quant_method_resolve(&r->form, module, true) : NULL;
 }
 
 bool quant_rules_linears_only(const struct quant_rules *r)

@@ -67,6 +67,16 @@ char *tensor_cache_name(const struct model_tensor *t, struct arena *arena)
     return arena_printf(arena, "%.*s.%s", n, t->module, k ? "k_proj.k_scale" : "v_proj.v_scale");
 }
 
+/* compressed-tensors has them beside the projections: "self_attn.k_scale". */
+static bool find_cache_scale(struct builder *b, const struct model_tensor *mt, enum tensor_part part, uint32_t *out)
+{
+    const char *dot = strrchr(mt->module, '.');
+    char *name = arena_printf(b->inv->arena, "%.*s%s", dot ? (int)(dot - mt->module) + 1 : 0, mt->module,
+                              tensor_part_suffix(part));
+    *out = name ? checkpoint_find(b->ck, name) : NAME_NONE;
+    return name ? true : error_memory(b->err, 0);
+}
+
 /* Looks for the scale tensors beside a linear's weight and claims them. */
 static bool find_parts(struct builder *b, struct model_tensor *mt)
 {
@@ -78,21 +88,21 @@ static bool find_parts(struct builder *b, struct model_tensor *mt)
                          : arena_printf(b->inv->arena, "%s.%s", mt->module, tensor_part_suffix((enum tensor_part)part));
         if (!name) return error_memory(b->err, 0);
         uint32_t i = checkpoint_find(b->ck, name);
+        if (i == NAME_NONE && part >= PART_K_SCALE && !find_cache_scale(b, mt, (enum tensor_part)part, &i))
+            return false;
         mt->parts[part] = i;
         if (i != NAME_NONE) b->claimed[i] = true;
     }
     return true;
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), k = strlen(end);
-    return n > k && strcmp(name + n - k, end) == 0;
-}
+/* What a linear's weight may be called. */
+static const char *const stems[] = {"weight", "weight_packed", "qweight"};
 
-static bool is_packed(const char *name)
+static bool has_stem(const char *name, const char *stem)
 {
-    return ends_with(name, ".weight_packed");
+    const char *dot = strrchr(name, '.');
+    return dot && strcmp(dot + 1, stem) == 0;
 }
 
 static bool has_part(const struct model_tensor *mt, enum tensor_part part)
@@ -105,29 +115,36 @@ static bool group_fits(const struct builder *b, const struct model_tensor *mt, c
 {
     const struct tensor_info *s = checkpoint_tensor(b->ck, mt->parts[p->part]);
     uint64_t cols;
-    return s->n_dims == 2 && u64_mul(s->dims[1], p->cols_per_elem, &cols) && cols == mt->dims[1];
+    return s->n_dims == 2 && u64_mul(s->dims[p->on_side ? 0 : 1], p->cols_per_elem, &cols) && cols == mt->dims[1];
 }
 
 static bool format_fits(const struct builder *b, const struct model_tensor *mt, const struct quant_format *f)
 {
     uint32_t expected = 0;
-    if (f->packed != is_packed(mt->name)) return false;
+    if (!has_stem(mt->name, quant_format_stem(f))) return false;
     for (uint32_t i = 0; i < f->n_parts; i++) {
         const struct quant_part *p = &f->parts[i];
         expected |= 1u << p->part;
         if (!has_part(mt, p->part) || !quant_part_fits(p, checkpoint_tensor(b->ck, mt->parts[p->part])->dtype))
             return false;
-        if (f->packed && p->part == PART_WEIGHT_SCALE && !group_fits(b, mt, p)) return false;
+        bool scales = p->part == PART_WEIGHT_SCALE || p->part == PART_SCALES;
+        if (f->stem && scales && !group_fits(b, mt, p)) return false;
     }
     for (int part = 0; part <= PART_INPUT_SCALE; part++)
         if (has_part(mt, (enum tensor_part)part) && !(expected & 1u << part)) return false;
     return true;
 }
 
+static const struct quant_format *rules_say(const struct quant_rules *rules, const struct model_tensor *t)
+{
+    bool named = quant_rules_linears_only(rules) && !model_tensor_is_converted(t);
+    return named ? quant_rules_named(rules, t->module) : quant_rules_resolve(rules, t->module);
+}
+
 /* What the configuration says where it fits: several types may be stored alike. */
 static const struct quant_format *stored_format(const struct builder *b, const struct model_tensor *mt)
 {
-    const struct quant_format *said = b->rules ? quant_rules_resolve(b->rules, mt->module) : NULL;
+    const struct quant_format *said = b->rules ? rules_say(b->rules, mt) : NULL;
     if (said && format_fits(b, mt, said)) return said;
     for (const struct quant_format *const *f = quant_formats; *f; f++)
         if (format_fits(b, mt, *f)) return *f;
@@ -171,9 +188,9 @@ static bool check_tensor(struct builder *b, struct model_tensor *mt)
         if (!has_part(mt, (enum tensor_part)part)) continue;
         b->inv->is_quantized = true;
         const struct tensor_info *s = checkpoint_tensor(b->ck, mt->parts[part]);
-        if (s->dtype != DTYPE_F32 || s->n_dims != 0)
-            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected one F32 number, found %s", s->name,
-                             dtype_name(s->dtype));
+        if (!dtype_is_plain_float(s->dtype) || s->n_elems != 1)
+            return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected one number, found %s with %llu elements",
+                             s->name, dtype_name(s->dtype), (unsigned long long)s->n_elems);
     }
     bool plain = dtype_is_plain_float(w->dtype);
     for (int part = PART_WEIGHT_SCALE; part <= PART_INPUT_SCALE; part++)
@@ -206,8 +223,8 @@ static bool name_module(struct builder *b, struct model_tensor *mt)
 {
     size_t n = strlen(mt->name);
     mt->module = mt->name;
-    if (ends_with(mt->name, ".weight")) mt->module = arena_copy(b->inv->arena, mt->name, n - 7);
-    if (is_packed(mt->name)) mt->module = arena_copy(b->inv->arena, mt->name, n - 14);
+    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++)
+        if (has_stem(mt->name, stems[i])) mt->module = arena_copy(b->inv->arena, mt->name, n - strlen(stems[i]) - 1);
     const char *experts = mt->place.expert >= 0 ? strstr(mt->name, ".experts.") : NULL;
     if (experts)
         mt->container = arena_copy(b->inv->arena, mt->name, (size_t)(experts - mt->name) + sizeof ".experts" - 1);
@@ -226,11 +243,11 @@ static bool add(void *ctx, const struct expected_tensor *t, struct error *err)
     uint64_t bytes;
     const char *name = t->name;
     uint32_t i = checkpoint_find(b->ck, name);
-    if (i == NAME_NONE && ends_with(name, ".weight")) {
-        char *packed = arena_printf(inv->arena, "%s_packed", name);
-        if (!packed) return error_memory(err, 0);
-        i = checkpoint_find(b->ck, packed);
-        if (i != NAME_NONE) name = packed;
+    for (size_t k = 1; i == NAME_NONE && has_stem(t->name, stems[0]) && k < sizeof stems / sizeof *stems; k++) {
+        char *other = arena_printf(inv->arena, "%.*s%s", (int)(strlen(t->name) - strlen(stems[0])), t->name, stems[k]);
+        if (!other) return error_memory(err, 0);
+        i = checkpoint_find(b->ck, other);
+        if (i != NAME_NONE) name = other;
     }
     if (i == NAME_NONE) return t->rule->role == ROLE_LM_HEAD && inv->config.tied_head ? true : missing(b, t);
     if (!grow(b)) return false;
@@ -310,19 +327,18 @@ static bool nothing_unknown(const struct builder *b)
 
 /* What the methods that speak of linears alone mean by that: not tables and routers, nor the projection of the
  * multi-token-prediction head, which the published ones leave as it is without saying so. */
-static bool is_converted(enum tensor_role role)
+bool model_tensor_is_converted(const struct model_tensor *t)
 {
-    return role_info(role)->kind == KIND_LINEAR && role != ROLE_MTP_PROJ;
+    return role_info(t->place.role)->kind == KIND_LINEAR && t->place.role != ROLE_MTP_PROJ;
 }
 
 /* Names of other programs count beside the tensors' own. */
 static bool said_of(struct inventory *inv, const struct quant_rules *rules, const struct model_tensor *t,
                     const struct quant_format **out, struct error *err)
 {
-    *out = NULL;
-    if (quant_rules_linears_only(rules) && !is_converted(t->place.role)) return true;
-    *out = quant_rules_resolve(rules, t->module);
-    if (!*out || !inv->config.arch->config_name) return true;
+    bool named = quant_rules_linears_only(rules) && !model_tensor_is_converted(t);
+    *out = rules_say(rules, t);
+    if (named || !*out || !inv->config.arch->config_name) return true;
     char *other = inv->config.arch->config_name(t->module, inv->arena);
     if (!other) return error_memory(err, 0);
     if (!quant_rules_resolve(rules, other)) *out = NULL;

@@ -68,6 +68,9 @@ enum tensor_part tensor_cache_part(enum tensor_role role);
 char *tensor_cache_name(const struct model_tensor *t, struct arena *arena);
 /* True for tensors that a quantization config must speak of: linears, tables, routers, convolutions. */
 bool model_tensor_is_module(const struct model_tensor *t);
+/* True for linears as methods of linears mean them: not heads, tables and routers, nor the projection of the
+ * multi-token-prediction head. */
+bool model_tensor_is_converted(const struct model_tensor *t);
 
 /* A folder opened all the way: the usual start of every command. */
 struct model {

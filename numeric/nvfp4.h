@@ -18,11 +18,12 @@
 
 #include "numeric/e2m1.h"
 #include "numeric/e4m3.h"
+#include "numeric/half.h"
 
 #define NVFP4_BLOCK 16u
 #define NVFP4_BLOCK_BYTES 8u
-#define NVFP4_STATIC_MAX 448.0f           /* largest E4M3: the block that holds g gets the top scale */
-#define NVFP4_FOUR_OVER_SIX_MAX 256.0f    /* leaves room for scales 1.5 times larger; 4/6, arXiv 2512.02010 */
+#define NVFP4_STATIC_MAX 448.0f        /* largest E4M3: the block that holds g gets the top scale */
+#define NVFP4_FOUR_OVER_SIX_MAX 256.0f /* leaves room for scales 1.5 times larger; 4/6, arXiv 2512.02010 */
 
 /* s2 of the dynamic order, also input_scale of NVFP4 activations: g / 2688 (= 6 * 448), one division. Never zero. */
 NUM_FN float nvfp4_tensor_scale(float g)
@@ -120,6 +121,30 @@ NUM_FN void nvfp4_decode_block(const uint8_t in[8], uint8_t scale, float s2, flo
         out[2u * k] = e2m1_decode(in[k] & 15u) * e;
         out[2u * k + 1u] = e2m1_decode(in[k] >> 4) * e;
     }
+}
+
+/* Compressed-tensors stores 1 / s2 ("weight_global_scale", "input_global_scale"): one fp32 division. Not every s2 can
+ * be told from its reciprocal: where its mantissa lies above sqrt(2), two neighbours may share one. */
+NUM_FN float nvfp4_global_scale(float s2)
+{
+    return 1.0f / s2;
+}
+
+/* s2 of a stored reciprocal, and what a quotient amax / 2688 or amax / 1536 (four-over-six) was when amax is a bf16 or
+ * f16 number, as the maximum of such weights is: if exactly that s2 has the stored reciprocal, it is s2; any other is
+ * 1 / global, as engines compute it, at most one unit in the last place away. Zero, negative and NaN come back as such
+ * or infinite: callers refuse them. */
+NUM_FN float nvfp4_scale_of_global(float global)
+{
+    float s2 = 1.0f / global;
+    for (int k = 0; k < 4; k++) {
+        float steps = k < 2 ? 2688.0f : 1536.0f;
+        float g = s2 * steps;
+        g = k % 2 == 0 ? bf16_decode(bf16_encode(g)) : f16_decode(f16_encode(g));
+        float exact = g / steps;
+        if (1.0f / exact == global) return exact;
+    }
+    return s2;
 }
 
 /* What a W4A4 engine computes with in place of 16 activations: scale e4m3(amax / (6 * input_scale)) * input_scale,

@@ -99,12 +99,13 @@ static bool check_blocks(struct plan_builder *b, const struct plan_item *item, c
     const struct quant_format *f = item->format;
     const struct tensor_info *w0 = checkpoint_tensor(b->plan->inventory->checkpoint, t->parts[PART_WEIGHT]);
     if (w0->view && w0->view->col_step != dtype_bytes(w0->dtype)) return true; /* in a stack: plan/plan_stack.c */
-    bool cols = t->dims[1] % f->block_cols != 0, rows = f->row_pairs && t->dims[0] % 2 != 0;
+    uint32_t whole = f->row_pairs ? 2 : f->parts[0].on_side ? 8 : 1;           /* rows that share a byte or a word */
+    bool cols = t->dims[1] % f->block_cols != 0, rows = t->dims[0] % whole != 0;
     if (!cols && !rows) return true;
     return error_set(b->err, ERR_UNSUPPORTED,
                      "recipe '%s': %s: tensor '%.256s': %llu %s are not a multiple of %s's block of %u",
                      b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[cols ? 1 : 0],
-                     cols ? "columns" : "rows", f->name, cols ? f->block_cols : 2);
+                     cols ? "columns" : "rows", f->name, cols ? f->block_cols : whole);
 }
 
 /* What calibration has a solver for, and runs. */
@@ -127,7 +128,7 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
 static bool choose_format(struct plan_builder *b, struct plan_item *item, const struct wish *w)
 {
     const char *layout = b->plan->recipe->layout;
-    if (!w->zero) item->format = quant_format_for(layout, w->weights->stored, w->inputs->stored, w->group);
+    item->format = quant_format_for(layout, w->weights->stored, w->inputs->stored, w->group, w->zero);
     const struct model_tensor *t = item->tensor;
     if ((t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED) && b->plan->recipe->published) {
         item->format = NULL;
@@ -153,6 +154,7 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
     if (w->solve.method != SOLVE_NONE && !solvable(b, item, w)) return false;
     item->action = ACTION_QUANTIZE;
     item->type = w->weights;
+    item->zero = w->zero;
     item->scales = w->scales;
     item->solve = w->solve;
     item->reason = w->weights_line->text;
@@ -337,6 +339,34 @@ static bool check_containers(struct plan_builder *b)
 
 /* ---- KV cache ---- */
 
+static bool in_compressed_tensors(const struct plan *p)
+{
+    return strcmp(p->recipe->layout, "compressed-tensors") == 0;
+}
+
+/* What engines can be told, and what divides into blocks. */
+static bool check_kv(struct plan_builder *b)
+{
+    const struct plan *p = b->plan;
+    const char *layout = p->recipe->layout;
+    bool nvfp4 = p->kv == KV_NVFP4 || p->kv == KV_NVFP4_CAST, modelopt = strcmp(layout, "modelopt") == 0;
+    if (p->kv == KV_NONE || (!nvfp4 && (modelopt || in_compressed_tensors(p)))) return true;
+    if (!modelopt)
+        return error_set(b->err, ERR_UNSUPPORTED,
+                         "recipe '%s': the layout %s has no way to declare %s cache; say kv_cache: none",
+                         p->recipe->name, layout, nvfp4 ? "an NVFP4" : "an FP8");
+    const struct model_config *cfg = &p->inventory->config;
+    for (uint32_t i = 0; i < cfg->n_blocks; i++) {
+        if (cfg->blocks[i].kind != BLOCK_ATTENTION) continue;
+        uint32_t width = block_attention_config(cfg, &cfg->blocks[i])->head_dim;
+        if (width % 16 != 0)
+            return error_set(b->err, ERR_UNSUPPORTED,
+                             "recipe '%s': heads of %u are no multiple of an NVFP4 cache's block of 16",
+                             p->recipe->name, width);
+    }
+    return true;
+}
+
 static bool decide_kv(struct plan_builder *b)
 {
     struct plan *p = b->plan;
@@ -362,22 +392,40 @@ static bool decide_kv(struct plan_builder *b)
             if (l->refuse)
                 return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: the KV cache of '%.256s': %s", r->name,
                                  l->text, attention, l->refuse);
-            if (l->kv && l->kv != QUANT_TYPE_NONE && !quant_type_is(l->kv, "fp8"))
+            kv = KV_NONE;
+            if (quant_type_is(l->kv, "fp8")) kv = l->kv_constant ? KV_FP8_CAST : KV_FP8;
+            if (quant_type_is(l->kv, "nvfp4")) kv = l->kv_constant ? KV_NVFP4_CAST : KV_NVFP4;
+            if (kv == KV_NONE && l->kv && l->kv != QUANT_TYPE_NONE)
                 return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s KV caches are not supported", r->name,
                                  l->text, l->kv->word);
-            kv = quant_type_is(l->kv, "fp8") ? (l->kv_constant ? KV_FP8_CAST : KV_FP8) : KV_NONE;
         }
         if (!first && kv != p->kv)
             return error_set(b->err, ERR_UNSUPPORTED,
                              "recipe '%s': '%.256s': all K and V of a model must have one cache type", r->name, module);
         p->kv = kv;
         first = false;
-        item->kv_scale = kv == KV_FP8;
+        item->kv_scale = kv == KV_FP8 || kv == KV_NVFP4;
     }
-    return true;
+    return check_kv(b);
 }
 
 /* ---- outputs ---- */
+
+/* compressed-tensors keeps cache scales beside the projections: "self_attn.k_scale". */
+static const char *output_name(const struct plan *p, const struct plan_item *item, enum tensor_part part)
+{
+    const struct model_tensor *t = item->tensor;
+    bool quantized = item->action == ACTION_QUANTIZE, cache = part == PART_K_SCALE || part == PART_V_SCALE;
+    const char *dot = strrchr(t->module, '.');
+    if (part == PART_WEIGHT && quantized && (item->decoded || item->format->stem))
+        return arena_printf(p->arena, "%s.%s", t->module, quant_format_stem(item->format));
+    if (part == PART_WEIGHT) return t->name;
+    if (cache && in_compressed_tensors(p))
+        return arena_printf(p->arena, "%.*s%s", dot ? (int)(dot - t->module) + 1 : 0, t->module,
+                            tensor_part_suffix(part));
+    if (cache) return tensor_cache_name(t, p->arena);
+    return arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
+}
 
 /* Appends a tensor of the result. `spec` without a name gets the name of the source's tensor, or of the part. */
 static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part part, const struct tensor_spec *spec)
@@ -394,9 +442,7 @@ static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part p
     if (whole) source = checkpoint_stored(ck, source); /* experts in a stack */
     *s = *spec;
     if (!s->name && !quantized && whole) s->name = checkpoint_tensor(ck, source)->name;
-    else if (!s->name && part == PART_WEIGHT && !p->items[item].decoded) s->name = t->name;
-    else if (!s->name && (part == PART_K_SCALE || part == PART_V_SCALE)) s->name = tensor_cache_name(t, p->arena);
-    else if (!s->name) s->name = arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
+    else if (!s->name) s->name = output_name(p, &p->items[item], part);
     if (!s->name) return error_memory(b->err, 0);
     uint64_t n_elems, bytes;
     if (!tensor_size(s->name, s->dtype, s->n_dims, s->dims, &n_elems, &bytes, b->err)) return false;
@@ -487,7 +533,7 @@ static bool item_outputs(struct plan_builder *b, uint32_t i)
         if (!plain.name) return error_memory(b->err, 0);
         if (!add_output(b, i, PART_WEIGHT, &plain)) return false;
     }
-    struct tensor_spec scalar = {.dtype = DTYPE_F32};
+    struct tensor_spec scalar = {.dtype = DTYPE_F32, .n_dims = in_compressed_tensors(p), .dims = {1}};
     if (item->kv_scale) return add_output(b, i, tensor_cache_part(t->place.role), &scalar);
     return as_it_is || add_kept_cache(b, i);
 }

@@ -4,7 +4,11 @@
 #include "plan/plan.h"
 #include "plan/recipe_words.h"
 
-static const char *const kv_names[] = {[KV_NONE] = "none", [KV_FP8] = "fp8", [KV_FP8_CAST] = "fp8_cast"};
+static const char *const kv_names[] = {[KV_NONE] = "none",
+                                       [KV_FP8] = "fp8",
+                                       [KV_FP8_CAST] = "fp8_cast",
+                                       [KV_NVFP4] = "nvfp4",
+                                       [KV_NVFP4_CAST] = "nvfp4_cast"};
 
 static json_t *digest_json(const struct digest *d)
 {
@@ -254,9 +258,9 @@ bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
                  8.0 * (double)p->quantized_bytes / (double)p->quantized_elems);
     const char *kept = p->kv == KV_NONE ? p->inventory->kv_algo : NULL;
     text_add(&t, "KV cache: %s%s; SSM state: fp32\n", kept ? kept : kv_names[p->kv],
-             kept              ? " (the source's)"
-             : p->kv == KV_FP8 ? " (calibrated)"
-                               : "");
+             kept                                   ? " (the source's)"
+             : p->kv == KV_FP8 || p->kv == KV_NVFP4 ? " (calibrated)"
+                                                    : "");
     text_add(&t, "quantize works in %s of memory; %s\n", work,
              p->needs_data ? "calibration data are needed" : "no calibration data are needed");
     if (p->solve_bytes) {
@@ -307,14 +311,20 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
         const struct quant_format *format = item->action == ACTION_QUANTIZE ? item->format
                                             : item->decoded                 ? NULL
                                                                             : item->tensor->format;
-        modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format};
+        modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format,
+                                             !model_tensor_is_converted(item->tensor)};
         mtp_plain = mtp_plain && !(item->tensor->place.mtp && format);
     }
     const char *const *excluded = NULL;
     uint32_t n_excluded = 0;
     if (!excluded_branches(p, mtp_plain, &excluded, &n_excluded, err)) return false;
-    const char *kv = p->kv != KV_NONE ? "FP8" : p->inventory->kv_algo;
-    *out = (struct quant_config){
-        .modules = modules, .n_modules = n, .kv_algo = kv, .excluded = excluded, .n_excluded = n_excluded};
+    const char *kv = p->inventory->kv_algo;
+    if (p->kv != KV_NONE) kv = p->kv == KV_FP8 || p->kv == KV_FP8_CAST ? "FP8" : "NVFP4";
+    *out = (struct quant_config){.modules = modules,
+                                 .n_modules = n,
+                                 .kv_algo = kv,
+                                 .excluded = excluded,
+                                 .n_excluded = n_excluded,
+                                 .layout = p->recipe->layout};
     return true;
 }

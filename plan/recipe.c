@@ -215,13 +215,14 @@ static bool read_kv(struct recipe *r, const json_t *json, const char *file, stru
     if (!word_of_kv(word, file, &kv, err)) return false;
     if (kv == KV_NONE) return true;
     struct recipe_line *l = &r->lines[r->n_lines++];
+    const struct quant_type *type = quant_type_find(kv == KV_FP8 || kv == KV_FP8_CAST ? "fp8" : "nvfp4");
     *l = (struct recipe_line){.quantizer = "*[kv]_bmm_quantizer",
                               .text = "kv_cache",
                               .before = -1,
-                              .weights = quant_type_find("fp8"),
-                              .inputs = quant_type_find("fp8"),
-                              .kv = quant_type_find("fp8"),
-                              .kv_constant = kv == KV_FP8_CAST,
+                              .weights = type,
+                              .inputs = type,
+                              .kv = type,
+                              .kv_constant = kv == KV_FP8_CAST || kv == KV_NVFP4_CAST,
                               .optional = true};
     return true;
 }
@@ -240,11 +241,33 @@ static bool read_lines(struct recipe *r, const json_t *json, const struct yaml *
     return read_kv(r, json, file, err);
 }
 
-static bool set_digest(struct recipe *r, struct error *err)
+static bool unknown_layout(const char *layout, const char *file, enum error_code code, struct error *err)
+{
+    return error_set(err, code,
+                     "%s: layout '%.64s' is not written; modelopt, compressed-tensors, awq, gptq and fp8 are", file,
+                     layout);
+}
+
+static bool digest_recipe(struct recipe *r, struct error *err)
 {
     CLEANUP(free) char *text = NULL;
     size_t n;
     return json_canonical(r->json, &text, &n, err) && sha256_of(bytes_of(text, n), &r->digest, err);
+}
+
+bool recipe_set_layout(struct recipe *r, const char *layout, struct error *err)
+{
+    if (!quant_layout_known(layout)) return unknown_layout(layout, "option --layout", ERR_USAGE, err);
+    if (strcmp(r->layout, layout) == 0) return true;
+    r->layout = arena_text(r->arena, layout);
+    return r->layout ? json_put(r->json, "layout", json_string(layout), err) && digest_recipe(r, err)
+                     : error_memory(err, 0);
+}
+
+bool recipe_allow_requantize(struct recipe *r, struct error *err)
+{
+    r->requantize = true;
+    return json_put(r->json, "requantize", json_true(), err) && digest_recipe(r, err);
 }
 
 static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml *doc, const char *file,
@@ -267,6 +290,7 @@ static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml 
     r->name = arena_text(r->arena, name);
     r->summary = arena_text(r->arena, summary);
     r->source = arena_text(r->arena, source);
+    if (!quant_layout_known(layout)) return unknown_layout(layout, file, ERR_FORMAT, err);
     r->layout = arena_text(r->arena, layout);
     r->json = json_deep_copy(json);
     if (!r->layout || !r->name || !r->summary || !r->source || !r->json) return error_memory(err, 0);
@@ -274,13 +298,7 @@ static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml 
     if (r->copies && r->n_lines)
         return error_set(err, ERR_FORMAT, "%s: 'copy: true' quantizes nothing, but there are rules", file);
     if (!r->copies && !r->n_lines) return error_set(err, ERR_FORMAT, "%s: no rules: nothing would be quantized", file);
-    return set_digest(r, err);
-}
-
-bool recipe_allow_requantize(struct recipe *r, struct error *err)
-{
-    r->requantize = true;
-    return json_put(r->json, "requantize", json_true(), err) && set_digest(r, err);
+    return digest_recipe(r, err);
 }
 
 bool recipe_make(struct recipe **out, const json_t *json, const struct yaml *doc, const char *file, struct error *err)

@@ -23,12 +23,13 @@ enum scale_method {
 };
 
 enum unseen_policy {
-    UNSEEN_ERROR,    /* an expert that saw no calibration token is an error */
+    UNSEEN_ERROR,     /* an expert that saw no calibration token is an error */
     UNSEEN_LAYER_MAX, /* it uses the layer's maximum, as ModelOpt's fused experts do; listed either way */
     UNSEEN_ALL_TOKENS /* calibrate sends all tokens through it, once the layer is done, and keeps what it saw then */
 };
 
-enum kv_choice { KV_NONE, KV_FP8, KV_FP8_CAST /* declared, no scales written: engines use 1.0 */ };
+/* CAST: declared, no scales written: engines use 1.0 */
+enum kv_choice { KV_NONE, KV_FP8, KV_FP8_CAST, KV_NVFP4, KV_NVFP4_CAST };
 
 struct recipe_line {
     uint32_t line;    /* in the file, for errors; the number of the rule when there is no file */
@@ -53,7 +54,7 @@ struct recipe_line {
     enum scale_method scales;
     struct solve_choice solve;
     double input_amax;  /* > 0: inputs are not observed, this maximum is used */
-    bool kv_constant;   /* KV_FP8_CAST */
+    bool kv_constant;   /* a CAST */
     bool optional;      /* may match nothing */
     bool enable;        /* only switches on what an earlier line said */
     const char *refuse; /* what it asks for cannot be had, and why: an error where it decides */
@@ -86,6 +87,8 @@ MUST_CHECK bool recipe_from_text(struct recipe **out, struct bytes text, const c
 MUST_CHECK bool recipe_from_json(struct recipe **out, const json_t *json, const char *what, struct error *err);
 /* As `requantize: true` in the file: part of the recipe from now on, of its JSON and its digest. */
 MUST_CHECK bool recipe_allow_requantize(struct recipe *r, struct error *err);
+/* The same recipe in another layout; its digest changes with it. ERR_USAGE for a word that is none. */
+MUST_CHECK bool recipe_set_layout(struct recipe *r, const char *layout, struct error *err);
 void recipe_free(struct recipe *r); /* NULL is fine */
 CLEANUP_DEFINE(recipe, struct recipe, recipe_free)
 

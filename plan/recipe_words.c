@@ -16,7 +16,9 @@ static const struct word roundings[] = {
     {"single", FP8_SINGLE}, {"modelopt-cpu", FP8_MODELOPT_CPU}, {"modelopt-cuda", FP8_MODELOPT_CUDA}, {NULL, 0}};
 static const struct word unseen[] = {
     {"error", UNSEEN_ERROR}, {"layer_max", UNSEEN_LAYER_MAX}, {"all_tokens", UNSEEN_ALL_TOKENS}, {NULL, 0}};
-static const struct word kv_words[] = {{"none", KV_NONE}, {"fp8", KV_FP8}, {"fp8_cast", KV_FP8_CAST}, {NULL, 0}};
+static const struct word kv_words[] = {
+    {"none", KV_NONE}, {"fp8", KV_FP8}, {"fp8_cast", KV_FP8_CAST}, {"nvfp4", KV_NVFP4}, {"nvfp4_cast", KV_NVFP4_CAST},
+    {NULL, 0}};
 
 static bool find(const struct word *table, const char *word, const char *key, const char *what, int *out,
                  struct error *err)

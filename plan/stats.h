@@ -29,7 +29,7 @@ struct stats {
     struct digest data_digest;    /* of the token ids: docs/formats.md, stats */
     uint64_t n_texts, n_tokens;
     enum unseen_policy unseen; /* of the recipe that asked */
-    struct statistic *stats; /* sorted by module, then kind */
+    struct statistic *stats;   /* sorted by module, then kind */
     uint32_t n_stats;
     struct expert_tokens *experts; /* sorted by container */
     uint32_t n_experts;

@@ -92,6 +92,7 @@ static void room_for(struct plan_workspace *w, const struct plan_item *item, con
         if (dtype_bytes(f->parts[k].dtype) == 1) grow(&w->dst_scale, n);
         else grow(&w->dst_f32, n * sizeof(float));
     }
+    if (f->zeros != ZEROS_NONE) grow(&w->dst_scale, elems / f->block_cols);
     if (scale_method_op(item->scales) != OP_COUNT) grow(&w->block_amax, elems / f->block_cols * sizeof(float));
 }
 
@@ -106,6 +107,17 @@ static uint64_t copied_pieces(const struct plan *p, const struct plan_item *item
         n += c.n_pieces;
         grow(&w->src, c.cols);
     }
+    return n;
+}
+
+/* A matrix that lies on its side is put together in memory: its rows come one after the other. */
+static uint64_t gather_bytes(const struct plan_item *item)
+{
+    const struct quant_format *f = item->format;
+    uint64_t n = 0;
+    for (uint32_t k = 0; f->parts[0].on_side && k < f->n_parts; k++)
+        n += quant_part_elems(&f->parts[k], item->tensor->dims[0], item->tensor->dims[1]) *
+             dtype_bytes(f->parts[k].dtype);
     return n;
 }
 
@@ -129,6 +141,7 @@ struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_by
         struct plan_cut c = plan_cut_item(p, item, piece_bytes);
         n_pieces += c.n_pieces;
         room_for(&w, item, &c);
+        grow(&w.gather, gather_bytes(item));
         if (quant_format_has_tensor_scale(item->format) && plan_matrix(p, item)->bytes <= hold_bytes)
             grow(&held, c.n_pieces);
     }
@@ -140,5 +153,5 @@ struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_by
 
 uint64_t plan_workspace_bytes(const struct plan_workspace *w)
 {
-    return w->n_lanes * (w->src + w->dst + w->dst_scale + w->dst_f32 + w->block_amax);
+    return w->gather + w->n_lanes * (w->src + w->dst + w->dst_scale + w->dst_f32 + w->block_amax);
 }

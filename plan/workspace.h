@@ -32,6 +32,7 @@ struct plan_piece {
 struct plan_workspace {
     uint64_t piece_bytes;
     uint32_t n_lanes, n_held; /* n_held: how many lanes a tensor may take that waits for its maximum */
+    uint64_t gather;          /* bytes beside the lanes: the largest weight that is written on its side */
     /* bytes of each lane */
     uint64_t src, dst, dst_scale, dst_f32, block_amax;
 };

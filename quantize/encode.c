@@ -134,6 +134,12 @@ static enum int4_scale_type scale_type_of(const struct quant_format *f)
     return d == DTYPE_F16 ? INT4_SCALE_F16 : d == DTYPE_BF16 ? INT4_SCALE_BF16 : INT4_SCALE_F32;
 }
 
+static enum op encode_op_of(const struct plan_item *item)
+{
+    bool either = item->format->zeros == ZEROS_EITHER;
+    return either && !item->zero ? OP_ENCODE_INT4 : item->format->encode_op;
+}
+
 bool piece_encode(struct job *j, struct slot *s, struct error *err)
 {
     const struct plan_item *item = item_of(j, s);
@@ -152,14 +158,14 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
     a.mxfp4_rule = item->type->mxfp4_rule;
     a.group = item->format->block_cols;
     a.int4_scale = scale_type_of(item->format);
-    struct lane_step steps[2] = {{own ? item->format->encode_op : chooses, a}, {OP_ENCODE_NVFP4_STATIC, a}};
+    struct lane_step steps[2] = {{own ? encode_op_of(item) : chooses, a}, {OP_ENCODE_NVFP4_STATIC, a}};
     return j->ops->submit(s->lane, steps, own ? 1 : 2, s->pass->kind == PASS_ENCODE, err);
 }
 
 static bool open_hashes(struct job *j, const struct quant_format *f, struct error *err)
 {
     for (uint32_t k = 0; k < f->n_parts; k++)
-        if (f->parts[k].cols_per_elem && !sha256_open(&j->part_hashes[k], err)) return false;
+        if (f->parts[k].cols_per_elem && !f->parts[k].on_side && !sha256_open(&j->part_hashes[k], err)) return false;
     return true;
 }
 
@@ -175,29 +181,16 @@ static bool close_hashes(struct job *j, struct pass *p, struct error *err)
     return true;
 }
 
-/* From rows of nibbles to bytes that hold one column of two rows: by way of the source, which nobody reads again. */
-static void pair_rows(struct slot *s)
-{
-    uint64_t bytes = s->at.n_cols / 2;
-    for (uint64_t r = 0; r < s->at.n_rows; r += 2) {
-        const uint8_t *low = s->lane->dst + r * bytes, *high = low + bytes;
-        uint8_t *to = s->lane->src + r * bytes;
-        for (uint64_t i = 0; i < bytes; i++) {
-            to[2 * i] = (uint8_t)((low[i] & 15u) | high[i] << 4);
-            to[2 * i + 1] = (uint8_t)(low[i] >> 4 | (high[i] & 0xF0u));
-        }
-    }
-    memcpy(s->lane->dst, s->lane->src, s->at.n_rows * bytes);
-}
-
-/* Part k of a piece: codes in dst, scales of a byte in dst_scale, others in dst_f32. */
+/* Part k of a piece: codes in dst, scales of a byte and zero points in dst_scale, others in dst_f32. */
 static bool write_part(struct job *j, const struct slot *s, uint32_t k, struct error *err)
 {
     const struct quant_part *part = &item_of(j, s)->format->parts[k];
     uint64_t elem = dtype_bytes(part->dtype), all_cols = pass_source(j, s->pass)->dims[1];
     uint64_t before = quant_part_elems(part, s->at.row, all_cols) + quant_part_elems(part, 1, s->at.col);
     uint64_t n = quant_part_elems(part, s->at.n_rows, s->at.n_cols);
-    uint8_t *data = k == 0 ? s->lane->dst : elem == 1 ? s->lane->dst_scale : (uint8_t *)(void *)s->lane->dst_f32;
+    uint8_t *data = (uint8_t *)(void *)s->lane->dst_f32;
+    if (elem == 1 || part->part == PART_WEIGHT_ZERO_POINT) data = s->lane->dst_scale;
+    if (k == 0) data = s->lane->dst;
     if (is_sideways(j, s)) {
         before = quant_part_elems(part, all_cols, s->at.row);
         n = quant_part_elems(part, s->at.n_cols, s->at.n_rows);
@@ -211,12 +204,11 @@ static bool write_parts(struct job *j, struct slot *s, struct error *err)
 {
     const struct quant_format *f = item_of(j, s)->format;
     if (s->first && !open_hashes(j, f, err)) return false;
-    if (s->bytes && !(job_is_solved(j, s->pass->item) ? piece_take_solved(j, s, err) : j->ops->wait(s->lane, err)))
-        return false;
-    if (f->row_pairs) {
-        job_wait_hashed(j, s);
-        pair_rows(s);
-    }
+    bool solved = job_is_solved(j, s->pass->item);
+    if (s->bytes && !(solved ? piece_take_solved(j, s, err) : j->ops->wait(s->lane, err))) return false;
+    if (f->row_pairs) job_wait_hashed(j, s); /* pairing works in the source's room */
+    if (f->parts[0].on_side) return piece_gather(j, s, err);
+    if (s->bytes && !piece_repack(j, s, err)) return false;
     for (uint32_t k = 0; k < f->n_parts; k++)
         if (f->parts[k].cols_per_elem && !write_part(j, s, k, err)) return false;
     return true;

@@ -149,6 +149,9 @@ bool given_open(struct given **out, const struct plan *plan, const char *dir, co
                 struct error *err)
 {
     *out = NULL;
+    if (strcmp(plan->recipe->layout, "modelopt") != 0)
+        return error_set(err, ERR_UNSUPPORTED, "--scales-from takes over scales of the layout modelopt, not %s",
+                         plan->recipe->layout);
     struct given *g = calloc(1, sizeof *g);
     if (!g) return error_memory(err, sizeof *g);
     if (!open_all(g, plan, dir, pr, err)) {

@@ -1,6 +1,7 @@
 /* The scalars behind a weight: made of maxima, 4 bytes each. */
 #include "quantize/job.h"
 
+#include "numeric/nvfp4.h"
 #include "plan/scale_method.h"
 
 #include <math.h>
@@ -22,29 +23,44 @@ bool job_weight_scale(struct job *j, uint32_t i, float *g, float *scale, struct 
                      item->tensor->name, (double)*g);
 }
 
-static bool put(struct job *j, uint32_t output, float value, struct error *err)
+static bool put_bytes(struct job *j, uint32_t output, const void *data, size_t n, struct error *err)
 {
-    return sha256_of(bytes_of(&value, sizeof value), &j->digests[output].written, err) &&
-           job_write(j, output, 0, &value, sizeof value, err);
+    return sha256_of(bytes_of(data, n), &j->digests[output].written, err) && job_write(j, output, 0, data, n, err);
 }
 
-/* Behind weight (and block scales): weight_scale or weight_scale_2, then input_scale. */
+static bool put(struct job *j, uint32_t output, float value, struct error *err)
+{
+    return put_bytes(j, output, &value, sizeof value, err);
+}
+
+static bool put_scalar(struct job *j, uint32_t i, uint32_t k, float weight_scale, struct error *err)
+{
+    const struct plan_item *item = &j->plan->items[i];
+    enum tensor_part part = item->format->parts[k].part;
+    bool input = part == PART_INPUT_SCALE || part == PART_INPUT_GLOBAL_SCALE,
+         inverse = part == PART_WEIGHT_GLOBAL_SCALE || part == PART_INPUT_GLOBAL_SCALE;
+    float v = input ? j->input_amax[i] / item->format->amax_per_scale : weight_scale;
+    if (j->given && !given_scalar(j->given, j->plan, i, part, &v, err)) return false;
+    if (inverse) v = nvfp4_global_scale(v);
+    if (!(v > 0) || !isfinite(v))
+        return error_set(err, ERR_FORMAT, "tensor '%.256s' would be %g; a scale must be positive and finite",
+                         j->plan->specs[item->first_output + k].name, (double)v);
+    return put(j, item->first_output + k, v, err);
+}
+
+/* Behind weight and block scales. */
 bool job_write_scalars(struct job *j, uint32_t i, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[i];
-    float g, weight_scale;
-    if (!quant_format_has_tensor_scale(item->format)) return true;
-    if (!job_weight_scale(j, i, &g, &weight_scale, err)) return false;
-    for (uint32_t k = 0; k < item->format->n_parts; k++) {
-        const struct quant_part *part = &item->format->parts[k];
-        uint32_t output = item->first_output + k;
-        if (part->cols_per_elem) continue;
-        float v = part->part == PART_INPUT_SCALE ? j->input_amax[i] / item->format->amax_per_scale : weight_scale;
-        if (j->given && !given_scalar(j->given, j->plan, i, part->part, &v, err)) return false;
-        if (!(v > 0) || !isfinite(v))
-            return error_set(err, ERR_FORMAT, "tensor '%.256s' would be %g; a scale must be positive and finite",
-                             j->plan->specs[output].name, (double)v);
-        if (!put(j, output, v, err)) return false;
+    const struct quant_format *f = item->format;
+    float g, weight_scale = 0;
+    if (quant_format_has_tensor_scale(f) && !job_weight_scale(j, i, &g, &weight_scale, err)) return false;
+    for (uint32_t k = 0; k < f->n_parts; k++) {
+        if (f->parts[k].cols_per_elem) continue;
+        const int64_t shape[2] = {(int64_t)item->tensor->dims[0], (int64_t)item->tensor->dims[1]};
+        bool ok = f->parts[k].part == PART_WEIGHT_SHAPE ? put_bytes(j, item->first_output + k, shape, sizeof shape, err)
+                                                        : put_scalar(j, i, k, weight_scale, err);
+        if (!ok) return false;
     }
     return true;
 }
@@ -67,7 +83,7 @@ bool job_write_cache_scale(struct job *j, uint32_t i, struct error *err)
                          "the output of '%.256s' reached %g during calibration: no cache scale can be made of it",
                          item->tensor->module, (double)amax);
     if (scale > 0.5f)
-        progress_note(j->pr, "quantize", "'%s' has a cache scale of %.3f; above 0.5 the FP8 cache loses precision",
+        progress_note(j->pr, "quantize", "'%s' has a cache scale of %.3f; above 0.5 the cache loses precision",
                       j->plan->specs[output].name, (double)scale);
     return put(j, output, scale, err);
 }

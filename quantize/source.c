@@ -5,6 +5,7 @@
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
 #include "numeric/half.h"
+#include "numeric/nvfp4.h"
 
 #include <math.h>
 
@@ -74,8 +75,10 @@ static bool all_scales(const struct source *s, uint64_t first, uint64_t n, struc
     const struct quant_format *f = s->t->format;
     for (uint32_t k = 1; k < f->n_parts; k++) {
         const struct quant_part *part = &f->parts[k];
-        if (part->part == PART_INPUT_SCALE || part->part == PART_WEIGHT_SHAPE) continue;
+        bool input = part->part == PART_INPUT_SCALE || part->part == PART_INPUT_GLOBAL_SCALE;
+        if (input || part->part == PART_WEIGHT_SHAPE) continue;
         if (!read_scales(s, part, first, n, out)) return false;
+        if (part->part == PART_WEIGHT_GLOBAL_SCALE) out->scalar = nvfp4_scale_of_global(out->scalar);
     }
     uint64_t n_zeros = f->decode_op == OP_DECODE_INT4_ZERO ? n * (s->cols / f->block_cols) : 0;
     if (n_zeros && !memory_alloc(&out->bytes, n_zeros, 1, s->err)) return false;

@@ -185,6 +185,16 @@ for i, (weights, inputs, more, algo, same) in enumerate(TYPES):
     run("quantize", MODEL, "-r", recipe(weights, inputs, more), "-o", out + ".t1", "-q", "-t", "1")
     check(f"{name}: the same with one thread", tensors(out + ".t1") == got)
 
+# DeepSeek's own layout of the same blocks.
+run("quantize", MODEL, "-r", recipe("fp8_block", "fp8_group", ""), "--layout", "fp8", "-o", WORK + "/deepseek", "-q")
+got, inline = tensors(WORK + "/deepseek"), json.load(open(WORK + "/deepseek/config.json"))["quantization_config"]
+check("layout fp8: codes and scales are the formulas'", set(got) == {"weight", "weight_scale_inv"} and block(got, "weight_scale_inv", [10, 2]))
+kept = inline.pop("modules_to_not_convert")
+check("layout fp8: configuration", inline == {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [128, 128]}
+      and "backbone.layers.3.mixer.q_proj" in kept and MODULE not in kept and not os.path.exists(WORK + "/deepseek/hf_quant_config.json"), inline)
+after = perplexity(WORK + "/deepseek")
+check(f"layout fp8: perplexity {before:.3f} -> {after:.3f}", abs(after / before - 1) < 0.01, after)
+
 for weights, inputs, more, status, text in [
     ("fp8_channel", "fp8", "", 4, "weights fp8_channel with inputs fp8 is no format"),
     ("mxfp8", "none", "", 4, "weights mxfp8 with inputs none is no format"),

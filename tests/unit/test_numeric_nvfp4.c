@@ -299,6 +299,36 @@ static void test_input_cases(void **state)
     for (int i = 0; i < 16; i++) assert_int_equal(slow_to_bits(x[i]), slow_to_bits(y[i]));
 }
 
+/* Every s2 that comes of a bf16 or f16 maximum is found again from its stored reciprocal, though for many of them no
+ * fp32 number has s2 for its reciprocal. Any other is found to the last place. */
+static void test_global_scales(void **state)
+{
+    (void)state;
+    unsigned exact = 0, not_by_division = 0;
+    for (unsigned h = 1; h < 0x10000; h++)
+        for (int k = 0; k < 4; k++) {
+            float g = k < 2 ? bf16_decode((uint16_t)h) : f16_decode((uint16_t)h);
+            if (!(g > 1e-30f && g < 1e30f)) continue;
+            float s2 = k % 2 ? nvfp4_static_tensor_scale(g, 256) : nvfp4_tensor_scale(g);
+            float global = nvfp4_global_scale(s2);
+            not_by_division += 1.0f / global != s2;
+            if (slow_to_bits(nvfp4_scale_of_global(global)) != slow_to_bits(s2))
+                fail_msg("maximum %a: s2 %a comes back as %a", (double)g, (double)s2,
+                         (double)nvfp4_scale_of_global(global));
+            exact++;
+        }
+    assert_in_range(exact, 100000, 200000);
+    assert_in_range(not_by_division, 10000, exact / 4);
+    uint64_t seed = 7;
+    for (int n = 0; n < 200000; n++) {
+        float s2 = slow_from_bits(0x30000000u + (uint32_t)(check_random(&seed) >> 36));
+        int64_t back = slow_to_bits(nvfp4_scale_of_global(nvfp4_global_scale(s2)));
+        assert_in_range(back - (int64_t)slow_to_bits(s2) + 1, 0, 2);
+    }
+    assert_int_equal(slow_to_bits(nvfp4_global_scale(1.0f)), 0x3F800000);
+    assert_true(nvfp4_scale_of_global(0.0f) > 3e38f && isnan(nvfp4_scale_of_global(NAN)));
+}
+
 int main(void)
 {
     slow_init();
@@ -308,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_degenerate_blocks), cmocka_unit_test(test_zero_tensor),
         cmocka_unit_test(test_random_blocks), cmocka_unit_test(test_orders_differ),
         cmocka_unit_test(test_input_cases), cmocka_unit_test(test_input_scale_ties),
+        cmocka_unit_test(test_global_scales),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,14 +15,15 @@ static uint32_t fill(struct quant_module *m, const struct row *rows)
 {
     uint32_t n = 0;
     for (; rows[n].name; n++)
-        m[n] = (struct quant_module){rows[n].name, rows[n].container, rows[n].format ? quant_format_find(rows[n].format) : NULL};
+        m[n] = (struct quant_module){rows[n].name, rows[n].container, rows[n].format ? quant_format_find(rows[n].format) : NULL,
+                                     false};
     return n;
 }
 
 static bool write_file(const struct row *rows, const char *kv, const char *excluded, json_t **out, struct error *err)
 {
     struct quant_module m[MODULES_MAX];
-    struct quant_config q = {m, fill(m, rows), kv, &excluded, excluded != NULL};
+    struct quant_config q = {m, fill(m, rows), kv, &excluded, excluded != NULL, NULL};
     return quant_config_file(&q, out, err);
 }
 
@@ -72,7 +73,7 @@ static void test_refuses(void **state)
          "the linears of 'm.experts' would be stored as"},
         {{{"m.experts.0.a", "m.experts", "fp8"}, {"m.experts.0.b", "m.experts", "nvfp4"}}, NULL, NULL, ERR_UNSUPPORTED, "'m.experts'"},
         {{{"m.a", NULL, "fp8"}, {"m.a", NULL, "nvfp4"}}, NULL, NULL, ERR_UNSUPPORTED, "'m.a'"},
-        {{{"m.a", NULL, "fp8"}}, "NVFP4", NULL, ERR_UNSUPPORTED, "a NVFP4 cache"},
+        {{{"m.a", NULL, "fp8"}}, "INT8", NULL, ERR_UNSUPPORTED, "a INT8 cache"},
         {{{"mtp.a", NULL, "fp8"}}, NULL, "mtp", ERR_INTERNAL, "its whole branch is excluded"},
         {{{"m.a", "x.experts", "fp8"}}, NULL, NULL, ERR_INTERNAL, "does not lie in"},
         {{{"m.a", "m.ab", "fp8"}}, NULL, NULL, ERR_INTERNAL, "does not lie in"},

@@ -45,7 +45,7 @@ static void test_resolve(void **state)
         {FP8(BLOCK ",'modules_to_not_convert':['m.0','lm_head']"), "m.1.q", "fp8_block"},
         {CT(GROUP("'Linear'", INT4)), "anything", "int4_g32"},
         {CT(GROUP("'Linear'", WEIGHTS("4", "int", "group", ",'group_size':128"))), "m", "int4_g128"},
-        {CT(GROUP("'Linear'", WEIGHTS("8", "float", "block", ",'block_structure':[128,128]"))), "m", "fp8_block_ct"},
+        {CT(GROUP("'Linear'", WEIGHTS("8", "float", "block", ",'block_structure':[128,128]"))), "m", "w8a16_fp8_block_ct"},
         {CT(GROUP("'Linear'", WEIGHTS("8", "float", "block", ",'block_structure':[128,128]")
                                  ",'input_activations':{'num_bits':8,'type':'float','dynamic':true}")),
          "m", "fp8_block_ct"},
@@ -67,6 +67,25 @@ static void test_resolve(void **state)
         {CT(GROUP("'re:.*experts.*','m.3'", INT4)), "m.1.experts.0.up", "int4_g32"},
         {CT(GROUP("'re:.*experts.*','m.3'", INT4)), "m.3", "int4_g32"},
         {CT(GROUP("'re:.*experts.*','m.3'", INT4)), "m.3.q", NULL},
+        /* Names before patterns, patterns before "Linear", in whatever order the groups stand. */
+        {CONFIG("{'quant_method':'compressed-tensors','config_groups':{'a':{'targets':['Linear']," INT4 "},'b':{'targets':["
+                "'re:.*up','m.x'],'weights':{'num_bits':4,'type':'int','group_size':64}},'c':{'targets':['m.up'],'weights':"
+                "{'num_bits':4,'type':'int','group_size':128}}}}"), "m.up", "int4_g128"},
+        {CONFIG("{'quant_method':'compressed-tensors','config_groups':{'a':{'targets':['Linear']," INT4 "},'b':{'targets':["
+                "'re:.*up','m.x'],'weights':{'num_bits':4,'type':'int','group_size':64}}}}"), "m.0.up", "int4_g64"},
+#define AWQ(more) CONFIG("{'quant_method':'awq','bits':4,'group_size':64,'zero_point':true,'version':'gemm'" more "}")
+#define GPTQ(more) CONFIG("{'quant_method':'gptq','bits':4,'group_size':64,'desc_act':true" more "}")
+        {AWQ(""), "m.0.q", "awq_g64"},
+        {AWQ(",'modules_to_not_convert':['0.q','gate']"), "m.0.qkv", NULL},
+        {AWQ(",'modules_to_not_convert':['0.q','gate']"), "m.1.q", "awq_g64"},
+        {AWQ(",'modules_to_not_convert':['0.q','gate']"), "m.1.experts.0.gate_proj", "awq_g64"},
+        {AWQ(",'modules_to_not_convert':['m.1.experts']"), "m.1.experts.0.gate_proj", NULL},
+        {GPTQ(""), "m.0.q", "gptq_g64"},
+        {GPTQ(",'sym':false"), "m.0.q", "gptq_zero_g64"},
+        {GPTQ(",'dynamic':{'-:.*\\\\.0\\\\.':{}}"), "m.0.q", NULL},
+        {GPTQ(",'dynamic':{'-:.*\\\\.0\\\\.':{}}"), "m.1.q", "gptq_g64"},
+        {GPTQ(",'modules_in_block_to_quantize':[['a.q','a.k'],['b.up']]"), "m.1.a.k", "gptq_g64"},
+        {GPTQ(",'modules_in_block_to_quantize':[['a.q','a.k'],['b.up']]"), "m.1.a.v", NULL},
         {"{'text_config':{'quantization_config':{'quant_method':'fp8','weight_block_size':[128,128]}}}", "m", "fp8_block"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -99,14 +118,12 @@ static void test_refused(void **state)
         {CT("'config_groups':{}"), ERR_FORMAT, "select nothing"},
         {CT(GROUP("", INT4)), ERR_FORMAT, "select nothing"},
         {CT(GROUP("'Linear'", "'x':1")), ERR_FORMAT, "weights"},
-        {CT(GROUP("'Linear'", WEIGHTS("4", "int", "group", ",'group_size':16"))), ERR_UNSUPPORTED, "group_size 16 of INT4"},
-        {CT(GROUP("'Linear'", WEIGHTS("4", "int", "group", ",'group_size':32,'symmetric':false"))), ERR_UNSUPPORTED,
-         "asymmetric"},
+        {CT(GROUP("'Linear'", WEIGHTS("4", "int", "group", ",'group_size':16"))), ERR_UNSUPPORTED, "4-bit int by group of 16 with"},
         {CT(GROUP("'Linear'", WEIGHTS("4", "int", "group", ",'group_size':32,'actorder':'group'"))), ERR_UNSUPPORTED,
          "actorder"},
-        {CT(GROUP("'Linear'", WEIGHTS("4", "int", "channel", ""))), ERR_UNSUPPORTED, "4-bit int weights by channel"},
-        {CT(GROUP("'Linear'", WEIGHTS("8", "int", "group", ""))), ERR_UNSUPPORTED, "8-bit int weights by group"},
-        {CT(GROUP("'Linear'", INT4 ",'input_activations':{'num_bits':8}")), ERR_UNSUPPORTED, "with quantized activations"},
+        {CT(GROUP("'Linear'", WEIGHTS("4", "int", "channel", ""))), ERR_UNSUPPORTED, "4-bit int by channel"},
+        {CT(GROUP("'Linear'", WEIGHTS("8", "int", "group", ""))), ERR_UNSUPPORTED, "8-bit int by group"},
+        {CT(GROUP("'Linear'", INT4 ",'input_activations':{'num_bits':8}")), ERR_UNSUPPORTED, "with activations 8-bit int by tensor"},
         {CT(GROUP("'Linear'", INT4 ",'format':'marlin-24'")), ERR_UNSUPPORTED, "format 'marlin-24'"},
         {CT(GROUP("'Linear'", INT4) ",'quantization_status':'frozen'"), ERR_UNSUPPORTED, "quantization_status 'frozen'"},
         {CT(GROUP("'Linear'", INT4) ",'kv_cache_scheme':{'num_bits':8}"), ERR_UNSUPPORTED, "kv_cache_scheme"},
@@ -114,7 +131,22 @@ static void test_refused(void **state)
         {CT(GROUP("'Linear'", INT4) ",'ignore':['re:(a)\\\\1']"), ERR_UNSUPPORTED, "escaped punctuation"},
         {CT(GROUP("'Linear'", INT4) ",'ignore':['re:a{1000}']"), ERR_UNSUPPORTED, "counts"},
         {CT(GROUP("'Linear'", INT4) ",'ignore':['re:(a']"), ERR_UNSUPPORTED, "no regular expression"},
-        {CONFIG("{'quant_method':'awq'}"), ERR_UNSUPPORTED, "quant_method 'awq' is not read here"},
+        {CT(GROUP("'Linear'", INT4) ",'kv_cache_scheme':{'num_bits':4,'type':'float'}"), ERR_UNSUPPORTED, "kv_cache_scheme"},
+        {CT(GROUP("'Linear'", INT4 ",'output_activations':{'num_bits':8}")), ERR_UNSUPPORTED, "output_activations"},
+        {CT(GROUP("'Linear'", WEIGHTS("4", "float", "tensor_group", ",'group_size':16,'dynamic':'far'"))), ERR_UNSUPPORTED, "dynamic \"far\""},
+        {CT(GROUP("'Linear'", WEIGHTS("8", "float", "block", ",'block_structure':[64,64]"))), ERR_UNSUPPORTED, "[128, 128] is"},
+        {CONFIG("{'quant_method':'hqq'}"), ERR_UNSUPPORTED, "quant_method 'hqq' is not read here"},
+        {CONFIG("{'quant_method':'awq'}"), ERR_FORMAT, "'bits'"},
+        {CONFIG("{'quant_method':'awq','bits':8,'group_size':128}"), ERR_UNSUPPORTED, "bits 8 of awq"},
+        {CONFIG("{'quant_method':'awq','bits':4,'group_size':128,'version':'gemv'}"), ERR_UNSUPPORTED, "version 'gemv'"},
+        {CONFIG("{'quant_method':'awq','bits':4,'group_size':128,'zero_point':false}"), ERR_UNSUPPORTED, "zero_point"},
+        {CONFIG("{'quant_method':'awq','bits':4,'group_size':128,'modules_to_not_convert':['a*']}"), ERR_FORMAT, "expected names"},
+        {CONFIG("{'quant_method':'awq','bits':4,'group_size':48}"), ERR_UNSUPPORTED, "group_size 48"},
+        {CONFIG("{'quant_method':'gptq','bits':4,'group_size':-1}"), ERR_UNSUPPORTED, "group_size -1"},
+        {CONFIG("{'quant_method':'gptq','bits':4,'group_size':32,'checkpoint_format':'gptq_v2'}"), ERR_UNSUPPORTED, "gptq_v2"},
+        {CONFIG("{'quant_method':'gptq','bits':4,'group_size':32,'dynamic':{'+:x':{'bits':8}}}"), ERR_UNSUPPORTED, "dynamic pattern"},
+        {CONFIG("{'quant_method':'gptq','bits':4,'group_size':32,'dynamic':[]}"), ERR_FORMAT, "expected an object"},
+        {CONFIG("{'quant_method':'gptq','bits':4,'group_size':32,'modules_in_block_to_quantize':[]}"), ERR_UNSUPPORTED, "too few"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct quant_rules *r = NULL;

@@ -1,0 +1,208 @@
+"""Quantized folders in the libraries that load them: vLLM resolves for every linear of every recipe, family and layout the type that is stored, and
+notices a configuration of another folder; compressed-tensors (through transformers) computes the logits of our engine from weights alone.
+usage: quant_peer.py WORK [vllm|ct]; INGOT names the program. Needs vllm, compressed-tensors, transformers, torch (tests/interop/quant_tools.sh)."""
+import glob, json, os, shutil, subprocess, sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, HERE)
+WORK, PART = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "both"
+INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+SHARED = os.environ.get("INGOT_SHARED", "")
+IDS = [[1, 5, 9, 20, 33, 7, 8, 10, 29, 3, 17, 31, 30, 12, 6, 25, 27, 31, 2, 14]]
+bad = 0
+
+
+def check(name, ok, detail=""):
+    global bad
+    bad += not ok
+    print(("ok   " if ok else "FAIL ") + name + ("" if ok else f": {str(detail)[:700]}"), flush=True)
+
+
+def run(*args):
+    p = subprocess.run([INGOT, *args], capture_output=True, text=True)
+    return p.returncode, p.stderr
+
+
+def quantize(source, recipe, layout, out):
+    shutil.rmtree(out, ignore_errors=True)
+    return run("quantize", source, "-r", recipe, "--ids", WORK + "/ids.json", "--layout", layout, "-o", out, "-q")
+
+
+def own(name, body):
+    path = f"{WORK}/{name}.yaml"
+    open(path, "w").write(f"name: {name}\nunseen_experts: layer_max\n{body}")
+    return path
+
+
+os.makedirs(WORK, exist_ok=True)
+json.dump(IDS, open(WORK + "/ids.json", "w"))
+FAMILIES = {os.path.basename(d): d for d in sorted(glob.glob(ROOT + "/tests/vectors/engine/*")) if os.path.exists(d + "/config.json")}
+FAMILIES["nano-hybrid"] = ROOT + "/examples/nano-hybrid/model"
+if SHARED:
+    FAMILIES.update({os.path.basename(os.path.dirname(c)): os.path.dirname(c) for c in sorted(glob.glob(SHARED + "/fixtures/*/config.json"))})
+LINEARS = "[mlp, routed_experts, shared_experts, attention]"
+TYPES = {"int4": "int4, group: 32", "int4-zero": "int4, group: 32, zero: true", "fp8-channel": "fp8_channel, inputs: fp8_token", "mxfp8": "mxfp8, inputs: mxfp8",
+         "mxfp4": "mxfp4", "nvfp4": "nvfp4, inputs: nvfp4", "w4a16": "nvfp4", "fp8": "fp8, inputs: fp8", "fp8-block": "fp8_block, inputs: fp8_group"}
+RECIPES = {n: own(n, f"rules:\n  - {{role: {LINEARS}, weights: {t}{'' if 'inputs' in t else ', inputs: none'}}}\n") for n, t in TYPES.items()}
+RECIPES["mixed"] = own("mixed", "kv_cache: fp8_cast\nrules:\n  - {role: [mlp, routed_experts], weights: nvfp4, inputs: nvfp4, optional: true}\n"
+                       "  - {role: [attention, shared_experts], weights: fp8, inputs: fp8, optional: true}\n  - {role: lm_head, weights: nvfp4, inputs: none, optional: true}\n")
+for path in sorted(glob.glob(ROOT + "/recipes/*.yaml")):
+    name = os.path.basename(path)[:-5]
+    if name != "copy":
+        RECIPES[name] = name
+LAYOUTS = ["modelopt", "compressed-tensors", "awq", "gptq"]
+
+
+# What vLLM's ModelOpt configurations do not take, by the words of its own list.
+NOT_TAKEN = ("vllm does not take", "not supported", "Unsupported", "is not")
+
+
+def vllm_part():
+    import vllm_layers
+    seen, counts = {}, {}
+    for family, source in FAMILIES.items():
+        for recipe, word in RECIPES.items():
+            for layout in LAYOUTS:
+                if layout in ("awq", "gptq") and not recipe.startswith("int4"):
+                    continue
+                out = f"{WORK}/q"
+                status, text = quantize(source, word, layout, out)
+                if status != 0:
+                    counts[(layout, "refused here")] = counts.get((layout, "refused here"), 0) + 1
+                    if status not in (3, 4):
+                        check(f"{family} {recipe} {layout}", False, text)
+                    continue
+                try:
+                    n, disagree = vllm_layers.layers(out)
+                except Exception as e:      # noqa: BLE001: what it refuses is not compared, and counted
+                    reason = f"{type(e).__name__} {e}"
+                    if layout == "modelopt":
+                        counts[(layout, "vLLM takes no such type")] = counts.get((layout, "vLLM takes no such type"), 0) + 1
+                    else:
+                        check(f"vLLM reads {family} {recipe} {layout}", False, reason)
+                    continue
+                counts[(layout, "agree")] = counts.get((layout, "agree"), 0) + 1
+                check(f"vLLM reads {family} {recipe} {layout}: {n} names", n > 0 and not disagree, disagree[:3])
+                seen.setdefault((family, layout), []).append((recipe, out))
+                # Its twin: the configuration of another recipe of the same family and layout must be noticed.
+                other = f"{WORK}/other-{family}-{layout}.json"
+                if os.path.exists(other):
+                    mine = open(out + "/config.json").read()
+                    if json.load(open(other))["quantization_config"] != json.loads(mine)["quantization_config"]:
+                        shutil.copy(other, out + "/config.json")
+                        try:
+                            _, disagree = vllm_layers.layers(out)
+                        except Exception as e:      # noqa: BLE001
+                            disagree = [str(e)]
+                        code, _ = run("inspect", out, "-q")
+                        check(f"vLLM and inspect notice another's configuration, {family} {recipe} {layout}", disagree and code == 3, (disagree[:1], code))
+                        open(out + "/config.json", "w").write(mine)
+                shutil.copy(out + "/config.json", other)
+    print("     " + ", ".join(f"{layout} {what} {n}" for (layout, what), n in sorted(counts.items())))
+    check("vLLM agreed on folders of every layout", all(counts.get((layout, "agree"), 0) > 0 for layout in LAYOUTS), counts)
+
+
+def ct_part():
+    import numpy as np
+    import torch
+    from safetensors.numpy import load_file
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from transformers import AutoConfig, AutoModelForCausalLM, CompressedTensorsConfig
+    from compressed_tensors.compressors import BaseCompressor
+    from compressed_tensors.quantization import QuantizationScheme
+    from safetensors.torch import load_file as load_torch
+
+    def load_names(folder):
+        from vllm_headers import headers
+        return headers(folder)
+
+    # NVFP4, weight by weight: the library's decoding against e2m1 * (e4m3 * weight_scale_2) of ModelOpt's folder, both rounded to bf16.
+    source, wrong, n = FAMILIES["nano-hybrid"], 0, 0
+    a, b = f"{WORK}/m", f"{WORK}/c"
+    quantize(source, RECIPES["w4a16"], "modelopt", a), quantize(source, RECIPES["w4a16"], "compressed-tensors", b)
+    group = json.load(open(b + "/config.json"))["quantization_config"]["config_groups"]["group_0"]
+    nvfp4 = BaseCompressor.get_value_from_registry("nvfp4-pack-quantized")
+    theirs_all, ours_all = {}, {}
+    for path in glob.glob(b + "/*.safetensors"):
+        theirs_all.update(load_torch(path))
+    for path in glob.glob(a + "/*.safetensors"):
+        ours_all.update(load_torch(path))
+    table = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+    for key in [k for k in theirs_all if k.endswith(".weight_packed")][:40]:
+        module = key[: -len(".weight_packed")]
+        state = {k[len(module) + 1:]: v for k, v in theirs_all.items() if k.startswith(module + ".")}
+        decoded = nvfp4.decompress(state, QuantizationScheme(**group))["weight"]
+        raw = ours_all[module + ".weight"]
+        codes = torch.stack([raw & 15, raw >> 4], -1).reshape(raw.shape[0], -1)
+        scale = ours_all[module + ".weight_scale"].float() * ours_all[module + ".weight_scale_2"]
+        mine = (table[codes.long()] * scale.repeat_interleave(16, 1)).to(torch.bfloat16)
+        wrong += int((decoded.to(torch.bfloat16) != mine).sum())
+        n += mine.numel()
+    check(f"compressed-tensors decodes {n} NVFP4 weights to ours", n > 0 and wrong == 0, f"{wrong} differ")
+    # The same of INT4 with zero points, whose experts transformers does not load.
+    quantize(source, RECIPES["int4-zero"], "compressed-tensors", b)
+    group = json.load(open(b + "/config.json"))["quantization_config"]["config_groups"]["group_0"]
+    packed, wrong, n, t = BaseCompressor.get_value_from_registry("pack-quantized"), 0, 0, {}
+    for path in glob.glob(b + "/*.safetensors"):
+        t.update(load_torch(path))
+    nibbles = lambda w, dim: (w.unsqueeze(-1) >> torch.arange(0, 32, 4, dtype=torch.int32)) & 15
+    for key in [k for k in t if k.endswith(".weight_zero_point")][:20]:
+        module = key[: -len(".weight_zero_point")]
+        state = {k[len(module) + 1:]: v for k, v in t.items() if k.startswith(module + ".")}
+        decoded = packed.decompress(dict(state), QuantizationScheme(**group))["weight"]
+        rows, cols = state["weight_shape"].tolist()
+        codes = nibbles(state["weight_packed"], 1).reshape(rows, cols)
+        zeros = nibbles(state["weight_zero_point"], 0).permute(0, 2, 1).reshape(-1, cols // 32)[:rows]
+        mine = (codes - zeros.repeat_interleave(32, 1)) * state["weight_scale"].repeat_interleave(32, 1)
+        wrong += int((decoded != mine).sum())
+        n += mine.numel()
+    check(f"compressed-tensors decodes {n} INT4 weights with zero points to ours", n > 0 and wrong == 0, f"{wrong} differ")
+    families = {n: d for n, d in FAMILIES.items() if json.load(open(d + "/config.json")).get("model_type") in ("llama", "qwen3", "mistral", "nemotron", "nemotron_h", "qwen3_moe")}
+    def theirs(folder, **more):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **more).eval()
+        for module in model.modules():                        # weights as decoded, activations as they are
+            module.quantization_enabled = False
+        with torch.no_grad():
+            return model(input_ids=torch.tensor(IDS)).logits[0].float().numpy()
+
+    def ours(folder):
+        status, text = run("logits", folder, "--ids", WORK + "/ids.json", "-o", WORK + "/l.safetensors", "--plain-inputs", "-q")
+        return load_file(WORK + "/l.safetensors")["0.logits"] if status == 0 else None
+
+    def apart(a, b):
+        return float("inf") if a is None else float(np.abs(a - b).max() / b.std())
+
+    compared = 0
+    for family, source in families.items():
+        try:
+            base = apart(ours(source), theirs(source))
+        except Exception as e:      # noqa: BLE001
+            base = float("inf")
+        if base > 1e-2:
+            print(f"skip {family}: transformers computes another model ({base:.1e})")
+            continue
+        for recipe in ("w4a16", "nvfp4", "fp8", "fp8-channel", "fp8-block", "int4", "int4-zero", "mxfp4", "mxfp8", "mixed"):
+            out, fp4 = f"{WORK}/c", recipe in ("w4a16", "nvfp4", "mixed")
+            name = f"compressed-tensors computes the same, {family} {recipe}"
+            if quantize(source, RECIPES[recipe], "compressed-tensors", out)[0] != 0:
+                continue
+            if fp4 and any(".experts." in t for t in load_names(out)):
+                print(f"skip {name}: transformers 5.23 drops weight_global_scale of experts")
+                continue
+            try:
+                d = apart(ours(out), theirs(out, quantization_config=CompressedTensorsConfig(run_compressed=False)))
+            except Exception as e:      # noqa: BLE001
+                print(f"skip {name}: transformers does not load it: {type(e).__name__} {str(e)[:160]}")
+                continue
+            compared += 1
+            # The library rounds decoded NVFP4 weights to bf16; the others are exact.
+            check(f"{name} ({d:.1e} of the spread)", d < (5e-2 if fp4 else 1e-4 + 1.1 * base), d)
+    check("compressed-tensors computed some", compared > 5, compared)
+
+
+if PART in ("vllm", "both"):
+    vllm_part()
+if PART in ("ct", "both"):
+    ct_part()
+sys.exit(bad > 0)
