@@ -2,12 +2,15 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
+#include "cli/solve_report.h"
 #include "core/file.h"
 
 struct calibrate_args {
     struct common_args common;
     struct data_args data;
     const char *recipe, *output, *spill;
+    uint64_t solve_bytes;
+    bool sequential;
 };
 
 static const struct option options[] = {
@@ -18,6 +21,10 @@ static const struct option options[] = {
     DATA_OPTIONS(struct calibrate_args),
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct calibrate_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
+    {"sequential", 0, OPTION_FLAG, offsetof(struct calibrate_args, sequential), NULL,
+     "each layer sees what the quantized layers in front of it give", 0, 0},
+    {"solve-memory", 0, OPTION_NUMBER, offsetof(struct calibrate_args, solve_bytes), "BYTES",
+     "for second moments, of recipes that solve weights (default 4 GiB)", 1, UINT64_MAX / 2},
     BACKEND_OPTION(struct calibrate_args),
     COMMON_OPTIONS(struct calibrate_args),
 };
@@ -34,13 +41,16 @@ static bool report(const struct command_env *env, const struct stats *s, const s
         digest_hex(&s->digest, hex);
         json_t *list = json_array();
         for (uint32_t i = 0; i < n_unseen; i++) json_array_append_new(list, json_string(unseen[i]));
-        ok = print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "output", output, "sha256", hex, "texts",
-                                  (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens, "points",
-                                  (json_int_t)s->n_stats, "unseen_experts", list),
-                        err);
+        json_t *result =
+            json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "output", output, "sha256", hex, "texts", (json_int_t)s->n_texts,
+                      "tokens", (json_int_t)s->n_tokens, "points", (json_int_t)s->n_stats, "unseen_experts", list);
+        ok = result ? solve_report_json(s, result, err) : error_memory(err, 0);
+        if (ok) ok = print_json(result, err);
+        else json_decref(result);
     } else if (ok) {
         print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts,
                    (unsigned long long)s->n_tokens, s->n_stats, output);
+        solve_report_print(s);
         for (uint32_t i = 0; i < n_unseen; i++) print_text("saw no token: %s\n", unseen[i]);
     }
     arena_free(arena);
@@ -61,7 +71,12 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     if (!data_given(&a->data)) return error_set(err, ERR_USAGE, "option --data (or --ids) is missing");
     if (!backend_forward(env->common, "calibration", err)) return false;
-    struct calibrate_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = a->spill};
+    struct calibrate_options o = {.pool = env->pool,
+                                  .isa = env->isa,
+                                  .spill_dir = a->spill,
+                                  .work_path = a->output,
+                                  .solve_bytes = a->solve_bytes,
+                                  .sequential = a->sequential};
     return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) &&
            plan_build(&plan, m.inventory, recipe, err) && data_load(&a->data, &m, &corpus, err) &&
            calibrate_run(plan, &corpus, &o, &stats, env->progress, err) && dir_make_parents(a->output, err) &&

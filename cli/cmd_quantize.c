@@ -2,14 +2,15 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
+#include "cli/solve_report.h"
 #include "quantize/quantize.h"
 
 struct quantize_args {
     struct common_args common;
     struct data_args data;
     const char *recipe, *layout, *stats, *output, *spill;
-    uint64_t shard_bytes;
-    bool force;
+    uint64_t shard_bytes, solve_bytes;
+    bool force, sequential;
 };
 
 static const struct option options[] = {
@@ -26,6 +27,10 @@ static const struct option options[] = {
     {"shard-size", 0, OPTION_NUMBER, offsetof(struct quantize_args, shard_bytes), "BYTES",
      "tensor bytes per file at most (default 5G)", 1, UINT64_MAX / 2},
     {"force", 0, OPTION_FLAG, offsetof(struct quantize_args, force), NULL, "replace an output that exists", 0, 0},
+    {"sequential", 0, OPTION_FLAG, offsetof(struct quantize_args, sequential), NULL,
+     "each layer sees what the quantized layers in front of it give", 0, 0},
+    {"solve-memory", 0, OPTION_NUMBER, offsetof(struct quantize_args, solve_bytes), "BYTES",
+     "for second moments, of recipes that solve weights (default 4 GiB)", 1, UINT64_MAX / 2},
     BACKEND_OPTION(struct quantize_args),
     COMMON_OPTIONS(struct quantize_args),
 };
@@ -44,27 +49,38 @@ static bool get_stats(const struct command_env *env, const struct quantize_args 
                          plan->recipe->name);
     if (!backend_forward(env->common, "calibration", err)) return false;
     __attribute__((cleanup(cleanup_corpus))) struct corpus corpus = {0};
-    struct calibrate_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = a->spill};
+    CLEANUP(free) char *work_path = NULL;
+    if (asprintf(&work_path, "%s.solve", a->output) < 0) return error_memory(err, 0);
+    struct calibrate_options o = {.pool = env->pool,
+                                  .isa = env->isa,
+                                  .spill_dir = a->spill,
+                                  .work_path = work_path,
+                                  .solve_bytes = a->solve_bytes,
+                                  .sequential = a->sequential};
     return data_load(&a->data, m, &corpus, err) && calibrate_run(plan, &corpus, &o, out, env->progress, err);
 }
 
 static bool report(const struct command_env *env, const struct plan *plan, const struct quantize_result *r,
-                   const char *output, struct error *err)
+                   const struct stats *stats, const char *output, struct error *err)
 {
     char hex[DIGEST_HEX_SIZE], was[32], is[32];
     digest_hex(&plan->digest, hex);
-    if (env->common->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:s,s:s,s:I}", "output", output,
-                                    "plan_sha256", hex, "quantized", (json_int_t)r->n_quantized, "copied",
-                                    (json_int_t)r->n_copied, "zero_tensors", (json_int_t)r->n_zero, "source_bytes",
-                                    (json_int_t)plan->read_bytes, "bytes", (json_int_t)plan->write_bytes,
-                                    "effective_bits", plan_effective_bits(plan), "resumed", r->resumed, "backend",
-                                    r->backend, "device", r->device, "devices", (json_int_t)r->n_devices),
-                          err);
+    if (env->common->json) {
+        json_t *result =
+            json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:s,s:s,s:I}", "output", output, "plan_sha256", hex,
+                      "quantized", (json_int_t)r->n_quantized, "copied", (json_int_t)r->n_copied, "zero_tensors",
+                      (json_int_t)r->n_zero, "source_bytes", (json_int_t)plan->read_bytes, "bytes",
+                      (json_int_t)plan->write_bytes, "effective_bits", plan_effective_bits(plan), "resumed", r->resumed,
+                      "backend", r->backend, "device", r->device, "devices", (json_int_t)r->n_devices);
+        if (result && solve_report_json(stats, result, err)) return print_json(result, err);
+        json_decref(result);
+        return error_memory(err, 0);
+    }
     text_bytes(was, plan->read_bytes);
     text_bytes(is, plan->write_bytes);
     print_text("%s -> %s (%.3f bits per weight), %u tensors quantized%s -> %s\n", was, is, plan_effective_bits(plan),
                r->n_quantized, r->resumed ? ", resumed" : "", output);
+    solve_report_print(stats);
     return true;
 }
 
@@ -84,11 +100,14 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                  .replace = a->force,
                                  .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct quantize_result r;
-    return backend_find(env->common->backend, &o.backend, err) && recipe_load(&recipe, a->recipe, err) &&
-           (!a->layout || recipe_set_layout(recipe, a->layout, err)) && model_open(&m, operands[0], err) &&
-           plan_build(&plan, m.inventory, recipe, err) && get_stats(env, a, &m, plan, &stats, err) &&
-           quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
-           report(env, plan, &r, a->output, err);
+    bool ok = backend_find(env->common->backend, &o.backend, err) && recipe_load(&recipe, a->recipe, err) &&
+              (!a->layout || recipe_set_layout(recipe, a->layout, err)) && model_open(&m, operands[0], err) &&
+              plan_build(&plan, m.inventory, recipe, err) && get_stats(env, a, &m, plan, &stats, err) &&
+              quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
+              report(env, plan, &r, stats, a->output, err);
+    /* The next run goes on: what was solved for it stays beside the output. */
+    if (!ok && stats && err && err->code == ERR_CANCELLED) stats->keep_work = true;
+    return ok;
 }
 
 const struct command command_quantize = {

@@ -62,6 +62,11 @@ bool weights_scalar(const struct engine *e, const struct model_tensor *t, enum t
                      tensor_part_suffix(part), (double)*out);
 }
 
+static const struct quant_format *format_of(const struct linear *l)
+{
+    return l->stand_in ? l->stand_in : l->tensor->format;
+}
+
 bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t, const char *bias_name,
                  struct error *err)
 {
@@ -75,7 +80,9 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
         if (weight_scale && !weights_scalar(e, t, part, &l->weight_scale, err)) return false;
         if (input_scale && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
+    if (e->weights) l->stand_in = e->weights->format(e->weights->ctx, t, &l->input_scale);
     if (!e->quantize_inputs) l->input_scale = 0;
+    if (l->stand_in) f = l->stand_in;
     l->dynamic_input = e->quantize_inputs && f && f->input_op != OP_COUNT && !quant_format_has_input_scale(f);
     l->bf16 = e->compute == COMPUTE_BF16 && role_info(t->place.role)->kind != KIND_ROUTER;
     if (!panels_open(l, e, err)) return false;
@@ -286,7 +293,7 @@ static void dynamic_item(void *ctx, uint64_t row, uint32_t worker)
 static bool quantize_dynamic(struct run_ctx *r, struct pool *pool, float *out, struct error *err)
 {
     const struct linear *l = r->l;
-    const struct quant_format *f = l->tensor->format;
+    const struct quant_format *f = format_of(l);
     uint64_t group = f->input_op == OP_ENCODE_MXFP8 ? f->block_cols : f->input_cols ? f->input_cols : l->cols;
     CLEANUP(free) uint8_t *codes = NULL;
     CLEANUP(free) uint8_t *scales = NULL;
@@ -309,7 +316,7 @@ static bool quantize_input(struct run_ctx *r, struct pool *pool, float **copy, s
     if ((!(l->input_scale > 0) && !l->dynamic_input) || r->m == 0) return true;
     if (!memory_alloc(copy, r->m * l->cols, sizeof(float), err)) return false;
     if (l->dynamic_input && !quantize_dynamic(r, pool, *copy, err)) return false;
-    kernel_fn run = l->tensor->format->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
+    kernel_fn run = format_of(l)->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
     struct input_ctx c = {run, r->x, r->x_stride / sizeof(float), l->cols, l->input_scale, *copy};
     if (!l->dynamic_input) pool_for(pool, r->m, input_item, &c);
     r->x = *copy;

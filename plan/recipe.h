@@ -10,6 +10,7 @@
 #include "formats/quant_format.h"
 #include "models/arch.h"
 #include "plan/quant_type.h"
+#include "plan/solve.h"
 
 #define RECIPE_BYTES_MAX ((size_t)4 << 20)
 #define RECIPE_LINES_MAX 100000u
@@ -45,6 +46,7 @@ struct recipe_line {
     uint32_t group;                                 /* columns that share a scale, where the type has groups; 0: 128 */
     bool zero;                                      /* with zero points */
     enum scale_method scales;
+    struct solve_choice solve;
     double input_amax; /* > 0: inputs are not observed, this maximum is used */
     bool kv_constant;  /* a CAST */
     bool optional;     /* may match nothing */
