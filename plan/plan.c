@@ -83,6 +83,11 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
                          "add a later line with solve: none",
                          b->plan->recipe->name, line, t->name);
+    /* What is solved is kept as encoders leave it, which these layouts do not hold part by part. */
+    if (item->format->parts[0].on_side || item->format->zeros == ZEROS_STORED)
+        return error_set(b->err, ERR_UNSUPPORTED,
+                         "recipe '%s': %s: tensor '%.256s': solve: %s cannot be written as %s yet",
+                         b->plan->recipe->name, line, t->name, method, item->format->name);
     if (item->format->encode_op == OP_ENCODE_NVFP4) return true;
     return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4 weights, not %s",
                      b->plan->recipe->name, line, t->name, method, item->format->name);
