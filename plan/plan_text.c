@@ -64,14 +64,21 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
     }
     *out = json_pack("{s:s,s:s,s:O,s:O}", "schema", "ingot.observe/1", "tool", INGOT_VERSION, "source", source,
                      "points", points);
-    return *out ? put_solved(p, *out, err) : error_memory(err, 0);
+    if (!*out) return error_memory(err, 0);
+    if (p->recipe->unseen == UNSEEN_ALL_TOKENS &&
+        !json_put(*out, "unseen_experts", json_string(unseen_name(p->recipe->unseen)), err))
+        return false;
+    return put_solved(p, *out, err);
 }
 
 static json_t *item_json(const struct plan *p, const struct plan_item *item)
 {
     const struct model_tensor *t = item->tensor;
     json_t *j = json_pack("{s:s,s:s,s:s,s:s}", "tensor", t->name, "role", role_info(t->place.role)->name, "action",
-                          item->action == ACTION_QUANTIZE ? "quantize" : "copy", "reason", item->reason);
+                          item->action == ACTION_QUANTIZE ? "quantize"
+                          : item->decoded                 ? "decode"
+                                                          : "copy",
+                          "reason", item->reason);
     if (!j) return NULL;
     int bad = 0;
     if (t->place.layer >= 0) bad |= json_object_set_new(j, "layer", json_integer(t->place.layer));
@@ -180,8 +187,11 @@ static uint64_t item_bytes(const struct plan *p, const struct plan_item *item)
 static const char *item_format(const struct plan_item *item, char out[64])
 {
     const char *method = item->solve.method == SOLVE_NONE ? NULL : solve_name(item->solve.method);
-    snprintf(out, 64, "%s%s%s", item->action == ACTION_QUANTIZE ? item->format->name : "-", method ? " " : "",
-             method ? method : "");
+    snprintf(out, 64, "%s%s%s",
+             item->action == ACTION_QUANTIZE ? item->format->name
+             : item->decoded                 ? "bf16"
+                                             : "-",
+             method ? " " : "", method ? method : "");
     return out;
 }
 
@@ -294,7 +304,9 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         if (!model_tensor_is_module(item->tensor)) continue;
-        const struct quant_format *format = item->action == ACTION_QUANTIZE ? item->format : item->tensor->format;
+        const struct quant_format *format = item->action == ACTION_QUANTIZE ? item->format
+                                            : item->decoded                 ? NULL
+                                                                            : item->tensor->format;
         modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format};
         mtp_plain = mtp_plain && !(item->tensor->place.mtp && format);
     }

@@ -240,12 +240,19 @@ static bool read_lines(struct recipe *r, const json_t *json, const struct yaml *
     return read_kv(r, json, file, err);
 }
 
+static bool set_digest(struct recipe *r, struct error *err)
+{
+    CLEANUP(free) char *text = NULL;
+    size_t n;
+    return json_canonical(r->json, &text, &n, err) && sha256_of(bytes_of(text, n), &r->digest, err);
+}
+
 static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml *doc, const char *file,
                         struct error *err)
 {
-    static const char *const keys[] = {
-        "name",           "aliases",  "summary", "source",    "published", "copy", "fp8_rounding",
-        "unseen_experts", "kv_cache", "rules",   "allow_ssm", "layout",    NULL};
+    static const char *const keys[] = {"name",      "aliases",      "summary",        "source",   "published",
+                                       "copy",      "fp8_rounding", "unseen_experts", "kv_cache", "rules",
+                                       "allow_ssm", "layout",       "requantize",     NULL};
     const char *name = NULL, *summary = "", *source = "", *layout = "modelopt";
     if (!json_known_keys(json, file, keys, err) || !json_get_string(json, "name", file, &name, err) ||
         !json_opt_string(json, "summary", file, &summary, err) ||
@@ -253,6 +260,7 @@ static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml 
         !json_opt_bool(json, "published", file, &r->published, err) ||
         !json_opt_bool(json, "copy", file, &r->copies, err) ||
         !json_opt_bool(json, "allow_ssm", file, &r->allow_ssm, err) ||
+        !json_opt_bool(json, "requantize", file, &r->requantize, err) ||
         !word_of_rounding(json, "fp8_rounding", file, &r->rounding, err) ||
         !word_of_unseen(json, "unseen_experts", file, &r->unseen, err))
         return false;
@@ -266,9 +274,13 @@ static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml 
     if (r->copies && r->n_lines)
         return error_set(err, ERR_FORMAT, "%s: 'copy: true' quantizes nothing, but there are rules", file);
     if (!r->copies && !r->n_lines) return error_set(err, ERR_FORMAT, "%s: no rules: nothing would be quantized", file);
-    CLEANUP(free) char *text = NULL;
-    size_t n;
-    return json_canonical(r->json, &text, &n, err) && sha256_of(bytes_of(text, n), &r->digest, err);
+    return set_digest(r, err);
+}
+
+bool recipe_allow_requantize(struct recipe *r, struct error *err)
+{
+    r->requantize = true;
+    return json_put(r->json, "requantize", json_true(), err) && set_digest(r, err);
 }
 
 bool recipe_make(struct recipe **out, const json_t *json, const struct yaml *doc, const char *file, struct error *err)

@@ -16,14 +16,16 @@
 #define RECIPE_LINES_MAX 100000u
 
 enum scale_method {
-    SCALES_MAX,          /* each block's own maximum ("dynamic" order) */
-    SCALES_MSE,          /* least squared error over all E4M3 scales ("static" order) */
-    SCALES_FOUR_OVER_SIX /* a block's maximum is mapped to 6 or to 4, by squared error ("static" order, m = 256) */
+    SCALES_MAX,           /* each block's own maximum ("dynamic" order) */
+    SCALES_MSE,           /* least squared error over all E4M3 scales ("static" order) */
+    SCALES_FOUR_OVER_SIX, /* a block's maximum is mapped to 6 or to 4, by squared error ("static" order, m = 256) */
+    SCALES_MXFP4_CAST     /* of MXFP4 sources: powers of two that give every number back (numeric/nvfp4_cast.h) */
 };
 
 enum unseen_policy {
     UNSEEN_ERROR,    /* an expert that saw no calibration token is an error */
-    UNSEEN_LAYER_MAX /* it uses the layer's maximum, as ModelOpt's fused experts do; listed either way */
+    UNSEEN_LAYER_MAX, /* it uses the layer's maximum, as ModelOpt's fused experts do; listed either way */
+    UNSEEN_ALL_TOKENS /* calibrate sends all tokens through it, once the layer is done, and keeps what it saw then */
 };
 
 enum kv_choice { KV_NONE, KV_FP8, KV_FP8_CAST /* declared, no scales written: engines use 1.0 */ };
@@ -64,6 +66,7 @@ struct recipe {
     bool published;     /* lines that match nothing are listed, not refused */
     bool copies;        /* quantizes nothing on purpose */
     bool allow_ssm;     /* 4/6 with quantized inputs on Mamba's linears, which loses much */
+    bool requantize;    /* a source that is quantized already is decoded and quantized again */
     const char *layout; /* a method of formats/quant_format_rows.c; "modelopt" */
     enum fp8_rounding rounding;
     enum unseen_policy unseen;
@@ -81,6 +84,8 @@ MUST_CHECK bool recipe_load(struct recipe **out, const char *path_or_name, struc
 MUST_CHECK bool recipe_from_text(struct recipe **out, struct bytes text, const char *file, struct error *err);
 /* From the JSON that recipe->json holds. `what` names it in errors. */
 MUST_CHECK bool recipe_from_json(struct recipe **out, const json_t *json, const char *what, struct error *err);
+/* As `requantize: true` in the file: part of the recipe from now on, of its JSON and its digest. */
+MUST_CHECK bool recipe_allow_requantize(struct recipe *r, struct error *err);
 void recipe_free(struct recipe *r); /* NULL is fine */
 CLEANUP_DEFINE(recipe, struct recipe, recipe_free)
 

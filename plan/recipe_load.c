@@ -146,6 +146,10 @@ bool recipe_load(struct recipe **out, const char *path_or_name, struct error *er
     if (!looks_like_path(path_or_name)) {
         if (!load_builtin(out, path_or_name, &found, err)) return false;
         if (found) return true;
+        if (access(path_or_name, F_OK) != 0 && strcmp(path_or_name, "auto") == 0)
+            return error_set(err, ERR_USAGE,
+                             "recipe 'auto' is made for one checkpoint and one budget: `ingot search DIR --data FILE "
+                             "--bits N -o auto.yaml`, then --recipe auto.yaml");
         if (access(path_or_name, F_OK) != 0)
             return error_set(err, ERR_USAGE, "recipe '%.256s' is neither built in (`ingot list recipes`) nor a file",
                              path_or_name);
