@@ -48,7 +48,7 @@ FOREIGN  := $(if $(findstring x86_64,$(MACHINE)),%_neon.c,%_avx2.c %_avx512.c %_
 SRC_DIRS := core formats models plan backends backends/cpu engine engine/chat convert calibrate quantize pack verify
 LIB_SRC  := $(filter-out $(FOREIGN),$(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS))))) $(CUDA_SRC)
 CLI_SRC  := $(sort $(wildcard cli/*.c))
-DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml verify/*.yaml))
+DATA     := $(sort $(wildcard recipes/*.yaml recipes/units/*.yaml profiles/*.yaml verify/*.yaml))
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/embedded.o $(CUDA_OBJ)
 CLI_OBJ  := $(filter-out $(B)/cli/main.o,$(CLI_SRC:%.c=$(B)/%.o))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
@@ -238,7 +238,8 @@ check-faults: $(BIN) $(FAULT)  ## every single change to the file system killed 
 	@FAULT_STEPS=100000 sh tests/run.sh $(BIN) $(B) cli/faults
 
 # Needs 14 GiB of disk below build/.
-check-memory: $(BIN) $(BENCH)  ## peak memory, equal bytes and killed runs on a 4 GiB checkpoint (5 min)
+check-memory: $(BIN) $(BENCH)  ## forecasts of memory, then peaks, equal bytes and killed runs on a 4 GiB checkpoint (8 min)
+	@MEMORY_ALL=1 sh tests/run.sh $(BIN) $(B) cli/memory
 	@python3 tests/memory/check_memory.py $(BIN) $(B)/bench/make_checkpoint build/check-memory
 
 # NVIDIA's compiler and headers, from its own wheels, into .cuda/: for checks on machines without a GPU or a toolkit.

@@ -3,6 +3,7 @@
 #include "backends/cpu/kernel.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "core/memory.h"
 #include "core/version.h"
 
 #include <stdlib.h>
@@ -115,6 +116,7 @@ int main(int argc, char **argv)
 {
     console_catch_signals();
     raise_limits();
+    memory_return_freed();
     struct error err = ERROR_INIT;
     const char *name = argc > 1 ? argv[1] : "--help";
     if (argc == 3 && strcmp(name, "help") == 0) { /* `ingot help CMD` is `ingot CMD --help` */

@@ -36,6 +36,10 @@ struct plan_workspace {
     uint64_t src, dst, dst_scale, dst_f32, block_amax;
 };
 
+/* An item's weight as it is read and cut: a matrix of its own, or of a stack. Of an item of a stack that is not its
+ * lead: nothing is read. */
+const struct tensor_info *plan_matrix(const struct plan *p, const struct plan_item *item);
+struct plan_cut plan_cut_item(const struct plan *p, const struct plan_item *item, uint64_t piece_bytes);
 /* Of a linear's weight that becomes `f`, and of bytes that are carried. */
 struct plan_cut plan_cut_rows(const struct tensor_info *t, const struct quant_format *f, uint64_t piece_bytes);
 struct plan_cut plan_cut_bytes(uint64_t bytes, uint64_t piece_bytes);

@@ -15,6 +15,11 @@ struct stretch {
     uint64_t bytes;
 };
 
+static uint64_t source_bytes(const struct slot *s)
+{
+    return s->raw ? s->raw_bytes : s->bytes;
+}
+
 /* The oldest piece that can be hashed now. */
 static bool take_stretch(struct ring *r, struct stretch *out)
 {
@@ -23,19 +28,22 @@ static bool take_stretch(struct ring *r, struct stretch *out)
         struct pass *p = s->pass;
         if (!s->full || s->hashed || p->hashing || p->n_hashed != s->index) continue;
         p->hashing = true;
-        *out = (struct stretch){s, s->lane->src + s->n_hashed, s->bytes - s->n_hashed};
+        const uint8_t *data = s->raw ? s->raw : s->lane->src;
+        *out = (struct stretch){s, data + s->n_hashed, source_bytes(s) - s->n_hashed};
         return true;
     }
     return false;
 }
 
-static void give_back(struct ring *r, struct stretch *t, uint64_t n)
+static void give_back(struct job *j, struct stretch *t, uint64_t n)
 {
+    struct ring *r = &j->ring;
     struct slot *s = t->slot;
     s->n_hashed += n;
     s->pass->hashing = false;
-    s->hashed = s->n_hashed == s->bytes;
+    s->hashed = s->n_hashed == source_bytes(s);
     if (s->hashed) s->pass->n_hashed++;
+    if (s->hashed && !piece_is_cast(j, s)) piece_drop_raw(s);
     pthread_cond_broadcast(&r->changed);
 }
 
@@ -50,8 +58,8 @@ bool ring_hash_some(struct job *j)
     if (two) sha256_add_pair(a.slot->pass->hash, a.data, n, b.slot->pass->hash, b.data, n);
     else sha256_add(a.slot->pass->hash, a.data, n);
     pthread_mutex_lock(&r->lock);
-    give_back(r, &a, n);
-    if (two) give_back(r, &b, n);
+    give_back(j, &a, n);
+    if (two) give_back(j, &b, n);
     return true;
 }
 
@@ -69,7 +77,7 @@ void job_hash(struct job *j, struct sha256 *h, const void *data, size_t n)
     uint64_t k = u64_min(a.bytes, n);
     sha256_add_pair(h, data, n, a.slot->pass->hash, a.data, k);
     pthread_mutex_lock(&r->lock);
-    give_back(r, &a, k);
+    give_back(j, &a, k);
     pthread_mutex_unlock(&r->lock);
 }
 

@@ -17,7 +17,9 @@
 
 #include "backends/backend.h"
 #include "core/staging.h"
+#include "plan/plan_stack.h"
 #include "plan/workspace.h"
+#include "quantize/given.h"
 #include "quantize/quantize.h"
 
 #include <pthread.h>
@@ -35,6 +37,7 @@ struct pass {
         PASS_SCAN,   /* only its maximum is wanted */
         PASS_KEEP,   /* its maximum, and then it is encoded from where it lies */
         PASS_ENCODE, /* encoded; its group's maximum is known by then */
+        PASS_DECODE, /* written as plain numbers: the source is quantized */
         PASS_EACH,   /* each piece is looked through and encoded: the type has no scale of the whole tensor */
     } kind;
     bool ends_item, collected; /* collected: all its maxima are in */
@@ -50,10 +53,13 @@ struct slot {
     /* the piece in it */
     struct pass *pass;
     struct plan_piece at;
+    uint8_t *raw, *raw_scales;     /* as they lie on disk, while they are needed: what is turned in the lane, or decoded
+                                     there     (codes, and scales); or NULL: the lane holds what was read */
+    uint64_t raw_bytes;            /* of raw */
     uint64_t offset, bytes, index; /* of the source tensor; index: of the piece in its pass */
     bool first, last;              /* of its pass */
     bool full, failed;             /* it has been read; failed: and could not be */
-    uint64_t n_hashed;             /* bytes */
+    uint64_t n_hashed;             /* bytes, of raw or of the lane */
     bool hashed;                   /* or there is nothing to hash: it may be retired */
     struct error err;
 };
@@ -79,6 +85,7 @@ struct job {
     struct plan *plan;
     const struct model *model;
     const struct stats *stats;
+    struct given *given; /* NULL: scales are made here */
     const struct quantize_options *opt;
     const struct progress *pr;
     struct staging *staging;
@@ -126,6 +133,22 @@ bool ring_hash_some(struct job *j);
 void job_hash(struct job *j, struct sha256 *h, const void *data, size_t n);
 /* Waits until the piece's source is hashed, and helps. */
 void job_wait_hashed(struct job *j, const struct slot *s);
+/* quantize/source.c: reads a piece of a quantized source into s->raw, and decodes it to BF16 in the lane. */
+MUST_CHECK bool piece_read_quantized(const struct job *j, struct slot *s, struct error *err);
+void piece_drop_raw(struct slot *s);
+
+/* quantize/mxfp4_cast.c: scales: mxfp4_cast. What a piece adds to its group's g; codes and scales into the lane. */
+bool piece_is_cast(const struct job *j, const struct slot *s);
+MUST_CHECK bool piece_cast_amax(const struct job *j, const struct slot *s, float *amax, struct error *err);
+void piece_cast(const struct slot *s, float g);
+
+/* quantize/sideways.c: pieces of stacks whose blocks run along the columns; true when the piece is one. [rows, cols] to
+ * [cols, rows]. */
+bool is_sideways(const struct job *j, const struct slot *s);
+void turn_rows(const uint8_t *from, uint64_t rows, uint64_t cols, uint64_t elem, uint8_t *to);
+MUST_CHECK bool turn_in_place(uint8_t *data, uint64_t rows, uint64_t cols, uint64_t elem, struct error *err);
+/* Reads a piece into s->raw and turns it into the lane. */
+MUST_CHECK bool piece_read_sideways(const struct job *j, struct slot *s, struct error *err);
 
 /* quantize/encode.c: one piece through its steps. */
 MUST_CHECK bool piece_measure(struct job *j, struct slot *s, struct error *err);

@@ -51,6 +51,8 @@ static bool fill(const struct job *j, struct slot *s)
 {
     struct pass *p = s->pass;
     if (s->first && p->kind != PASS_SCAN && !sha256_open(&p->hash, &s->err)) return false;
+    if (p->kind != PASS_COPY && j->plan->items[p->item].decoded) return piece_read_quantized(j, s, &s->err);
+    if (is_sideways(j, s)) return piece_read_sideways(j, s, &s->err);
     return (s->bytes == 0 ||
             checkpoint_read(j->plan->inventory->checkpoint, p->source, s->offset, s->lane->src, s->bytes, &s->err)) &&
            (p->kind != PASS_COPY || check_copied(j, s, &s->err));
@@ -74,6 +76,7 @@ static void *read_pieces(void *ctx)
         pthread_mutex_lock(&r->lock);
         s->failed = !ok;
         s->hashed = !ok || s->pass->kind == PASS_SCAN;
+        if (s->hashed && !piece_is_cast(j, s)) piece_drop_raw(s);
         s->full = true;
         pthread_cond_broadcast(&r->changed);
     }
