@@ -7,9 +7,9 @@
 struct plan_args {
     struct common_args common;
     struct data_args data;
-    const char *recipe, *spill, *compute;
+    const char *recipe, *explain, *spill, *compute;
     uint64_t generate;
-    bool every;
+    bool every, requantize;
 };
 
 static const struct option options[] = {
@@ -17,6 +17,10 @@ static const struct option options[] = {
      "what to quantize, and how (`ingot list recipes`)", 0, 0},
     {"every", 0, OPTION_FLAG, offsetof(struct plan_args, every), NULL,
      "a line for every tensor instead of one per kind", 0, 0},
+    {"explain", 0, OPTION_TEXT, offsetof(struct plan_args, explain), "TENSOR",
+     "which rules speak of this tensor, which one decides, what it shares and what is written", 0, 0},
+    {"allow-requantize", 0, OPTION_FLAG, offsetof(struct plan_args, requantize), NULL,
+     "a source that is quantized already is decoded and quantized again", 0, 0},
     DATA_OPTIONS(struct plan_args),
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct plan_args, spill), "DIR",
      "where activations would go that do not fit in memory", 0, 0},
@@ -25,6 +29,18 @@ static const struct option options[] = {
      "say what memory a text of N tokens takes in `ingot generate`", 1, 1u << 30},
     COMMON_OPTIONS(struct plan_args),
 };
+
+static bool explain(const struct plan *plan, const char *tensor, bool json, struct error *err)
+{
+    json_t *j;
+    CLEANUP(free) char *text = NULL;
+    if (!plan_explain(plan, tensor, &j, err)) return false;
+    if (json) return print_json(j, err);
+    bool ok = plan_explain_text(j, &text, err);
+    json_decref(j);
+    if (ok) print_text("%s", text);
+    return ok;
+}
 
 /* What the passes of calibrate, eval and generate take. */
 static bool tell_memory(const struct command_env *env, const struct plan_args *a, const struct model *m, json_t *plan,
@@ -60,9 +76,12 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     bool asks = data_given(&a->data) || a->generate || !a->recipe;
     if (!asks && (a->data.max_tokens || a->data.max_texts || a->spill || a->compute))
         return error_set(err, ERR_USAGE, "options about texts need --data, --ids or --generate, or no --recipe");
-    if ((a->recipe && !recipe_load(&recipe, a->recipe, err)) || !model_open(&m, operands[0], err) ||
+    if (a->explain && !a->recipe) return error_set(err, ERR_USAGE, "option --explain needs --recipe");
+    if ((a->recipe && !recipe_load(&recipe, a->recipe, err)) ||
+        (recipe && a->requantize && !recipe_allow_requantize(recipe, err)) || !model_open(&m, operands[0], err) ||
         (recipe && !plan_build(&plan, m.inventory, recipe, err)))
         return false;
+    if (a->explain) return explain(plan, a->explain, env->common->json, err);
     if (env->common->json) {
         if (plan ? !plan_json(plan, &j, err) : !(j = json_object())) return false;
         return (!asks || tell_memory(env, a, &m, j, err)) && print_json(json_incref(j), err);

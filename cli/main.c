@@ -95,7 +95,7 @@ static int run_command(const struct command *c, const char *program, int argc, c
     const char *isa = getenv("INGOT_ISA");
     uint64_t cap;
     if (isa && *isa && !isa_parse(isa, &cap)) {
-        error_set(&err, ERR_USAGE, "INGOT_ISA is '%.64s'; known are scalar, avx2, avx512, avx512bf16", isa);
+        error_set(&err, ERR_USAGE, "INGOT_ISA is '%.64s'; known are scalar, avx2, avx512, avx512bf16, neon", isa);
         return fail(c, &err, json);
     }
     bool error_printed = false;

@@ -81,8 +81,8 @@ static bool append_cache(const struct attention_call *c, const struct attention 
     const struct block_call *call = c->call;
     const struct observer *ob = call->observer;
     if (ob && ob->kv) {
-        ob->kv(ob->ctx, a->k.tensor, k, call->n_rows, c->kv_width);
-        ob->kv(ob->ctx, a->v.tensor, v, call->n_rows, c->kv_width);
+        ob->kv(ob->ctx, a->k.tensor, k, call->n_rows, c->kv_width, c->kv_width);
+        ob->kv(ob->ctx, a->v.tensor, v, call->n_rows, c->kv_width, c->kv_width);
     }
     round_cache(call->engine, k, call->n_rows * c->kv_width, a->k_scale);
     round_cache(call->engine, v, call->n_rows * c->kv_width, a->v_scale);

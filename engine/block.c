@@ -98,6 +98,18 @@ bool block_state_grow(struct block_state *s, uint64_t n_new, uint64_t total, uin
     return true;
 }
 
+bool block_visit_experts(const struct block *b, const struct engine *e, const float *x, uint64_t n_rows,
+                         const uint32_t *experts, uint32_t n_experts, const struct observer *ob, struct error *err)
+{
+    uint64_t hidden = e->inv->config.dims[DIM_HIDDEN];
+    CLEANUP(free) float *normed = NULL;
+    if (b->config->kind != BLOCK_MOE) return error_set(err, ERR_INTERNAL, "layer %u has no experts", b->config->layer);
+    if (!memory_alloc(&normed, n_rows * hidden, sizeof *normed, err)) return false;
+    rows_norm(e, &b->norm, x, n_rows, hidden, normed);
+    struct block_call c = {.engine = e, .block = b, .x = normed, .n_rows = n_rows, .observer = ob};
+    return moe_visit(&c, experts, n_experts, err) || error_wrap(err, "layer %u", b->config->layer);
+}
+
 bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows, const struct segment *segments,
                uint32_t n_segments, const struct observer *ob, struct error *err)
 {

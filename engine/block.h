@@ -203,6 +203,13 @@ uint64_t block_state_need(const struct engine *e, const struct block_config *con
 MUST_CHECK bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows,
                           const struct segment *segments, uint32_t n_segments, const struct observer *ob,
                           struct error *err);
+/* Sends rows x [n_rows, hidden] through experts of a MoE block, whatever the router says, for the observer alone; x
+ * stays. */
+MUST_CHECK bool block_visit_experts(const struct block *b, const struct engine *e, const float *x, uint64_t n_rows,
+                                    const uint32_t *experts, uint32_t n_experts, const struct observer *ob,
+                                    struct error *err);
+/* The part of it behind the norm (engine/moe.c). */
+MUST_CHECK bool moe_visit(const struct block_call *c, const uint32_t *experts, uint32_t n_experts, struct error *err);
 /* out = norm(x), per row of `cols`; parallel; out may be x. */
 void rows_norm(const struct engine *e, const struct norm *n, const float *x, uint64_t n_rows, uint64_t cols,
                float *out);

@@ -5,6 +5,8 @@
 #include "engine/mla_impl.h"
 #include "engine/positions.h"
 
+#include "core/memory.h"
+
 static void mla_close(void *kind)
 {
     struct mla *a = kind;
@@ -82,6 +84,25 @@ static bool make_queries(const struct mla_call *c, float *q, struct error *err)
     return true;
 }
 
+/* K and V as they would be cached apart: ModelOpt's cache scales are of these. Nobody else makes them. */
+static bool show_kv(const struct mla_call *c, const float *keys, struct error *err)
+{
+    const struct mla *a = c->a;
+    const struct block_call *call = c->call;
+    const struct observer *ob = call->observer;
+    const struct mla_config *d = a->dims;
+    uint64_t n = call->n_rows, head = (uint64_t)d->nope_dim + d->v_dim;
+    if (!ob || !ob->kv) return true;
+    CLEANUP(free) float *kv = NULL;
+    if (!memory_alloc(&kv, n * a->kv_b.rows, sizeof *kv, err) ||
+        !linear_run(&a->kv_b, call->engine, keys, c->key_width, n, kv, a->kv_b.rows, NULL, err))
+        return false;
+    ob->kv(ob->ctx, a->kv_a.tensor, keys + d->kv_rank, n, d->rope_dim, c->key_width);
+    ob->kv(ob->ctx, a->kv_a.tensor, kv, n * a->config->n_heads, d->nope_dim, head);
+    ob->kv(ob->ctx, a->kv_b.tensor, kv + d->nope_dim, n * a->config->n_heads, d->v_dim, head);
+    return true;
+}
+
 /* Rows of the cache: [latent | k_rope]. Engines multiply the latent by kv_b; where that linear's inputs are quantized,
  * what is cached is the quantized latent. */
 static bool make_keys(const struct mla_call *c, float *keys, struct error *err)
@@ -97,7 +118,7 @@ static bool make_keys(const struct mla_call *c, float *keys, struct error *err)
     heads_norm(e, &a->kv_norm, keys, n, width, 1, rank);
     if (call->observer && call->observer->input)
         call->observer->input(call->observer->ctx, a->kv_b.tensor, keys, n, width);
-    if (!linear_round_input(&a->kv_b, e, keys, width, n, err)) return false;
+    if (!show_kv(c, keys, err) || !linear_round_input(&a->kv_b, e, keys, width, n, err)) return false;
     if (a->rounds_cache) /* an FP8 cache has no scale of its own here: engines take 1 */
         e->input_fp8(&(struct kernel_args){
             .n_rows = 1, .n_cols = n * width, .src = keys, .dtype = DTYPE_F32, .scale = 1.0f, .dst_f32 = keys});

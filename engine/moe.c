@@ -143,6 +143,44 @@ static bool run_routed(const struct block_call *call, const struct moe *m, struc
            linear_run(&m->latent_out, e, sum, width, n, call->y, hidden, call->observer, err);
 }
 
+/* A routing in which each of these experts, in ascending order, has every row; its weights are 0. */
+static bool route_all(const struct engine *e, const struct moe *m, uint64_t n, const uint32_t *experts,
+                      uint32_t n_experts, struct routing *r, struct error *err)
+{
+    uint64_t total = n * n_experts;
+    if (!scratch_alloc(e->scratch, &r->first, (uint64_t)m->n_experts + 1, sizeof *r->first, err) ||
+        !scratch_alloc(e->scratch, &r->rows, total, sizeof *r->rows, err) ||
+        !scratch_alloc(e->scratch, &r->row_weights, total, sizeof *r->row_weights, err))
+        return false;
+    uint64_t at = 0;
+    for (uint32_t x = 0, k = 0; x < m->n_experts; x++) {
+        r->first[x] = at;
+        if (k == n_experts || experts[k] != x) continue;
+        for (uint64_t i = 0; i < n; i++) r->rows[at + i] = (uint32_t)i;
+        at += n;
+        k++;
+    }
+    r->first[m->n_experts] = at;
+    for (uint64_t i = 0; i < total; i++) r->row_weights[i] = 0;
+    return true;
+}
+
+bool moe_visit(const struct block_call *call, const uint32_t *experts, uint32_t n_experts, struct error *err)
+{
+    const struct moe *m = call->block->kind;
+    const struct engine *e = call->engine;
+    uint64_t hidden = m->router.cols, n = call->n_rows, width = m->latent_in.tensor ? m->latent_in.rows : hidden;
+    struct routing r = {0};
+    SCRATCH_SCOPE(e->scratch);
+    float *u, *sum;
+    if (!route_all(e, m, n, experts, n_experts, &r, err) ||
+        !scratch_alloc(e->scratch, &sum, n * width, sizeof *sum, err) ||
+        !scratch_alloc(e->scratch, &u, n * width, sizeof *u, err) ||
+        (m->latent_in.tensor && !linear_run(&m->latent_in, e, call->x, hidden, n, u, width, NULL, err)))
+        return false;
+    return moe_run_experts(call, m, &r, m->latent_in.tensor ? u : call->x, width, sum, err);
+}
+
 static bool moe_run(const struct block_call *call, struct error *err)
 {
     const struct moe *m = call->block->kind;

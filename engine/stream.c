@@ -14,6 +14,8 @@ struct stream {
     uint32_t n_texts;
     uint64_t *first_row; /* [n_texts + 1] */
     struct residual rows;
+    struct residual inputs; /* with `keeps_inputs`: what entered the block that ran last */
+    bool keeps_inputs;
     struct linear head;
     bool keep_head;
     struct read_ahead *ahead; /* NULL: none */
@@ -81,11 +83,36 @@ bool stream_open(struct stream **out, struct engine *e, const struct text_ids *t
     if (!check_texts(e, texts, n_texts, err)) return false;
     struct stream *s = calloc(1, sizeof *s);
     if (!s) return error_memory(err, sizeof *s);
-    *s = (struct stream){.engine = e, .texts = texts, .n_texts = n_texts, .rows = RESIDUAL_INIT};
+    *s = (struct stream){
+        .engine = e, .texts = texts, .n_texts = n_texts, .rows = RESIDUAL_INIT, .inputs = RESIDUAL_INIT};
     if (!build(s, spill_dir, err)) {
         stream_close(s);
         return false;
     }
+    *out = s;
+    return true;
+}
+
+bool stream_fork(struct stream **out, const struct stream *from, const char *spill_dir, struct error *err)
+{
+    *out = NULL;
+    struct stream *s = calloc(1, sizeof *s);
+    if (!s) return error_memory(err, sizeof *s);
+    *s = (struct stream){.engine = from->engine,
+                         .texts = from->texts,
+                         .n_texts = from->n_texts,
+                         .rows = RESIDUAL_INIT,
+                         .inputs = RESIDUAL_INIT};
+    size_t n = (size_t)from->n_texts + 1;
+    bool ok =
+        memory_alloc(&s->first_row, n, sizeof *s->first_row, err) &&
+        residual_open(&s->rows, from->rows.n_rows, from->rows.cols, spill_dir, from->engine->residual_bytes, err) &&
+        engine_head_open(s->engine, &s->head, err);
+    if (!ok) {
+        stream_close(s);
+        return false;
+    }
+    memcpy(s->first_row, from->first_row, n * sizeof *s->first_row);
     *out = s;
     return true;
 }
@@ -95,6 +122,7 @@ void stream_close(struct stream *s)
     if (!s) return;
     read_ahead_close(s->ahead);
     residual_close(&s->rows);
+    residual_close(&s->inputs);
     linear_close(&s->head);
     free(s->first_row);
     free(s);
@@ -132,8 +160,10 @@ static uint32_t cut_segments(const struct stream *s, uint64_t first, uint64_t n,
     return count;
 }
 
-static bool run_calls(struct stream *s, const struct block *b, struct block_state *states, const struct observer *ob,
-                      bool keep, const struct progress *pr, struct error *err)
+/* From rows `in`, with the weights of `e`; keep: to the stream's rows, which may be the same. */
+static bool run_calls(struct stream *s, struct engine *e, const struct residual *in, const struct block *b,
+                      struct block_state *states, const struct observer *ob, bool keep, const struct progress *pr,
+                      struct error *err)
 {
     uint64_t hidden = s->rows.cols, total = s->rows.n_rows;
     struct scratch *from = s->engine->scratch;
@@ -147,8 +177,9 @@ static bool run_calls(struct stream *s, const struct block *b, struct block_stat
     for (uint64_t first = 0; first < total; first += STREAM_ROWS) {
         uint64_t n = u64_min(STREAM_ROWS, total - first);
         uint32_t n_segments = cut_segments(s, first, n, &next_text, states, segments);
-        if (!progress_go_on(pr, err) || !residual_read(&s->rows, first, n, x, err) ||
-            !block_run(b, s->engine, x, n, segments, n_segments, ob, err) ||
+        if (!progress_go_on(pr, err) || !residual_read(in, first, n, x, err) ||
+            (s->keeps_inputs && !residual_write(&s->inputs, first, n, x, err)) ||
+            !block_run(b, e, x, n, segments, n_segments, ob, err) ||
             (keep && !residual_write(&s->rows, first, n, x, err)))
             return false;
         for (uint32_t i = 0; i < n_segments; i++)
@@ -158,20 +189,21 @@ static bool run_calls(struct stream *s, const struct block *b, struct block_stat
 }
 
 /* keep false: the rows stay as they are. */
-static bool run_block(struct stream *s, uint32_t b, const struct observer *ob, bool keep, const struct progress *pr,
-                      struct error *err)
+static bool run_block(struct stream *s, struct engine *e, const struct residual *in, uint32_t b,
+                      const struct observer *ob, bool keep, const struct progress *pr, struct error *err)
 {
     struct block block;
-    if (!block_open(&block, s->engine, &s->engine->inv->config.blocks[b], err)) return false;
+    if (!block_open(&block, e, &e->inv->config.blocks[b], err)) return false;
     read_ahead_allow(s->ahead, b + 1);
-    bool kept, keep_ok = stream_keeps(&kept, s->engine, block.config, stream_rows(s), err) &&
-                         (!kept || block.ops->keep(block.kind, s->engine, err));
+    bool kept, keep_ok = stream_keeps(&kept, e, block.config, stream_rows(s), err) &&
+                         (!kept || block.ops->keep(block.kind, e, err));
     if (!keep_ok) {
         block_close(&block);
         return false;
     }
     struct block_state *states = calloc(s->n_texts, sizeof *states);
-    bool ok = states ? run_calls(s, &block, states, ob, keep, pr, err) : error_memory(err, s->n_texts * sizeof *states);
+    bool ok = states ? run_calls(s, e, in, &block, states, ob, keep, pr, err)
+                     : error_memory(err, s->n_texts * sizeof *states);
     for (uint32_t i = 0; states && i < s->n_texts; i++) block_state_close(&states[i]);
     free(states);
     block_close(&block);
@@ -180,13 +212,46 @@ static bool run_block(struct stream *s, uint32_t b, const struct observer *ob, b
 
 bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr, struct error *err)
 {
-    return run_block(s, b, ob, true, pr, err);
+    return run_block(s, s->engine, &s->rows, b, ob, true, pr, err);
 }
 
 bool stream_observe(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr,
                     struct error *err)
 {
-    return run_block(s, b, ob, false, pr, err);
+    return run_block(s, s->engine, &s->rows, b, ob, false, pr, err);
+}
+
+bool stream_cross(struct stream *to, const struct stream *from, struct engine *with, uint32_t b,
+                  const struct progress *pr, struct error *err)
+{
+    if (!from->keeps_inputs) return error_set(err, ERR_INTERNAL, "the stream does not keep its inputs");
+    return run_block(to, with, &from->inputs, b, NULL, true, pr, err);
+}
+
+bool stream_keep_inputs(struct stream *s, const char *spill_dir, struct error *err)
+{
+    s->keeps_inputs = true;
+    return residual_open(&s->inputs, s->rows.n_rows, s->rows.cols, spill_dir, s->engine->residual_bytes, err);
+}
+
+bool stream_visit_experts(struct stream *s, uint32_t b, const uint32_t *experts, uint32_t n_experts,
+                          const struct observer *ob, const struct progress *pr, struct error *err)
+{
+    uint64_t total = s->rows.n_rows, hidden = s->rows.cols;
+    struct block block;
+    CLEANUP(free) float *x = NULL;
+    if (!s->keeps_inputs) return error_set(err, ERR_INTERNAL, "the stream does not keep its inputs");
+    if (!memory_alloc(&x, u64_min(STREAM_ROWS, total) * hidden, sizeof *x, err) ||
+        !block_open(&block, s->engine, &s->engine->inv->config.blocks[b], err))
+        return false;
+    bool ok = true;
+    for (uint64_t first = 0; ok && first < total; first += STREAM_ROWS) {
+        uint64_t n = u64_min(STREAM_ROWS, total - first);
+        ok = progress_go_on(pr, err) && residual_read(&s->inputs, first, n, x, err) &&
+             block_visit_experts(&block, s->engine, x, n, experts, n_experts, ob, err);
+    }
+    block_close(&block);
+    return ok;
 }
 
 bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err)

@@ -2,6 +2,8 @@
 #include "formats/checkpoint.h"
 
 #include "core/memory.h"
+#include "numeric/half.h"
+#include "numeric/mxfp4.h"
 
 #define SPAN_BYTES (1u << 18) /* read at once, what lies between wanted bytes included; a column may need more */
 #define TILE_COLUMNS 64u      /* that become rows together */
@@ -101,6 +103,47 @@ static bool read_columns(struct reading *r)
     return true;
 }
 
+/* Elements [x, x + n) of a tensor of MXFP4, every `step`th of them, as BF16 at dst, `to` elements apart. */
+static bool read_mxfp4(struct reading *r, uint64_t x, uint64_t n, uint64_t step, uint8_t *dst, uint64_t to)
+{
+    const struct tensor_view *v = r->t->view;
+    uint64_t last = x + (n - 1) * step, code0 = x / 2, scale0 = x / 32;
+    uint64_t n_codes = last / 2 - code0 + 1, n_scales = last / 32 - scale0 + 1;
+    if (n_codes + n_scales > r->span_bytes) {
+        free(r->span);
+        r->span_bytes = 0;
+        if (!memory_alloc(&r->span, n_codes + n_scales, 1, r->err)) return false;
+        r->span_bytes = n_codes + n_scales;
+    }
+    uint8_t *scales = r->span + n_codes;
+    if (!folder_read(r->folder, r->t->member, r->t->offset + code0, r->span, n_codes, r->err) ||
+        !folder_read(r->folder, v->scales_member, v->scales_offset + scale0, scales, n_scales, r->err))
+        return false;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t at = x + i * step;
+        uint8_t code = (uint8_t)(r->span[at / 2 - code0] >> at % 2 * 4 & 15u), scale = scales[at / 32 - scale0];
+        float value = scale == E8M0_NAN ? f32_from_bits(F32_NAN_BITS) : e2m1_decode(code) * e8m0_decode(scale);
+        uint16_t half = bf16_encode(value);
+        memcpy(dst + i * to * sizeof half, &half, sizeof half);
+    }
+    return true;
+}
+
+/* Column by column, over the rows that are wanted of each. */
+static bool read_decoded(struct reading *r)
+{
+    const struct tensor_view *v = r->t->view;
+    for (uint64_t c = 0; c < r->cols; c++) {
+        uint64_t row = r->first / r->cols + (c < r->first % r->cols), end = (r->end + r->cols - 1 - c) / r->cols;
+        if (row >= end) continue;
+        uint64_t at = row * r->cols + c - r->first;
+        if (!read_mxfp4(r, v->first + row * v->row_step + c * v->col_step, end - row, v->row_step,
+                        r->dst + at * r->elem, r->cols))
+            return false;
+    }
+    return true;
+}
+
 bool tensor_view_read(const struct folder *f, const struct tensor_info *t, uint64_t offset, void *dst, size_t n,
                       struct error *err)
 {
@@ -117,7 +160,9 @@ bool tensor_view_read(const struct folder *f, const struct tensor_info *t, uint6
                         .end = (offset + n) / elem,
                         .dst = dst,
                         .err = err};
-    bool ok = t->view->col_step == elem || r.cols == 1 ? read_rows(&r) : read_columns(&r);
+    bool ok = t->view->is_mxfp4                          ? read_decoded(&r)
+              : t->view->col_step == elem || r.cols == 1 ? read_rows(&r)
+                                                         : read_columns(&r);
     free(r.span);
     return ok;
 }
