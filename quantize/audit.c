@@ -43,6 +43,12 @@ static bool source_is_used(const struct job *j, struct error *err)
     if (!memory_zalloc(&used, (size_t)checkpoint_count(ck) + 1, sizeof *used, err)) return false;
     for (uint32_t o = 0; o < p->n_outputs; o++)
         if (p->outputs[o].source != NAME_NONE) used[checkpoint_stored(ck, p->outputs[o].source)] = true;
+    for (uint32_t i = 0; i < p->n_items; i++) { /* scales that a weight was decoded with */
+        const struct plan_item *item = &p->items[i];
+        if (item->stack && item->stack->scales != NAME_NONE) used[item->stack->scales] = true;
+        for (int part = 0; item->decoded && part < PART_COUNT; part++)
+            if (item->tensor->parts[part] != NAME_NONE) used[checkpoint_stored(ck, item->tensor->parts[part])] = true;
+    }
     for (uint32_t i = 0; i < checkpoint_count(ck); i++)
         if (!used[i])
             return error_set(err, ERR_INTERNAL, "audit: tensor '%.256s' of the source came to nothing",
@@ -61,6 +67,8 @@ static bool formats_are_planned(const struct plan *p, const struct inventory *in
         const struct model_tensor *t = &inv->tensors[i];
         const struct quant_format *want = item->action == ACTION_QUANTIZE ? item->format : item->tensor->format;
         if (strcmp(t->module, item->tensor->module) == 0 && t->format == want) continue;
+        const struct tensor_view *view = checkpoint_tensor(inv->checkpoint, t->parts[PART_WEIGHT])->view;
+        if (item->stack && !t->format && view && view->is_mxfp4) continue; /* decoded as it is read */
         return error_set(err, ERR_INTERNAL, "audit: '%.256s' is planned as %s and '%.256s' reads as %s",
                          item->tensor->module, want ? want->name : "plain numbers", t->module,
                          t->format ? t->format->name : "plain numbers");
