@@ -5,7 +5,8 @@
 #include "numeric/half.h"
 #include "numeric/mxfp4.h"
 
-#define SPAN_BYTES (1u << 18) /* read at once, what lies between wanted bytes included */
+#define SPAN_BYTES (1u << 18) /* read at once, what lies between wanted bytes included; a column may need more */
+#define TILE_COLUMNS 64u      /* that become rows together */
 
 struct reading {
     const struct folder *folder;
@@ -17,18 +18,22 @@ struct reading {
     struct error *err;
 };
 
-/* The file's bytes from element (row, col) of the view on. */
-static bool read_span(struct reading *r, uint64_t row, uint64_t col, uint64_t n)
+/* The file's n bytes from element (row, col) of the view on, at byte `at` of the span. */
+static bool read_span(struct reading *r, uint64_t row, uint64_t col, uint64_t at, uint64_t n)
 {
     const struct tensor_view *v = r->t->view;
-    if (n > r->span_bytes) {
-        free(r->span);
-        r->span_bytes = 0;
-        if (!memory_alloc(&r->span, n, 1, r->err)) return false;
-        r->span_bytes = n;
-    }
-    return folder_read(r->folder, r->t->member, r->t->offset + row * v->row_step + col * v->col_step, r->span, n,
+    return folder_read(r->folder, r->t->member, r->t->offset + row * v->row_step + col * v->col_step, r->span + at, n,
                        r->err);
+}
+
+static bool reserve_span(struct reading *r, uint64_t n)
+{
+    if (n <= r->span_bytes) return true;
+    free(r->span);
+    r->span_bytes = 0;
+    if (!memory_alloc(&r->span, n, 1, r->err)) return false;
+    r->span_bytes = n;
+    return true;
 }
 
 /* A row's elements lie side by side: as many rows at once as fit. */
@@ -40,7 +45,8 @@ static bool read_rows(struct reading *r)
         uint64_t n = 1, room = SPAN_BYTES / (v->row_step ? v->row_step : 1), left = r->end - at;
         uint64_t run = u64_min(left, r->cols - col); /* of the first row */
         if (col == 0 && left >= r->cols) n = u64_min(left / r->cols, room ? room : 1);
-        if (!read_span(r, row, col, (n - 1) * v->row_step + run * r->elem)) return false;
+        uint64_t bytes = (n - 1) * v->row_step + run * r->elem;
+        if (!reserve_span(r, bytes) || !read_span(r, row, col, 0, bytes)) return false;
         for (uint64_t i = 0; i < n; i++)
             memcpy(r->dst + (at - r->first + i * r->cols) * r->elem, r->span + i * v->row_step, run * r->elem);
         at += n * run;
@@ -48,18 +54,51 @@ static bool read_rows(struct reading *r)
     return true;
 }
 
-/* A column's elements lie near each other: column by column, over all rows that are wanted. */
-static bool read_columns(struct reading *r)
+/* A tile of columns [col, col + n) over all rows that are wanted, column after column `stride` bytes apart in the span:
+ * what lies between them is read too where it is little. */
+static bool read_tile(struct reading *r, uint64_t row, uint64_t col, uint64_t n, uint64_t run, uint64_t *stride)
 {
     const struct tensor_view *v = r->t->view;
+    if (v->col_step >= run && v->col_step <= 2 * run) {
+        *stride = v->col_step;
+        uint64_t bytes = (n - 1) * v->col_step + run;
+        return reserve_span(r, bytes) && read_span(r, row, col, 0, bytes);
+    }
+    *stride = run;
+    if (!reserve_span(r, n * run)) return false;
+    for (uint64_t i = 0; i < n; i++)
+        if (!read_span(r, row, col + i, i * run, run)) return false;
+    return true;
+}
+
+/* From columns to rows. Both sides of a tile stay in the cache. */
+static void turn_tile(const struct reading *r, uint64_t row, uint64_t rows, uint64_t col, uint64_t n, uint64_t stride)
+{
+    uint64_t step = r->t->view->row_step;
+    for (uint64_t i = 0; i < rows; i++) {
+        uint64_t at = (row + i) * r->cols + col, from = at < r->first ? u64_min(r->first - at, n) : 0,
+                 to = at + n > r->end ? (at < r->end ? r->end - at : 0) : n;
+        if (from >= to) continue;
+        const uint8_t *src = r->span + i * step + from * stride;
+        uint8_t *dst = r->dst + (at + from - r->first) * r->elem;
+        if (r->elem == sizeof(uint16_t))
+            for (uint64_t k = from; k < to; k++, src += stride, dst += sizeof(uint16_t)) memcpy(dst, src, 2);
+        else
+            for (uint64_t k = from; k < to; k++, src += stride, dst += r->elem) memcpy(dst, src, r->elem);
+    }
+}
+
+/* A column's elements lie near each other: tiles of columns over all rows that are wanted. */
+static bool read_columns(struct reading *r)
+{
     uint64_t row = r->first / r->cols, rows = (r->end - 1) / r->cols - row + 1;
-    for (uint64_t c = 0; c < r->cols; c++) {
-        if (!read_span(r, row, c, (rows - 1) * v->row_step + r->elem)) return false;
-        for (uint64_t i = 0; i < rows; i++) {
-            uint64_t at = (row + i) * r->cols + c;
-            if (at < r->first || at >= r->end) continue;
-            memcpy(r->dst + (at - r->first) * r->elem, r->span + i * v->row_step, r->elem);
-        }
+    uint64_t run = (rows - 1) * r->t->view->row_step + r->elem, tile = SPAN_BYTES / run, stride;
+    if (tile > TILE_COLUMNS) tile = TILE_COLUMNS;
+    if (tile == 0) tile = 1;
+    for (uint64_t c = 0; c < r->cols; c += tile) {
+        uint64_t n = u64_min(tile, r->cols - c);
+        if (!read_tile(r, row, c, n, run, &stride)) return false;
+        turn_tile(r, row, rows, c, n, stride);
     }
     return true;
 }

@@ -15,8 +15,18 @@ struct wish {
     enum scale_method scales;
     struct solve_choice solve;
     double input_amax;
-    const struct recipe_line *weights_line, *inputs_line;
+    const struct recipe_line *weights_line, *inputs_line; /* the last that spoke */
+    const struct recipe_line *weights_type, *inputs_type; /* the last that said what, also when it was switched off */
 };
+
+struct recipe_target plan_target(const struct plan *p, const struct model_tensor *t)
+{
+    const struct model_config *c = &p->inventory->config;
+    int64_t next = (int64_t)t->place.block + 1;
+    bool in_trunk = !t->place.mtp && next > 0 && next < c->n_blocks;
+    return (struct recipe_target){t->module, t->place.role, t->place.layer, t->place.mtp,
+                                  in_trunk ? (int)c->blocks[next].kind : -1};
+}
 
 struct plan_builder {
     struct plan *plan;
@@ -28,28 +38,49 @@ struct plan_builder {
 static void apply_lines(struct plan_builder *b, const struct model_tensor *t, struct wish *w)
 {
     const struct recipe *r = b->plan->recipe;
+    const struct recipe_target target = plan_target(b->plan, t);
     *w = (struct wish){.weights = QUANT_TYPE_NONE, .inputs = QUANT_TYPE_NONE};
     for (uint32_t i = 0; i < r->n_lines; i++) {
         const struct recipe_line *l = &r->lines[i];
-        bool to_weights =
-            recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "weight_quantizer");
-        bool to_inputs =
-            recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "input_quantizer");
+        bool to_weights = recipe_line_selects(l, &target, "weight_quantizer");
+        bool to_inputs = recipe_line_selects(l, &target, "input_quantizer");
         b->line_used[i] |= to_weights || to_inputs;
-        if (to_weights && l->weights) {
-            w->weights = l->weights;
-            w->group = l->group;
-            w->zero = l->zero;
-            w->scales = l->scales;
-            w->solve = l->solve;
+        if (to_weights && recipe_line_speaks(l, l->weights)) {
             w->weights_line = l;
+            if (recipe_line_says_type(l, l->weights)) w->weights_type = l;
         }
-        if (to_inputs && l->inputs) {
-            w->inputs = l->inputs;
-            w->input_amax = l->input_amax;
+        if (to_inputs && recipe_line_speaks(l, l->inputs)) {
             w->inputs_line = l;
+            if (recipe_line_says_type(l, l->inputs)) w->inputs_type = l;
         }
     }
+    const struct recipe_line *weights = w->weights_line && w->weights_line->enable ? w->weights_type : w->weights_line,
+                             *inputs = w->inputs_line && w->inputs_line->enable ? w->inputs_type : w->inputs_line;
+    w->weights_type = weights;
+    w->inputs_type = inputs;
+    if (weights) {
+        w->weights = weights->weights;
+        w->group = weights->group;
+        w->zero = weights->zero;
+        w->scales = weights->scales;
+        w->solve = weights->solve;
+    }
+    if (inputs) {
+        w->inputs = inputs->inputs;
+        w->input_amax = inputs->input_amax;
+    }
+}
+
+/* What a line asks for and cannot have. */
+static bool check_refused(struct plan_builder *b, const struct model_tensor *t, const struct recipe_line *last,
+                          const struct recipe_line *type, const char *half)
+{
+    const char *why = type && type->refuse ? type->refuse : NULL;
+    if (last && last->enable && !type) why = "it is switched on, but no rule says as what";
+    if (!why) return true;
+    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s%s%s%s: %s of tensor '%.256s': %s", b->plan->recipe->name,
+                     last->text, last->note ? " (" : "", last->note ? last->note : "", last->note ? ")" : "", half,
+                     t->name, why);
 }
 
 /* "int4 in groups of 64 with zero points" */
@@ -87,8 +118,10 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
                          "add a later line with solve: none",
                          b->plan->recipe->name, line, t->name);
-    if (item->format->encode_op == OP_ENCODE_NVFP4) return true;
-    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4 weights, not %s",
+    enum op op = item->format->encode_op;
+    if (op == OP_ENCODE_NVFP4 || op == OP_ENCODE_INT4 || op == OP_ENCODE_INT4_ZERO) return true;
+    return error_set(b->err, ERR_UNSUPPORTED,
+                     "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4 or int4 weights, not %s",
                      b->plan->recipe->name, line, t->name, method, item->format->name);
 }
 
@@ -97,6 +130,12 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
     const char *layout = b->plan->recipe->layout;
     item->format = quant_format_for(layout, w->weights->stored, w->inputs->stored, w->group, w->zero);
     const struct model_tensor *t = item->tensor;
+    if ((t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED) && b->plan->recipe->published) {
+        item->format = NULL;
+        item->reason = "engines look embeddings up in 16 bits";
+        return plan_note(b->plan, b->err, "%s: '%.256s' stays as it is: engines look embeddings up in 16 bits",
+                         (w->weights_line ? w->weights_line : w->inputs_line)->text, t->name);
+    }
     if (t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': engines look embeddings up in 16 bits; add a later line "
@@ -136,6 +175,25 @@ static bool may_be_quantized(const struct model_tensor *t)
     return (kind == KIND_LINEAR || kind == KIND_TABLE) && t->n_dims == 2;
 }
 
+/* Published lists may switch on quantizers that no file of ours has a place for. */
+static bool check_others(struct plan_builder *b, const struct model_tensor *t)
+{
+    const struct recipe *r = b->plan->recipe;
+    const struct recipe_target target = plan_target(b->plan, t);
+    const struct recipe_line *on = NULL;
+    for (uint32_t i = 0; r->published && i < r->n_lines; i++) {
+        const struct recipe_line *l = &r->lines[i];
+        if (!l->quantizer || !recipe_line_selects(l, &target, "output_quantizer")) continue;
+        b->line_used[i] = true;
+        on = recipe_line_says_type(l, l->weights) ? l : NULL;
+    }
+    if (!on) return true;
+    return error_set(b->err, ERR_UNSUPPORTED,
+                     "recipe '%s': %s: the output of '%.256s': quantized outputs of linears are "
+                     "not supported: engines have no place for them",
+                     r->name, on->text, t->module);
+}
+
 static bool decide(struct plan_builder *b, struct plan_item *item)
 {
     const struct model_tensor *t = item->tensor;
@@ -153,6 +211,9 @@ static bool decide(struct plan_builder *b, struct plan_item *item)
     apply_lines(b, t, &w);
     if (w.weights_line) item->reason = w.weights_line->text;
     if (t->place.mtp && !w.weights_line) item->reason = "the multi-token-prediction head is carried";
+    if (!check_refused(b, t, w.weights_line, w.weights_type, "the weights") ||
+        !check_refused(b, t, w.inputs_line, w.inputs_type, "the inputs") || !check_others(b, t))
+        return false;
     if (w.weights == QUANT_TYPE_NONE && w.inputs == QUANT_TYPE_NONE) return true;
     return choose_format(b, item, &w);
 }
@@ -187,6 +248,17 @@ static const struct fusion *fusion_led_by(enum tensor_role role)
     for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++)
         if (fusions[i].lead == role) return &fusions[i];
     return NULL;
+}
+
+/* DeltaNet's pairs are fused by engines, too, and keep their own scales here. */
+enum tensor_role plan_fusion_lead(enum tensor_role role)
+{
+    if (role == ROLE_DELTA_Z) return ROLE_DELTA_QKV;
+    if (role == ROLE_DELTA_A) return ROLE_DELTA_B;
+    for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++)
+        for (uint32_t k = 0; k < fusions[i].n_others; k++)
+            if (fusions[i].others[k] == role) return fusions[i].lead;
+    return role;
 }
 
 static bool same_block(const struct plan_item *a, const struct plan_item *b)
@@ -308,13 +380,18 @@ static bool decide_kv(struct plan_builder *b)
         const char *module = item->tensor->module, *dot = strrchr(module, '.');
         char *attention = arena_copy(p->arena, module, dot ? (size_t)(dot - module) : strlen(module));
         if (!attention) return error_memory(b->err, 0);
+        const struct recipe_target target = {attention, role, item->tensor->place.layer, false, -1};
         enum kv_choice kv = KV_NONE;
         for (uint32_t k = 0; k < r->n_lines; k++) {
             const struct recipe_line *l = &r->lines[k];
             if (!l->quantizer) continue;
             const char *quantizer = part == PART_K_SCALE ? "k_bmm_quantizer" : "v_bmm_quantizer";
-            if (!recipe_line_selects(l, attention, role, item->tensor->place.layer, false, quantizer)) continue;
+            if (!recipe_line_selects(l, &target, quantizer)) continue;
             b->line_used[k] = true;
+            if (l->enable) continue;
+            if (l->refuse)
+                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: the KV cache of '%.256s': %s", r->name,
+                                 l->text, attention, l->refuse);
             kv = KV_NONE;
             if (quant_type_is(l->kv, "fp8")) kv = l->kv_constant ? KV_FP8_CAST : KV_FP8;
             if (quant_type_is(l->kv, "nvfp4")) kv = l->kv_constant ? KV_NVFP4_CAST : KV_NVFP4;
@@ -477,10 +554,26 @@ static bool make_outputs(struct plan_builder *b)
     return true;
 }
 
+#define NOTES_MAX 16u
+
+bool plan_note(struct plan *p, struct error *err, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    if (!p->notes) p->notes = arena_alloc(p->arena, NOTES_MAX, sizeof *p->notes);
+    if (!p->notes) return error_memory(err, 0);
+    if (p->n_notes == NOTES_MAX) return true;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return (p->notes[p->n_notes++] = arena_text(p->arena, text)) ? true : error_memory(err, 0);
+}
+
 static bool check_lines(struct plan_builder *b)
 {
     struct plan *p = b->plan;
     const struct recipe *r = p->recipe;
+    if (!plan_check_never(p, b->line_used, b->err) || !plan_check_mamba(p, b->err)) return false;
     const char **list = arena_alloc(p->arena, r->n_lines + 1, sizeof *list);
     if (!list) return error_memory(b->err, 0);
     for (uint32_t i = 0; i < r->n_lines; i++) {

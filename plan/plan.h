@@ -50,6 +50,8 @@ struct plan {
     bool needs_data;              /* something must be observed or solved: calibrate first */
     const char *const *unmatched; /* texts of recipe lines that selected nothing (published or optional ones) */
     uint32_t n_unmatched;
+    const char **notes; /* what people must know of this plan: costs that it accepts, wishes it leaves out */
+    uint32_t n_notes;
     uint64_t read_bytes, write_bytes;          /* tensor bytes */
     uint64_t quantized_elems, quantized_bytes; /* of the quantized linears: elements, and bytes of all their parts */
     uint64_t total_elems;
@@ -68,6 +70,8 @@ CLEANUP_DEFINE(plan, struct plan, plan_free)
 
 /* Bits per weight of the whole result: all bytes over all elements. */
 double plan_effective_bits(const struct plan *p);
+/* The role that leads those which engines multiply as one and want in one type: attn_q for attn_k; else itself. */
+enum tensor_role plan_fusion_lead(enum tensor_role role);
 /* The whole plan as JSON (schema ingot.plan/1, with its digests); new reference. */
 MUST_CHECK bool plan_json(const struct plan *p, json_t **out, struct error *err);
 /* A table for people; `every` lists each tensor instead of one line per kind. *out: caller frees. */
@@ -79,7 +83,16 @@ MUST_CHECK bool plan_quant_config(struct plan *p, struct quant_config *out, stru
  * digest; new reference. */
 MUST_CHECK bool plan_source_json(const struct plan *p, json_t **out, struct error *err);
 
+/* Why a tensor becomes what it becomes; by its name, its module's, or that of a tensor that is written of it. New
+ * reference (schema ingot.explain/1), and the same for people. */
+MUST_CHECK bool plan_explain(const struct plan *p, const char *tensor, json_t **out, struct error *err);
+MUST_CHECK bool plan_explain_text(const json_t *explained, char **out, struct error *err); /* *out: caller frees */
+
 /* private to plan/: */
+MUST_CHECK bool plan_note(struct plan *p, struct error *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+MUST_CHECK bool plan_check_never(const struct plan *p, const bool *selects, struct error *err);
+MUST_CHECK bool plan_check_mamba(struct plan *p, struct error *err);
+struct recipe_target plan_target(const struct plan *p, const struct model_tensor *t);
 MUST_CHECK bool plan_digests(struct plan *p, struct error *err);
 
 #endif

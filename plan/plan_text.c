@@ -68,7 +68,11 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
     }
     *out = json_pack("{s:s,s:s,s:O,s:O}", "schema", "ingot.observe/1", "tool", INGOT_VERSION, "source", source,
                      "points", points);
-    return *out ? put_solved(p, *out, err) : error_memory(err, 0);
+    if (!*out) return error_memory(err, 0);
+    if (p->recipe->unseen == UNSEEN_ALL_TOKENS &&
+        !json_put(*out, "unseen_experts", json_string(unseen_name(p->recipe->unseen)), err))
+        return false;
+    return put_solved(p, *out, err);
 }
 
 static json_t *item_json(const struct plan *p, const struct plan_item *item)
@@ -117,6 +121,13 @@ static json_t *unmatched_json(const struct plan *p)
     return list;
 }
 
+static json_t *notes_json(const struct plan *p)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < p->n_notes; i++) json_array_append_new(list, json_string(p->notes[i]));
+    return list;
+}
+
 /* Everything but the plan's own digest. */
 static bool body_json(const struct plan *p, json_t **out, struct error *err)
 {
@@ -158,7 +169,8 @@ bool plan_json(const struct plan *p, json_t **out, struct error *err)
                               (json_int_t)p->n_outputs, "workspace_bytes", (json_int_t)p->workspace_bytes,
                               "solve_bytes", (json_int_t)p->solve_bytes);
     if (!sizes || !json_put(j, "sha256", digest_json(&p->digest), err) ||
-        !json_put(j, "sizes", json_incref(sizes), err) || !json_put(j, "unmatched_lines", unmatched_json(p), err))
+        !json_put(j, "sizes", json_incref(sizes), err) || !json_put(j, "unmatched_lines", unmatched_json(p), err) ||
+        (p->n_notes && !json_put(j, "notes", notes_json(p), err)))
         return error_memory(err, 0);
     *out = take_ptr(&j);
     return true;
@@ -258,6 +270,7 @@ bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
             work, p->solve_passes, p->solve_passes > 1 ? "s" : "");
     }
     for (uint32_t i = 0; i < p->n_unmatched; i++) text_add(&t, "matches nothing here: %s\n", p->unmatched[i]);
+    for (uint32_t i = 0; i < p->n_notes; i++) text_add(&t, "note: %s\n", p->notes[i]);
     text_add(&t, "plan sha256 %s\n", hex);
     return text_take(&t, out, NULL, err);
 }

@@ -146,7 +146,8 @@ struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_by
             grow(&held, c.n_pieces);
     }
     w.n_held = (uint32_t)held;
-    w.n_lanes = (uint32_t)u64_min(held + PLAN_LANES_AHEAD, n_pieces ? n_pieces : 1);
+    uint64_t ahead = hold_bytes < PLAN_HOLD_BYTES ? PLAN_LANES_AHEAD_SHORT : PLAN_LANES_AHEAD;
+    w.n_lanes = (uint32_t)u64_min(held + ahead, n_pieces ? n_pieces : 1);
     return w;
 }
 

@@ -10,8 +10,10 @@
 #define PLAN_PIECE_BYTES ((uint64_t)4 << 20)
 /* A tensor of at most this many bytes waits in memory for its group's maximum; a larger one is read twice. */
 #define PLAN_HOLD_BYTES ((uint64_t)64 << 20)
-/* Lanes beside those that one waiting tensor takes: for pieces that are read, computed and written meanwhile. */
-#define PLAN_LANES_AHEAD 6u
+/* Lanes beside those that one waiting tensor takes: for pieces that are read, computed and written meanwhile, and so
+ * that two tensors can be hashed side by side. The second where memory is short: below PLAN_HOLD_BYTES. */
+#define PLAN_LANES_AHEAD 16u
+#define PLAN_LANES_AHEAD_SHORT 6u
 
 /* A matrix cut into pieces: whole rows, or parts of one row where a row alone is larger than a piece and the type
  * allows it. Rows that must stay together (128 of FP8 blocks) make larger pieces where they do not fit. */

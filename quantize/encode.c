@@ -113,6 +113,20 @@ bool piece_collect(struct job *j, struct slot *s, struct error *err)
 
 /* ---- encoding ---- */
 
+/* By the scales of another folder: on the CPU, into the lane's results. */
+static bool encode_given(struct job *j, struct slot *s, struct error *err)
+{
+    struct given_piece p = {.item = s->pass->item,
+                            .first = s->at.first,
+                            .n_rows = s->at.n_rows,
+                            .n_cols = s->at.n_cols,
+                            .src = s->lane->src,
+                            .dtype = pass_source(j, s->pass)->dtype,
+                            .dst = s->lane->dst,
+                            .dst_scale = s->lane->dst_scale};
+    return j->ops->wait(s->lane, err) && given_encode(j->given, j->plan, j->opt->pool, &p, err);
+}
+
 /* The type that the file keeps INT4 scales in. */
 static enum int4_scale_type scale_type_of(const struct quant_format *f)
 {
@@ -138,6 +152,7 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
     if (!each && s->first && j->group_amax[item->group] == 0) note_zero(j, item);
     if (s->bytes && piece_is_cast(j, s)) piece_cast(s, j->group_amax[item->group]);
     if (s->bytes == 0 || piece_is_cast(j, s) || job_is_solved(j, s->pass->item)) return true;
+    if (j->given) return encode_given(j, s, err);
     a.static_max = scale_method_max(item->scales);
     a.rounding = item->stack ? FP8_SINGLE : j->plan->recipe->rounding;
     a.mxfp4_rule = item->type->mxfp4_rule;
@@ -181,7 +196,7 @@ static bool write_part(struct job *j, const struct slot *s, uint32_t k, struct e
         n = quant_part_elems(part, s->at.n_cols, s->at.n_rows);
         if (n && !turn_in_place(data, s->at.n_cols, n / s->at.n_cols, elem, err)) return false;
     }
-    sha256_add(j->part_hashes[k], data, n * elem);
+    job_hash(j, j->part_hashes[k], data, n * elem);
     return job_write(j, s->pass->output + k, before * elem, data, n * elem, err);
 }
 
@@ -192,6 +207,7 @@ static bool write_parts(struct job *j, struct slot *s, struct error *err)
     bool solved = job_is_solved(j, s->pass->item);
     if (s->bytes && !(solved ? piece_take_solved(j, s, err) : j->ops->wait(s->lane, err))) return false;
     if (!piece_check_lost(j, s, err)) return false;
+    if (f->row_pairs) job_wait_hashed(j, s); /* pairing works in the source's room */
     if (f->parts[0].on_side) return piece_gather(j, s, err);
     if (s->bytes && !piece_repack(j, s, err)) return false;
     for (uint32_t k = 0; k < f->n_parts; k++)
@@ -202,14 +218,16 @@ static bool write_parts(struct job *j, struct slot *s, struct error *err)
 bool piece_retire(struct job *j, struct slot *s, struct error *err)
 {
     struct pass *p = s->pass;
-    piece_drop_raw(s);
+    if (p->kind == PASS_SCAN) piece_drop_raw(s);
     if (p->kind == PASS_SCAN) return true;
     if (p->kind == PASS_COPY || p->kind == PASS_DECODE) {
         if (p->kind == PASS_DECODE && s->first && !sha256_open(&j->part_hashes[0], err)) return false;
-        if (p->kind == PASS_DECODE) sha256_add(j->part_hashes[0], s->lane->src, s->bytes);
+        if (p->kind == PASS_DECODE) job_hash(j, j->part_hashes[0], s->lane->src, s->bytes);
         if (!job_write(j, p->output, s->offset, s->lane->src, s->bytes, err)) return false;
     } else if (!write_parts(j, s, err)) {
         return false;
     }
+    job_wait_hashed(j, s);
+    piece_drop_raw(s);
     return !s->last || (close_hashes(j, p, err) && job_believe_solved(j, p, err));
 }

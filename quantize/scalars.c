@@ -10,6 +10,11 @@
 bool job_weight_scale(struct job *j, uint32_t i, float *g, float *scale, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[i];
+    if (j->given) {
+        bool blocks = item->format->encode_op == OP_ENCODE_NVFP4;
+        *g = j->group_amax[item->group];
+        return given_scalar(j->given, j->plan, i, blocks ? PART_WEIGHT_SCALE_2 : PART_WEIGHT_SCALE, scale, err);
+    }
     *g = j->group_amax[item->group];
     if (*g == 0) *g = 1; /* all zero: any scale says the same; 0/0 must not (docs/numerics.md, zero tensors) */
     *scale = plan_item_weight_scale(item, *g);
@@ -28,23 +33,14 @@ static bool put(struct job *j, uint32_t output, float value, struct error *err)
     return put_bytes(j, output, &value, sizeof value, err);
 }
 
-/* The scale of NVFP4 inputs is a number that its reciprocal leads back to, so that layouts which store either say the
- * same: at most one unit in the last place from amax / 2688. */
-static float input_scale_of(const struct job *j, uint32_t i)
-{
-    const struct quant_format *f = j->plan->items[i].format;
-    float scale = j->input_amax[i] / f->amax_per_scale;
-    if (f->input_op != OP_INPUT_NVFP4) return scale;
-    return nvfp4_scale_of_global(nvfp4_global_scale(scale));
-}
-
 static bool put_scalar(struct job *j, uint32_t i, uint32_t k, float weight_scale, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[i];
     enum tensor_part part = item->format->parts[k].part;
     bool input = part == PART_INPUT_SCALE || part == PART_INPUT_GLOBAL_SCALE,
          inverse = part == PART_WEIGHT_GLOBAL_SCALE || part == PART_INPUT_GLOBAL_SCALE;
-    float v = input ? input_scale_of(j, i) : weight_scale;
+    float v = input ? j->input_amax[i] / item->format->amax_per_scale : weight_scale;
+    if (j->given && !given_scalar(j->given, j->plan, i, part, &v, err)) return false;
     if (inverse) v = nvfp4_global_scale(v);
     if (!(v > 0) || !isfinite(v))
         return error_set(err, ERR_FORMAT, "tensor '%.256s' would be %g; a scale must be positive and finite",
@@ -73,7 +69,10 @@ bool job_write_cache_scale(struct job *j, uint32_t i, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[i];
     if (!item->kv_scale) return true;
+    float taken;
+    enum tensor_part part = item->tensor->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE;
     uint32_t output = item->first_output + item->n_outputs - 1; /* behind the item's other parts */
+    if (j->given) return given_scalar(j->given, j->plan, i, part, &taken, err) && put(j, output, taken, err);
     float amax;
     if (!j->stats || !stats_find(j->stats, item->tensor->module, STAT_OUTPUT_AMAX, &amax))
         return error_set(err, ERR_FORMAT, "the statistics hold nothing of the output of '%.256s'",

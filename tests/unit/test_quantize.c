@@ -192,6 +192,49 @@ static void test_devices(void **state)
             }
 }
 
+static struct digest weights_of(const char *path)
+{
+    CLEANUP_BUFFER struct buffer data = {0};
+    char file[256];
+    struct digest d;
+    snprintf(file, sizeof file, "%s/model.safetensors", path);
+    CHECK_OK(file_load(AT_FDCWD, file, (size_t)1 << 30, &data, e_));
+    CHECK_OK(sha256_of(buffer_view(&data), &d, e_));
+    return d;
+}
+
+/* With the scales of its own result the same weights come out, whatever computes the maxima; codes are made on the CPU. */
+static void test_given_scales(void **state)
+{
+    (void)state;
+    char ref[80];
+    struct quantize_options o = options(false, 0, 0);
+    struct quantize_result r;
+    make_model(TINY_CONFIG, (struct tiny_edit){.zero = "backbone.layers.3.mixer.up_proj.weight"});
+    snprintf(ref, sizeof ref, "%s/ref", folder);
+    CHECK_OK(quantize(&o, &r, e_));
+    assert_int_equal(rename(out, ref), 0);
+    struct digest want = weights_of(ref);
+    uint64_t clipped = 0;
+    for (uint32_t n = 0; n <= 3; n++)
+        for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
+            fake = (struct fake){.n_devices = n ? n : 1, .lacks = OP_COUNT};
+            o = options(n > 0, pieces[p], 0);
+            o.scales_from = ref;
+            CHECK_OK(pool_open(&o.pool, 1 + n, e_));
+            CHECK_OK(quantize(&o, &r, e_));
+            pool_close(o.pool);
+            struct digest d = weights_of(out);
+            check_bytes(d.bytes, want.bytes, DIGEST_BYTES, "digest of the weights");
+            if (n == 0 && p == 0) clipped = r.n_clipped; /* the sweep clips a few on purpose */
+            assert_int_equal(r.n_clipped, clipped);
+            assert_true(r.n_clipped < 20);
+            if (n) check_fake_behaved();
+            check_folder_remove(out);
+        }
+    check_folder_remove(ref);
+}
+
 /* What waits in its lanes for the maximum is neither read nor uploaded twice; what does not fit is. */
 static void test_read_once(void **state)
 {
@@ -443,7 +486,7 @@ static void test_workspace(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_cpu),           TEST(test_devices),  TEST(test_read_once),     TEST(test_wide),
+        TEST(test_cpu),           TEST(test_devices), TEST(test_given_scales),  TEST(test_read_once),     TEST(test_wide),
         TEST(test_device_errors), TEST(test_missing_kernel), TEST(test_infinity), TEST(test_nan_in_group),
         TEST(test_nan_in_copied), TEST(test_cancel),   TEST(test_cuts),          TEST(test_workspace),
     };
