@@ -79,7 +79,12 @@ static json_t *remarks_json(const struct model *m)
     const char *remark;
     for (uint32_t i = 0; (remark = checkpoint_remark(m->checkpoint, i)); i++)
         json_array_append_new(list, json_string(remark));
-    uint32_t n_files;
+    const char *first;
+    uint32_t n_files, n_idle;
+    if (model_idle_rules(m, &first, &n_idle, NULL) && n_idle)
+        json_array_append_new(list, json_sprintf("the quantization configuration speaks of '%s', which is not there "
+                                                 "(%u such entries)",
+                                                 first, n_idle));
     const struct checkpoint_file *files = checkpoint_files(m->checkpoint, &n_files);
     for (uint32_t k = 0; k < folder_count(m->folder); k++) {
         bool read = !checkpoint_is_weights(folder_name(m->folder, k));

@@ -154,6 +154,10 @@ bool session_footprint(struct session_footprint *out, const struct engine *e, ui
         need_most(&out->calling, n.calling);
         need_most(&out->worker, n.worker);
     }
+    const struct model_tensor *table = inventory_find(e->inv, ROLE_EMBED, -1, -1, false);
+    n = (struct need){0};
+    if (table && !engine_embed_need(&n, e, table, err)) return false;
+    need_most(&out->calling, n.calling);
     out->calling += scratch_bytes(rows * cfg->dims[DIM_HIDDEN], sizeof(float));
     out->logits = cfg->dims[DIM_VOCAB] * sizeof(float);
     out->token_bytes = n_tokens ? (out->state - empty) / n_tokens : 0;

@@ -114,6 +114,11 @@ static bool side_zeros(const struct engine *e, const struct model_tensor *t, uin
         for (uint64_t r = 0; r < n; r++) {
             uint32_t zero = words[(first + r) / 8 - from] >> shift_of(awq, first + r) & 15u;
             out[r * n_groups + g] = (uint8_t)(awq ? zero : (zero + 1) & 15u);
+            if (awq || t->format->zeros == ZEROS_STORED || out[r * n_groups + g] == SYMMETRIC) continue;
+            return error_set(
+                err, ERR_FORMAT,
+                "tensor '%.256s.qzeros' holds the zero point %u in row %llu, but config.json says sym: true", t->module,
+                out[r * n_groups + g], (unsigned long long)g);
         }
     }
     return true;

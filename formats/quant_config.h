@@ -45,6 +45,9 @@ const char *quant_rules_kv_algo(const struct quant_rules *r); /* "FP8", "NVFP4" 
 /* True when the configuration is of a method that speaks of linears, and of embeddings, heads and routers only where it
  * names one: then quant_rules_named says what of them is stored how. */
 bool quant_rules_linears_only(const struct quant_rules *r);
+/* How many entries of the configuration fit none of these names (sorted), and the first of them. Patterns of `re:`
+ * count too. */
+uint32_t quant_rules_idle(const struct quant_rules *r, const char *const *names, uint32_t n, const char **first);
 const struct quant_format *quant_rules_named(const struct quant_rules *r, const char *module);
 /* How an engine would take `module` to be stored: exact name, container prefix, or pattern. NULL: not quantized. */
 const struct quant_format *quant_rules_resolve(const struct quant_rules *r, const char *module);

@@ -75,7 +75,7 @@ static bool put_list(struct writer *w, const char *text)
 
 static bool open(struct writer *w, const struct quant_config *q, bool endings, struct error *err)
 {
-    size_t room = 3 * ((size_t)q->n_modules + q->n_excluded) + 1;
+    size_t room = (size_t)q->n_modules + q->n_excluded + 1;
     *w = (struct writer){.q = q, .err = err, .texts = arena_new()};
     w->quantized = malloc(room * sizeof *w->quantized);
     w->listed = malloc(room * sizeof *w->listed);
@@ -142,36 +142,38 @@ bool quant_config_awq(const struct quant_config *q, json_t *doc, struct error *e
 
 /* ---- GPTQ ---- */
 
-static const char *pattern(struct writer *w, const char *text, bool any_layer, bool below)
+/* What engines fuse a module into: its last component may have either name. */
+static const char *fused_with(const char *leaf)
+{
+    static const char *const fused[][2] = {{"q_proj", "qkv_proj"},
+                                           {"k_proj", "qkv_proj"},
+                                           {"v_proj", "qkv_proj"},
+                                           {"gate_proj", "gate_up_proj"},
+                                           {"up_proj", "gate_up_proj"}};
+    for (size_t i = 0; i < sizeof fused / sizeof *fused; i++)
+        if (strcmp(leaf, fused[i][0]) == 0) return fused[i][1];
+    return NULL;
+}
+
+static void add_escaped(struct text *t, const char *name, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strchr(".^$*+?()[]{}|\\", name[i])) text_put(t, "\\", 1);
+        text_put(t, name + i, 1);
+    }
+}
+
+static const char *pattern(struct writer *w, const char *name, bool any_layer, bool below)
 {
     struct text t = TEXT_INIT;
+    const char *dot = strrchr(name, '.'), *leaf = dot ? dot + 1 : name, *other = below ? NULL : fused_with(leaf);
     text_add(&t, "-:%s", any_layer ? ".*\\.layers\\.\\d+\\." : "");
-    for (; *text; text++) {
-        if (strchr(".^$*+?()[]{}|\\", *text)) text_put(&t, "\\", 1);
-        text_put(&t, text, 1);
-    }
+    add_escaped(&t, name, other ? (size_t)(leaf - name) : strlen(name));
+    if (other) text_add(&t, "(%s|%s)", leaf, other);
     text_add(&t, "%s", below ? "(\\..*)?$" : "$");
     const char *kept = t.failed ? NULL : arena_text(w->texts, t.data);
     text_free(&t);
     return kept;
-}
-
-/* The same of the module that engines fuse it into. */
-static bool list_fused(struct writer *w, const char *name, bool any_layer)
-{
-    static const char *const fused[][2] = {{".q_proj", ".qkv_proj"},
-                                           {".k_proj", ".qkv_proj"},
-                                           {".v_proj", ".qkv_proj"},
-                                           {".gate_proj", ".gate_up_proj"},
-                                           {".up_proj", ".gate_up_proj"}};
-    size_t n = strlen(name);
-    for (size_t i = 0; i < sizeof fused / sizeof *fused; i++) {
-        size_t k = strlen(fused[i][0]);
-        if (n <= k || strcmp(name + n - k, fused[i][0]) != 0) continue;
-        const char *other = arena_printf(w->texts, "%.*s%s", (int)(n - k), name, fused[i][1]);
-        return other ? put_list(w, pattern(w, other, any_layer, false)) : error_memory(w->err, n);
-    }
-    return true;
 }
 
 /* One pattern for all layers where none of them has such a module quantized. */
@@ -184,7 +186,7 @@ static bool gptq_list(struct writer *w)
         const char *end = ending(asked(m));
         bool any = end && !is_quantized(w, end);
         const char *name = any ? end : asked(m);
-        if (!put_list(w, pattern(w, name, any, m->container != NULL)) || !list_fused(w, name, any)) return false;
+        if (!put_list(w, pattern(w, name, any, m->container != NULL))) return false;
     }
     for (uint32_t k = 0; k < q->n_excluded; k++)
         if (!put_list(w, pattern(w, q->excluded[k], false, true))) return false;

@@ -43,6 +43,8 @@ struct quant_target {
  * ({"quantization": {...}}) and flat. ERR_UNSUPPORTED for a method or an algorithm that is not known here. */
 MUST_CHECK bool quant_form_read(struct quant_form *out, const json_t *doc, const char *what, struct error *err);
 void quant_form_free(struct quant_form *f);
+/* formats/quant_idle.c: quant_rules_idle of one form. */
+uint32_t quant_form_idle(const struct quant_form *f, const char *const *names, uint32_t n_names, const char **first);
 /* ERR_FORMAT naming the key in which two forms differ. */
 MUST_CHECK bool quant_form_same(const struct quant_form *a, const struct quant_form *b, struct error *err);
 

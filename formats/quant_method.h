@@ -23,5 +23,8 @@ MUST_CHECK bool regex_list_make(struct regex_list **out, const char *const *text
                                 struct error *err);
 void regex_list_free(struct regex_list *l); /* NULL is fine */
 bool regex_list_fits(const struct regex_list *l, const char *name);
+/* Pattern i of the list, and whether it fits; NULL past the end. */
+const char *regex_list_text(const struct regex_list *l, uint32_t i);
+bool regex_list_one_fits(const struct regex_list *l, uint32_t i, const char *name);
 
 #endif

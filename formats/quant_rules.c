@@ -92,6 +92,11 @@ const struct quant_format *quant_rules_named(const struct quant_rules *r, const 
     return r->form.exact_names ? quant_method_resolve(&r->form, module, true) : NULL;
 }
 
+uint32_t quant_rules_idle(const struct quant_rules *r, const char *const *names, uint32_t n, const char **first)
+{
+    return quant_form_idle(&r->form, names, n, first);
+}
+
 bool quant_rules_linears_only(const struct quant_rules *r)
 {
     return r->form.linears_only;

@@ -9,6 +9,7 @@
 
 struct regex_list {
     regex_t *compiled;
+    char **texts;
     uint32_t n;
 };
 
@@ -54,14 +55,17 @@ bool regex_list_make(struct regex_list **out, const char *const *texts, uint32_t
 {
     struct regex_list *l = calloc(1, sizeof *l);
     *out = l;
-    if (!l || !(l->compiled = calloc(n ? n : 1, sizeof *l->compiled))) return error_memory(err, n * sizeof(regex_t));
+    if (!l || !(l->compiled = calloc(n ? n : 1, sizeof *l->compiled)) ||
+        !(l->texts = calloc(n ? n : 1, sizeof *l->texts)))
+        return error_memory(err, n * sizeof(regex_t));
     for (uint32_t i = 0; i < n; i++) {
         char pattern[5 * PATTERN_BYTES_MAX + 4];
         if (strlen(texts[i]) > PATTERN_BYTES_MAX) return refuse(texts[i], what, "it is too long", err);
         if (!translate(texts[i], what, pattern, err)) return false;
         if (regcomp(&l->compiled[i], pattern, REG_EXTENDED | REG_NOSUB) != 0)
             return refuse(texts[i], what, "it is no regular expression", err);
-        l->n++;
+        l->texts[l->n++] = strdup(texts[i]);
+        if (!l->texts[i]) return error_memory(err, strlen(texts[i]));
     }
     return true;
 }
@@ -69,7 +73,11 @@ bool regex_list_make(struct regex_list **out, const char *const *texts, uint32_t
 void regex_list_free(struct regex_list *l)
 {
     if (!l) return;
-    for (uint32_t i = 0; i < l->n; i++) regfree(&l->compiled[i]);
+    for (uint32_t i = 0; i < l->n; i++) {
+        regfree(&l->compiled[i]);
+        free(l->texts[i]);
+    }
+    free(l->texts);
     free(l->compiled);
     free(l);
 }
@@ -79,4 +87,14 @@ bool regex_list_fits(const struct regex_list *l, const char *name)
     for (uint32_t i = 0; l && i < l->n; i++)
         if (regexec(&l->compiled[i], name, 0, NULL, 0) == 0) return true;
     return false;
+}
+
+const char *regex_list_text(const struct regex_list *l, uint32_t i)
+{
+    return l && i < l->n ? l->texts[i] : NULL;
+}
+
+bool regex_list_one_fits(const struct regex_list *l, uint32_t i, const char *name)
+{
+    return regexec(&l->compiled[i], name, 0, NULL, 0) == 0;
 }

@@ -1,5 +1,6 @@
 #include "models/inventory.h"
 
+#include "formats/name_match.h"
 #include "models/expected.h"
 #include "models/stacks.h"
 
@@ -510,6 +511,25 @@ bool model_open(struct model *out, const char *path, struct error *err)
     if (!strstr(err->text, path)) error_wrap(err, "'%.256s'", path);
     model_close(out);
     return false;
+}
+
+bool model_idle_rules(const struct model *m, const char **first, uint32_t *n, struct error *err)
+{
+    const struct inventory *inv = m->inventory;
+    *first = NULL;
+    *n = 0;
+    if (!m->rules) return true;
+    CLEANUP(free) const char **names = malloc(2 * ((size_t)inv->n_tensors + 1) * sizeof *names);
+    if (!names) return error_memory(err, inv->n_tensors * sizeof *names);
+    uint32_t n_names = 0;
+    for (uint32_t i = 0; i < inv->n_tensors; i++) {
+        const struct model_tensor *t = &inv->tensors[i];
+        names[n_names++] = t->module;
+        char *other = inv->config.arch->config_name ? inv->config.arch->config_name(t->module, inv->arena) : NULL;
+        if (other) names[n_names++] = other;
+    }
+    *n = quant_rules_idle(m->rules, names, texts_sort(names, n_names), first);
+    return true;
 }
 
 void model_close(struct model *m)

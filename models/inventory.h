@@ -82,6 +82,9 @@ struct model {
 };
 MUST_CHECK bool model_open(struct model *out, const char *path, struct error *err);
 void model_close(struct model *m);
+/* Entries of the quantization configuration that fit no tensor of the model: how many, and the first one (valid as long
+ * as the model; NULL when there is none). */
+MUST_CHECK bool model_idle_rules(const struct model *m, const char **first, uint32_t *n, struct error *err);
 
 static inline void cleanup_model(struct model *m)
 {

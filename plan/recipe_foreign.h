@@ -29,6 +29,13 @@ MUST_CHECK bool modelopt_recipe(const struct yaml *docs, const json_t *metadata,
                                 struct error *err);
 MUST_CHECK bool llmcompressor_recipe(const struct yaml *docs, const char *file, json_t **out, struct error *err);
 
+/* Rules of a translated recipe that our own grammar does not take (words of types and methods that are not there)
+ * become refusals: errors only where they decide. A search that FP8 does not have is left out, which the rule's note
+ * says. */
+MUST_CHECK bool foreign_settle(json_t *recipe, struct error *err);
+/* The rule without what it does, refusing with `why`. */
+MUST_CHECK bool foreign_rule_refuse(json_t *rule, const char *why, struct error *err);
+
 /* A file's documents with every $import put in, the imports themselves taken out; each mapping has a member "$at" that
  * says where it stood ("file: line 3"). New reference. */
 MUST_CHECK bool modelopt_resolve(const struct yaml *docs, const char *file, json_t **out, struct error *err);

@@ -148,10 +148,8 @@ static bool add_rule(struct lc *c, const struct target *t, const json_t *ignore,
             (solve && strcmp(s->weights, "none") != 0 && !put(c, rule, "solve", json_incref(solve))) ||
             !put_observer(c, rule, s->observer))
             return false;
-        if (json_object_get(rule, "refuse")) { /* of the observer */
-            static const char *const halves[] = {"weights", "inputs", "group", "zero", "solve"};
-            for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) json_object_del(rule, halves[i]);
-        }
+        const json_t *why = json_object_get(rule, "refuse"); /* of the observer */
+        if (why && !foreign_rule_refuse(rule, json_string_value(why), c->err)) return false;
     }
     if (!put(c, rule, "note", json_string(note))) return false;
     return json_array_append(c->rules, rule) == 0 || error_memory(c->err, 0);

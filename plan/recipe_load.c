@@ -20,8 +20,49 @@ bool recipe_from_text(struct recipe **out, struct bytes text, const char *file, 
     } else if (llmcompressor_is_recipe(first)) {
         if (!llmcompressor_recipe(docs, file, &translated, err)) return false;
     }
-    if (translated) return recipe_make(out, translated, NULL, file, err);
+    if (translated) return foreign_settle(translated, err) && recipe_make(out, translated, NULL, file, err);
     return yaml_parse(text, file, &doc, err) && recipe_make(out, yaml_root(doc), doc, file, err);
+}
+
+bool foreign_rule_refuse(json_t *rule, const char *why, struct error *err)
+{
+    static const char *const actions[] = {"type",     "weights", "inputs", "group",  "zero", "amax",
+                                          "constant", "scales",  "solve",  "enable", NULL};
+    for (const char *const *a = actions; *a; a++) json_object_del(rule, *a);
+    return json_put(rule, "refuse", json_string(why), err);
+}
+
+static bool reads(const json_t *rule, struct error *err)
+{
+    CLEANUP(recipe) struct recipe *r = NULL;
+    CLEANUP(json) json_t *one = json_pack("{s:s,s:[O]}", "name", "rule", "rules", rule);
+    return one ? recipe_from_json(&r, one, "rule", err) : error_memory(err, 0);
+}
+
+static bool settle_rule(json_t *rule, struct error *err)
+{
+    static const char left_out[] = "its search over multiples of the maximum is left out", before[] = "rule: rule 1: ";
+    struct error why = ERROR_INIT;
+    if (reads(rule, &why)) return true;
+    if (why.code == ERR_MEMORY) return error_memory(err, 0);
+    const char *type = json_string_value(json_object_get(rule, "type")),
+               *note = json_string_value(json_object_get(rule, "note"));
+    if (type && strcmp(type, "nvfp4") != 0 && json_is_object(json_object_get(rule, "scales"))) {
+        json_object_del(rule, "scales");
+        json_t *more = json_sprintf("%s%s%s", note ? note : "", note ? "; " : "", left_out);
+        return json_put(rule, "note", more, err) && settle_rule(rule, err);
+    }
+    bool prefixed = strncmp(why.text, before, sizeof before - 1) == 0;
+    return foreign_rule_refuse(rule, why.text + (prefixed ? sizeof before - 1 : 0), err);
+}
+
+bool foreign_settle(json_t *recipe, struct error *err)
+{
+    size_t i;
+    json_t *rule;
+    json_array_foreach (json_object_get(recipe, "rules"), i, rule)
+        if (!settle_rule(rule, err)) return false;
+    return true;
 }
 
 static bool load_documents(const char *path, struct yaml **docs, struct error *err)
@@ -49,7 +90,8 @@ static bool recipe_from_folder(struct recipe **out, const char *folder, struct e
     }
     const json_t *root = json_array_get(yaml_root(metadata), 0);
     if (!json_is_object(root)) return error_set(err, ERR_FORMAT, "%.256s: metadata: expected a mapping", folder);
-    return modelopt_recipe(body, root, path, &translated, err) && recipe_make(out, translated, NULL, folder, err);
+    return modelopt_recipe(body, root, path, &translated, err) && foreign_settle(translated, err) &&
+           recipe_make(out, translated, NULL, folder, err);
 }
 
 static bool is_folder(const char *path)

@@ -30,10 +30,10 @@ static json_t *name_of(const char *file, bool folder)
 
 /* Where it stands, without the folders: the text is part of the recipe, which must not depend on where its file lies.
  */
-static json_t *note_of(const char *at, const char *remark)
+static json_t *note_of(const char *at)
 {
     const char *slash = strrchr(at, '/');
-    return json_sprintf("%s%s", slash ? slash + 1 : at, remark);
+    return json_string(slash ? slash + 1 : at);
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -57,13 +57,11 @@ static bool put(struct translation *t, json_t *rule, const char *key, json_t *va
 /* In place of whatever the rule said. */
 static bool refuse(struct translation *t, json_t *rule, const char *why)
 {
-    static const char *const actions[] = {"type", "group", "amax", "constant", "scales", "solve"};
-    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) json_object_del(rule, actions[i]);
-    return put(t, rule, "refuse", json_string(why));
+    return foreign_rule_refuse(rule, why, t->err);
 }
 
 /* What the algorithm adds to a rule for weights. */
-static bool put_algorithm(struct translation *t, json_t *rule, const struct foreign_type *type, const char **remark)
+static bool put_algorithm(struct translation *t, json_t *rule, const struct foreign_type *type)
 {
     const struct foreign_algorithm *a = &t->algorithm;
     if (type->four_over_six) {
@@ -73,27 +71,17 @@ static bool put_algorithm(struct translation *t, json_t *rule, const struct fore
                           "multipliers 1 and 1.5 is not supported");
         return put(t, rule, "scales", json_string("four_over_six"));
     }
-    if (type->searched && json_is_object(a->scales_searched))
-        return refuse(t, rule,
-                      "a search over multiples of the maximum is not supported for NVFP4; "
-                      "fp8_scale_sweep: true searches all scales");
     if (type->searched && a->scales_searched && !put(t, rule, "scales", json_incref(a->scales_searched))) return false;
-    if (type->weights_searchable && a->scales_others)
-        *remark = "; its search over multiples of the maximum is left out";
+    if (type->weights_searchable && a->scales_others && !put(t, rule, "scales", json_incref(a->scales_others)))
+        return false;
     return !a->solve || put(t, rule, "solve", json_incref(a->solve));
 }
 
-static bool put_type(struct translation *t, json_t *rule, const char *pattern, const struct foreign_type *type,
-                     const char **remark)
+static bool put_type(struct translation *t, json_t *rule, const char *pattern, const struct foreign_type *type)
 {
     bool weights = may_be_weights(pattern);
     const char *why = type->word ? t->algorithm.refuse : type->refuse;
     if (*why && (weights || !type->word)) return refuse(t, rule, why);
-    if (!quant_type_find(type->word)) {
-        char text[64];
-        snprintf(text, sizeof text, "the type %.32s is not supported", type->word);
-        return refuse(t, rule, text);
-    }
     if (weights && type->amax > 0 && ends_with(pattern, "weight_quantizer"))
         return refuse(t, rule, "constant_amax of weights is not supported");
     if (!put(t, rule, "type", json_string(type->word)) ||
@@ -101,7 +89,7 @@ static bool put_type(struct translation *t, json_t *rule, const char *pattern, c
         (type->amax > 0 && !put(t, rule, "amax", json_real(type->amax))) ||
         (type->constant && !put(t, rule, "constant", json_true())))
         return false;
-    return !weights || put_algorithm(t, rule, type, remark);
+    return !weights || put_algorithm(t, rule, type);
 }
 
 /* One quantizer pattern with what is said of it. enable: 1, 0, or -1 when nothing says so. */
@@ -109,7 +97,6 @@ static bool add_rule(struct translation *t, const char *pattern, const char *par
                      const char *at)
 {
     struct foreign_type type = {0};
-    const char *remark = "";
     /* Attributes of a quantizer that is off count when a later entry only switches it on. */
     if (cfg && enable == 0)
         return add_rule(t, pattern, parent, cfg, 1, at) && add_rule(t, pattern, parent, NULL, 0, at);
@@ -122,13 +109,13 @@ static bool add_rule(struct translation *t, const char *pattern, const char *par
     if (cfg && !sequence && !modelopt_type(cfg, modelopt_at(cfg, at), &type, t->err)) return false;
     if (sequence) snprintf(type.refuse, sizeof type.refuse, "one type after another is not supported");
     if (cfg) {
-        if (!put_type(t, rule, pattern, &type, &remark)) return false;
+        if (!put_type(t, rule, pattern, &type)) return false;
     } else if (enable > 0) {
         if (!put(t, rule, "enable", json_true())) return false;
     } else if (!put(t, rule, "type", json_string("off"))) {
         return false;
     }
-    return put(t, rule, "note", note_of(at, remark));
+    return put(t, rule, "note", note_of(at));
 }
 
 /* {quantizer_name, parent_class, cfg, enable}. */

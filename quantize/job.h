@@ -181,6 +181,8 @@ MUST_CHECK bool job_stream(struct job *j, struct error *err);
 
 /* quantize/files.c: config.json, hf_quant_config.json, ingot.json, and every other file of the source byte for byte. */
 MUST_CHECK bool job_write_files(struct job *j, struct error *err);
+/* quantize/audit.c: source, plan and what was written agree, tensor by tensor and entry by entry. */
+MUST_CHECK bool job_audit(struct job *j, struct error *err);
 /* quantize/shards.c: bytes of output o from `offset` on; ignored when its shard is done already. */
 MUST_CHECK bool job_write(struct job *j, uint32_t output, uint64_t offset, const void *data, size_t n,
                           struct error *err);

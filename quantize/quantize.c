@@ -89,7 +89,8 @@ static bool run(struct job *j, const char *out_dir, struct error *err)
         !staging_key(j, &key, err) || !staging_open(&j->staging, out_dir, key, j->opt->replace, err))
         return false;
     if (!job_shards_open(j, err) || !job_make_passes(j, err) || !job_start_readers(j, err) || !job_stream(j, err) ||
-        !shard_index_write(staging_path(j->staging), j->plan->specs, &j->layout, err) || !job_write_files(j, err))
+        !shard_index_write(staging_path(j->staging), j->plan->specs, &j->layout, err) || !job_write_files(j, err) ||
+        !job_audit(j, err))
         return false;
     return staging_commit(take_ptr(&j->staging), err);
 }

@@ -223,6 +223,14 @@ for value, says in ((COLS // group, "there are"), (-1, "there are")):
     p = run("logits", f, "--ids", IDS, "-o", WORK + "/l.safetensors", "-q", status=3)
     check(f"refused: g_idx {value}", says in p.stderr and "g_idx" in p.stderr, p.stderr)
 
+q = json.load(open(f + "/config.json"))
+q["quantization_config"]["sym"] = True
+t[MODULE + ".g_idx"] = ("I32", [COLS], struct.pack(f"<{COLS}i", *order))
+save(f, t)
+json.dump(q, open(f + "/config.json", "w"))
+p = run("logits", f, "--ids", IDS, "-o", WORK + "/l.safetensors", "-q", status=3)
+check("refused: zero points where config.json says sym", "says sym: true" in p.stderr, p.stderr)
+
 # ---- a group without negative numbers: GPTQ cannot store the zero point 0 in a way that its readers agree on ----
 src = dict(source)
 one = struct.unpack("<f", struct.pack("<f", 0.25))[0]

@@ -87,7 +87,7 @@ def vllm_part():
                 seen.setdefault((family, layout), []).append((recipe, out))
                 # Its twin: the configuration of another recipe of the same family and layout must be noticed.
                 other = f"{WORK}/other-{family}-{layout}.json"
-                if os.path.exists(other):
+                if os.path.exists(other) and (layout, recipe) != ("gptq", "int4-zero"):      # `sym` alone: shows in the values only
                     mine = open(out + "/config.json").read()
                     if json.load(open(other))["quantization_config"] != json.loads(mine)["quantization_config"]:
                         shutil.copy(other, out + "/config.json")

@@ -158,7 +158,7 @@ static void test_types(void **state)
 static void test_algorithms(void **state)
 {
     (void)state;
-#define NO_RANGE "a search over multiples of the maximum is not supported for NVFP4; fp8_scale_sweep: true searches all scales"
+#define RANGE(a, b, c) "\"scales\":{\"method\":\"mse\",\"start\":" a ",\"step\":" c ",\"stop\":" b "}"
 #define SOLVE(x) ",\"solve\":" x
 #define DYN "{\"quantizer\":\"*dyn*weight_quantizer\""
 #define FP8 "{\"quantizer\":\"*fp8*weight_quantizer\""
@@ -171,9 +171,9 @@ static void test_algorithms(void **state)
         {"{method: mse, fp8_scale_sweep: true, layerwise: false}",
          OFF "{\"quantizer\":\"*weight_quantizer\",\"scales\":\"mse\"" NV DYN NV FP8 ",\"type\":\"fp8\"}\n" TAIL},
         {"{method: local_hessian}", OFF "{\"quantizer\":\"*weight_quantizer\",\"scales\":\"local_hessian\"" NV DYN NV FP8 ",\"type\":\"fp8\"}\n" TAIL},
-        {"[mse]", OFF W(",\"refuse\":\"" NO_RANGE "\"") DYN NV FP8 ",\"type\":\"fp8\"}\n" TAIL},
+        {"[mse]", OFF "{\"quantizer\":\"*weight_quantizer\"," RANGE("0.25", "4.0", "0.10000000000000001") NV DYN NV FP8 "," RANGE("0.25", "4.0", "0.10000000000000001") ",\"type\":\"fp8\"}\n" TAIL},
         {"{method: mse, start_multiplier: 1.0, stop_multiplier: 2.0, step_size: 0.5}",
-         OFF W(",\"refuse\":\"" NO_RANGE "\"") DYN NV FP8 ",\"type\":\"fp8\"}\n" TAIL},
+         OFF "{\"quantizer\":\"*weight_quantizer\"," RANGE("1.0", "2.0", "0.5") NV DYN NV FP8 "," RANGE("1.0", "2.0", "0.5") ",\"type\":\"fp8\"}\n" TAIL},
         {"{method: gptq, perc_damp: 0.05, block_size: 64}",
          OFF "{\"quantizer\":\"*weight_quantizer\"" SOLVE("{\"block\":64,\"damp\":0.050000000000000003,\"method\":\"gptq\"}") NV
          DYN SOLVE("{\"block\":64,\"damp\":0.050000000000000003,\"method\":\"gptq\"}") NV
@@ -356,11 +356,29 @@ static void test_bombs(void **state)
     free(text);
 }
 
+/* Words that our grammar does not have become refusals of their rules, not of the file. */
+static void test_settle(void **state)
+{
+    (void)state;
+    json_t *r = json_pack("{s:s,s:[{s:s,s:s},{s:s,s:s,s:s},{s:s,s:s,s:{s:s},s:s}]}", "name", "t", "rules", "quantizer", "*", "type", "off",
+                          "quantizer", "*a", "type", "no-such-type", "note", "here", "quantizer", "*b", "type", "fp8", "scales", "method",
+                          "no-such-search", "note", "there");
+    CHECK_OK(foreign_settle(r, e_));
+    char *rules = rules_text(r);
+    assert_true(strncmp(rules, OFF "{\"quantizer\":\"*a\",\"refuse\":\"key 'type': expected one of none, ", strlen(OFF) + 60) == 0);
+    assert_non_null(strstr(rules, "\n{\"quantizer\":\"*b\",\"type\":\"fp8\"}\n"));
+    assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(r, "rules"), 2), "note")),
+                        "there; its search over multiples of the maximum is left out");
+    free(rules);
+    json_decref(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inline),  cmocka_unit_test(test_types), cmocka_unit_test(test_algorithms), cmocka_unit_test(test_imports),
         cmocka_unit_test(test_older_forms), cmocka_unit_test(test_folder_and_names), cmocka_unit_test(test_refused), cmocka_unit_test(test_bombs),
+        cmocka_unit_test(test_settle),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
