@@ -43,6 +43,11 @@ static bool source_is_used(const struct job *j, struct error *err)
     if (!memory_zalloc(&used, (size_t)checkpoint_count(ck) + 1, sizeof *used, err)) return false;
     for (uint32_t o = 0; o < p->n_outputs; o++)
         if (p->outputs[o].source != NAME_NONE) used[checkpoint_stored(ck, p->outputs[o].source)] = true;
+    for (uint32_t i = 0; i < p->n_items; i++) /* what was decoded: its scales went into the numbers */
+        for (int part = 0; p->items[i].decoded && part < PART_COUNT; part++) {
+            uint32_t t = p->items[i].tensor->parts[part];
+            if (t != NAME_NONE) used[checkpoint_stored(ck, t)] = true;
+        }
     for (uint32_t i = 0; i < checkpoint_count(ck); i++)
         if (!used[i])
             return error_set(err, ERR_INTERNAL, "audit: tensor '%.256s' of the source came to nothing",
@@ -59,8 +64,12 @@ static bool formats_are_planned(const struct plan *p, const struct inventory *in
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         const struct model_tensor *t = &inv->tensors[i];
-        const struct quant_format *want = item->action == ACTION_QUANTIZE ? item->format : item->tensor->format;
-        if (strcmp(t->module, item->tensor->module) == 0 && t->format == want) continue;
+        const struct quant_format *want = item->action == ACTION_QUANTIZE ? item->format
+                                          : item->decoded                 ? NULL
+                                                                          : item->tensor->format;
+        const struct tensor_view *view = checkpoint_tensor(inv->checkpoint, t->parts[PART_WEIGHT])->view;
+        bool decoded = view && view->is_mxfp4 && want && want->decode_op == OP_DECODE_MXFP4; /* as it is read */
+        if (strcmp(t->module, item->tensor->module) == 0 && (t->format == want || decoded)) continue;
         return error_set(err, ERR_INTERNAL, "audit: '%.256s' is planned as %s and '%.256s' reads as %s",
                          item->tensor->module, want ? want->name : "plain numbers", t->module,
                          t->format ? t->format->name : "plain numbers");
