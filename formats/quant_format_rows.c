@@ -211,6 +211,7 @@ const struct quant_format *const quant_formats[] = {
     &fp8_channel,
     &fp8_pb_wo,
     &mxfp8,
+    &mxfp4,
     &w4a16_mxfp4,
     &w4a16_awq_g128,
     &w4a16_awq_g64,
@@ -239,7 +240,6 @@ const struct quant_format *const quant_formats[] = {
     &gptq_zero_g128,
     &gptq_zero_g64,
     &gptq_zero_g32,
-    &mxfp4,
     &q8_0,
     NULL,
 };

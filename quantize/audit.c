@@ -65,10 +65,12 @@ static bool formats_are_planned(const struct plan *p, const struct inventory *in
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         const struct model_tensor *t = &inv->tensors[i];
-        const struct quant_format *want = item->action == ACTION_QUANTIZE ? item->format : item->tensor->format;
-        if (strcmp(t->module, item->tensor->module) == 0 && t->format == want) continue;
+        const struct quant_format *want = item->action == ACTION_QUANTIZE ? item->format
+                                          : item->decoded                 ? NULL
+                                                                          : item->tensor->format;
         const struct tensor_view *view = checkpoint_tensor(inv->checkpoint, t->parts[PART_WEIGHT])->view;
-        if (item->stack && !t->format && view && view->is_mxfp4) continue; /* decoded as it is read */
+        bool decoded = view && view->is_mxfp4 && want && want->decode_op == OP_DECODE_MXFP4; /* as it is read */
+        if (strcmp(t->module, item->tensor->module) == 0 && (t->format == want || decoded)) continue;
         return error_set(err, ERR_INTERNAL, "audit: '%.256s' is planned as %s and '%.256s' reads as %s",
                          item->tensor->module, want ? want->name : "plain numbers", t->module,
                          t->format ? t->format->name : "plain numbers");

@@ -134,7 +134,7 @@ static enum int4_scale_type scale_type_of(const struct quant_format *f)
     return d == DTYPE_F16 ? INT4_SCALE_F16 : d == DTYPE_BF16 ? INT4_SCALE_BF16 : INT4_SCALE_F32;
 }
 
-static enum op encode_op_of(const struct plan_item *item)
+enum op encode_op_of(const struct plan_item *item)
 {
     bool either = item->format->zeros == ZEROS_EITHER;
     return either && !item->zero ? OP_ENCODE_INT4 : item->format->encode_op;
@@ -206,6 +206,7 @@ static bool write_parts(struct job *j, struct slot *s, struct error *err)
     if (s->first && !open_hashes(j, f, err)) return false;
     bool solved = job_is_solved(j, s->pass->item);
     if (s->bytes && !(solved ? piece_take_solved(j, s, err) : j->ops->wait(s->lane, err))) return false;
+    if (!piece_check_lost(j, s, err)) return false;
     if (f->row_pairs) job_wait_hashed(j, s); /* pairing works in the source's room */
     if (f->parts[0].on_side) return piece_gather(j, s, err);
     if (s->bytes && !piece_repack(j, s, err)) return false;

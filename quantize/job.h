@@ -100,6 +100,7 @@ struct job {
     uint32_t n_passes;
     struct ring ring;
     const struct backend_ops *ops;
+    uint64_t n_lost;                               /* blocks of the pass that is being written (quantize/lost.c) */
     float pass_amax;                               /* of the pass that is being collected */
     struct sha256 *solved_hashes[QUANT_PARTS_MAX]; /* the same of what calibration solved, as it comes */
     struct sha256 *part_hashes[QUANT_PARTS_MAX];   /* of the pass that is being written; NULL for scalars */
@@ -163,6 +164,9 @@ MUST_CHECK bool job_check_solved(const struct job *j, struct error *err);
 MUST_CHECK bool piece_take_solved(struct job *j, const struct slot *s, struct error *err);
 /* At the end of a pass; of others it is true. */
 MUST_CHECK bool job_believe_solved(struct job *j, const struct pass *p, struct error *err);
+enum op encode_op_of(const struct plan_item *item); /* where blocks have their own maxima */
+/* quantize/lost.c: ERR_FORMAT for a block of a written piece that was not zero and is. Before piece_repack. */
+MUST_CHECK bool piece_check_lost(struct job *j, const struct slot *s, struct error *err);
 /* quantize/repack.c: an encoded piece in its layout's order; weights that lie on their side are put together, and
  * written with their last piece. */
 MUST_CHECK bool piece_repack(struct job *j, struct slot *s, struct error *err);

@@ -2,7 +2,7 @@
 """Every quantization type of recipes on the example: codes and scales of one linear byte for byte against formulas that are
 computed here in Python (docs/numerics.md); shapes, configurations, and that the forward pass of what was written stays near the
 original's. What cannot be stored is refused with its name."""
-import bisect, glob, json, math, os, struct, subprocess, sys, tempfile
+import bisect, glob, json, math, os, shutil, struct, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
@@ -206,5 +206,44 @@ for weights, inputs, more, status, text in [
 ]:
     p = run("plan", MODEL, "-r", recipe(weights, inputs, more), status=status)
     check(f"refused: {weights}/{inputs}{more}", text in p.stderr, p.stderr)
+
+# ---- weights that are hard to store ----
+
+def spoil(name, first, values):
+    """The example with some numbers of MODULE, from element `first` on, replaced (bf16 bits)."""
+    folder = WORK + "/spoiled"
+    subprocess.run(["rm", "-rf", folder])
+    shutil.copytree(MODEL, folder)
+    for path in glob.glob(folder + "/*.safetensors"):
+        with open(path, "r+b") as f:
+            n = struct.unpack("<Q", f.read(8))[0]
+            t = json.loads(f.read(n)).get(MODULE + ".weight")
+            if t:
+                f.seek(8 + n + t["data_offsets"][0] + 2 * first)
+                f.write(struct.pack(f"<{len(values)}H", *values))
+    return folder
+
+
+AT = 5 * COLS + 32
+for bits, what, text in [(0x7FC0, "NaN", "element [5, 32] is NaN"), (0xFF80, "infinite", "element [5, 32] is infinite")]:
+    folder = spoil(what, AT, [bits])
+    for weights, inputs in ("fp8_channel", "fp8_token"), ("fp8_block", "none"), ("mxfp8", "mxfp8"), ("mxfp4", "none"), ("int4", "none"), ("nvfp4", "none"):
+        p = run("quantize", folder, "-r", recipe(weights, inputs, ""), "-o", WORK + "/none", "-q", status=3)
+        check(f"{weights}: {what}", text in p.stderr and MODULE in p.stderr and not os.path.exists(WORK + "/none"), p.stderr)
+folder = spoil("small", AT, [0x0D00] * 64)       # 2^-101, beside weights of about 0.1: below NVFP4's smallest scale, not below MXFP4's
+p = run("quantize", folder, "-r", recipe("nvfp4", "none", ""), "-o", WORK + "/none", "-q", status=3)
+check("nvfp4: a block that would become zeros", f"'{MODULE}.weight': the block of 16 from element [5, 32] on is not zero" in p.stderr, p.stderr)
+for weights, inputs in ("mxfp4", "none"), ("mxfp8", "mxfp8"), ("int4", "none"):
+    run("quantize", folder, "-r", recipe(weights, inputs, ", group: 32" if weights == "int4" else ""), "-o", WORK + "/small-" + weights, "-q")
+    check(f"{weights}: its own scale reaches it", os.path.isdir(WORK + "/small-" + weights))
+p = run("quantize", folder, "-r", recipe("int4", "none", ", group: 32"), "--layout", "gptq", "-o", WORK + "/none", "-q", status=3)
+check("int4 with binary16 scales: a group that would become zeros", "the block of 32 from element [5, 32] on is not zero" in p.stderr, p.stderr)
+p = run("quantize", folder, "-r", "nvfp4_weight_only-kv_fp16", "-o", WORK + "/published")
+check("a published recipe counts them", f"'{MODULE}.weight': 4 blocks that are not zero become zeros" in p.stderr, p.stderr)
+folder = spoil("zero", 0, [0] * (ROWS * COLS))
+for weights, inputs in ("fp8_channel", "fp8_token"), ("fp8_block", "none"), ("mxfp8", "mxfp8"), ("mxfp4", "none"), ("int4", "none"), ("nvfp4", "none"):
+    p = run("quantize", folder, "-r", recipe(weights, inputs, ""), "-o", WORK + "/zero-" + weights)
+    after = perplexity(WORK + "/zero-" + weights)
+    check(f"{weights}: an all-zero tensor", f"'{MODULE}.weight' is all zero" in p.stderr and after > 1 and math.isfinite(after), p.stderr)
 subprocess.run(["rm", "-rf", WORK])
 sys.exit(bad > 0)
