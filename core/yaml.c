@@ -256,7 +256,9 @@ static bool all_documents(struct reader *r)
             fail(r, ev.start_mark.line, "too many documents");
         yaml_event_delete(&ev);
         if (end || r->err->code != ERR_NONE) return end;
-        if (!document(r, &root) || json_array_append_new(r->doc->root, root) != 0) return false;
+        bool ok = document(r, &root);
+        if (root && json_array_append_new(r->doc->root, root) != 0) return false;
+        if (!ok) return false;
     }
 }
 

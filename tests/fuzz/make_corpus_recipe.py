@@ -29,6 +29,7 @@ out = {
     "mo_bits": MO % "max" + "    - {quantizer_name: '*', cfg: {num_bits: e99m99}}\n",
     "mo_algorithm": MO % "[max, {method: awq_lite, alpha_step: 0.1}]" + "    - {quantizer_name: '*', cfg: {num_bits: 8}}\n",
     "mo_range": MO % "{method: mse, start_multiplier: .inf}" + "    - {quantizer_name: '*', cfg: {num_bits: 8}}\n",
+    "mo_scalar_then_map": 'metadatafigs/numerics/fp8}\nquantize: {quant_cfg: []}\nuant_cfg:\n    - {quantizer_name: \'*\', ena0le: false}\n    - {quantizer_name: \'*\', cfg: "type":"Split"{num_bits: 8}}\n',
     "lc_scheme": LC % "QuantizationModifier: {scheme: NVFP4, targets: Linear, ignore: [lm_head, 're:.*gate$']}",
     "lc_groups": LC % "GPTQModifier: {actorder: static, config_groups: {g: {targets: ['re:.*q_proj', Linear], weights: {num_bits: 4, type: int, group_size: 128, symmetric: false}}}}",
     "lc_awq": LC % "AWQModifier: {}\n    QuantizationModifier: {scheme: {W4A16: [Linear], FP8: [lm_head]}, kv_cache_scheme: {num_bits: 8, type: float, strategy: tensor}}",

@@ -41,12 +41,14 @@ ROWS = [
     ("kimi-nvfp4-experts", "Kimi-K2", of(nvfp4=EXPERTS), None, "none"),
     ("qwen-moe-nvfp4-experts", "Qwen3-30B-A3B", of(nvfp4=EXPERTS), None, "fp8"),
     ("qwen-moe-nvfp4-experts", "Qwen3-Next-80B-A3B", of(nvfp4=EXPERTS), None, "fp8"),
+    ("gpt-oss-nvfp4-experts", "fixture gpt_oss_mxfp4", of(nvfp4=EXPERTS), None, "none"),
     ("super49b-fp8", "Llama-3.3-Nemotron-Super-49B-v1", of(fp8=ATTENTION + MLP + ("attn_linear", "mlp_linear")), None, "fp8"),
     ("super49b-nvfp4", "Llama-3.3-Nemotron-Super-49B-v1", of(nvfp4=ATTENTION + MLP + ("attn_linear", "mlp_linear")), None, "fp8"),
     ("ultra253b-fp8", "Llama-3.1-Nemotron-Ultra-253B-v1", of(fp8=ATTENTION + MLP + ("attn_linear", "mlp_linear")), None, "fp8"),
     ("ultra253b-nvfp4", "Llama-3.1-Nemotron-Ultra-253B-v1", of(nvfp4=ATTENTION + MLP + ("attn_linear", "mlp_linear")), None, "fp8"),
 ]
-SCALES = {"super-nvfp4-mse": "mse", "ultra-nvfp4-4o6": "four_over_six", "lightning-w4a16-nvfp4-4o6": "four_over_six", "qwen-moe-nvfp4-experts": "mse"}
+SCALES = {"super-nvfp4-mse": "mse", "ultra-nvfp4-4o6": "four_over_six", "lightning-w4a16-nvfp4-4o6": "four_over_six", "qwen-moe-nvfp4-experts": "mse",
+          "gpt-oss-nvfp4-experts": "mxfp4_cast"}
 
 
 def check(name, ok, detail=""):
@@ -56,7 +58,7 @@ def check(name, ok, detail=""):
 
 
 def one(recipe, model, folder, want, by_layer, kv):
-    p = subprocess.run([INGOT, "plan", folder, "-r", recipe, "--json"], capture_output=True, text=True)
+    p = subprocess.run([INGOT, "plan", folder, "-r", recipe, "--allow-requantize", "--json"], capture_output=True, text=True)
     if p.returncode:
         return check(f"{recipe} on {model}", False, p.stderr.strip())
     plan = json.loads(p.stdout)
@@ -95,7 +97,7 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         made = {}
         for recipe, model, want, by_layer, kv in ROWS:
-            folder = made.get(model)
+            folder = SHARED + "/fixtures/" + model[8:] if model.startswith("fixture ") else made.get(model)
             if not folder:
                 folder = made[model] = f"{tmp}/{len(made)}"
                 os.mkdir(folder)

@@ -119,7 +119,7 @@ static void test_documents(void **state)
     yaml_close(y);
     static const struct { const char *text, *why; } bad[] = {
         {"a: *x\n", "line 1: an alias without an anchor"}, {"a: &x [*x]\n", "line 1: an alias inside what it stands for"},
-        {"a: !!int 3\n", "anchors and tags"}, {"&x a: 1\n", "anchors and tags"},
+        {"a: !!int 3\n", "anchors and tags"}, {"&x a: 1\n", "anchors and tags"}, {"word}\nb: 1\n", "line 2"},
         {"1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n", "line 32: too many documents"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
