@@ -8,7 +8,6 @@
 #include "core/memory.h"
 #include "core/version.h"
 #include "plan/solve_parts.h"
-#include "plan/workspace.h"
 
 #include <math.h>
 
