@@ -128,8 +128,9 @@ bool unigram_encode(struct unigram_run *r, struct bytes word, struct token_ids *
             if (first_unknown == SIZE_MAX) first_unknown = at;
             continue;
         }
-        struct bytes unknown = bytes_of(word.data + first_unknown, at - first_unknown);
-        if (first_unknown != SIZE_MAX && !add_unknown(u, unknown, ids, err)) return false;
+        if (first_unknown != SIZE_MAX &&
+            !add_unknown(u, bytes_of(word.data + first_unknown, at - first_unknown), ids, err))
+            return false;
         first_unknown = SIZE_MAX;
         if (!token_ids_add(ids, ways[to].id, err)) return false;
     }
