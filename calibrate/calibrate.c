@@ -14,6 +14,7 @@
 struct calibration {
     const struct plan *plan;
     const struct math_ops *math;
+    float *shared;         /* [n_items]: input maxima as quantize will use them, of the block under way */
     float *input, *output; /* [n_items] largest magnitudes; NaN sticks */
     uint64_t *rows;        /* [n_items] input rows seen */
     uint64_t *forced;      /* [n_items] those of them that the router did not send */
@@ -53,12 +54,13 @@ static void on_input(void *ctx, const struct model_tensor *linear, const float *
         keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
 }
 
-static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride)
+static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t n_cols,
+                  uint64_t stride)
 {
     struct calibration *c = ctx;
     uint32_t i = item_of(c, linear);
     if (c->plan->items[i].kv_scale && !c->again)
-        keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, linear->dims[0], stride));
+        keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, n_cols, stride));
 }
 
 static bool check_finite(const struct calibration *c, struct error *err)
@@ -107,11 +109,17 @@ static bool run_block(struct calibration *c, struct stream *s, uint32_t b, const
     uint32_t n_parts;
     bool recalled;
     if (!solving_block(c->solving, b, &n_parts, &recalled, err)) return false;
-    bool solves = !recalled && c->solving->solves;
+    bool solves = !recalled && c->solving->solves, rounds = solves && solving_rounds(c->solving, b);
+    c->again = false;
+    if (rounds) {
+        if (!stream_observe(s, b, ob, pr, err) || !visit_unseen(c, s, b, ob, pr, err) || !check_finite(c, err))
+            return false;
+        share_maxima(c->plan, b, c->input, c->shared);
+    }
     for (uint32_t part = 0; part < n_parts; part++) {
         bool last = part + 1 == n_parts && !c->sequential;
-        c->again = part > 0;
-        if ((solves && !solving_begin(c->solving, part, err)) ||
+        c->again = part > 0 || rounds;
+        if ((solves && !solving_begin(c->solving, part, rounds ? c->shared : NULL, err)) ||
             !(last ? stream_block : stream_observe)(s, b, ob, pr, err) || !visit_unseen(c, s, b, ob, pr, err) ||
             !check_finite(c, err) || (solves && !solving_end(c->solving, part, pr, err)))
             return false;
@@ -159,7 +167,7 @@ static bool run_head(struct calibration *c, struct stream *s, const struct progr
     if (!solving_block(c->solving, block, &n_parts, &recalled, err)) return false;
     bool solves = !recalled && c->solving->solves;
     if (!head || !(c->plan->items[item_of(c, head)].observe_input || solves)) return true;
-    return (!solves || solving_begin(c->solving, 0, err)) && see_head(c, s, head, err) &&
+    return (!solves || solving_begin(c->solving, 0, NULL, err)) && see_head(c, s, head, err) &&
            (!solves || (solving_end(c->solving, 0, pr, err) && solving_done(c->solving, block, err)));
 }
 
@@ -177,7 +185,7 @@ static bool weight_item(void *ctx, uint64_t i, uint32_t worker, struct error *er
     struct weight_ctx *w = ctx;
     const struct plan_item *item = &w->plan->items[i];
     w->result[i] = NAN;
-    if (item->action != ACTION_QUANTIZE) return true;
+    if (item->action != ACTION_QUANTIZE || item->decoded) return true;
     const struct checkpoint *ck = w->plan->inventory->checkpoint;
     uint32_t t = item->tensor->parts[PART_WEIGHT];
     const struct tensor_info *info = checkpoint_tensor(ck, t);
@@ -328,17 +336,20 @@ bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const s
     CLEANUP(free) float *output = NULL;
     CLEANUP(free) float *weights = NULL;
     CLEANUP(free) float *groups = NULL;
+    CLEANUP(free) float *shared = NULL;
     CLEANUP(free) uint64_t *rows = NULL;
     CLEANUP(free) uint64_t *forced = NULL;
     CLEANUP(stats) struct stats *s = NULL;
     if (!memory_zalloc(&input, plan->n_items, sizeof *input, err) ||
         !memory_zalloc(&output, plan->n_items, sizeof *output, err) ||
         !memory_zalloc(&weights, plan->n_items, sizeof *weights, err) ||
+        !memory_zalloc(&shared, plan->n_items, sizeof *shared, err) ||
         !memory_zalloc(&groups, plan->n_groups, sizeof *groups, err) ||
         !memory_zalloc(&rows, plan->n_items, sizeof *rows, err) ||
         !memory_zalloc(&forced, plan->n_items, sizeof *forced, err) || !stats_new(&s, err))
         return false;
     c.input = input;
+    c.shared = shared;
     c.output = output;
     c.rows = rows;
     c.forced = forced;

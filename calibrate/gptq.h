@@ -15,6 +15,7 @@
 #define CALIBRATE_GPTQ_H
 
 #include "calibrate/moments.h"
+#include "calibrate/target.h"
 #include "plan/plan.h"
 #include "plan/solved.h"
 
@@ -25,6 +26,7 @@ struct gptq_factor {
     double damp;
     float *added; /* [cols], by column of the factor: what was added to the diagonal of the sum */
     uint64_t n_rows;
+    struct target target; /* off NULL: W itself */
 };
 
 struct gptq_env {

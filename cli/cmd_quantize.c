@@ -11,7 +11,7 @@ struct quantize_args {
     struct data_args data;
     const char *recipe, *stats, *output, *spill, *scales_from;
     uint64_t shard_bytes, solve_bytes;
-    bool force, sequential;
+    bool force, sequential, requantize;
 };
 
 static const struct option options[] = {
@@ -32,6 +32,8 @@ static const struct option options[] = {
      "each layer sees what the quantized layers in front of it give", 0, 0},
     {"solve-memory", 0, OPTION_NUMBER, offsetof(struct quantize_args, solve_bytes), "BYTES",
      "for second moments, of recipes that solve weights (default 4 GiB)", 1, UINT64_MAX / 2},
+    {"allow-requantize", 0, OPTION_FLAG, offsetof(struct quantize_args, requantize), NULL,
+     "a source that is quantized already is decoded and quantized again", 0, 0},
     BACKEND_OPTION(struct quantize_args),
     COMMON_OPTIONS(struct quantize_args),
 };
@@ -139,8 +141,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                  .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct quantize_result r;
     bool ok = backend_find(env->common->backend, &o.backend, err) && recipe_load(&recipe, a->recipe, err) &&
-              model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
-              get_stats(env, a, &m, plan, &stats, err) &&
+              (!a->requantize || recipe_allow_requantize(recipe, err)) && model_open(&m, operands[0], err) &&
+              plan_build(&plan, m.inventory, recipe, err) && get_stats(env, a, &m, plan, &stats, err) &&
               quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
               report(env, plan, stats, a->scales_from, &r, a->output, err);
     /* The next run goes on: what was solved for it stays beside the output. */

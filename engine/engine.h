@@ -38,6 +38,7 @@ struct engine_options {
     bool quantize_inputs; /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
     const struct weight_source *weights; /* borrowed; NULL: none stands in */
     uint64_t residual_bytes; /* a stream's activations beyond this go to its spill file; 0: a quarter of the memory */
+    uint64_t keep_bytes; /* a stream that needs a block's weights several times keeps up to so many; 0: a quarter too */
 };
 
 MUST_CHECK bool engine_open(struct engine **out, const struct inventory *inv, const struct engine_options *opt,
@@ -53,7 +54,8 @@ struct observer {
     void *ctx;
     void (*input)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride);
     /* K and V as they go into the cache, before any cache quantization; `linear` is attn_k or attn_v. */
-    void (*kv)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride);
+    void (*kv)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t n_cols,
+               uint64_t stride);
     /* Chosen experts (ascending) and their final weights: [n_tokens, top_k]; tokens first .. first + n_tokens of a
      * text. */
     void (*route)(void *ctx, uint32_t layer, uint32_t text, uint32_t first, uint32_t n_tokens, const uint32_t *experts,
@@ -101,6 +103,9 @@ MUST_CHECK bool stream_cross(struct stream *to, const struct stream *from, struc
                              const struct progress *pr, struct error *err);
 /* The residual stream as it is now: rows [first, first + n) into out [n, hidden]. */
 MUST_CHECK bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err);
+/* How many of n_rows to ask stream_logits for at a time: 64 MiB of logits. When that is fewer than all, the head's
+ * weights stay in memory if they are not too many. */
+uint64_t stream_logit_rows(const struct engine *e, uint64_t n_rows);
 /* Final norm and head of rows [first, first + n): `normed` [n, hidden], what enters the head, and `logits` [n, vocab];
  * either may be NULL. */
 MUST_CHECK bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, float *logits,

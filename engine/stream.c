@@ -1,12 +1,12 @@
-/* A batch of texts through the model, one block at a time. Texts are cut into calls of at most CALL_ROWS rows; the cut
- * does not show in the results. */
+/* A batch of texts through the model, one block at a time. Texts are cut into calls of at most STREAM_ROWS rows; the
+ * cut does not show in the results. A block's weights are packed in memory when there are several calls and they are
+ * not too many; else each call makes panels of what it reads. */
 #include "engine/block.h"
+#include "engine/footprint.h"
 #include "engine/read_ahead.h"
 #include "engine/residual.h"
 
 #include "core/memory.h"
-
-#define CALL_ROWS 2048u
 
 struct stream {
     struct engine *engine;
@@ -17,6 +17,7 @@ struct stream {
     struct residual inputs; /* with `keeps_inputs`: what entered the block that ran last */
     bool keeps_inputs;
     struct linear head;
+    bool keep_head;
     struct read_ahead *ahead; /* NULL: none */
 };
 
@@ -37,15 +38,30 @@ static bool check_texts(const struct engine *e, const struct text_ids *texts, ui
 static bool embed_all(struct stream *s, struct error *err)
 {
     uint64_t hidden = s->engine->inv->config.dims[DIM_HIDDEN];
-    CLEANUP(free) float *rows = NULL;
-    if (!memory_alloc(&rows, CALL_ROWS * hidden, sizeof *rows, err)) return false;
+    struct scratch *from = s->engine->scratch;
+    SCRATCH_SCOPE(from);
+    float *rows;
+    if (!scratch_alloc(from, &rows, u64_min(STREAM_ROWS, stream_rows(s)) * hidden, sizeof *rows, err)) return false;
     for (uint32_t i = 0; i < s->n_texts; i++)
-        for (uint32_t k = 0; k < s->texts[i].n; k += CALL_ROWS) {
-            uint32_t n = s->texts[i].n - k < CALL_ROWS ? s->texts[i].n - k : CALL_ROWS;
+        for (uint32_t k = 0; k < s->texts[i].n; k += STREAM_ROWS) {
+            uint32_t n = s->texts[i].n - k < STREAM_ROWS ? s->texts[i].n - k : STREAM_ROWS;
             if (!engine_embed(s->engine, s->texts[i].ids + k, n, rows, err) ||
                 !residual_write(&s->rows, s->first_row[i] + k, n, rows, err))
                 return false;
         }
+    return true;
+}
+
+/* What every call takes lies in one piece. */
+static bool reserve(struct stream *s, const char *spill_dir, struct error *err)
+{
+    struct engine *e = s->engine;
+    struct stream_footprint f;
+    if (!stream_footprint(&f, e, s->texts, s->n_texts, spill_dir, err) || !scratch_reserve(e->scratch, f.calling, err))
+        return false;
+    for (uint32_t i = 0; i < pool_threads(e->pool); i++)
+        if (!scratch_reserve(worker_scratch(e, i), f.worker, err)) return false;
+    s->keep_head = f.keep_head;
     return true;
 }
 
@@ -57,7 +73,7 @@ static bool build(struct stream *s, const char *spill_dir, struct error *err)
     s->ahead = read_ahead_open(s->engine->inv, s->first_row[s->n_texts]);
     return residual_open(&s->rows, s->first_row[s->n_texts], s->engine->inv->config.dims[DIM_HIDDEN], spill_dir,
                          s->engine->residual_bytes, err) &&
-           engine_head_open(s->engine, &s->head, err) && embed_all(s, err);
+           reserve(s, spill_dir, err) && engine_head_open(s->engine, &s->head, err) && embed_all(s, err);
 }
 
 bool stream_open(struct stream **out, struct engine *e, const struct text_ids *texts, uint32_t n_texts,
@@ -135,6 +151,7 @@ static uint32_t cut_segments(const struct stream *s, uint64_t first, uint64_t n,
                                         .n = (uint32_t)(end - begin),
                                         .text = i,
                                         .first = (uint32_t)(begin - s->first_row[i]),
+                                        .total = s->texts[i].n,
                                         .last = end == s->first_row[i + 1],
                                         .state = &states[i]};
         if (end < s->first_row[i + 1]) break; /* the rest of it is the next call's first segment */
@@ -149,14 +166,16 @@ static bool run_calls(struct stream *s, struct engine *e, const struct residual 
                       struct error *err)
 {
     uint64_t hidden = s->rows.cols, total = s->rows.n_rows;
-    CLEANUP(free) float *x = NULL;
-    CLEANUP(free) struct segment *segments = NULL;
-    if (!memory_alloc(&x, u64_min(CALL_ROWS, total) * hidden, sizeof *x, err) ||
-        !memory_alloc(&segments, CALL_ROWS, sizeof *segments, err))
+    struct scratch *from = s->engine->scratch;
+    SCRATCH_SCOPE(from);
+    float *x;
+    struct segment *segments;
+    if (!scratch_alloc(from, &x, u64_min(STREAM_ROWS, total) * hidden, sizeof *x, err) ||
+        !scratch_alloc(from, &segments, u64_min(STREAM_ROWS, total), sizeof *segments, err))
         return false;
     uint32_t next_text = 0;
-    for (uint64_t first = 0; first < total; first += CALL_ROWS) {
-        uint64_t n = u64_min(CALL_ROWS, total - first);
+    for (uint64_t first = 0; first < total; first += STREAM_ROWS) {
+        uint64_t n = u64_min(STREAM_ROWS, total - first);
         uint32_t n_segments = cut_segments(s, first, n, &next_text, states, segments);
         if (!progress_go_on(pr, err) || !residual_read(in, first, n, x, err) ||
             (s->keeps_inputs && !residual_write(&s->inputs, first, n, x, err)) ||
@@ -176,6 +195,12 @@ static bool run_block(struct stream *s, struct engine *e, const struct residual 
     struct block block;
     if (!block_open(&block, e, &e->inv->config.blocks[b], err)) return false;
     read_ahead_allow(s->ahead, b + 1);
+    bool kept, keep_ok = stream_keeps(&kept, e, block.config, stream_rows(s), err) &&
+                         (!kept || block.ops->keep(block.kind, e, err));
+    if (!keep_ok) {
+        block_close(&block);
+        return false;
+    }
     struct block_state *states = calloc(s->n_texts, sizeof *states);
     bool ok = states ? run_calls(s, e, in, &block, states, ob, keep, pr, err)
                      : error_memory(err, s->n_texts * sizeof *states);
@@ -216,12 +241,12 @@ bool stream_visit_experts(struct stream *s, uint32_t b, const uint32_t *experts,
     struct block block;
     CLEANUP(free) float *x = NULL;
     if (!s->keeps_inputs) return error_set(err, ERR_INTERNAL, "the stream does not keep its inputs");
-    if (!memory_alloc(&x, u64_min(CALL_ROWS, total) * hidden, sizeof *x, err) ||
+    if (!memory_alloc(&x, u64_min(STREAM_ROWS, total) * hidden, sizeof *x, err) ||
         !block_open(&block, s->engine, &s->engine->inv->config.blocks[b], err))
         return false;
     bool ok = true;
-    for (uint64_t first = 0; ok && first < total; first += CALL_ROWS) {
-        uint64_t n = u64_min(CALL_ROWS, total - first);
+    for (uint64_t first = 0; ok && first < total; first += STREAM_ROWS) {
+        uint64_t n = u64_min(STREAM_ROWS, total - first);
         ok = progress_go_on(pr, err) && residual_read(&s->inputs, first, n, x, err) &&
              block_visit_experts(&block, s->engine, x, n, experts, n_experts, ob, err);
     }
@@ -238,8 +263,11 @@ bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, 
 {
     const struct engine *e = s->engine;
     uint64_t hidden = s->rows.cols;
-    CLEANUP(free) float *x = NULL;
-    if (!memory_alloc(&x, n * hidden, sizeof *x, err) || !residual_read(&s->rows, first, n, x, err)) return false;
+    if (logits && s->keep_head && !s->head.panels && !linear_keep(&s->head, e, err)) return false;
+    SCRATCH_SCOPE(e->scratch);
+    float *x;
+    if (!scratch_alloc(e->scratch, &x, n * hidden, sizeof *x, err) || !residual_read(&s->rows, first, n, x, err))
+        return false;
     rows_norm(e, &e->final_norm, x, n, hidden, x);
     if (normed) memcpy(normed, x, n * hidden * sizeof *x);
     return !logits || linear_run(&s->head, e, x, hidden, n, logits, s->head.rows, NULL, err);

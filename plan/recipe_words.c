@@ -7,8 +7,11 @@ struct word {
     int value;
 };
 
-static const struct word scales[] = {
-    {"max", SCALES_MAX}, {"mse", SCALES_MSE}, {"four_over_six", SCALES_FOUR_OVER_SIX}, {NULL, 0}};
+static const struct word scales[] = {{"max", SCALES_MAX},
+                                     {"mse", SCALES_MSE},
+                                     {"four_over_six", SCALES_FOUR_OVER_SIX},
+                                     {"mxfp4_cast", SCALES_MXFP4_CAST},
+                                     {NULL, 0}};
 static const struct word roundings[] = {
     {"single", FP8_SINGLE}, {"modelopt-cpu", FP8_MODELOPT_CPU}, {"modelopt-cuda", FP8_MODELOPT_CUDA}, {NULL, 0}};
 static const struct word unseen[] = {

@@ -24,12 +24,17 @@ static bool read_method(const char *word, const char *what, struct solve_choice 
 
 static bool read_gptq(const json_t *v, const char *what, struct solve_choice *out, struct error *err)
 {
-    static const char *const keys[] = {"method", "damp", "block", "act_order", NULL};
+    static const char *const keys[] = {"method", "damp", "block", "act_order", "inputs", NULL};
+    const char *inputs = "original";
     uint64_t block = out->block;
     if (!json_known_keys(v, what, keys, err) || !json_opt_number(v, "damp", what, &out->damp, err) ||
         !json_opt_u64(v, "block", what, 32, SOLVE_BLOCK_MAX, &block, err) ||
-        !json_opt_bool(v, "act_order", what, &out->act_order, err))
+        !json_opt_bool(v, "act_order", what, &out->act_order, err) || !json_opt_string(v, "inputs", what, &inputs, err))
         return false;
+    out->rounded_inputs = strcmp(inputs, "rounded") == 0;
+    if (!out->rounded_inputs && strcmp(inputs, "original") != 0)
+        return error_set(err, ERR_FORMAT, "%s: solve.inputs: expected one of original, rounded, found '%.64s'", what,
+                         inputs);
     if (!(out->damp > 0 && out->damp <= 1))
         return error_set(err, ERR_FORMAT, "%s: solve.damp: expected a number above 0 and up to 1, found %g", what,
                          out->damp);
@@ -56,6 +61,6 @@ bool solve_read(const json_t *line, const char *what, struct solve_choice *out, 
 json_t *solve_json(const struct solve_choice *s)
 {
     if (s->method != SOLVE_GPTQ) return json_string(solve_name(s->method));
-    return json_pack("{s:s,s:f,s:i,s:b}", "method", "gptq", "damp", s->damp, "block", (int)s->block, "act_order",
-                     s->act_order);
+    return json_pack("{s:s,s:f,s:b,s:s}", "method", "gptq", "damp", s->damp, "act_order", s->act_order, "inputs",
+                     s->rounded_inputs ? "rounded" : "original");
 }
