@@ -192,7 +192,7 @@ static uint64_t source_bytes(const struct search_space *s, const struct search_g
     return sum;
 }
 
-/* Where experts lie in stacks, plans refuse to quantize them. */
+/* Experts in stacks stay: a trial reads weights tensor by tensor. */
 static bool in_stack(const struct search_space *s, const struct search_group *x)
 {
     uint32_t t = s->inventory->tensors[x->items[0]].parts[PART_WEIGHT];
@@ -208,7 +208,7 @@ static bool plan_type(struct builder *b, uint32_t number)
     bool any = false;
     for (uint32_t g = 0; g < s->n_groups; g++) {
         struct search_group *x = &s->groups[g];
-        const char *why = in_stack(s, x) ? "experts in stacks are not quantized yet" : why_not(b, x, t->format);
+        const char *why = in_stack(s, x) ? "experts in stacks are not searched yet" : why_not(b, x, t->format);
         if (why && !search_forbid(s, g, number, why, b->err)) return false;
         any = any || !why;
     }
