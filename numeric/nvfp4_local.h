@@ -1,11 +1,11 @@
-/* Choosing NVFP4 block scales, and codes, by what a block's error does to the linear's outputs. H is the block's 16 x 16
- * part of the second moments of the inputs (row-major, symmetric, its diagonal positive), d = w - q the error of the
- * block's weights: the outputs' squared error is d' H d when the other blocks of the row are exact.
+/* Choosing NVFP4 block scales, and codes, by what a block's error does to the linear's outputs. H is the block's part
+ * of the second moments of the inputs (16 x 16, row-major, symmetric, its diagonal positive), d = w - q the error of
+ * the block's weights: the outputs' squared error is d' H d when the other blocks of the row are exact.
  *
  * Two choices. The sweep takes the scale byte c = 1..126 with the smallest d' H d, codes by rounding to nearest; it is
  * numeric/nvfp4_sweep.h with another error (and with the scale that the reader multiplies by, e4m3(c) * s2). The
- * descent starts from codes and a scale and lowers d' H d + 2 d' g, where g is what the errors of the row's other blocks
- * add, one code at a time, under the scale and its neighbours.
+ * descent starts from codes and a scale and lowers d' H d + 2 d' g, where g is what the errors of the row's other
+ * blocks add, one code at a time, under the scale and its neighbours.
  *
  * Each line is one fp32 operation, so that any vector unit gives the same bits (backends/cpu/nvfp4_search.h).
  *
@@ -84,8 +84,8 @@ NUM_FN float nvfp4_descend_codes(float q[16], float hd[16], float e, const float
 }
 
 /* q, *scale: in and out. hd: H d + g of the block as it comes in. Scales are tried in the order 0, -1, +1, -2, +2, ...
- * from where they stand, codes rounded over to the new grid first; the first smallest objective wins. False when nothing
- * is better than what came in. */
+ * from where they stand, codes rounded over to the new grid first; the first smallest objective wins. False when
+ * nothing is better than what came in. */
 NUM_FN int nvfp4_descend_block(float q[16], uint8_t *scale, const float hd[16], float s2, const float h[256])
 {
     float best = 0.0f, best_q[NVFP4_BLOCK];
