@@ -2,7 +2,11 @@
 
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
+#include "calibrate/sequential.h"
+#include "calibrate/solving.h"
 #include "core/memory.h"
+#include "core/version.h"
+#include "plan/solve_parts.h"
 #include "plan/workspace.h"
 
 #include <math.h>
@@ -12,6 +16,9 @@ struct calibration {
     const struct math_ops *math;
     float *input, *output; /* [n_items] largest magnitudes; NaN sticks */
     uint64_t *rows;        /* [n_items] input rows seen */
+    struct solving *solving;
+    struct sequential *sequential; /* NULL: inputs are those of the original model */
+    bool again;                    /* the block's maxima are known: it is run once more for its moments */
 };
 
 /* NaN once seen stays, so that it is found at the end of the block. */
@@ -37,6 +44,8 @@ static void on_input(void *ctx, const struct model_tensor *linear, const float *
 {
     struct calibration *c = ctx;
     uint32_t i = item_of(c, linear);
+    solving_input(c->solving, i, x, n_rows, stride);
+    if (c->again) return;
     c->rows[i] += n_rows;
     if (c->plan->items[i].observe_input)
         keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
@@ -46,7 +55,8 @@ static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, 
 {
     struct calibration *c = ctx;
     uint32_t i = item_of(c, linear);
-    if (c->plan->items[i].kv_scale) keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, linear->dims[0], stride));
+    if (c->plan->items[i].kv_scale && !c->again)
+        keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, linear->dims[0], stride));
 }
 
 static bool check_finite(const struct calibration *c, struct error *err)
@@ -61,23 +71,46 @@ static bool check_finite(const struct calibration *c, struct error *err)
     return true;
 }
 
+/* A block as often as its moments need it; the residual stream moves on in the last run, or in one of its own with the
+ * quantized weights. */
+static bool run_block(struct calibration *c, struct stream *s, uint32_t b, const struct observer *ob,
+                      const struct progress *pr, struct error *err)
+{
+    uint32_t n_parts;
+    bool recalled;
+    if (!solving_block(c->solving, b, &n_parts, &recalled, err)) return false;
+    bool solves = !recalled && c->solving->solves;
+    for (uint32_t part = 0; part < n_parts; part++) {
+        bool last = part + 1 == n_parts && !c->sequential;
+        c->again = part > 0;
+        if ((solves && !solving_begin(c->solving, part, err)) ||
+            !(last ? stream_block : stream_observe)(s, b, ob, pr, err) || !check_finite(c, err) ||
+            (solves && !solving_end(c->solving, part, pr, err)))
+            return false;
+    }
+    c->again = false;
+    if (solves && !solving_done(c->solving, b, err)) return false;
+    if (!c->sequential) return true;
+    bool ok = sequential_begin(c->sequential, b, c->input, err) && stream_block(s, b, NULL, pr, err);
+    sequential_end(c->sequential);
+    return ok;
+}
+
 static bool run_blocks(struct calibration *c, struct stream *s, const struct progress *pr, struct error *err)
 {
     const struct model_config *cfg = &c->plan->inventory->config;
     struct observer ob = {.ctx = c, .input = on_input, .kv = on_kv};
     for (uint32_t b = 0; b < cfg->n_blocks; b++) {
         progress_update(pr, "calibrate", block_kind_name(cfg->blocks[b].kind), b, cfg->n_blocks);
-        if (!stream_block(s, b, &ob, pr, err) || !check_finite(c, err)) return false;
+        if (!run_block(c, s, b, &ob, pr, err)) return false;
     }
     progress_update(pr, "calibrate", NULL, cfg->n_blocks, cfg->n_blocks);
     return true;
 }
 
-/* The head runs after the blocks and sees every row; only a recipe that quantizes its input asks. */
-static bool run_head(struct calibration *c, struct stream *s, struct error *err)
+/* The head runs after the blocks and sees every row; only a recipe that quantizes it asks. */
+static bool see_head(struct calibration *c, struct stream *s, const struct model_tensor *head, struct error *err)
 {
-    const struct model_tensor *head = inventory_find(c->plan->inventory, ROLE_LM_HEAD, -1, -1, false);
-    if (!head || !c->plan->items[item_of(c, head)].observe_input) return true;
     enum { CHUNK = 256 };
     uint64_t hidden = head->dims[1];
     CLEANUP(free) float *x = NULL;
@@ -88,6 +121,18 @@ static bool run_head(struct calibration *c, struct stream *s, struct error *err)
         on_input(c, head, x, n, hidden);
     }
     return check_finite(c, err);
+}
+
+static bool run_head(struct calibration *c, struct stream *s, const struct progress *pr, struct error *err)
+{
+    const struct model_tensor *head = inventory_find(c->plan->inventory, ROLE_LM_HEAD, -1, -1, false);
+    uint32_t n_parts, block = c->plan->inventory->config.n_blocks;
+    bool recalled;
+    if (!solving_block(c->solving, block, &n_parts, &recalled, err)) return false;
+    bool solves = !recalled && c->solving->solves;
+    if (!head || !(c->plan->items[item_of(c, head)].observe_input || solves)) return true;
+    return (!solves || solving_begin(c->solving, 0, err)) && see_head(c, s, head, err) &&
+           (!solves || (solving_end(c->solving, 0, pr, err) && solving_done(c->solving, block, err)));
 }
 
 /* ---- weights ---- */
@@ -169,38 +214,96 @@ static bool collect(const struct calibration *c, const float *weights, const str
     return add_experts(c, s, err) && stats_seal(s, err);
 }
 
+/* ---- the whole ---- */
+
 static bool observe(struct calibration *c, const struct corpus *corpus, const struct calibrate_options *opt,
                     const struct progress *pr, struct error *err)
 {
     CLEANUP(engine) struct engine *e = NULL;
     CLEANUP(stream) struct stream *s = NULL;
-    struct engine_options eo = {.pool = opt->pool, .isa = opt->isa, .quantize_inputs = true};
+    struct engine_options eo = {.pool = opt->pool,
+                                .isa = opt->isa,
+                                .quantize_inputs = true,
+                                .weights = c->sequential ? &c->sequential->source : NULL};
     return engine_open(&e, c->plan->inventory, &eo, err) &&
            stream_open(&s, e, corpus->texts, corpus->n_texts, opt->spill_dir, err) && run_blocks(c, s, pr, err) &&
-           run_head(c, s, err);
+           run_head(c, s, pr, err);
+}
+
+/* The largest magnitude of each group that shares a scale. */
+static void group_maxima(const struct plan *p, const float *weights, float *groups)
+{
+    for (uint32_t i = 0; i < p->n_items; i++)
+        if (!isnan(weights[i]) && weights[i] > groups[p->items[i].group]) groups[p->items[i].group] = weights[i];
+}
+
+/* Everything that solved tensors depend on. */
+static bool open_work(struct solving *s, const struct corpus *corpus, const struct calibrate_options *opt,
+                      struct stats *stats, struct error *err)
+{
+    const struct plan *p = s->plan;
+    char observe[DIGEST_HEX_SIZE], data[DIGEST_HEX_SIZE], source[DIGEST_HEX_SIZE];
+    struct digest stamp;
+    bool solves = false;
+    for (uint32_t i = 0; i < p->n_items; i++) solves |= p->items[i].solve.method != SOLVE_NONE;
+    if (!solves) return true;
+    if (!opt->work_path) return error_set(err, ERR_INTERNAL, "solving needs a place for its work file");
+    if (!folder_stamp(checkpoint_folder(p->inventory->checkpoint), &stamp, err)) return false;
+    digest_hex(&p->observe_digest, observe);
+    digest_hex(&corpus->digest, data);
+    digest_hex(&stamp, source);
+    CLEANUP(free) char *key = NULL;
+    if (asprintf(&key, "ingot %s calibrate observe %s data %s source %s sequential %d", INGOT_VERSION, observe, data,
+                 source, opt->sequential) < 0)
+        return error_memory(err, 0);
+    return work_open(&s->work, stats, opt->work_path, key, err);
+}
+
+static bool run_all(struct calibration *c, const struct corpus *corpus, const struct calibrate_options *opt,
+                    float *weights, float *groups, struct stats *stats, const struct progress *pr, struct error *err)
+{
+    struct sequential sequential;
+    if (!weight_maxima(c->plan, opt, weights, err)) return false;
+    group_maxima(c->plan, weights, groups);
+    stats->sequential = opt->sequential;
+    if (!open_work(c->solving, corpus, opt, stats, err)) return false;
+    if (opt->sequential) {
+        sequential_open(&sequential, c->plan, stats, opt->isa, groups);
+        c->sequential = &sequential;
+    }
+    bool ok = observe(c, corpus, opt, pr, err) && collect(c, weights, corpus, stats, err);
+    if (opt->sequential) sequential_close(&sequential);
+    return ok;
 }
 
 bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const struct calibrate_options *opt,
                    struct stats **out, const struct progress *pr, struct error *err)
 {
     *out = NULL;
-    struct calibration c = {.plan = plan, .math = math_for(opt->isa)};
+    struct solving solving;
+    struct calibration c = {.plan = plan, .math = math_for(opt->isa), .solving = &solving};
     CLEANUP(free) float *input = NULL;
     CLEANUP(free) float *output = NULL;
     CLEANUP(free) float *weights = NULL;
+    CLEANUP(free) float *groups = NULL;
     CLEANUP(free) uint64_t *rows = NULL;
     CLEANUP(stats) struct stats *s = NULL;
     if (!memory_zalloc(&input, plan->n_items, sizeof *input, err) ||
         !memory_zalloc(&output, plan->n_items, sizeof *output, err) ||
         !memory_zalloc(&weights, plan->n_items, sizeof *weights, err) ||
+        !memory_zalloc(&groups, plan->n_groups, sizeof *groups, err) ||
         !memory_zalloc(&rows, plan->n_items, sizeof *rows, err) || !stats_new(&s, err))
         return false;
     c.input = input;
     c.output = output;
     c.rows = rows;
-    if (!weight_maxima(plan, opt, weights, err) || !observe(&c, corpus, opt, pr, err) ||
-        !collect(&c, weights, corpus, s, err))
-        return false;
-    *out = take_ptr(&s);
-    return true;
+    struct error local = ERROR_INIT;
+    bool ok = solving_open(&solving, plan, opt->pool, opt->isa, opt->solve_bytes ? opt->solve_bytes : PLAN_SOLVE_BYTES,
+                           groups, &local) &&
+              run_all(&c, corpus, opt, weights, groups, s, pr, &local);
+    solving_close(&solving);
+    s->keep_work = local.code == ERR_CANCELLED;
+    if (ok) *out = take_ptr(&s);
+    else if (err) *err = local;
+    return ok;
 }

@@ -1,5 +1,6 @@
 /* Runs texts through the original model, block by block, and keeps the largest magnitude at every point the plan asks
- * for: inputs of linears, K and V, and the weights themselves; counts how many tokens each expert saw. */
+ * for: inputs of linears, K and V, and the weights themselves; counts how many tokens each expert saw; and solves the
+ * weights of the lines that say so (calibrate/solving.h). */
 #ifndef CALIBRATE_CALIBRATE_H
 #define CALIBRATE_CALIBRATE_H
 
@@ -11,6 +12,10 @@ struct calibrate_options {
     struct pool *pool;
     uint64_t isa;
     const char *spill_dir; /* or NULL */
+    /* Of recipes that solve weights: */
+    const char *work_path; /* the output this is for: the work folder is made beside it */
+    uint64_t solve_bytes;  /* second moments at the same time; 0: PLAN_SOLVE_BYTES */
+    bool sequential;       /* each block sees what the quantized blocks in front of it give */
 };
 
 /* The corpus must not be empty. Unseen experts are not an error here (the statistics list them): quantize applies the

@@ -118,7 +118,8 @@ static bool calibrate(struct build_job *j, bool *skipped, struct error *err)
                          j->recipe->name);
     __attribute__((cleanup(cleanup_corpus))) struct corpus corpus = {0};
     struct corpus_options co = {.max_tokens = (uint32_t)j->release.max_tokens};
-    struct calibrate_options o = {.pool = j->env->pool, .isa = j->env->isa, .spill_dir = j->out};
+    struct calibrate_options o = {
+        .pool = j->env->pool, .isa = j->env->isa, .spill_dir = j->out, .work_path = j->stats_path};
     if (!corpus_load(&corpus, j->release.data, &j->source, &co, err)) return false;
     *skipped = keep_stats(j, &corpus);
     if (!*skipped && (!build_stamp_drop(j->out, "calibrate", err) ||

@@ -8,6 +8,8 @@ struct calibrate_args {
     struct common_args common;
     struct data_args data;
     const char *recipe, *output, *spill;
+    uint64_t solve_bytes;
+    bool sequential;
 };
 
 static const struct option options[] = {
@@ -18,6 +20,10 @@ static const struct option options[] = {
     DATA_OPTIONS(struct calibrate_args),
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct calibrate_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
+    {"sequential", 0, OPTION_FLAG, offsetof(struct calibrate_args, sequential), NULL,
+     "each layer sees what the quantized layers in front of it give", 0, 0},
+    {"solve-memory", 0, OPTION_NUMBER, offsetof(struct calibrate_args, solve_bytes), "BYTES",
+     "for second moments, of recipes that solve weights (default 4 GiB)", 1, UINT64_MAX / 2},
     BACKEND_OPTION(struct calibrate_args),
     COMMON_OPTIONS(struct calibrate_args),
 };
@@ -61,7 +67,12 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     if (!data_given(&a->data)) return error_set(err, ERR_USAGE, "option --data (or --ids) is missing");
     if (!backend_forward(env->common, "calibration", err)) return false;
-    struct calibrate_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = a->spill};
+    struct calibrate_options o = {.pool = env->pool,
+                                  .isa = env->isa,
+                                  .spill_dir = a->spill,
+                                  .work_path = a->output,
+                                  .solve_bytes = a->solve_bytes,
+                                  .sequential = a->sequential};
     return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) &&
            plan_build(&plan, m.inventory, recipe, err) && data_load(&a->data, &m, &corpus, err) &&
            calibrate_run(plan, &corpus, &o, &stats, env->progress, err) && dir_make_parents(a->output, err) &&

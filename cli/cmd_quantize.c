@@ -8,8 +8,8 @@ struct quantize_args {
     struct common_args common;
     struct data_args data;
     const char *recipe, *stats, *output, *spill;
-    uint64_t shard_bytes;
-    bool force;
+    uint64_t shard_bytes, solve_bytes;
+    bool force, sequential;
 };
 
 static const struct option options[] = {
@@ -24,6 +24,10 @@ static const struct option options[] = {
     {"shard-size", 0, OPTION_NUMBER, offsetof(struct quantize_args, shard_bytes), "BYTES",
      "tensor bytes per file at most (default 5G)", 1, UINT64_MAX / 2},
     {"force", 0, OPTION_FLAG, offsetof(struct quantize_args, force), NULL, "replace an output that exists", 0, 0},
+    {"sequential", 0, OPTION_FLAG, offsetof(struct quantize_args, sequential), NULL,
+     "each layer sees what the quantized layers in front of it give", 0, 0},
+    {"solve-memory", 0, OPTION_NUMBER, offsetof(struct quantize_args, solve_bytes), "BYTES",
+     "for second moments, of recipes that solve weights (default 4 GiB)", 1, UINT64_MAX / 2},
     BACKEND_OPTION(struct quantize_args),
     COMMON_OPTIONS(struct quantize_args),
 };
@@ -42,7 +46,14 @@ static bool get_stats(const struct command_env *env, const struct quantize_args 
                          plan->recipe->name);
     if (!backend_forward(env->common, "calibration", err)) return false;
     __attribute__((cleanup(cleanup_corpus))) struct corpus corpus = {0};
-    struct calibrate_options o = {.pool = env->pool, .isa = env->isa, .spill_dir = a->spill};
+    CLEANUP(free) char *work_path = NULL;
+    if (asprintf(&work_path, "%s.solve", a->output) < 0) return error_memory(err, 0);
+    struct calibrate_options o = {.pool = env->pool,
+                                  .isa = env->isa,
+                                  .spill_dir = a->spill,
+                                  .work_path = work_path,
+                                  .solve_bytes = a->solve_bytes,
+                                  .sequential = a->sequential};
     return data_load(&a->data, m, &corpus, err) && calibrate_run(plan, &corpus, &o, out, env->progress, err);
 }
 

@@ -24,6 +24,7 @@ struct engine {
     enum compute compute;
     kernel_fn widen, input_nvfp4, input_fp8;
     bool quantize_inputs;
+    const struct weight_source *weights; /* or NULL */
     uint64_t residual_bytes;
     struct norm final_norm;
 };
@@ -32,13 +33,14 @@ struct engine {
 
 struct linear {
     const struct model_tensor *tensor;
-    uint64_t rows, cols;             /* outputs, inputs */
-    float *bias;                     /* [rows], owned, or NULL */
-    float weight_scale, input_scale; /* of the format; input_scale 0: inputs are not quantized */
-    bool bf16;                       /* computes in bf16 (backends/cpu/gemm.h) */
-    bool decoded;                    /* the format has no packed form: panels hold its values */
-    struct packed packed;            /* how panels hold the weight */
-    uint8_t *panels;                 /* all of them, owned, or NULL: made from the file at each use */
+    uint64_t rows, cols;                 /* outputs, inputs */
+    float *bias;                         /* [rows], owned, or NULL */
+    float weight_scale, input_scale;     /* of the format; input_scale 0: inputs are not quantized */
+    const struct quant_format *stand_in; /* weights come from e->weights, in this format; or NULL */
+    bool bf16;                           /* computes in bf16 (backends/cpu/gemm.h) */
+    bool decoded;                        /* the format has no packed form: panels hold its values */
+    struct packed packed;                /* how panels hold the weight */
+    uint8_t *panels;                     /* all of them, owned, or NULL: made from the file at each use */
 };
 
 /* `bias_name` may be NULL. */

@@ -14,6 +14,7 @@ bool engine_open(struct engine **out, const struct inventory *inv, const struct 
         .gemm = gemm_for(opt->isa),
         .isa = opt->isa,
         .compute = opt->compute,
+        .weights = opt->weights,
         .quantize_inputs = opt->quantize_inputs,
         .residual_bytes = opt->residual_bytes ? opt->residual_bytes : memory_available() / 4,
         .widen = kernel_for(OP_WIDEN, opt->isa),

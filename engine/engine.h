@@ -20,11 +20,23 @@ enum compute {
     COMPUTE_BF16  /* weights as bf16 (exact for bf16 and all quantized types), activations rounded to bf16, sums fp32 */
 };
 
+/* Weights that stand in for those of the file, where calibration asks what quantized ones would do. Asked when a block
+ * is opened and when weights are read; from several threads. */
+struct weight_source {
+    void *ctx;
+    /* The format that the tensor is computed in, or NULL: as the file has it. *input_scale > 0: its inputs are
+     * quantized as that format says. */
+    const struct quant_format *(*format)(void *ctx, const struct model_tensor *t, float *input_scale);
+    /* Rows [first, first + n) of such a tensor, decoded: [n, cols]. */
+    bool (*rows)(void *ctx, const struct model_tensor *t, uint64_t first, uint64_t n, float *out, struct error *err);
+};
+
 struct engine_options {
-    struct pool *pool;       /* borrowed; NULL: one thread */
-    uint64_t isa;            /* backends/cpu/kernel.h; isa_detected() */
-    enum compute compute;    /* calibration and parity: COMPUTE_FP32 */
-    bool quantize_inputs;    /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
+    struct pool *pool;    /* borrowed; NULL: one thread */
+    uint64_t isa;         /* backends/cpu/kernel.h; isa_detected() */
+    enum compute compute; /* calibration and parity: COMPUTE_FP32 */
+    bool quantize_inputs; /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
+    const struct weight_source *weights; /* borrowed; NULL: none stands in */
     uint64_t residual_bytes; /* a stream's activations beyond this go to its spill file; 0: a quarter of the memory */
 };
 
@@ -72,6 +84,9 @@ uint64_t stream_first_row(const struct stream *s, uint32_t text);
 /* Runs block b (0 .. n_blocks - 1, in order) over every text. */
 MUST_CHECK bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr,
                              struct error *err);
+/* The same without a trace: the rows stay what they were, and the block can be run again. */
+MUST_CHECK bool stream_observe(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr,
+                               struct error *err);
 /* The residual stream as it is now: rows [first, first + n) into out [n, hidden]. */
 MUST_CHECK bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err);
 /* Final norm and head of rows [first, first + n): `normed` [n, hidden], what enters the head, and `logits` [n, vocab];

@@ -68,6 +68,7 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
         if (weight_scale && !weights_scalar(e, t, part, &l->weight_scale, err)) return false;
         if (part == PART_INPUT_SCALE && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
+    if (e->weights) l->stand_in = e->weights->format(e->weights->ctx, t, &l->input_scale);
     if (!e->quantize_inputs) l->input_scale = 0;
     l->bf16 = e->compute == COMPUTE_BF16 && role_info(t->place.role)->kind != KIND_ROUTER;
     if (!panels_open(l, e, err)) return false;
@@ -233,7 +234,8 @@ static bool quantize_input(struct run_ctx *r, struct pool *pool, float **copy, s
     const struct linear *l = r->l;
     if (!(l->input_scale > 0) || r->m == 0) return true;
     if (!memory_alloc(copy, r->m * l->cols, sizeof(float), err)) return false;
-    kernel_fn run = l->tensor->format->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
+    const struct quant_format *format = l->stand_in ? l->stand_in : l->tensor->format;
+    kernel_fn run = format->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
     struct input_ctx c = {run, r->x, r->x_stride / sizeof(float), l->cols, l->input_scale, *copy};
     pool_for(pool, r->m, input_item, &c);
     r->x = *copy;

@@ -56,7 +56,7 @@ bool panels_open(struct linear *l, const struct engine *e, struct error *err)
     enum dtype dtype = weight_of(l, e)->dtype;
     enum packed_code code = dtype == DTYPE_F32 ? CODE_F32 : dtype == DTYPE_F16 ? CODE_F16 : CODE_BF16;
     if (l->tensor->format && packed_format(l, e)) return true;
-    l->decoded = l->tensor->format || (l->bf16 && code != CODE_BF16);
+    l->decoded = l->tensor->format || l->stand_in || (l->bf16 && code != CODE_BF16);
     if (l->decoded) code = l->bf16 ? CODE_BF16 : CODE_F32;
     return packed_shape(&l->packed, code, SCALE_NONE, l->rows, l->cols, l->cols, 1.0f) ||
            error_set(err, ERR_INTERNAL, "tensor '%.256s' is empty", l->tensor->name);
@@ -173,6 +173,7 @@ static bool has_plain_scales(const struct linear *l)
 static bool read_codes(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n,
                        struct panel_scratch *s, struct error *err)
 {
+    if (l->stand_in) return true;
     return read_part(l, e, PART_WEIGHT, first, n, s->raw, err) &&
            (!has_row_scales(l) || read_part(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err));
 }
@@ -192,6 +193,7 @@ static void split_rows(const struct linear *l, uint64_t n, struct panel_scratch 
 static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t from, uint64_t n,
                         const struct panel_scratch *s, float *out, struct error *err)
 {
+    if (l->stand_in) return e->weights->rows(e->weights->ctx, l->tensor, first + from, n, out, err);
     const struct quant_format *f = l->tensor->format;
     const uint8_t *raw = s->raw + from * row_bytes(l, e, PART_WEIGHT);
     struct kernel_args a = {.n_rows = n,

@@ -116,7 +116,7 @@ static uint32_t cut_segments(const struct stream *s, uint64_t first, uint64_t n,
 }
 
 static bool run_calls(struct stream *s, const struct block *b, struct block_state *states, const struct observer *ob,
-                      const struct progress *pr, struct error *err)
+                      bool keep, const struct progress *pr, struct error *err)
 {
     uint64_t hidden = s->rows.cols, total = s->rows.n_rows;
     CLEANUP(free) float *x = NULL;
@@ -130,7 +130,7 @@ static bool run_calls(struct stream *s, const struct block *b, struct block_stat
         uint32_t n_segments = cut_segments(s, first, n, &next_text, states, segments);
         if (!progress_go_on(pr, err) || !residual_read(&s->rows, first, n, x, err) ||
             !block_run(b, s->engine, x, n, segments, n_segments, ob, err) ||
-            !residual_write(&s->rows, first, n, x, err))
+            (keep && !residual_write(&s->rows, first, n, x, err)))
             return false;
         for (uint32_t i = 0; i < n_segments; i++)
             if (segments[i].last) block_state_close(segments[i].state);
@@ -138,17 +138,30 @@ static bool run_calls(struct stream *s, const struct block *b, struct block_stat
     return true;
 }
 
-bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr, struct error *err)
+/* keep false: the rows stay as they are. */
+static bool run_block(struct stream *s, uint32_t b, const struct observer *ob, bool keep, const struct progress *pr,
+                      struct error *err)
 {
     struct block block;
     if (!block_open(&block, s->engine, &s->engine->inv->config.blocks[b], err)) return false;
     read_ahead_allow(s->ahead, b + 1);
     struct block_state *states = calloc(s->n_texts, sizeof *states);
-    bool ok = states ? run_calls(s, &block, states, ob, pr, err) : error_memory(err, s->n_texts * sizeof *states);
+    bool ok = states ? run_calls(s, &block, states, ob, keep, pr, err) : error_memory(err, s->n_texts * sizeof *states);
     for (uint32_t i = 0; states && i < s->n_texts; i++) block_state_close(&states[i]);
     free(states);
     block_close(&block);
     return ok;
+}
+
+bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr, struct error *err)
+{
+    return run_block(s, b, ob, true, pr, err);
+}
+
+bool stream_observe(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr,
+                    struct error *err)
+{
+    return run_block(s, b, ob, false, pr, err);
 }
 
 bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err)

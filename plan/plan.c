@@ -1,3 +1,4 @@
+#include "plan/solve_parts.h"
 #include "plan/workspace.h"
 
 #include "core/bytes.h"
@@ -8,6 +9,7 @@
 struct wish {
     enum quant_choice weights, inputs;
     enum scale_method scales;
+    struct solve_choice solve;
     double input_amax;
     const struct recipe_line *weights_line, *inputs_line;
 };
@@ -33,6 +35,7 @@ static void apply_lines(struct plan_builder *b, const struct model_tensor *t, st
         if (to_weights && l->weights != CHOICE_KEEP) {
             w->weights = l->weights;
             w->scales = l->scales;
+            w->solve = l->solve;
             w->weights_line = l;
         }
         if (to_inputs && l->inputs != CHOICE_KEEP) {
@@ -50,6 +53,21 @@ static const struct {
     {CHOICE_NVFP4, CHOICE_NVFP4, "nvfp4"}, {CHOICE_NVFP4, CHOICE_OFF, "w4a16_nvfp4"}, {CHOICE_FP8, CHOICE_FP8, "fp8"}};
 
 static const char *const choice_names[] = {[CHOICE_OFF] = "none", [CHOICE_NVFP4] = "nvfp4", [CHOICE_FP8] = "fp8"};
+
+/* What calibration has a solver for, and runs. */
+static bool solvable(struct plan_builder *b, const struct plan_item *item, const struct wish *w)
+{
+    const struct model_tensor *t = item->tensor;
+    const char *method = solve_name(w->solve.method), *line = w->weights_line->text;
+    if (t->place.mtp)
+        return error_set(b->err, ERR_UNSUPPORTED,
+                         "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
+                         "add a later line with solve: none",
+                         b->plan->recipe->name, line, t->name);
+    if (item->format->encode_op == OP_ENCODE_NVFP4) return true;
+    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4 weights, not %s",
+                     b->plan->recipe->name, line, t->name, method, item->format->name);
+}
 
 static bool choose_format(struct plan_builder *b, struct plan_item *item, const struct wish *w)
 {
@@ -82,8 +100,10 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
             b->plan->recipe->name, w->weights_line->text, t->name,
             checkpoint_tensor(b->plan->inventory->checkpoint, checkpoint_stored(b->plan->inventory->checkpoint, stack))
                 ->name);
+    if (w->solve.method != SOLVE_NONE && !solvable(b, item, w)) return false;
     item->action = ACTION_QUANTIZE;
     item->scales = w->scales;
+    item->solve = w->solve;
     item->reason = w->weights_line->text;
     bool quantizes_input = item->format->input_op != OP_COUNT;
     item->input_amax = quantizes_input ? (float)w->input_amax : 0;
@@ -372,9 +392,16 @@ static bool build(struct plan_builder *b)
         if (!decide(b, &p->items[i])) return false;
     }
     if (!make_groups(b) || !check_containers(b) || !decide_kv(b) || !make_outputs(b) || !check_lines(b)) return false;
-    for (uint32_t i = 0; i < p->n_items; i++) p->needs_data |= p->items[i].observe_input || p->items[i].kv_scale;
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct plan_item *item = &p->items[i];
+        p->needs_data |= item->observe_input || item->kv_scale || item->solve.method != SOLVE_NONE;
+    }
     struct plan_workspace w = plan_workspace_for(p, PLAN_PIECE_BYTES, PLAN_HOLD_BYTES);
     p->workspace_bytes = plan_workspace_bytes(&w);
+    struct solve_needs needs;
+    if (!solve_needs(p, PLAN_SOLVE_BYTES, &needs, b->err)) return false;
+    p->solve_bytes = needs.bytes;
+    p->solve_passes = needs.most_parts;
     return plan_digests(p, b->err);
 }
 

@@ -16,10 +16,11 @@ struct plan_item {
     enum action action;
     const struct quant_format *format; /* QUANTIZE only */
     enum scale_method scales;
-    uint32_t group;     /* items of one group share the weight's maximum; numbered from 0 */
-    bool observe_input; /* calibrate watches this linear's input */
-    float input_amax;   /* > 0: fixed by the recipe instead */
-    bool kv_scale;      /* attn_k and attn_v: a k_scale or v_scale is written beside the weight */
+    struct solve_choice solve; /* method SOLVE_NONE: quantize rounds the weights itself */
+    uint32_t group;            /* items of one group share the weight's maximum; numbered from 0 */
+    bool observe_input;        /* calibrate watches this linear's input */
+    float input_amax;          /* > 0: fixed by the recipe instead */
+    bool kv_scale;             /* attn_k and attn_v: a k_scale or v_scale is written beside the weight */
     uint32_t first_output, n_outputs;
     const char *reason; /* the recipe line that decided */
 };
@@ -40,12 +41,14 @@ struct plan {
     struct plan_output *outputs; /* [n_outputs] */
     uint32_t n_outputs;
     enum kv_choice kv;
-    bool needs_data;              /* something must be observed: calibrate first */
+    bool needs_data;              /* something must be observed or solved: calibrate first */
     const char *const *unmatched; /* texts of recipe lines that selected nothing (published or optional ones) */
     uint32_t n_unmatched;
     uint64_t read_bytes, write_bytes;          /* tensor bytes */
     uint64_t quantized_elems, quantized_bytes; /* of the quantized linears: elements, and bytes of all their parts */
     uint64_t total_elems;
+    uint64_t solve_bytes;     /* what calibrate keeps in memory to solve, beside a forward pass (plan/solve_parts.h) */
+    uint32_t solve_passes;    /* times that it runs a block forward at most */
     uint64_t workspace_bytes; /* what quantize works in (plan/workspace.h), beside a few MiB for the process */
     struct digest observe_digest, digest;
     struct arena *arena;

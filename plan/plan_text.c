@@ -33,6 +33,22 @@ bool plan_source_json(const struct plan *p, json_t **out, struct error *err)
     return *out ? true : error_memory(err, 0);
 }
 
+/* What calibration solves, with all that the result depends on besides source and data; absent when there is none. */
+static bool put_solved(const struct plan *p, json_t *observe, struct error *err)
+{
+    CLEANUP(json) json_t *solved = json_array();
+    if (!solved) return error_memory(err, 0);
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct plan_item *item = &p->items[i];
+        if (item->solve.method == SOLVE_NONE) continue;
+        json_t *row =
+            json_pack("{s:s,s:s,s:s,s:i,s:o}", "module", item->tensor->module, "format", item->format->name, "scales",
+                      scales_name(item->scales), "group", (int)item->group, "solve", solve_json(&item->solve));
+        if (json_array_append_new(solved, row) != 0) return error_memory(err, 0);
+    }
+    return json_array_size(solved) == 0 || json_put(observe, "solved", json_incref(solved), err);
+}
+
 static bool observe_json(const struct plan *p, json_t **out, struct error *err)
 {
     CLEANUP(json) json_t *points = json_array();
@@ -48,7 +64,7 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
     }
     *out = json_pack("{s:s,s:s,s:O,s:O}", "schema", "ingot.observe/1", "tool", INGOT_VERSION, "source", source,
                      "points", points);
-    return *out ? true : error_memory(err, 0);
+    return *out ? put_solved(p, *out, err) : error_memory(err, 0);
 }
 
 static json_t *item_json(const struct plan *p, const struct plan_item *item)
@@ -65,6 +81,7 @@ static json_t *item_json(const struct plan *p, const struct plan_item *item)
         bad |= json_object_set_new(j, "format", json_string(item->format->name));
         bad |= json_object_set_new(j, "group", json_integer(item->group));
         bad |= json_object_set_new(j, "scales", json_string(scales_name(item->scales)));
+        if (item->solve.method != SOLVE_NONE) bad |= json_object_set_new(j, "solve", solve_json(&item->solve));
         if (item->format->encode_op == OP_ENCODE_FP8)
             bad |= json_object_set_new(j, "rounding", json_string(rounding_name(p->recipe->rounding)));
         if (item->input_amax > 0) bad |= json_object_set_new(j, "input_amax", json_real((double)item->input_amax));
@@ -127,9 +144,10 @@ bool plan_json(const struct plan *p, json_t **out, struct error *err)
     CLEANUP(json) json_t *j = NULL;
     if (!body_json(p, &j, err)) return false;
     CLEANUP(json)
-    json_t *sizes = json_pack("{s:I,s:I,s:f,s:I,s:I}", "read_bytes", (json_int_t)p->read_bytes, "write_bytes",
+    json_t *sizes = json_pack("{s:I,s:I,s:f,s:I,s:I,s:I}", "read_bytes", (json_int_t)p->read_bytes, "write_bytes",
                               (json_int_t)p->write_bytes, "effective_bits", plan_effective_bits(p), "tensors",
-                              (json_int_t)p->n_outputs, "workspace_bytes", (json_int_t)p->workspace_bytes);
+                              (json_int_t)p->n_outputs, "workspace_bytes", (json_int_t)p->workspace_bytes,
+                              "solve_bytes", (json_int_t)p->solve_bytes);
     if (!sizes || !json_put(j, "sha256", digest_json(&p->digest), err) ||
         !json_put(j, "sizes", json_incref(sizes), err) || !json_put(j, "unmatched_lines", unmatched_json(p), err))
         return error_memory(err, 0);
@@ -149,19 +167,22 @@ static uint64_t item_bytes(const struct plan *p, const struct plan_item *item)
     return sum;
 }
 
-static const char *item_format(const struct plan_item *item)
+static const char *item_format(const struct plan_item *item, char out[64])
 {
-    return item->action == ACTION_QUANTIZE ? item->format->name : "-";
+    const char *method = item->solve.method == SOLVE_NONE ? NULL : solve_name(item->solve.method);
+    snprintf(out, 64, "%s%s%s", item->action == ACTION_QUANTIZE ? item->format->name : "-", method ? " " : "",
+             method ? method : "");
+    return out;
 }
 
 static void every_row(const struct plan *p, struct text *t)
 {
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
-        char size[32];
+        char size[32], format[64];
         text_bytes(size, item_bytes(p, item));
         text_add(t, "%-64s %-15s %-12s %12s  %s\n", item->tensor->name, role_info(item->tensor->place.role)->name,
-                 item_format(item), size, item->reason);
+                 item_format(item, format), size, item->reason);
     }
 }
 
@@ -188,11 +209,11 @@ static void summary_rows(const struct plan *p, struct text *t)
             before += checkpoint_tensor(p->inventory->checkpoint, b->tensor->parts[PART_WEIGHT])->bytes;
             after += item_bytes(p, b);
         }
-        char was[32], is[32];
+        char was[32], is[32], format[64];
         text_bytes(was, before);
         text_bytes(is, after);
         text_add(t, "%-16s %8llu  %-12s %12s %12s  %s\n", role_info(a->tensor->place.role)->name, (unsigned long long)n,
-                 item_format(a), was, is, a->reason);
+                 item_format(a, format), was, is, a->reason);
     }
 }
 
@@ -218,6 +239,12 @@ bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
                                : "");
     text_add(&t, "quantize works in %s of memory; %s\n", work,
              p->needs_data ? "calibration data are needed" : "no calibration data are needed");
+    if (p->solve_bytes) {
+        text_bytes(work, p->solve_bytes);
+        text_add(
+            &t, "calibrate solves in %s of memory beside the forward pass, which it runs %u time%s per layer at most\n",
+            work, p->solve_passes, p->solve_passes > 1 ? "s" : "");
+    }
     for (uint32_t i = 0; i < p->n_unmatched; i++) text_add(&t, "matches nothing here: %s\n", p->unmatched[i]);
     text_add(&t, "plan sha256 %s\n", hex);
     return text_take(&t, out, NULL, err);
@@ -264,10 +291,7 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
     uint32_t n_excluded = 0;
     if (!excluded_branches(p, mtp_plain, &excluded, &n_excluded, err)) return false;
     const char *kv = p->kv != KV_NONE ? "FP8" : p->inventory->kv_algo;
-    *out = (struct quant_config){.modules = modules,
-                                 .n_modules = n,
-                                 .kv_algo = kv,
-                                 .excluded = excluded,
-                                 .n_excluded = n_excluded};
+    *out = (struct quant_config){
+        .modules = modules, .n_modules = n, .kv_algo = kv, .excluded = excluded, .n_excluded = n_excluded};
     return true;
 }

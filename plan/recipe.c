@@ -98,8 +98,9 @@ static const char *line_text(struct recipe *r, const struct recipe_line *l, size
 static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *json, const struct yaml *doc, size_t i,
                       const char *file, struct error *err)
 {
-    static const char *const keys[] = {"role",   "module", "quantizer", "class",    "layers", "mtp",      "weights",
-                                       "inputs", "type",   "amax",      "constant", "scales", "optional", NULL};
+    static const char *const keys[] = {"role",     "module",  "quantizer", "class",    "layers",
+                                       "mtp",      "weights", "inputs",    "type",     "amax",
+                                       "constant", "scales",  "solve",     "optional", NULL};
     l->line = doc ? yaml_line(doc, json) : 0;
     if (!l->line) l->line = (uint32_t)i + 1;
     const char *what = arena_printf(r->arena, doc ? "%s: line %u" : "%s: rule %u", file, l->line);
@@ -110,7 +111,7 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
         !json_opt_string(json, "quantizer", what, &text[1], err) ||
         !json_opt_string(json, "class", what, &text[2], err) || !json_opt_bool(json, "mtp", what, &l->mtp, err) ||
         !json_opt_bool(json, "optional", what, &l->optional, err) ||
-        !word_of_scales(json, "scales", what, &l->scales, err))
+        !word_of_scales(json, "scales", what, &l->scales, err) || !solve_read(json, what, &l->solve, err))
         return false;
     const char **slots[3] = {&l->module, &l->quantizer, &l->module_class};
     for (int k = 0; k < 3; k++)
@@ -130,6 +131,8 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
     }
     if (l->scales != SCALES_MAX && l->weights != CHOICE_NVFP4)
         return error_set(err, ERR_FORMAT, "%s: scales: %s needs weights: nvfp4", what, scales_name(l->scales));
+    if (l->solve.method != SOLVE_NONE && (l->weights == CHOICE_KEEP || l->weights == CHOICE_OFF))
+        return error_set(err, ERR_FORMAT, "%s: solve: %s needs quantized weights", what, solve_name(l->solve.method));
     l->text = line_text(r, l, i);
     return l->text ? true : error_memory(err, 0);
 }

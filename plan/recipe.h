@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "formats/quant_format.h"
 #include "models/arch.h"
+#include "plan/solve.h"
 
 #define RECIPE_BYTES_MAX ((size_t)4 << 20)
 #define RECIPE_LINES_MAX 100000u
@@ -44,6 +45,7 @@ struct recipe_line {
     /* actions */
     enum quant_choice weights, inputs, kv;
     enum scale_method scales;
+    struct solve_choice solve;
     double input_amax; /* > 0: inputs are not observed, this maximum is used */
     bool kv_constant;  /* KV_FP8_CAST */
     bool optional;     /* may match nothing */

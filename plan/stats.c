@@ -1,5 +1,6 @@
 #include "plan/stats.h"
 
+#include "core/file.h"
 #include "core/text.h"
 
 #include <math.h>
@@ -11,7 +12,10 @@ bool stats_new(struct stats **out, struct error *err)
 {
     struct stats *s = calloc(1, sizeof *s);
     *out = NULL;
-    if (s) s->arena = arena_new();
+    if (s) {
+        s->work_fd = -1;
+        s->arena = arena_new();
+    }
     if (!s || !s->arena) {
         free(s);
         return error_memory(err, sizeof *s);
@@ -25,6 +29,12 @@ void stats_free(struct stats *s)
     if (!s) return;
     free(s->stats);
     free(s->experts);
+    free(s->solved);
+    free(s->gains);
+    checkpoint_close(s->file);
+    folder_close(s->folder);
+    if (s->work_fd >= 0) close(s->work_fd);
+    staging_close(s->work, s->keep_work);
     arena_free(s->arena);
     free(s);
 }
@@ -62,6 +72,28 @@ bool stats_add_experts(struct stats *s, const char *container, uint32_t n_expert
     return true;
 }
 
+bool stats_add_solved(struct stats *s, const struct solved_tensor *t, struct error *err)
+{
+    if (!grow(&s->solved, s->n_solved, sizeof *s->solved, err)) return false;
+    char *name = arena_text(s->arena, t->name);
+    if (!name) return error_memory(err, strlen(t->name));
+    struct solved_tensor *slot = &s->solved[s->n_solved++];
+    *slot = *t;
+    slot->name = name;
+    return true;
+}
+
+bool stats_add_gain(struct stats *s, const struct solve_gain *g, struct error *err)
+{
+    if (!grow(&s->gains, s->n_gains, sizeof *s->gains, err)) return false;
+    char *name = arena_text(s->arena, g->module);
+    if (!name) return error_memory(err, strlen(g->module));
+    struct solve_gain *slot = &s->gains[s->n_gains++];
+    *slot = *g;
+    slot->module = name;
+    return true;
+}
+
 static int by_name(const void *a, const void *b)
 {
     const struct statistic *x = a, *y = b;
@@ -72,6 +104,45 @@ static int by_name(const void *a, const void *b)
 static int by_container(const void *a, const void *b)
 {
     return strcmp(((const struct expert_tokens *)a)->container, ((const struct expert_tokens *)b)->container);
+}
+
+static int by_solved(const void *a, const void *b)
+{
+    return strcmp(((const struct solved_tensor *)a)->name, ((const struct solved_tensor *)b)->name);
+}
+
+static int by_gain(const void *a, const void *b)
+{
+    return strcmp(((const struct solve_gain *)a)->module, ((const struct solve_gain *)b)->module);
+}
+
+void stats_sort_solved(struct stats *s)
+{
+    if (s->n_solved) qsort(s->solved, s->n_solved, sizeof *s->solved, by_solved);
+}
+
+/* Sorts what was solved, and adds it to the digest; without any the digest is what it was. */
+static bool seal_solved(struct stats *s, struct sha256 *h, struct error *err)
+{
+    stats_sort_solved(s);
+    if (s->n_gains) qsort(s->gains, s->n_gains, sizeof *s->gains, by_gain);
+    if (s->sequential) sha256_add(h, "sequential", sizeof "sequential");
+    for (uint32_t i = 0; i < s->n_solved; i++) {
+        const struct solved_tensor *t = &s->solved[i];
+        if (i && by_solved(t - 1, t) == 0)
+            return error_set(err, ERR_FORMAT, "solved tensor '%.256s' is there twice", t->name);
+        sha256_add(h, t->name, strlen(t->name) + 1);
+        sha256_add(h, t->digest.bytes, DIGEST_BYTES);
+        sha256_add(h, t->source.bytes, DIGEST_BYTES);
+    }
+    for (uint32_t i = 0; i < s->n_gains; i++) {
+        const struct solve_gain *g = &s->gains[i];
+        if (i && by_gain(g - 1, g) == 0) return error_set(err, ERR_FORMAT, "'%.256s' is solved twice", g->module);
+        const double values[] = {g->before, g->after, g->output, g->damp};
+        sha256_add(h, g->module, strlen(g->module) + 1);
+        sha256_add(h, values, sizeof values);
+    }
+    return true;
 }
 
 bool stats_seal(struct stats *s, struct error *err)
@@ -97,7 +168,30 @@ bool stats_seal(struct stats *s, struct error *err)
         sha256_add(h, s->experts[i].container, strlen(s->experts[i].container) + 1);
         sha256_add(h, s->experts[i].tokens, s->experts[i].n_experts * sizeof *s->experts[i].tokens);
     }
-    return sha256_close(h, &s->digest, err);
+    bool ok = seal_solved(s, h, err);
+    return sha256_close(h, ok ? &s->digest : NULL, err) && ok;
+}
+
+const struct solved_tensor *stats_find_solved(const struct stats *s, const char *name)
+{
+    struct solved_tensor key = {.name = name};
+    return s->n_solved ? bsearch(&key, s->solved, s->n_solved, sizeof key, by_solved) : NULL;
+}
+
+const struct solve_gain *stats_find_gain(const struct stats *s, const char *module)
+{
+    struct solve_gain key = {.module = module};
+    return s->n_gains ? bsearch(&key, s->gains, s->n_gains, sizeof key, by_gain) : NULL;
+}
+
+bool stats_read_solved(const struct stats *s, const struct solved_tensor *t, uint64_t offset, void *dst, size_t n,
+                       struct error *err)
+{
+    if (offset > t->bytes || n > t->bytes - offset)
+        return error_set(err, ERR_INTERNAL, "solved tensor '%.256s' has %llu bytes, %zu were asked for at byte %llu",
+                         t->name, (unsigned long long)t->bytes, n, (unsigned long long)offset);
+    if (s->file) return checkpoint_read(s->file, (uint32_t)t->at, offset, dst, n, err);
+    return file_read_at(s->work_fd, "the work file of the calibration", t->at + offset, dst, n, err);
 }
 
 bool stats_find(const struct stats *s, const char *module, enum stat_kind kind, float *amax)

@@ -1,11 +1,14 @@
 /* Calibration statistics: what was seen at the points that a plan asked for, and on which data. In memory, and as a
- * safetensors file: one F32 scalar per maximum, `<experts>.tokens` I64 [n_experts]; the metadata holds the digests. */
+ * safetensors file: one F32 scalar per maximum, `<experts>.tokens` I64 [n_experts], what was solved; the metadata holds
+ * the digests. */
 #ifndef PLAN_STATS_H
 #define PLAN_STATS_H
 
 #include "core/arena.h"
 #include "core/crypto.h"
+#include "core/staging.h"
 #include "plan/plan.h"
+#include "plan/solved.h"
 
 /* What a maximum was taken of. */
 enum stat_kind { STAT_INPUT_AMAX, STAT_OUTPUT_AMAX, STAT_WEIGHT_AMAX, STAT_KIND_COUNT };
@@ -29,8 +32,19 @@ struct stats {
     uint32_t n_stats;
     struct expert_tokens *experts; /* sorted by container */
     uint32_t n_experts;
+    struct solved_tensor *solved; /* sorted by name */
+    uint32_t n_solved;
+    struct solve_gain *gains; /* sorted by module */
+    uint32_t n_gains;
+    bool sequential;      /* every block saw what the quantized blocks in front of it give */
     struct digest digest; /* of everything above, in canonical form */
     struct arena *arena;
+    /* where the solved tensors' bytes are: the file that was loaded, or the work file and its folder */
+    struct folder *folder;
+    struct checkpoint *file;
+    struct staging *work;
+    int work_fd;
+    bool keep_work; /* for a run that will go on: stats_free leaves the work folder */
 };
 
 MUST_CHECK bool stats_new(struct stats **out, struct error *err);
@@ -40,12 +54,23 @@ CLEANUP_DEFINE(stats, struct stats, stats_free)
 MUST_CHECK bool stats_add(struct stats *s, const char *module, enum stat_kind kind, float amax, struct error *err);
 MUST_CHECK bool stats_add_experts(struct stats *s, const char *container, uint32_t n_experts, const uint64_t *tokens,
                                   struct error *err);
+/* Copies the name. `at` is where the bytes are in the work file. */
+MUST_CHECK bool stats_add_solved(struct stats *s, const struct solved_tensor *t, struct error *err);
+MUST_CHECK bool stats_add_gain(struct stats *s, const struct solve_gain *g, struct error *err);
 /* Sorts and digests. */
 MUST_CHECK bool stats_seal(struct stats *s, struct error *err);
+void stats_sort_solved(struct stats *s); /* by name; private to plan/ */
 
 /* False when it was not observed. */
 bool stats_find(const struct stats *s, const char *module, enum stat_kind kind, float *amax);
 const struct expert_tokens *stats_find_experts(const struct stats *s, const char *container);
+
+/* NULL when calibration has not solved it. After stats_seal. */
+const struct solved_tensor *stats_find_solved(const struct stats *s, const char *name);
+const struct solve_gain *stats_find_gain(const struct stats *s, const char *module);
+/* n bytes of it from `offset` on. */
+MUST_CHECK bool stats_read_solved(const struct stats *s, const struct solved_tensor *t, uint64_t offset, void *dst,
+                                  size_t n, struct error *err);
 
 MUST_CHECK bool stats_save(const struct stats *s, const char *path, struct error *err);
 MUST_CHECK bool stats_load(struct stats **out, const char *path, struct error *err);

@@ -8,6 +8,12 @@
 static const char *const suffixes[STAT_KIND_COUNT] = {
     [STAT_INPUT_AMAX] = ".input_amax", [STAT_OUTPUT_AMAX] = ".output_amax", [STAT_WEIGHT_AMAX] = ".weight_amax"};
 #define TOKENS_SUFFIX ".tokens"
+#define GAIN_SUFFIX ".solve_error" /* F64 [4]: before, after, output, damp */
+#define SOLVED_PREFIX "solved."
+#define SOLVED_DIGESTS                                                                                                 \
+    "solved.sha256" /* U8 [n, 64]: of each solved tensor in order of name, its digest and source's                     \
+                     */
+#define COPY_BYTES ((size_t)1 << 20)
 
 static bool metadata_json(const struct stats *s, json_t **out, struct error *err)
 {
@@ -19,7 +25,33 @@ static bool metadata_json(const struct stats *s, json_t **out, struct error *err
     snprintf(tokens, sizeof tokens, "%llu", (unsigned long long)s->n_tokens);
     *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "schema", SCHEMA, "tool", INGOT_VERSION, "observe_sha256",
                      observe, "data_sha256", data, "sha256", own, "texts", texts, "tokens", tokens);
-    return *out ? true : error_memory(err, 0);
+    return *out && (!s->sequential || json_put(*out, "sequential", json_string("true"), err)) ? true
+                                                                                              : error_memory(err, 0);
+}
+
+/* In the order of spec_all. */
+static bool write_solved(const struct stats *s, struct tensor_file *f, uint32_t at, struct error *err)
+{
+    CLEANUP(free) uint8_t *piece = malloc(COPY_BYTES);
+    if (!piece) return error_memory(err, COPY_BYTES);
+    for (uint32_t i = 0; i < s->n_gains; i++) {
+        const struct solve_gain *g = &s->gains[i];
+        const double values[] = {g->before, g->after, g->output, g->damp};
+        if (!tensor_file_write(f, at++, 0, values, sizeof values, err)) return false;
+    }
+    for (uint32_t i = 0; i < s->n_solved; i++) {
+        const struct solved_tensor *t = &s->solved[i];
+        for (uint64_t done = 0; done < t->bytes; done += COPY_BYTES) {
+            size_t n = (size_t)u64_min(COPY_BYTES, t->bytes - done);
+            if (!stats_read_solved(s, t, done, piece, n, err) || !tensor_file_write(f, at + i, done, piece, n, err))
+                return false;
+        }
+        memcpy(piece, t->digest.bytes, DIGEST_BYTES);
+        memcpy(piece + DIGEST_BYTES, t->source.bytes, DIGEST_BYTES);
+        if (!tensor_file_write(f, at + s->n_solved, (uint64_t)i * 2 * DIGEST_BYTES, piece, 2 * DIGEST_BYTES, err))
+            return false;
+    }
+    return true;
 }
 
 static bool write_all(const struct stats *s, struct tensor_file *f, struct error *err)
@@ -30,12 +62,31 @@ static bool write_all(const struct stats *s, struct tensor_file *f, struct error
         if (!tensor_file_write(f, s->n_stats + i, 0, s->experts[i].tokens, s->experts[i].n_experts * sizeof(uint64_t),
                                err))
             return false;
-    return true;
+    return write_solved(s, f, s->n_stats + s->n_experts, err);
+}
+
+static void spec_solved(const struct stats *s, struct tensor_spec *specs, struct arena *arena)
+{
+    for (uint32_t i = 0; i < s->n_gains; i++)
+        *specs++ = (struct tensor_spec){.name = arena_printf(arena, "%s" GAIN_SUFFIX, s->gains[i].module),
+                                        .dtype = DTYPE_F64,
+                                        .n_dims = 1,
+                                        .dims = {4}};
+    for (uint32_t i = 0; i < s->n_solved; i++) {
+        const struct solved_tensor *t = &s->solved[i];
+        *specs++ = (struct tensor_spec){.name = arena_printf(arena, SOLVED_PREFIX "%s", t->name),
+                                        .dtype = t->dtype,
+                                        .n_dims = t->n_dims,
+                                        .dims = {t->dims[0], t->dims[1]}};
+    }
+    if (s->n_solved)
+        *specs = (struct tensor_spec){
+            .name = SOLVED_DIGESTS, .dtype = DTYPE_U8, .n_dims = 2, .dims = {s->n_solved, 2 * DIGEST_BYTES}};
 }
 
 static bool save(const struct stats *s, const char *path, struct arena *arena, struct error *err)
 {
-    uint32_t n = s->n_stats + s->n_experts;
+    uint32_t n = s->n_stats + s->n_experts + s->n_gains + s->n_solved + (s->n_solved > 0);
     struct tensor_spec *specs = arena_alloc(arena, n + 1, sizeof *specs);
     if (!specs) return error_memory(err, n * sizeof *specs);
     for (uint32_t i = 0; i < s->n_stats; i++)
@@ -47,6 +98,7 @@ static bool save(const struct stats *s, const char *path, struct arena *arena, s
                                  .dtype = DTYPE_I64,
                                  .n_dims = 1,
                                  .dims = {s->experts[i].n_experts}};
+    spec_solved(s, specs + s->n_stats + s->n_experts, arena);
     for (uint32_t i = 0; i < n; i++)
         if (!specs[i].name) return error_memory(err, 0);
     CLEANUP(json) json_t *metadata = NULL;
@@ -85,10 +137,57 @@ static bool read_count(const struct checkpoint *ck, const char *key, uint64_t *o
     return true;
 }
 
+/* The bytes stay in the file; digests come later. */
+static bool read_solved(struct stats *s, const struct tensor_info *t, uint32_t i, struct error *err)
+{
+    if (t->n_dims > 2)
+        return error_set(err, ERR_FORMAT, "tensor '%.256s' has %u dimensions; a solved one has 2 at most", t->name,
+                         t->n_dims);
+    struct solved_tensor solved = {.name = t->name + strlen(SOLVED_PREFIX),
+                                   .dtype = t->dtype,
+                                   .n_dims = t->n_dims,
+                                   .dims = {t->dims[0], t->dims[1]},
+                                   .bytes = t->bytes,
+                                   .at = i};
+    return stats_add_solved(s, &solved, err);
+}
+
+static bool read_gain(struct stats *s, const struct checkpoint *ck, uint32_t i, const char *module, struct error *err)
+{
+    double v[4];
+    if (!checkpoint_read(ck, i, 0, v, sizeof v, err)) return false;
+    struct solve_gain g = {.module = module, .before = v[0], .after = v[1], .output = v[2], .damp = v[3]};
+    return stats_add_gain(s, &g, err);
+}
+
+/* Of each solved tensor, in order of name. */
+static bool read_solved_digests(struct stats *s, const struct checkpoint *ck, struct error *err)
+{
+    uint32_t at = checkpoint_find(ck, SOLVED_DIGESTS);
+    const struct tensor_info *t = at == NAME_NONE ? NULL : checkpoint_tensor(ck, at);
+    if (!s->n_solved && !t) return true;
+    if (!t || t->dtype != DTYPE_U8 || t->n_dims != 2 || t->dims[0] != s->n_solved || t->dims[1] != 2 * DIGEST_BYTES)
+        return error_set(err, ERR_FORMAT, "'" SOLVED_DIGESTS "' does not name the digests of %u solved tensors",
+                         s->n_solved);
+    for (uint32_t i = 0; i < s->n_solved; i++) {
+        uint8_t both[2 * DIGEST_BYTES];
+        if (!checkpoint_read(ck, at, (uint64_t)i * sizeof both, both, sizeof both, err)) return false;
+        memcpy(s->solved[i].digest.bytes, both, DIGEST_BYTES);
+        memcpy(s->solved[i].source.bytes, both + DIGEST_BYTES, DIGEST_BYTES);
+    }
+    return true;
+}
+
 static bool read_tensor(struct stats *s, const struct checkpoint *ck, uint32_t i, struct error *err)
 {
     const struct tensor_info *t = checkpoint_tensor(ck, i);
-    size_t n = strlen(t->name);
+    size_t n = strlen(t->name), g = strlen(GAIN_SUFFIX);
+    if (strcmp(t->name, SOLVED_DIGESTS) == 0) return true;
+    if (strncmp(t->name, SOLVED_PREFIX, strlen(SOLVED_PREFIX)) == 0) return read_solved(s, t, i, err);
+    if (n > g && strcmp(t->name + n - g, GAIN_SUFFIX) == 0 && t->dtype == DTYPE_F64 && t->n_elems == 4) {
+        CLEANUP(free) char *module = strndup(t->name, n - g);
+        return module ? read_gain(s, ck, i, module, err) : error_memory(err, n);
+    }
     for (int k = 0; k < STAT_KIND_COUNT; k++) {
         size_t m = strlen(suffixes[k]);
         if (n <= m || strcmp(t->name + n - m, suffixes[k]) != 0 || t->dtype != DTYPE_F32 || t->n_dims != 0) continue;
@@ -120,7 +219,9 @@ static bool read_all(struct stats *s, const struct checkpoint *ck, struct error 
         return false;
     for (uint32_t i = 0; i < checkpoint_count(ck); i++)
         if (!read_tensor(s, ck, i, err)) return false;
-    if (!stats_seal(s, err)) return false;
+    s->sequential = checkpoint_metadata(ck, "sequential") != NULL;
+    stats_sort_solved(s);
+    if (!read_solved_digests(s, ck, err) || !stats_seal(s, err)) return false;
     return digest_equal(&said, &s->digest)
                ? true
                : error_set(err, ERR_FORMAT, "its values are not those that its digest names");
@@ -134,6 +235,10 @@ bool stats_load(struct stats **out, const char *path, struct error *err)
     *out = NULL;
     if (!tensor_file_read(&f, &ck, path, err) || !stats_new(&s, err)) return false;
     if (!read_all(s, ck, err)) return error_wrap(err, "'%.256s'", path);
+    if (s->n_solved) {
+        s->file = take_ptr(&ck);
+        s->folder = take_ptr(&f);
+    }
     *out = take_ptr(&s);
     return true;
 }

@@ -117,6 +117,13 @@ MUST_CHECK bool piece_measure(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_collect(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_encode(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_retire(struct job *j, struct slot *s, struct error *err);
+/* quantize/solved.c: what calibration has solved. Shapes are checked before the first piece, digests behind the last.
+ */
+bool job_is_solved(const struct job *j, uint32_t item);
+MUST_CHECK bool job_check_solved(const struct job *j, struct error *err);
+MUST_CHECK bool piece_take_solved(const struct job *j, const struct slot *s, struct error *err);
+MUST_CHECK bool job_believe_solved(const struct job *j, uint32_t item, const struct tensor_digests *d,
+                                   struct error *err);
 /* quantize/scalars.c: what stands behind a weight; weight_scale and weight_scale_2, input_scale, k_scale, v_scale. */
 MUST_CHECK bool job_weight_scale(struct job *j, uint32_t item, float *g, float *scale, struct error *err);
 MUST_CHECK bool job_write_scalars(struct job *j, uint32_t item, struct error *err);

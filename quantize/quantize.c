@@ -52,7 +52,7 @@ static bool run(struct job *j, const char *out_dir, struct error *err)
 {
     CLEANUP(free) char *key = NULL;
     if (j->stats && !stats_fit(j->stats, j->plan, err)) return false;
-    if (!folder_survives(j->model->folder, out_dir, err) || !allocate(j, err) ||
+    if (!folder_survives(j->model->folder, out_dir, err) || !allocate(j, err) || !job_check_solved(j, err) ||
         !stats_input_amaxes(j->stats, j->plan, j->input_amax, err) || !job_open_lanes(j, err) ||
         !dir_make_parents(out_dir, err) || !check_space(j, out_dir, err) || !staging_key(j, &key, err) ||
         !staging_open(&j->staging, out_dir, key, j->opt->replace, err))

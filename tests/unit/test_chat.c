@@ -144,7 +144,9 @@ static void test_bounds(void **state)
     char *deep = repeated("{{ ", "(", 200, "");
     CHECK_FAILS(render(deep, e_), ERR_FORMAT, "line 1");
     free(deep);
-    deep = repeated("{{ ", "[", 200, repeated("", "]", 200, " }}"));
+    char *closing = repeated("", "]", 200, " }}");
+    deep = repeated("{{ ", "[", 200, closing);
+    free(closing);
     CHECK_FAILS(render(deep, e_), ERR_FORMAT, "nested more than 150 levels deep");
     free(deep);
     deep = repeated("", "{% if 1 %}", 200, "");

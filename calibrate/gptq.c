@@ -1,0 +1,303 @@
+#include "calibrate/gptq.h"
+
+#include "backends/cpu/kernel.h"
+#include "calibrate/factor.h"
+#include "core/bytes.h"
+#include "core/cleanup.h"
+#include "core/memory.h"
+#include "numeric/nvfp4.h"
+#include "plan/scale_method.h"
+
+#include <math.h>
+
+#define TILE 128u /* rows that are solved together */
+
+/* ---- the factor ---- */
+
+void gptq_factor_close(struct gptq_factor *f)
+{
+    if (f->factor) factor_close(f->factor);
+    free(f->factor);
+    free(f->order);
+    *f = (struct gptq_factor){0};
+}
+
+struct ranked {
+    float moment;
+    uint32_t column;
+};
+
+static int by_moment(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->moment != y->moment) return x->moment > y->moment ? -1 : 1;
+    return x->column < y->column ? -1 : 1;
+}
+
+static bool choose_order(struct gptq_factor *f, const struct moments *m, bool act_order, struct error *err)
+{
+    CLEANUP(free) struct ranked *ranked = NULL;
+    if (!memory_alloc(&f->order, m->cols, sizeof *f->order, err) ||
+        !memory_alloc(&ranked, m->cols, sizeof *ranked, err))
+        return false;
+    for (uint32_t c = 0; c < m->cols; c++) ranked[c] = (struct ranked){m->sum[c * m->cols + c], c};
+    if (act_order) qsort(ranked, m->cols, sizeof *ranked, by_moment);
+    for (uint32_t c = 0; c < m->cols; c++) f->order[c] = ranked[c].column;
+    return true;
+}
+
+/* The mean of the diagonal, which columns without any input get too; 0 when the moments are of no use. */
+static double diagonal_mean(struct moments *m)
+{
+    double sum = 0;
+    uint64_t n = 0;
+    for (uint64_t c = 0; c < m->cols; c++) {
+        double d = (double)m->sum[c * m->cols + c];
+        sum += d;
+        n += d > 0;
+    }
+    double mean = n ? sum / (double)n : 0;
+    if (!(mean > 0 && mean < 1e37)) return 0;
+    for (uint64_t c = 0; c < m->cols; c++)
+        if (!(m->sum[c * m->cols + c] > 0)) m->sum[c * m->cols + c] = (float)mean;
+    return mean;
+}
+
+bool gptq_factor_make(struct gptq_factor *out, struct moments *m, const struct solve_choice *choice,
+                      const struct gptq_env *env, struct error *err)
+{
+    *out = (struct gptq_factor){.n_rows = m->n_rows};
+    if (!choose_order(out, m, choice->act_order, err)) return false;
+    double mean = diagonal_mean(m);
+    if (mean == 0) return true;
+    struct factor *f = calloc(1, sizeof *f);
+    if (!f) return error_memory(err, sizeof *f);
+    bool definite = false, ok = true;
+    for (double damp = choice->damp; ok && !definite; damp = damp * 10 < 1 ? damp * 10 : 1) {
+        out->damp = damp;
+        out->add = damp * mean;
+        ok = factor_make(f, m->sum, m->cols, out->order, out->add, env->math, env->pool, &definite, err);
+        if (damp >= 1) break;
+    }
+    if (definite) out->factor = f;
+    else {
+        free(f);
+        out->damp = out->add = 0;
+    }
+    return ok;
+}
+
+/* ---- a tile of rows ---- */
+
+struct tile {
+    float *w;          /* [rows, cols] as they stand */
+    float *error;      /* [rows, stride]: w - q in the factor's order */
+    float *plain;      /* the same of plain rounding */
+    float *steps;      /* [rows, blocks]: what a code 1.0 is worth */
+    uint8_t *column;   /* [rows, cols]: codes */
+    uint8_t *baseline; /* [rows, cols/2] */
+    float *block_amax; /* [rows, blocks] */
+    float *now, *side; /* [rows, 32] and its transpose */
+    float *taken;      /* [32, rows]: errors of this panel */
+};
+
+struct solver {
+    const struct gptq_weights *w;
+    const struct gptq_factor *f;
+    const struct gptq_env *env;
+    uint8_t *codes, *scales;
+    struct solve_gain *gains; /* one per tile */
+    uint64_t stride;          /* of error and plain */
+    float s2;
+};
+
+static void tile_free(struct tile *t)
+{
+    free(t->w);
+    free(t->error);
+    free(t->plain);
+    free(t->steps);
+    free(t->column);
+    free(t->baseline);
+    free(t->block_amax);
+    free(t->now);
+    free(t->side);
+    free(t->taken);
+}
+
+static bool tile_alloc(struct tile *t, const struct solver *s, struct error *err)
+{
+    uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK;
+    return memory_alloc(&t->w, TILE * cols, sizeof(float), err) &&
+           memory_alloc(&t->error, TILE * s->stride, sizeof(float), err) &&
+           memory_alloc(&t->plain, TILE * s->stride, sizeof(float), err) &&
+           memory_alloc(&t->steps, TILE * blocks, sizeof(float), err) &&
+           memory_alloc(&t->column, TILE * cols, 1, err) && memory_alloc(&t->baseline, TILE * cols / 2, 1, err) &&
+           memory_alloc(&t->block_amax, TILE * blocks, sizeof(float), err) &&
+           memory_alloc(&t->now, TILE * FACTOR_PANEL, sizeof(float), err) &&
+           memory_alloc(&t->side, TILE * FACTOR_PANEL, sizeof(float), err) &&
+           memory_alloc(&t->taken, TILE * FACTOR_PANEL, sizeof(float), err);
+}
+
+/* Scales of the line, and the errors of plain rounding with each block's own maximum. */
+static void choose_scales(const struct solver *s, struct tile *t, uint64_t n, uint8_t *scales)
+{
+    uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK;
+    struct kernel_args a = {.n_rows = n,
+                            .n_cols = cols,
+                            .src = t->w,
+                            .dtype = DTYPE_F32,
+                            .scale = nvfp4_tensor_scale(s->w->group_amax),
+                            .amax = s->w->group_amax,
+                            .static_max = scale_method_max(s->w->scales),
+                            .dst = t->baseline,
+                            .dst_scale = scales};
+    kernel_for(OP_ENCODE_NVFP4, s->env->isa)(&a);
+    struct kernel_args d = {
+        .n_rows = n, .n_cols = cols, .src = t->baseline, .src_scale = scales, .scale = s->s2, .dst_f32 = t->error};
+    kernel_for(OP_DECODE_NVFP4, s->env->isa)(&d);
+    for (uint64_t r = 0; r < n; r++)
+        for (uint64_t c = 0; c < cols; c++) {
+            uint64_t from = r * cols + s->f->order[c];
+            t->plain[r * s->stride + c] = t->w[from] - t->error[from];
+        }
+    if (s->w->scales != SCALES_MAX) {
+        a.dst_f32 = t->block_amax;
+        kernel_for(scale_method_op(s->w->scales), s->env->isa)(&a);
+        a.block_amax = t->block_amax;
+        kernel_for(OP_ENCODE_NVFP4_STATIC, s->env->isa)(&a);
+    }
+    for (uint64_t i = 0; i < n * blocks; i++) t->steps[i] = nvfp4_block_scale(scales[i], s->s2);
+}
+
+/* Sum of squares of (e R) over the panel, for errors e in the factor's order; *own: of e itself. `now` is written. */
+static double panel_error(const struct solver *s, const float *e, uint64_t stride, uint64_t first, uint64_t n,
+                          float *now, double *own)
+{
+    const struct factor *f = s->f->factor;
+    uint64_t width = u64_min(FACTOR_PANEL, f->n - first);
+    double sum = 0;
+    for (uint64_t r = 0; r < n; r++) memcpy(now + r * FACTOR_PANEL, e + r * stride + first, width * sizeof *now);
+    s->env->math->gemm_panel_more(e, stride, n, factor_panel(f, first), factor_rows(f, first), now, FACTOR_PANEL,
+                                  (uint32_t)width);
+    for (uint64_t r = 0; r < n; r++)
+        for (uint64_t c = 0; c < width; c++) {
+            double v = (double)now[r * FACTOR_PANEL + c] * (double)f->diagonal[first + c];
+            double x = (double)e[r * stride + first + c];
+            sum += v * v;
+            *own += x * x;
+        }
+    return sum;
+}
+
+/* e H e^T over all rows, without what was added to the diagonal. */
+static double weighted(const struct solver *s, const float *e, uint64_t stride, uint64_t n, float *now)
+{
+    double sum = 0, own = 0;
+    for (uint64_t c = 0; c < s->w->cols; c += FACTOR_PANEL) sum += panel_error(s, e, stride, c, n, now, &own);
+    sum -= s->f->add * own;
+    return sum > 0 ? sum : 0;
+}
+
+/* Column c of the factor, number i of its panel: rounds, and hands the error to the rest of the panel. */
+static void round_column(const struct solver *s, struct tile *t, uint64_t first, uint64_t i, uint64_t width, uint64_t n)
+{
+    uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK, at = s->f->order[first + i];
+    const float *now = t->side + i * TILE, *steps = t->steps + at / NVFP4_BLOCK;
+    float *taken = t->taken + i * TILE;
+    for (uint64_t r = 0; r < n; r++) {
+        float e = steps[r * blocks];
+        uint8_t code = nvfp4_code(now[r] / e);
+        t->column[r * cols + at] = code;
+        taken[r] = t->w[r * cols + at] - e2m1_decode(code) * e;
+        t->error[r * s->stride + first + i] = taken[r];
+    }
+    const float *row = factor_panel(s->f->factor, first) + (first + i) * FACTOR_PANEL;
+    for (uint64_t k = i + 1; k < width; k++) s->env->math->multiply_add(t->side + k * TILE, taken, row[k], n);
+}
+
+static void solve_panel(const struct solver *s, struct tile *t, uint64_t first, uint64_t n)
+{
+    const struct factor *f = s->f->factor;
+    uint64_t cols = s->w->cols, width = u64_min(FACTOR_PANEL, cols - first);
+    for (uint64_t r = 0; r < n; r++)
+        for (uint64_t i = 0; i < width; i++) t->now[r * FACTOR_PANEL + i] = t->w[r * cols + s->f->order[first + i]];
+    if (first)
+        s->env->math->gemm_panel_more(t->error, s->stride, n, factor_panel(f, first), first, t->now, FACTOR_PANEL,
+                                      (uint32_t)width);
+    for (uint64_t i = 0; i < width; i++)
+        for (uint64_t r = 0; r < n; r++) t->side[i * TILE + r] = t->now[r * FACTOR_PANEL + i];
+    for (uint64_t i = 0; i < width; i++) round_column(s, t, first, i, width, n);
+}
+
+/* Without moments: plain rounding with the chosen scales. */
+static void round_plain(const struct solver *s, struct tile *t, uint64_t n)
+{
+    uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK;
+    for (uint64_t r = 0; r < n; r++)
+        for (uint64_t c = 0; c < cols; c++)
+            t->column[r * cols + c] = nvfp4_code(t->w[r * cols + c] / t->steps[r * blocks + c / NVFP4_BLOCK]);
+}
+
+static void pack_rows(const struct tile *t, uint64_t n, uint64_t cols, uint8_t *codes)
+{
+    for (uint64_t i = 0; i < n * cols / 2; i++) codes[i] = (uint8_t)(t->column[2 * i] | t->column[2 * i + 1] << 4);
+}
+
+static bool solve_tile(const struct solver *s, struct tile *t, uint64_t item, struct error *err)
+{
+    uint64_t cols = s->w->cols, row = item * TILE, n = u64_min(TILE, s->w->n_rows - row);
+    struct solve_gain *g = &s->gains[item];
+    if (!s->w->rows(s->w->ctx, row, n, t->w, err)) return false;
+    choose_scales(s, t, n, s->scales + row * (cols / NVFP4_BLOCK));
+    if (!s->f->factor) {
+        round_plain(s, t, n);
+    } else {
+        g->before = weighted(s, t->plain, s->stride, n, t->now);
+        for (uint64_t c = 0; c < cols; c += FACTOR_PANEL) solve_panel(s, t, c, n);
+        g->after = weighted(s, t->error, s->stride, n, t->now);
+        for (uint64_t r = 0; r < n; r++)
+            for (uint64_t c = 0; c < cols; c++) t->plain[r * s->stride + c] = t->w[r * cols + s->f->order[c]];
+        g->output = weighted(s, t->plain, s->stride, n, t->now);
+    }
+    pack_rows(t, n, cols, s->codes + row * (cols / 2));
+    return true;
+}
+
+static bool tile_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
+{
+    (void)worker;
+    const struct solver *s = ctx;
+    struct tile t = {0};
+    bool ok = tile_alloc(&t, s, err) && solve_tile(s, &t, item, err);
+    tile_free(&t);
+    return ok;
+}
+
+bool gptq_solve(const struct gptq_weights *w, const struct gptq_factor *f, const struct gptq_env *env, uint8_t *codes,
+                uint8_t *scales, struct solve_gain *gain, struct error *err)
+{
+    uint64_t n_tiles = u64_div_up(w->n_rows, TILE);
+    CLEANUP(free) struct solve_gain *gains = NULL;
+    if (!memory_zalloc(&gains, n_tiles, sizeof *gains, err)) return false;
+    struct solver s = {.w = w,
+                       .f = f,
+                       .env = env,
+                       .codes = codes,
+                       .scales = scales,
+                       .gains = gains,
+                       .stride = w->cols + 16, /* rows apart in the caches */
+                       .s2 = w->tensor_scale};
+    if (!pool_try(env->pool, n_tiles, tile_item, &s, err)) return false;
+    *gain = (struct solve_gain){.module = gain->module, .damp = f->damp};
+    for (uint64_t i = 0; i < n_tiles; i++) {
+        gain->before += gains[i].before;
+        gain->after += gains[i].after;
+        gain->output += gains[i].output;
+    }
+    double n = f->n_rows ? (double)f->n_rows : 1;
+    gain->before /= n;
+    gain->after /= n;
+    gain->output /= n;
+    return true;
+}

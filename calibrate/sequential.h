@@ -1,0 +1,29 @@
+/* `--sequential`: after a block was observed, it is run again as the result will have it, and that is what the blocks
+ * behind it see: weights rounded or solved, inputs of formats that quantize them quantized, with the maxima that were
+ * just observed. */
+#ifndef CALIBRATE_SEQUENTIAL_H
+#define CALIBRATE_SEQUENTIAL_H
+
+#include "engine/engine.h"
+#include "plan/stats.h"
+
+struct sequential {
+    const struct plan *plan;
+    const struct stats *stats; /* holds what is solved, unsorted as yet */
+    uint64_t isa;
+    const float *group_amax;     /* [n_groups] */
+    struct weight_source source; /* for the engine: stands in between begin and end */
+    bool active;
+    float *input_amax;        /* [n_items], of the block under way */
+    uint32_t *codes, *scales; /* [n_items]: numbers of the solved tensors; NAME_NONE */
+    uint32_t n_known;         /* solved tensors that are in these lists */
+};
+
+void sequential_open(struct sequential *q, const struct plan *plan, const struct stats *stats, uint64_t isa,
+                     const float *group_amax);
+void sequential_close(struct sequential *q);
+/* input_amax: [n_items], as observed. */
+MUST_CHECK bool sequential_begin(struct sequential *q, uint32_t block, const float *input_amax, struct error *err);
+void sequential_end(struct sequential *q);
+
+#endif

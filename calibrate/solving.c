@@ -1,0 +1,279 @@
+#include "calibrate/solving.h"
+
+#include "backends/cpu/kernel.h"
+#include "core/memory.h"
+#include "numeric/nvfp4.h"
+#include "plan/scale_method.h"
+#include "plan/solve_parts.h"
+
+#include <math.h>
+
+#define SMALL_COLS 2048u /* up to here several linears are solved side by side, each by one thread */
+
+bool solving_open(struct solving *s, const struct plan *plan, struct pool *pool, uint64_t isa, uint64_t budget,
+                  const float *group_amax, struct error *err)
+{
+    *s = (struct solving){
+        .plan = plan, .pool = pool, .isa = isa, .budget = budget, .group_amax = group_amax, .recalls = true};
+    pthread_mutex_init(&s->lock, NULL);
+    return memory_alloc(&s->part, plan->n_items, sizeof *s->part, err) &&
+           memory_zalloc(&s->moments, plan->n_items, sizeof *s->moments, err);
+}
+
+static void drop_moments(struct solving *s, uint32_t i)
+{
+    if (!s->moments[i]) return;
+    moments_close(s->moments[i]);
+    free(s->moments[i]);
+    s->moments[i] = NULL;
+}
+
+void solving_close(struct solving *s)
+{
+    for (uint32_t i = 0; s->moments && i < s->plan->n_items; i++) drop_moments(s, i);
+    free(s->moments);
+    free(s->part);
+    pthread_mutex_destroy(&s->lock);
+}
+
+bool solving_block(struct solving *s, uint32_t block, uint32_t *n_parts, bool *recalled, struct error *err)
+{
+    *recalled = false;
+    uint32_t n = solve_parts(s->plan, block, s->budget, s->part);
+    *n_parts = n ? n : 1;
+    s->solves = n > 0;
+    if (n == 0) return true;
+    if (s->recalls && !work_recall(&s->work, block, recalled, err)) return false;
+    s->recalls = *recalled;
+    if (*recalled) *n_parts = 1;
+    work_begin_block(&s->work);
+    return true;
+}
+
+bool solving_begin(struct solving *s, uint32_t part, struct error *err)
+{
+    for (uint32_t i = 0; i < s->plan->n_items; i++) {
+        if (s->part[i] != part) continue;
+        s->moments[i] = calloc(1, sizeof **s->moments);
+        if (!s->moments[i]) return error_memory(err, sizeof **s->moments);
+        if (!moments_open(s->moments[i], s->plan->items[i].tensor->dims[1], err)) return false;
+    }
+    return true;
+}
+
+static struct moments_env moments_env(const struct solving *s, struct pool *pool)
+{
+    return (struct moments_env){.gemm = gemm_for(s->isa), .math = math_for(s->isa), .pool = pool};
+}
+
+void solving_input(struct solving *s, uint32_t i, const float *x, uint64_t n_rows, uint64_t stride)
+{
+    if (!s->moments[i]) return;
+    struct error err = ERROR_INIT;
+    /* Experts are items of a parallel-for themselves. */
+    struct moments_env env = moments_env(s, s->plan->items[i].tensor->place.expert >= 0 ? NULL : s->pool);
+    if (moments_add(s->moments[i], &env, x, n_rows, stride, &err)) return;
+    pthread_mutex_lock(&s->lock);
+    s->failed = true;
+    s->err = err;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- one linear ---- */
+
+bool solving_weight_rows(const struct plan *p, uint32_t i, uint64_t isa, uint64_t first, uint64_t n, float *out,
+                         struct error *err)
+{
+    const struct model_tensor *t = p->items[i].tensor;
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    const struct tensor_info *info = checkpoint_tensor(ck, t->parts[PART_WEIGHT]);
+    uint64_t row = t->dims[1] * dtype_bytes(info->dtype);
+    CLEANUP(free) void *raw = NULL;
+    if (!memory_alloc(&raw, n, row, err) || !checkpoint_read(ck, t->parts[PART_WEIGHT], first * row, raw, n * row, err))
+        return false;
+    kernel_for(OP_WIDEN, isa)(
+        &(struct kernel_args){.n_rows = n, .n_cols = t->dims[1], .src = raw, .dtype = info->dtype, .dst_f32 = out});
+    return true;
+}
+
+struct linear_weights {
+    const struct solving *s;
+    uint32_t item;
+};
+
+static bool linear_rows(void *ctx, uint64_t first, uint64_t n, float *out, struct error *err)
+{
+    const struct linear_weights *w = ctx;
+    return solving_weight_rows(w->s->plan, w->item, w->s->isa, first, n, out, err);
+}
+
+/* Where an item's results go, and what they are. */
+struct slot {
+    uint32_t item;
+    uint64_t codes_at, scales_at;
+    struct solved_tensor codes, scales;
+    struct solve_gain gain;
+};
+
+static bool source_digest(const struct plan *p, uint32_t i, struct digest *out, struct error *err)
+{
+    enum { PIECE = 1 << 20 };
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    uint32_t t = p->items[i].tensor->parts[PART_WEIGHT];
+    uint64_t bytes = checkpoint_tensor(ck, t)->bytes;
+    CLEANUP(free) uint8_t *piece = NULL;
+    struct sha256 *h;
+    if (!memory_alloc(&piece, PIECE, 1, err) || !sha256_open(&h, err)) return false;
+    bool ok = true;
+    for (uint64_t at = 0; ok && at < bytes; at += PIECE) {
+        size_t n = (size_t)u64_min(PIECE, bytes - at);
+        ok = checkpoint_read(ck, t, at, piece, n, err);
+        if (ok) sha256_add(h, piece, n);
+    }
+    return sha256_close(h, ok ? out : NULL, err) && ok;
+}
+
+static bool solve_item(const struct solving *s, struct slot *slot, const struct gptq_factor *f, struct pool *pool,
+                       struct error *err)
+{
+    const struct plan_item *item = &s->plan->items[slot->item];
+    const struct model_tensor *t = item->tensor;
+    uint64_t rows = t->dims[0], cols = t->dims[1];
+    struct gptq_env env = {.math = math_for(s->isa), .pool = pool, .isa = s->isa};
+    struct linear_weights ctx = {s, slot->item};
+    float amax = s->group_amax[item->group] > 0 ? s->group_amax[item->group] : 1; /* as quantize/scalars.c */
+    struct gptq_weights w = {.ctx = &ctx,
+                             .rows = linear_rows,
+                             .n_rows = rows,
+                             .cols = cols,
+                             .group_amax = amax,
+                             .tensor_scale = plan_item_weight_scale(item, amax),
+                             .scales = item->scales};
+    CLEANUP(free) uint8_t *codes = NULL;
+    CLEANUP(free) uint8_t *scales = NULL;
+    if (!(w.tensor_scale > 0))
+        return error_set(err, ERR_FORMAT, "tensor '%.256s': its largest magnitude %g is too small for a scale", t->name,
+                         (double)amax);
+    slot->gain.module = t->module;
+    slot->codes = (struct solved_tensor){.dtype = DTYPE_U8, .n_dims = 2, .dims = {rows, cols / 2}};
+    slot->scales = (struct solved_tensor){.dtype = DTYPE_F8_E4M3, .n_dims = 2, .dims = {rows, cols / NVFP4_BLOCK}};
+    slot->codes.bytes = rows * (cols / 2);
+    slot->scales.bytes = rows * (cols / NVFP4_BLOCK);
+    return memory_alloc(&codes, slot->codes.bytes, 1, err) && memory_alloc(&scales, slot->scales.bytes, 1, err) &&
+           gptq_solve(&w, f, &env, codes, scales, &slot->gain, err) &&
+           sha256_of(bytes_of(codes, slot->codes.bytes), &slot->codes.digest, err) &&
+           sha256_of(bytes_of(scales, slot->scales.bytes), &slot->scales.digest, err) &&
+           source_digest(s->plan, slot->item, &slot->codes.source, err) &&
+           work_write(&s->work, slot->codes_at, codes, slot->codes.bytes, err) &&
+           work_write(&s->work, slot->scales_at, scales, slot->scales.bytes, err);
+}
+
+/* ---- a part of a block ---- */
+
+struct part_ctx {
+    struct solving *s;
+    struct slot *slots; /* sorted by owner, then item */
+    uint32_t n_slots;
+    uint32_t *first; /* [n_owners + 1] */
+    struct pool *pool;
+};
+
+static bool same_choice(const struct solve_choice *a, const struct solve_choice *b)
+{
+    return a->method == b->method && a->damp == b->damp && a->act_order == b->act_order;
+}
+
+/* All linears that see one input. */
+static bool owner_item(void *ctx, uint64_t o, uint32_t worker, struct error *err)
+{
+    (void)worker;
+    struct part_ctx *p = ctx;
+    struct solving *s = p->s;
+    uint32_t owner = solve_owner(s->plan, p->slots[p->first[o]].item);
+    struct gptq_env env = {.math = math_for(s->isa), .pool = p->pool, .isa = s->isa};
+    struct moments_env me = moments_env(s, p->pool);
+    struct gptq_factor f = {0};
+    const struct solve_choice *choice = NULL;
+    bool ok = moments_finish(s->moments[owner], &me, err);
+    for (uint32_t i = p->first[o]; ok && i < p->first[o + 1]; i++) {
+        const struct solve_choice *wanted = &s->plan->items[p->slots[i].item].solve;
+        if (!choice || !same_choice(choice, wanted)) {
+            gptq_factor_close(&f);
+            ok = gptq_factor_make(&f, s->moments[owner], wanted, &env, err);
+            choice = wanted;
+        }
+        ok = ok && solve_item(s, &p->slots[i], &f, p->pool, err);
+    }
+    gptq_factor_close(&f);
+    drop_moments(s, owner);
+    return ok;
+}
+
+static bool add_results(struct solving *s, struct slot *slot, struct error *err)
+{
+    const char *module = s->plan->items[slot->item].tensor->module;
+    char name[1024];
+    snprintf(name, sizeof name, "%s.%s", module, tensor_part_suffix(PART_WEIGHT));
+    slot->codes.name = name;
+    slot->codes.at = slot->codes_at;
+    if (!stats_add_solved(s->work.stats, &slot->codes, err)) return false;
+    snprintf(name, sizeof name, "%s.%s", module, tensor_part_suffix(PART_WEIGHT_SCALE));
+    slot->scales.name = name;
+    slot->scales.at = slot->scales_at;
+    slot->scales.source = slot->codes.source;
+    return stats_add_solved(s->work.stats, &slot->scales, err) && stats_add_gain(s->work.stats, &slot->gain, err);
+}
+
+static bool list_part(struct solving *s, uint32_t part, struct part_ctx *p, uint32_t *n_owners, uint64_t *widest,
+                      struct error *err)
+{
+    const struct plan *plan = s->plan;
+    if (!memory_zalloc(&p->slots, plan->n_items, sizeof *p->slots, err) ||
+        !memory_alloc(&p->first, plan->n_items + 1, sizeof *p->first, err))
+        return false;
+    for (uint32_t o = 0; o < plan->n_items; o++) {
+        if (s->part[o] != part) continue;
+        p->first[(*n_owners)++] = p->n_slots;
+        for (uint32_t i = 0; i < plan->n_items; i++) {
+            const struct plan_item *item = &plan->items[i];
+            if (item->solve.method == SOLVE_NONE || item->tensor->place.block != plan->items[o].tensor->place.block ||
+                item->tensor->place.mtp || solve_owner(plan, i) != o)
+                continue;
+            uint64_t elems = item->tensor->dims[0] * item->tensor->dims[1];
+            if (item->tensor->dims[1] > *widest) *widest = item->tensor->dims[1];
+            struct slot *slot = &p->slots[p->n_slots++];
+            slot->item = i;
+            slot->codes_at = work_reserve(&s->work, elems / 2);
+            slot->scales_at = work_reserve(&s->work, elems / NVFP4_BLOCK);
+        }
+    }
+    p->first[*n_owners] = p->n_slots;
+    return true;
+}
+
+bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, struct error *err)
+{
+    if (s->failed) {
+        if (err) *err = s->err;
+        return false;
+    }
+    struct part_ctx p = {.s = s};
+    uint32_t n_owners = 0;
+    uint64_t widest = 0;
+    bool ok = list_part(s, part, &p, &n_owners, &widest, err);
+    if (ok && widest <= SMALL_COLS && n_owners >= pool_threads(s->pool)) {
+        ok = progress_go_on(pr, err) && pool_try(s->pool, n_owners, owner_item, &p, err);
+    } else {
+        p.pool = s->pool;
+        for (uint32_t o = 0; ok && o < n_owners; o++) ok = progress_go_on(pr, err) && owner_item(&p, o, 0, err);
+    }
+    for (uint32_t i = 0; ok && i < p.n_slots; i++) ok = add_results(s, &p.slots[i], err);
+    free(p.slots);
+    free(p.first);
+    return ok;
+}
+
+bool solving_done(struct solving *s, uint32_t block, struct error *err)
+{
+    return work_end_block(&s->work, block, err);
+}

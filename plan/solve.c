@@ -1,0 +1,61 @@
+#include "plan/solve.h"
+
+#include "core/text.h"
+
+static const char *const names[] = {[SOLVE_NONE] = "none", [SOLVE_GPTQ] = "gptq"};
+#define N_NAMES (sizeof names / sizeof *names)
+
+const char *solve_name(enum solve_method m)
+{
+    return names[m];
+}
+
+static bool read_method(const char *word, const char *what, struct solve_choice *out, struct error *err)
+{
+    __attribute__((cleanup(cleanup_text))) struct text list = TEXT_INIT;
+    *out = (struct solve_choice){.damp = SOLVE_DAMP_DEFAULT, .block = SOLVE_BLOCK_DEFAULT};
+    for (size_t i = 0; i < N_NAMES; i++) {
+        out->method = (enum solve_method)i;
+        if (strcmp(names[i], word) == 0) return true;
+        text_add(&list, "%s%s", i ? ", " : "", names[i]);
+    }
+    return error_set(err, ERR_FORMAT, "%s: key 'solve': expected one of %s, found '%.64s'", what, list.data, word);
+}
+
+static bool read_gptq(const json_t *v, const char *what, struct solve_choice *out, struct error *err)
+{
+    static const char *const keys[] = {"method", "damp", "block", "act_order", NULL};
+    uint64_t block = out->block;
+    if (!json_known_keys(v, what, keys, err) || !json_opt_number(v, "damp", what, &out->damp, err) ||
+        !json_opt_u64(v, "block", what, 32, SOLVE_BLOCK_MAX, &block, err) ||
+        !json_opt_bool(v, "act_order", what, &out->act_order, err))
+        return false;
+    if (!(out->damp > 0 && out->damp <= 1))
+        return error_set(err, ERR_FORMAT, "%s: solve.damp: expected a number above 0 and up to 1, found %g", what,
+                         out->damp);
+    if (block % 32) /* the panels of the matrix products */
+        return error_set(err, ERR_FORMAT, "%s: solve.block: expected a multiple of 32, found %llu", what,
+                         (unsigned long long)block);
+    out->block = (uint32_t)block;
+    return true;
+}
+
+bool solve_read(const json_t *line, const char *what, struct solve_choice *out, struct error *err)
+{
+    const json_t *v = json_object_get(line, "solve");
+    const char *word = NULL;
+    if (!json_has(line, "solve")) return true;
+    if (!json_is_object(v))
+        return json_get_string(line, "solve", what, &word, err) && read_method(word, what, out, err);
+    if (!json_get_string(v, "method", what, &word, err) || !read_method(word, what, out, err)) return false;
+    if (out->method == SOLVE_GPTQ) return read_gptq(v, what, out, err);
+    static const char *const keys[] = {"method", NULL};
+    return json_known_keys(v, what, keys, err);
+}
+
+json_t *solve_json(const struct solve_choice *s)
+{
+    if (s->method != SOLVE_GPTQ) return json_string(solve_name(s->method));
+    return json_pack("{s:s,s:f,s:i,s:b}", "method", "gptq", "damp", s->damp, "block", (int)s->block, "act_order",
+                     s->act_order);
+}

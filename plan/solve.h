@@ -1,0 +1,32 @@
+/* The word `solve:` of a recipe's line: weights are not rounded one by one, calibration looks for codes that keep what
+ * the linear does to its inputs, and leaves them in the statistics (plan/stats.h), from which quantize writes them. */
+#ifndef PLAN_SOLVE_H
+#define PLAN_SOLVE_H
+
+#include "core/json.h"
+
+enum solve_method {
+    SOLVE_NONE,
+    SOLVE_GPTQ /* column by column; the error of each is taken over by those that follow (calibrate/gptq.h) */
+};
+
+struct solve_choice {
+    enum solve_method method;
+    /* GPTQ: */
+    double damp;    /* of the mean of the second moments' diagonal, added to it; llm-compressor's and ModelOpt's 0.01 */
+    uint32_t block; /* columns whose errors are taken over together; of no influence but by rounding */
+    bool act_order; /* columns in order of their second moment, largest first; scales stay where they are */
+};
+
+#define SOLVE_DAMP_DEFAULT 0.01
+#define SOLVE_BLOCK_DEFAULT 128u
+#define SOLVE_BLOCK_MAX 1024u
+
+/* The value of key `solve`: a method's word, or a mapping with it and its options. An absent key leaves *out as it
+ * is. */
+MUST_CHECK bool solve_read(const json_t *line, const char *what, struct solve_choice *out, struct error *err);
+/* What decides the result, for plans and digests; new reference, NULL when memory is gone. */
+json_t *solve_json(const struct solve_choice *s);
+const char *solve_name(enum solve_method m);
+
+#endif
