@@ -1,6 +1,7 @@
 #include "calibrate/gptq.h"
 
 #include "backends/cpu/kernel.h"
+#include "calibrate/descent.h"
 #include "calibrate/factor.h"
 #include "core/bytes.h"
 #include "core/cleanup.h"
@@ -66,7 +67,7 @@ static double diagonal_mean(struct moments *m)
 bool gptq_factor_make(struct gptq_factor *out, struct moments *m, const struct solve_choice *choice,
                       const struct gptq_env *env, struct error *err)
 {
-    *out = (struct gptq_factor){.n_rows = m->n_rows};
+    *out = (struct gptq_factor){.n_rows = m->n_rows, .moments = m};
     if (!choose_order(out, m, choice->act_order, err)) return false;
     double mean = diagonal_mean(m);
     if (mean == 0) return true;
@@ -139,6 +140,16 @@ static bool tile_alloc(struct tile *t, const struct solver *s, struct error *err
            memory_alloc(&t->taken, TILE * FACTOR_PANEL, sizeof(float), err);
 }
 
+static void sweep_moments(const struct solver *s, struct tile *t, uint64_t n, uint8_t *scales)
+{
+    uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK;
+    for (uint64_t b = 0; b < blocks; b++) {
+        float h[NVFP4_BLOCK * NVFP4_BLOCK];
+        descent_block_moments(s->f->moments, (float)s->f->add, b * NVFP4_BLOCK, h);
+        nvfp4_search_for(s->env->isa)->sweep(t->w + b * NVFP4_BLOCK, cols, n, h, s->s2, scales + b, blocks);
+    }
+}
+
 /* Scales of the line, and the errors of plain rounding with each block's own maximum. */
 static void choose_scales(const struct solver *s, struct tile *t, uint64_t n, uint8_t *scales)
 {
@@ -161,9 +172,12 @@ static void choose_scales(const struct solver *s, struct tile *t, uint64_t n, ui
             uint64_t from = r * cols + s->f->order[c];
             t->plain[r * s->stride + c] = t->w[from] - t->error[from];
         }
-    if (s->w->scales != SCALES_MAX) {
+    if (s->w->scales == SCALES_LOCAL_HESSIAN && s->f->factor) {
+        sweep_moments(s, t, n, scales);
+    } else if (s->w->scales != SCALES_MAX) { /* without moments all inputs are alike, which is the plain sweep */
+        bool local = s->w->scales == SCALES_LOCAL_HESSIAN;
         a.dst_f32 = t->block_amax;
-        kernel_for(scale_method_op(s->w->scales), s->env->isa)(&a);
+        kernel_for(local ? OP_SWEEP_NVFP4 : scale_method_op(s->w->scales), s->env->isa)(&a);
         a.block_amax = t->block_amax;
         kernel_for(OP_ENCODE_NVFP4_STATIC, s->env->isa)(&a);
     }
@@ -230,6 +244,37 @@ static void solve_panel(const struct solver *s, struct tile *t, uint64_t first, 
     for (uint64_t i = 0; i < width; i++) round_column(s, t, first, i, width, n);
 }
 
+/* The errors of the codes as they stand, in the factor's order. */
+static void take_errors(const struct solver *s, struct tile *t, uint64_t n)
+{
+    uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK;
+    for (uint64_t r = 0; r < n; r++)
+        for (uint64_t c = 0; c < cols; c++) {
+            uint64_t at = s->f->order[c];
+            float q = e2m1_decode(t->column[r * cols + at]) * t->steps[r * blocks + at / NVFP4_BLOCK];
+            t->error[r * s->stride + c] = t->w[r * cols + at] - q;
+        }
+}
+
+/* Codes and scales as GPTQ left them, moved until the row as a whole is better. */
+static bool descend(const struct solver *s, struct tile *t, uint64_t n, uint8_t *scales, struct error *err)
+{
+    uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK;
+    CLEANUP(free) float *q = NULL;
+    if (!memory_alloc(&q, n * cols, sizeof *q, err)) return false;
+    for (uint64_t i = 0; i < n * cols; i++) q[i] = e2m1_decode(t->column[i]) * t->steps[i / NVFP4_BLOCK];
+    struct descent d = {.moments = s->f->moments,
+                        .add = (float)s->f->add,
+                        .s2 = s->s2,
+                        .passes = s->w->passes,
+                        .math = s->env->math,
+                        .search = nvfp4_search_for(s->env->isa)};
+    if (!descent_rows(&d, t->w, q, scales, n, err)) return false;
+    for (uint64_t i = 0; i < n * blocks; i++) t->steps[i] = nvfp4_block_scale(scales[i], s->s2);
+    for (uint64_t i = 0; i < n * cols; i++) t->column[i] = nvfp4_code(q[i] / t->steps[i / NVFP4_BLOCK]);
+    return true;
+}
+
 /* Without moments: plain rounding with the chosen scales. */
 static void round_plain(const struct solver *s, struct tile *t, uint64_t n)
 {
@@ -249,12 +294,17 @@ static bool solve_tile(const struct solver *s, struct tile *t, uint64_t item, st
     uint64_t cols = s->w->cols, row = item * TILE, n = u64_min(TILE, s->w->n_rows - row);
     struct solve_gain *g = &s->gains[item];
     if (!s->w->rows(s->w->ctx, row, n, t->w, err)) return false;
-    choose_scales(s, t, n, s->scales + row * (cols / NVFP4_BLOCK));
+    uint8_t *scales = s->scales + row * (cols / NVFP4_BLOCK);
+    choose_scales(s, t, n, scales);
     if (!s->f->factor) {
         round_plain(s, t, n);
     } else {
         g->before = weighted(s, t->plain, s->stride, n, t->now);
-        for (uint64_t c = 0; c < cols; c += FACTOR_PANEL) solve_panel(s, t, c, n);
+        if (s->w->method == SOLVE_ROUND) round_plain(s, t, n);
+        else
+            for (uint64_t c = 0; c < cols; c += FACTOR_PANEL) solve_panel(s, t, c, n);
+        if (s->w->method == SOLVE_DESCENT && !descend(s, t, n, scales, err)) return false;
+        if (s->w->method != SOLVE_GPTQ) take_errors(s, t, n);
         g->after = weighted(s, t->error, s->stride, n, t->now);
         for (uint64_t r = 0; r < n; r++)
             for (uint64_t c = 0; c < cols; c++) t->plain[r * s->stride + c] = t->w[r * cols + s->f->order[c]];

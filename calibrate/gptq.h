@@ -24,6 +24,7 @@ struct gptq_factor {
     uint32_t *order;       /* [cols]: column c of the factor is this one of the weights */
     double damp, add;      /* add: on the diagonal of the sum */
     uint64_t n_rows;
+    const struct moments *moments; /* borrowed: what the factor was made of */
 };
 
 struct gptq_env {
@@ -32,7 +33,7 @@ struct gptq_env {
     uint64_t isa;
 };
 
-/* Writes the diagonal of moments that saw nothing. Finished moments may be freed afterwards. */
+/* Writes the diagonal of moments that saw nothing. The finished moments stay where they are until the close. */
 MUST_CHECK bool gptq_factor_make(struct gptq_factor *out, struct moments *m, const struct solve_choice *choice,
                                  const struct gptq_env *env, struct error *err);
 void gptq_factor_close(struct gptq_factor *f);
@@ -45,6 +46,8 @@ struct gptq_weights {
     float group_amax;   /* of the tensor or its fused group, not zero */
     float tensor_scale; /* weight_scale_2 that goes with it and with `scales`, not zero */
     enum scale_method scales;
+    enum solve_method method;
+    uint32_t passes; /* SOLVE_DESCENT */
 };
 
 /* codes: [n_rows, cols/2], scales: [n_rows, cols/16]. `gain` but its module. */

@@ -148,7 +148,9 @@ static bool solve_item(const struct solving *s, struct slot *slot, const struct 
                              .cols = cols,
                              .group_amax = amax,
                              .tensor_scale = plan_item_weight_scale(item, amax),
-                             .scales = item->scales};
+                             .scales = item->scales,
+                             .method = item->solve.method,
+                             .passes = item->solve.passes};
     CLEANUP(free) uint8_t *codes = NULL;
     CLEANUP(free) uint8_t *scales = NULL;
     if (!(w.tensor_scale > 0))

@@ -55,10 +55,10 @@ static const struct {
 static const char *const choice_names[] = {[CHOICE_OFF] = "none", [CHOICE_NVFP4] = "nvfp4", [CHOICE_FP8] = "fp8"};
 
 /* What calibration has a solver for, and runs. */
-static bool solvable(struct plan_builder *b, const struct plan_item *item, const struct wish *w)
+static bool solvable(struct plan_builder *b, const struct plan_item *item, const struct wish *w, enum solve_method how)
 {
     const struct model_tensor *t = item->tensor;
-    const char *method = solve_name(w->solve.method), *line = w->weights_line->text;
+    const char *method = solve_name(how), *line = w->weights_line->text;
     if (t->place.mtp)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
@@ -100,10 +100,12 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
             b->plan->recipe->name, w->weights_line->text, t->name,
             checkpoint_tensor(b->plan->inventory->checkpoint, checkpoint_stored(b->plan->inventory->checkpoint, stack))
                 ->name);
-    if (w->solve.method != SOLVE_NONE && !solvable(b, item, w)) return false;
+    struct solve_choice solve = w->solve;
+    if (solve.method == SOLVE_NONE && w->scales == SCALES_LOCAL_HESSIAN) solve = solve_round; /* only data can tell */
+    if (solve.method != SOLVE_NONE && !solvable(b, item, w, solve.method)) return false;
     item->action = ACTION_QUANTIZE;
     item->scales = w->scales;
-    item->solve = w->solve;
+    item->solve = solve;
     item->reason = w->weights_line->text;
     bool quantizes_input = item->format->input_op != OP_COUNT;
     item->input_amax = quantizes_input ? (float)w->input_amax : 0;

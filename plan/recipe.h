@@ -18,9 +18,11 @@
 enum quant_choice { CHOICE_KEEP, CHOICE_OFF, CHOICE_NVFP4, CHOICE_FP8 };
 
 enum scale_method {
-    SCALES_MAX,          /* each block's own maximum ("dynamic" order) */
-    SCALES_MSE,          /* least squared error over all E4M3 scales ("static" order) */
-    SCALES_FOUR_OVER_SIX /* a block's maximum is mapped to 6 or to 4, by squared error ("static" order, m = 256) */
+    SCALES_MAX,           /* each block's own maximum ("dynamic" order) */
+    SCALES_MSE,           /* least squared error over all E4M3 scales ("static" order) */
+    SCALES_LOCAL_HESSIAN, /* least error of the outputs by the inputs' second moments within each block ("static" order)
+                           */
+    SCALES_FOUR_OVER_SIX  /* a block's maximum is mapped to 6 or to 4, by squared error ("static" order, m = 256) */
 };
 
 enum unseen_policy {

@@ -9,8 +9,11 @@ struct word {
 
 static const struct word choices[] = {
     {"none", CHOICE_OFF}, {"off", CHOICE_OFF}, {"nvfp4", CHOICE_NVFP4}, {"fp8", CHOICE_FP8}, {NULL, 0}};
-static const struct word scales[] = {
-    {"max", SCALES_MAX}, {"mse", SCALES_MSE}, {"four_over_six", SCALES_FOUR_OVER_SIX}, {NULL, 0}};
+static const struct word scales[] = {{"max", SCALES_MAX},
+                                     {"mse", SCALES_MSE},
+                                     {"four_over_six", SCALES_FOUR_OVER_SIX},
+                                     {"local_hessian", SCALES_LOCAL_HESSIAN},
+                                     {NULL, 0}};
 static const struct word roundings[] = {
     {"single", FP8_SINGLE}, {"modelopt-cpu", FP8_MODELOPT_CPU}, {"modelopt-cuda", FP8_MODELOPT_CUDA}, {NULL, 0}};
 static const struct word unseen[] = {{"error", UNSEEN_ERROR}, {"layer_max", UNSEEN_LAYER_MAX}, {NULL, 0}};

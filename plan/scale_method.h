@@ -5,7 +5,7 @@
 
 #include "plan/plan.h"
 
-/* The operation that chooses; OP_COUNT for SCALES_MAX. */
+/* The operation that chooses; OP_COUNT for SCALES_MAX, and for SCALES_LOCAL_HESSIAN, which calibrate chooses. */
 enum op scale_method_op(enum scale_method m);
 /* m: weight_scale_2 is g / (6 * m). The same for all that share a tensor scale. */
 float scale_method_max(enum scale_method m);
