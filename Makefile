@@ -84,7 +84,7 @@ comma := ,
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
-.PHONY: all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-families check-memory \
+.PHONY: bench-quality all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-families check-memory \
         check-faults check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz fuzz-run bench deps help clean install
 .DEFAULT_GOAL := all
 
@@ -296,6 +296,9 @@ fuzz-run: $(FUZZ)
 
 bench: $(BENCH)  ## how fast the kernels are here, beside memcpy and the machine's peak (1 min; docs/performance.md)
 	@for b in $(filter-out %/make_checkpoint,$(BENCH)); do echo "$$(basename $$b)"; $$b; done
+
+bench-quality: $(BIN)  ## KL, top-1 and perplexity of every algorithm on the nano models (docs/algorithms.md; 20 min)
+	@python3 bench/quality.py --cache $(B)/quality.json
 
 lint:  ## include rules, headers alone, file shapes
 	@sh tests/lint/lint.sh
