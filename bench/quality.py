@@ -22,11 +22,10 @@ NVFP4 = {
     "mse": "scales: mse",
     "local_hessian": "scales: local_hessian",
     "gptq": "solve: gptq",
-    "gptq, mse": "solve: gptq, scales: mse",
     "gptq, local_hessian": "solve: gptq, scales: local_hessian",
     "descent, local_hessian": "solve: descent, scales: local_hessian",
 }
-BY_ROLE = ("max", "mse", "local_hessian", "gptq", "descent, local_hessian")
+BY_ROLE = ("max", "mse", "gptq", "descent, local_hessian")
 a = argparse.ArgumentParser()
 a.add_argument("--cache", default="")
 a.add_argument("--only", default="")

@@ -24,11 +24,11 @@ static float moment(const struct moments *m, uint64_t i, uint64_t j)
     return i < j ? m->sum[j * m->cols + i] : m->sum[i * m->cols + j];
 }
 
-void descent_block_moments(const struct moments *m, float add, uint64_t first, float h[256])
+void descent_block_moments(const struct moments *m, const float *add, uint64_t first, float h[256])
 {
     for (uint64_t i = 0; i < NVFP4_BLOCK; i++)
         for (uint64_t j = 0; j < NVFP4_BLOCK; j++)
-            h[NVFP4_BLOCK * i + j] = moment(m, first + i, first + j) + (i == j ? add : 0.0f);
+            h[NVFP4_BLOCK * i + j] = moment(m, first + i, first + j) + (i == j ? add[first + i] : 0.0f);
 }
 
 /* Columns first .. first + width of H, from its lower triangle. */
@@ -41,7 +41,7 @@ static void fill_panel(const struct rows *r, uint64_t first, uint64_t width)
     }
     for (uint64_t k = first + 1; k < m->cols; k++)
         for (uint64_t j = 0; j < width && first + j < k; j++) r->panel[k * WIDTH + j] = m->sum[k * m->cols + first + j];
-    for (uint64_t j = 0; j < width; j++) r->panel[(first + j) * WIDTH + j] += r->d->add;
+    for (uint64_t j = 0; j < width; j++) r->panel[(first + j) * WIDTH + j] += r->d->add[first + j];
     for (uint64_t k = 0; k < m->cols; k++)
         for (uint64_t j = width; j < WIDTH; j++) r->panel[k * WIDTH + j] = 0.0f;
 }

@@ -14,8 +14,8 @@
 #include "calibrate/moments.h"
 
 struct descent {
-    const struct moments *moments; /* finished; the diagonal is positive */
-    float add;                     /* on the diagonal */
+    const struct moments *moments; /* finished; the diagonal is positive with `add` on it */
+    const float *add;              /* [cols]: on the diagonal */
     float s2;                      /* weight_scale_2 */
     uint32_t passes;
     const struct math_ops *math;
@@ -23,7 +23,7 @@ struct descent {
 };
 
 /* H of the 16 columns from `first` on, which a block's search takes. */
-void descent_block_moments(const struct moments *m, float add, uint64_t first, float h[256]);
+void descent_block_moments(const struct moments *m, const float *add, uint64_t first, float h[256]);
 
 /* w: [n, cols]; q: the same as it is read now, in and out; scales: [n, cols/16], in and out. All are of the same rows;
  * rows do not know of each other. */

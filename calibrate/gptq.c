@@ -20,6 +20,8 @@ void gptq_factor_close(struct gptq_factor *f)
     if (f->factor) factor_close(f->factor);
     free(f->factor);
     free(f->order);
+    free(f->added);
+    free(f->added_to);
     *f = (struct gptq_factor){0};
 }
 
@@ -47,8 +49,9 @@ static bool choose_order(struct gptq_factor *f, const struct moments *m, bool ac
     return true;
 }
 
-/* The mean of the diagonal, which columns without any input get too; 0 when the moments are of no use. */
-static double diagonal_mean(struct moments *m)
+/* The mean of the diagonal, which columns without any input get: added[c], by column of the moments, else 0. 0 when the
+ * moments are of no use. */
+static double fill_diagonal(struct moments *m, float *added)
 {
     double sum = 0;
     uint64_t n = 0;
@@ -59,33 +62,52 @@ static double diagonal_mean(struct moments *m)
     }
     double mean = n ? sum / (double)n : 0;
     if (!(mean > 0 && mean < 1e37)) return 0;
-    for (uint64_t c = 0; c < m->cols; c++)
-        if (!(m->sum[c * m->cols + c] > 0)) m->sum[c * m->cols + c] = (float)mean;
+    for (uint64_t c = 0; c < m->cols; c++) {
+        bool dead = !(m->sum[c * m->cols + c] > 0);
+        added[c] = dead ? (float)mean : 0;
+        if (dead) m->sum[c * m->cols + c] = (float)mean;
+    }
     return mean;
+}
+
+/* Puts them into the factor's order, and takes the columns that were filled out of the moments again. */
+static bool keep_added(struct gptq_factor *out, struct moments *m, const float *filled, double add, struct error *err)
+{
+    if (!memory_alloc(&out->added, m->cols, sizeof *out->added, err) ||
+        !memory_alloc(&out->added_to, m->cols, sizeof *out->added_to, err))
+        return false;
+    for (uint64_t c = 0; c < m->cols; c++) out->added_to[c] = (float)((double)filled[c] + add);
+    for (uint64_t c = 0; c < m->cols; c++) out->added[c] = out->added_to[out->order[c]];
+    for (uint64_t c = 0; c < m->cols; c++)
+        if (filled[c] > 0) m->sum[c * m->cols + c] = 0;
+    return true;
 }
 
 bool gptq_factor_make(struct gptq_factor *out, struct moments *m, const struct solve_choice *choice,
                       const struct gptq_env *env, struct error *err)
 {
     *out = (struct gptq_factor){.n_rows = m->n_rows, .moments = m};
-    if (!choose_order(out, m, choice->act_order, err)) return false;
-    double mean = diagonal_mean(m);
+    CLEANUP(free) float *filled = NULL;
+    if (!memory_zalloc(&filled, m->cols, sizeof *filled, err) || !choose_order(out, m, choice->act_order, err))
+        return false;
+    double mean = fill_diagonal(m, filled), add = 0;
     if (mean == 0) return true;
-    struct factor *f = calloc(1, sizeof *f);
-    if (!f) return error_memory(err, sizeof *f);
-    bool definite = false, ok = true;
-    for (double damp = choice->damp; ok && !definite; damp = damp * 10 < 1 ? damp * 10 : 1) {
+    out->factor = calloc(1, sizeof *out->factor);
+    if (!out->factor) return error_memory(err, sizeof *out->factor);
+    bool definite = false;
+    for (double damp = choice->damp; !definite; damp = damp * 10 < 1 ? damp * 10 : 1) {
         out->damp = damp;
-        out->add = damp * mean;
-        ok = factor_make(f, m->sum, m->cols, out->order, out->add, env->math, env->pool, &definite, err);
+        add = damp * mean;
+        if (!factor_make(out->factor, m->sum, m->cols, out->order, add, env->math, env->pool, &definite, err))
+            return false;
         if (damp >= 1) break;
     }
-    if (definite) out->factor = f;
-    else {
-        free(f);
-        out->damp = out->add = 0;
+    if (!definite) {
+        free(out->factor);
+        out->factor = NULL;
+        out->damp = 0;
     }
-    return ok;
+    return keep_added(out, m, filled, add, err);
 }
 
 /* ---- a tile of rows ---- */
@@ -145,7 +167,7 @@ static void sweep_moments(const struct solver *s, struct tile *t, uint64_t n, ui
     uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK;
     for (uint64_t b = 0; b < blocks; b++) {
         float h[NVFP4_BLOCK * NVFP4_BLOCK];
-        descent_block_moments(s->f->moments, (float)s->f->add, b * NVFP4_BLOCK, h);
+        descent_block_moments(s->f->moments, s->f->added_to, b * NVFP4_BLOCK, h);
         nvfp4_search_for(s->env->isa)->sweep(t->w + b * NVFP4_BLOCK, cols, n, h, s->s2, scales + b, blocks);
     }
 }
@@ -184,9 +206,9 @@ static void choose_scales(const struct solver *s, struct tile *t, uint64_t n, ui
     for (uint64_t i = 0; i < n * blocks; i++) t->steps[i] = nvfp4_block_scale(scales[i], s->s2);
 }
 
-/* Sum of squares of (e R) over the panel, for errors e in the factor's order; *own: of e itself. `now` is written. */
+/* The panel's share of e H e^T, for errors e in the factor's order and H without what was added. `now` is written. */
 static double panel_error(const struct solver *s, const float *e, uint64_t stride, uint64_t first, uint64_t n,
-                          float *now, double *own)
+                          float *now)
 {
     const struct factor *f = s->f->factor;
     uint64_t width = u64_min(FACTOR_PANEL, f->n - first);
@@ -198,18 +220,16 @@ static double panel_error(const struct solver *s, const float *e, uint64_t strid
         for (uint64_t c = 0; c < width; c++) {
             double v = (double)now[r * FACTOR_PANEL + c] * (double)f->diagonal[first + c];
             double x = (double)e[r * stride + first + c];
-            sum += v * v;
-            *own += x * x;
+            sum += v * v - (double)s->f->added[first + c] * x * x;
         }
     return sum;
 }
 
-/* e H e^T over all rows, without what was added to the diagonal. */
+/* e H e^T over all rows. */
 static double weighted(const struct solver *s, const float *e, uint64_t stride, uint64_t n, float *now)
 {
-    double sum = 0, own = 0;
-    for (uint64_t c = 0; c < s->w->cols; c += FACTOR_PANEL) sum += panel_error(s, e, stride, c, n, now, &own);
-    sum -= s->f->add * own;
+    double sum = 0;
+    for (uint64_t c = 0; c < s->w->cols; c += FACTOR_PANEL) sum += panel_error(s, e, stride, c, n, now);
     return sum > 0 ? sum : 0;
 }
 
@@ -264,7 +284,7 @@ static bool descend(const struct solver *s, struct tile *t, uint64_t n, uint8_t 
     if (!memory_alloc(&q, n * cols, sizeof *q, err)) return false;
     for (uint64_t i = 0; i < n * cols; i++) q[i] = e2m1_decode(t->column[i]) * t->steps[i / NVFP4_BLOCK];
     struct descent d = {.moments = s->f->moments,
-                        .add = (float)s->f->add,
+                        .add = s->f->added_to,
                         .s2 = s->s2,
                         .passes = s->w->passes,
                         .math = s->env->math,

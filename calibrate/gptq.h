@@ -22,7 +22,9 @@
 struct gptq_factor {
     struct factor *factor; /* NULL: none could be made */
     uint32_t *order;       /* [cols]: column c of the factor is this one of the weights */
-    double damp, add;      /* add: on the diagonal of the sum */
+    double damp;
+    float *added;    /* [cols], by column of the factor: what was added to the diagonal of the sum */
+    float *added_to; /* the same by column of the weights */
     uint64_t n_rows;
     const struct moments *moments; /* borrowed: what the factor was made of */
 };
@@ -33,7 +35,7 @@ struct gptq_env {
     uint64_t isa;
 };
 
-/* Writes the diagonal of moments that saw nothing. The finished moments stay where they are until the close. */
+/* The moments must be finished, and stay until the close; they are what they were afterwards. */
 MUST_CHECK bool gptq_factor_make(struct gptq_factor *out, struct moments *m, const struct solve_choice *choice,
                                  const struct gptq_env *env, struct error *err);
 void gptq_factor_close(struct gptq_factor *f);

@@ -185,6 +185,18 @@ static bool same_choice(const struct solve_choice *a, const struct solve_choice 
     return a->method == b->method && a->damp == b->damp && a->act_order == b->act_order;
 }
 
+/* What is not finite once stays so, and shows on the diagonal. */
+static bool check_moments(const struct solving *s, uint32_t owner, struct error *err)
+{
+    const struct moments *m = s->moments[owner];
+    for (uint64_t c = 0; c < m->cols; c++)
+        if (!isfinite(m->sum[c * m->cols + c]))
+            return error_set(err, ERR_FORMAT,
+                             "the input of '%.256s' is not finite: the model cannot be calibrated on these data",
+                             s->plan->items[owner].tensor->module);
+    return true;
+}
+
 /* All linears that see one input. */
 static bool owner_item(void *ctx, uint64_t o, uint32_t worker, struct error *err)
 {
@@ -196,7 +208,7 @@ static bool owner_item(void *ctx, uint64_t o, uint32_t worker, struct error *err
     struct moments_env me = moments_env(s, p->pool);
     struct gptq_factor f = {0};
     const struct solve_choice *choice = NULL;
-    bool ok = moments_finish(s->moments[owner], &me, err);
+    bool ok = moments_finish(s->moments[owner], &me, err) && check_moments(s, owner, err);
     for (uint32_t i = p->first[o]; ok && i < p->first[o + 1]; i++) {
         const struct solve_choice *wanted = &s->plan->items[p->slots[i].item].solve;
         if (!choice || !same_choice(choice, wanted)) {

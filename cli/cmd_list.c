@@ -50,7 +50,10 @@ static bool fill_types(json_t *rows, struct error *err)
     for (const struct quant_format *const *f = quant_formats; *f; f++) {
         char what[128], blocks[32] = "";
         if ((*f)->block_cols > 1) snprintf(blocks, sizeof blocks, ", blocks of %u", (*f)->block_cols);
-        const char *note = (*f)->self_described ? "; in GGUF files" : (*f)->method ? "; read only, quant_method " : "";
+        const char *note = (*f)->self_described ? "; in GGUF files"
+                           : !(*f)->method      ? ""
+                           : (*f)->weights      ? "; layout "
+                                                : "; read only, quant_method ";
         snprintf(what, sizeof what, "%s: %u-bit weights, %u-bit activations%s%s%s", (*f)->algo, (*f)->weight_bits,
                  (*f)->input_bits, blocks, note, (*f)->method && !(*f)->self_described ? (*f)->method : "");
         if (!row(rows, err, (*f)->name, what)) return false;

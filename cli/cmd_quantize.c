@@ -2,6 +2,7 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
+#include "cli/solve_report.h"
 #include "quantize/quantize.h"
 
 struct quantize_args {
@@ -58,22 +59,26 @@ static bool get_stats(const struct command_env *env, const struct quantize_args 
 }
 
 static bool report(const struct command_env *env, const struct plan *plan, const struct quantize_result *r,
-                   const char *output, struct error *err)
+                   const struct stats *stats, const char *output, struct error *err)
 {
     char hex[DIGEST_HEX_SIZE], was[32], is[32];
     digest_hex(&plan->digest, hex);
-    if (env->common->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:s,s:s,s:I}", "output", output,
-                                    "plan_sha256", hex, "quantized", (json_int_t)r->n_quantized, "copied",
-                                    (json_int_t)r->n_copied, "zero_tensors", (json_int_t)r->n_zero, "source_bytes",
-                                    (json_int_t)plan->read_bytes, "bytes", (json_int_t)plan->write_bytes,
-                                    "effective_bits", plan_effective_bits(plan), "resumed", r->resumed, "backend",
-                                    r->backend, "device", r->device, "devices", (json_int_t)r->n_devices),
-                          err);
+    if (env->common->json) {
+        json_t *result =
+            json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:s,s:s,s:I}", "output", output, "plan_sha256", hex,
+                      "quantized", (json_int_t)r->n_quantized, "copied", (json_int_t)r->n_copied, "zero_tensors",
+                      (json_int_t)r->n_zero, "source_bytes", (json_int_t)plan->read_bytes, "bytes",
+                      (json_int_t)plan->write_bytes, "effective_bits", plan_effective_bits(plan), "resumed", r->resumed,
+                      "backend", r->backend, "device", r->device, "devices", (json_int_t)r->n_devices);
+        if (result && solve_report_json(stats, result, err)) return print_json(result, err);
+        json_decref(result);
+        return error_memory(err, 0);
+    }
     text_bytes(was, plan->read_bytes);
     text_bytes(is, plan->write_bytes);
     print_text("%s -> %s (%.3f bits per weight), %u tensors quantized%s -> %s\n", was, is, plan_effective_bits(plan),
                r->n_quantized, r->resumed ? ", resumed" : "", output);
+    solve_report_print(stats);
     return true;
 }
 
@@ -93,11 +98,14 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                  .replace = a->force,
                                  .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct quantize_result r;
-    return backend_find(env->common->backend, &o.backend, err) && recipe_load(&recipe, a->recipe, err) &&
-           model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
-           get_stats(env, a, &m, plan, &stats, err) &&
-           quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
-           report(env, plan, &r, a->output, err);
+    bool ok = backend_find(env->common->backend, &o.backend, err) && recipe_load(&recipe, a->recipe, err) &&
+              model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
+              get_stats(env, a, &m, plan, &stats, err) &&
+              quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
+              report(env, plan, &r, stats, a->output, err);
+    /* The next run goes on: what was solved for it stays beside the output. */
+    if (!ok && stats && err && err->code == ERR_CANCELLED) stats->keep_work = true;
+    return ok;
 }
 
 const struct command command_quantize = {

@@ -37,6 +37,7 @@ struct linear {
     float *bias;                         /* [rows], owned, or NULL */
     float weight_scale, input_scale;     /* of the format; input_scale 0: inputs are not quantized */
     const struct quant_format *stand_in; /* weights come from e->weights, in this format; or NULL */
+    bool dynamic_input;                  /* inputs are quantized with scales of their own, made as they come */
     bool bf16;                           /* computes in bf16 (backends/cpu/gemm.h) */
     bool decoded;                        /* the format has no packed form: panels hold its values */
     struct packed packed;                /* how panels hold the weight */

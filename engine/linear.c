@@ -56,6 +56,11 @@ bool weights_scalar(const struct engine *e, const struct model_tensor *t, enum t
                      tensor_part_suffix(part), (double)*out);
 }
 
+static const struct quant_format *format_of(const struct linear *l)
+{
+    return l->stand_in ? l->stand_in : l->tensor->format;
+}
+
 bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t, const char *bias_name,
                  struct error *err)
 {
@@ -70,6 +75,8 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
     }
     if (e->weights) l->stand_in = e->weights->format(e->weights->ctx, t, &l->input_scale);
     if (!e->quantize_inputs) l->input_scale = 0;
+    if (l->stand_in) f = l->stand_in;
+    l->dynamic_input = e->quantize_inputs && f && f->input_op != OP_COUNT && !quant_format_has_input_scale(f);
     l->bf16 = e->compute == COMPUTE_BF16 && role_info(t->place.role)->kind != KIND_ROUTER;
     if (!panels_open(l, e, err)) return false;
     if (!bias_name) return true;
@@ -227,17 +234,84 @@ static void input_item(void *ctx, uint64_t row, uint32_t worker)
                                  .dst_f32 = c->out + row * c->cols});
 }
 
+/* ---- inputs with scales of their own ---- */
+
+struct dynamic_ctx {
+    const struct quant_format *format;
+    const struct engine *e;
+    const float *x;
+    uint64_t ldx, cols, n_scales; /* n_scales: of a row */
+    uint8_t *codes, *scales;      /* of all rows */
+    float *scales_f32, *out;
+};
+
+/* There and back: what the engine's product sees. */
+static void round_dynamic(const struct dynamic_ctx *c, struct kernel_args a)
+{
+    bool mx = c->format->input_op == OP_ENCODE_MXFP8;
+    float *out = a.dst_f32;
+    a.dst_f32 = c->scales_f32 + (a.dst_scale - c->scales);
+    kernel_for(c->format->input_op, c->e->isa)(&a);
+    a.src = a.dst;
+    a.src_scale = a.dst_scale;
+    a.src_scale_f32 = a.dst_f32;
+    a.dst_f32 = out;
+    kernel_for(mx ? OP_DECODE_MXFP8 : OP_DECODE_FP8_CHANNEL, c->e->isa)(&a);
+}
+
+/* A row is a matrix of its groups, and what is left of them. */
+static void dynamic_item(void *ctx, uint64_t row, uint32_t worker)
+{
+    (void)worker;
+    const struct dynamic_ctx *c = ctx;
+    uint64_t group = c->format->input_cols ? c->format->input_cols : c->cols, n = c->cols / group;
+    struct kernel_args a = {.n_rows = n,
+                            .n_cols = group,
+                            .src = c->x + row * c->ldx,
+                            .dtype = DTYPE_F32,
+                            .dst = c->codes + row * c->cols,
+                            .dst_scale = c->scales + row * c->n_scales,
+                            .dst_f32 = c->out + row * c->cols};
+    round_dynamic(c, a);
+    if (n * group == c->cols) return;
+    a.src = (const float *)a.src + n * group;
+    a.n_rows = 1;
+    a.n_cols = c->cols - n * group;
+    a.dst += n * group;
+    a.dst_scale += n;
+    a.dst_f32 += n * group;
+    round_dynamic(c, a);
+}
+
+static bool quantize_dynamic(struct run_ctx *r, struct pool *pool, float *out, struct error *err)
+{
+    const struct linear *l = r->l;
+    const struct quant_format *f = format_of(l);
+    uint64_t group = f->input_op == OP_ENCODE_MXFP8 ? f->block_cols : f->input_cols ? f->input_cols : l->cols;
+    CLEANUP(free) uint8_t *codes = NULL;
+    CLEANUP(free) uint8_t *scales = NULL;
+    CLEANUP(free) float *scales_f32 = NULL;
+    uint64_t n_scales = u64_div_up(l->cols, group);
+    if (!memory_alloc(&codes, r->m, l->cols, err) || !memory_alloc(&scales, r->m, n_scales, err) ||
+        !memory_alloc(&scales_f32, r->m * n_scales, sizeof *scales_f32, err))
+        return false;
+    struct dynamic_ctx c = {f,      r->e,       r->x, r->x_stride / sizeof(float), l->cols, n_scales, codes,
+                            scales, scales_f32, out};
+    pool_for(pool, r->m, dynamic_item, &c);
+    return true;
+}
+
 /* What the linear computes with: x itself, or in r->x a copy (owned by *copy) that is quantized, rounded to bf16, or
  * both. */
 static bool quantize_input(struct run_ctx *r, struct pool *pool, float **copy, struct error *err)
 {
     const struct linear *l = r->l;
-    if (!(l->input_scale > 0) || r->m == 0) return true;
+    if ((!(l->input_scale > 0) && !l->dynamic_input) || r->m == 0) return true;
     if (!memory_alloc(copy, r->m * l->cols, sizeof(float), err)) return false;
-    const struct quant_format *format = l->stand_in ? l->stand_in : l->tensor->format;
-    kernel_fn run = format->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
+    if (l->dynamic_input && !quantize_dynamic(r, pool, *copy, err)) return false;
+    kernel_fn run = format_of(l)->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
     struct input_ctx c = {run, r->x, r->x_stride / sizeof(float), l->cols, l->input_scale, *copy};
-    pool_for(pool, r->m, input_item, &c);
+    if (!l->dynamic_input) pool_for(pool, r->m, input_item, &c);
     r->x = *copy;
     r->x_stride = l->cols * sizeof(float);
     return true;

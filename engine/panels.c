@@ -25,9 +25,12 @@ static const struct {
 } packings[] = {
     {OP_DECODE_NVFP4, CODE_E2M1, SCALE_E4M3, 16, 6.0f * 448.0f},
     {OP_DECODE_FP8, CODE_E4M3, SCALE_F32, 0, 448.0f},
+    {OP_DECODE_FP8_CHANNEL, CODE_E4M3, SCALE_F32, 0, 1},
     {OP_DECODE_FP8_BLOCK, CODE_E4M3, SCALE_F32, FP8_BLOCK, 1},
     {OP_DECODE_Q8_0, CODE_I8, SCALE_F16, Q8_0_BLOCK, 1},
     {OP_DECODE_MXFP4, CODE_E2M1, SCALE_E8M0, 32, 1},
+    {OP_DECODE_MXFP8, CODE_E4M3, SCALE_E8M0, 32, 1},
+    {OP_DECODE_INT4, CODE_I4, SCALE_NONE, 1, 1},
     {OP_DECODE_INT4_ZERO, CODE_I4, SCALE_NONE, 1, 1}, /* compressed-tensors': all zero points are 8 */
 };
 
@@ -64,10 +67,22 @@ bool panels_open(struct linear *l, const struct engine *e, struct error *err)
 
 /* ---- scratch ---- */
 
+/* Of a row as it is stored. */
 static uint64_t row_bytes(const struct linear *l, const struct engine *e, enum tensor_part part)
 {
     const struct tensor_info *info = checkpoint_tensor(e->inv->checkpoint, l->tensor->parts[part]);
-    return dtype_row_bytes(info->dtype, info->dims[1]);
+    return dtype_row_bytes(info->dtype, info->dims[0] ? info->n_elems / info->dims[0] : 0);
+}
+
+static bool has_row_pairs(const struct linear *l)
+{
+    return l->tensor->format && l->tensor->format->row_pairs;
+}
+
+/* Of one row of the matrix. */
+static uint64_t code_row_bytes(const struct linear *l, const struct engine *e)
+{
+    return row_bytes(l, e, PART_WEIGHT) / (has_row_pairs(l) ? 2 : 1);
 }
 
 /* The part that holds scales of rows or of blocks of rows; PART_COUNT when there are none. */
@@ -112,7 +127,7 @@ bool panel_scratch_alloc(struct panel_scratch *s, const struct linear *l, const 
 {
     *s = (struct panel_scratch){.n_panels = u64_min(panels_per_read(l), packed_panels(&l->packed))};
     uint64_t rows = s->n_panels * PANEL_ROWS;
-    return memory_alloc(&s->raw, rows, row_bytes(l, e, PART_WEIGHT), err) &&
+    return memory_alloc(&s->raw, rows, code_row_bytes(l, e), err) &&
            memory_alloc(&s->scales, rows, scale_row_bytes(l, e), err) &&
            memory_alloc(&s->panels, s->n_panels, l->packed.panel_bytes, err) &&
            (!l->decoded || memory_alloc(&s->rows, PANEL_ROWS * l->cols, sizeof(float), err));
@@ -162,11 +177,32 @@ static bool read_part(const struct linear *l, const struct engine *e, enum tenso
     return checkpoint_read(e->inv->checkpoint, l->tensor->parts[part], first * bytes, dst, n * bytes, err);
 }
 
-/* Formats of other methods, whose scales are numbers of a plain type in a tensor of their own. */
+/* Formats whose scales are numbers of a plain type in a tensor of their own. */
 static bool has_plain_scales(const struct linear *l)
 {
     const struct quant_format *f = l->tensor->format;
-    return f && f->method && f->decode_op != OP_DECODE_MXFP4 && f->decode_op != OP_DECODE_Q8_0;
+    uint32_t rows;
+    enum tensor_part part = scale_part(l, &rows);
+    for (uint32_t i = 0; f && i < f->n_parts; i++)
+        if (f->parts[i].part == part) return dtype_is_plain_float(f->parts[i].dtype);
+    return false;
+}
+
+/* Rows [first, first + n) where a byte holds one column of two rows. */
+static bool read_pairs(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, uint8_t *dst,
+                       struct error *err)
+{
+    uint64_t from = first / 2, to = u64_div_up(first + n, 2), half = l->cols / 2;
+    CLEANUP(free) uint8_t *pairs = NULL;
+    if (!memory_alloc(&pairs, to - from, l->cols, err) || !read_part(l, e, PART_WEIGHT, from, to - from, pairs, err))
+        return false;
+    for (uint64_t r = 0; r < n; r++) {
+        const uint8_t *pair = pairs + ((first + r) / 2 - from) * l->cols;
+        uint32_t shift = (first + r) % 2 ? 4 : 0;
+        for (uint64_t i = 0; i < half; i++)
+            dst[r * half + i] = (uint8_t)((pair[2 * i] >> shift & 15u) | (pair[2 * i + 1] >> shift & 15u) << 4);
+    }
+    return true;
 }
 
 /* Codes and row scales of rows [first, first + n) as they are. */
@@ -174,8 +210,10 @@ static bool read_codes(const struct linear *l, const struct engine *e, uint64_t 
                        struct panel_scratch *s, struct error *err)
 {
     if (l->stand_in) return true;
-    return read_part(l, e, PART_WEIGHT, first, n, s->raw, err) &&
-           (!has_row_scales(l) || read_part(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err));
+    if (!(has_row_pairs(l) ? read_pairs(l, e, first, n, s->raw, err)
+                           : read_part(l, e, PART_WEIGHT, first, n, s->raw, err)))
+        return false;
+    return !has_row_scales(l) || read_part(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err);
 }
 
 /* Codes and scales of n rows apart, as panels want them; the codes move towards the front. */
@@ -195,7 +233,7 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
 {
     if (l->stand_in) return e->weights->rows(e->weights->ctx, l->tensor, first + from, n, out, err);
     const struct quant_format *f = l->tensor->format;
-    const uint8_t *raw = s->raw + from * row_bytes(l, e, PART_WEIGHT);
+    const uint8_t *raw = s->raw + from * code_row_bytes(l, e);
     struct kernel_args a = {.n_rows = n,
                             .n_cols = l->cols,
                             .src = raw,
@@ -247,8 +285,9 @@ static bool check_codes(const struct linear *l, uint64_t first, uint64_t n, uint
     bool bad = p->code < CODE_E2M1 && p->code != CODE_I8 && any_not_finite(s->raw, code_bytes, p->code);
     if (p->scale == SCALE_E4M3) bad |= any_not_finite(s->scales, scale_bytes, CODE_E4M3);
     if (is_interleaved(l)) bad |= any_not_finite(s->scales, scale_bytes, CODE_F16);
-    /* From 253 on six times the scale is no fp32 number; 255 is none itself. */
-    for (uint64_t i = 0; p->scale == SCALE_E8M0 && i < scale_bytes; i++) bad |= s->scales[i] >= 253;
+    /* From here on 6 or 448 times the scale is no fp32 number; 255 is none itself. */
+    uint8_t too_large = p->code == CODE_E4M3 ? 247 : 253;
+    for (uint64_t i = 0; p->scale == SCALE_E8M0 && i < scale_bytes; i++) bad |= s->scales[i] >= too_large;
     return !bad || not_finite(l, first, n, err);
 }
 
@@ -262,7 +301,7 @@ static void flip_nibbles(uint8_t *codes, uint64_t n)
 static struct packed_source source_at(const struct linear *l, const struct engine *e, const struct panel_scratch *s,
                                       uint64_t first, uint64_t i)
 {
-    struct packed_source src = {.code_stride = row_bytes(l, e, PART_WEIGHT), .scales = &l->weight_scale};
+    struct packed_source src = {.code_stride = code_row_bytes(l, e), .scales = &l->weight_scale};
     uint32_t rows;
     enum tensor_part part = scale_part(l, &rows);
     src.codes = s->raw + i * src.code_stride;
@@ -285,14 +324,14 @@ bool panels_read(const struct linear *l, const struct engine *e, uint64_t first,
 {
     const struct packed *p = &l->packed;
     uint64_t row = first * PANEL_ROWS, n_rows = u64_min(n * PANEL_ROWS, l->rows - row);
-    uint64_t code_bytes = n_rows * row_bytes(l, e, PART_WEIGHT);
+    uint64_t code_bytes = n_rows * code_row_bytes(l, e);
     uint64_t scale_bytes = n_rows * scale_row_bytes(l, e);
     if (!read_codes(l, e, row, n_rows, s, err)) return false;
     if (is_interleaved(l)) split_rows(l, n_rows, s);
     if (!l->decoded &&
         (!check_scales(l, e, row, n_rows, s, err) || !check_codes(l, row, n_rows, code_bytes, scale_bytes, s, err)))
         return false;
-    if (p->code == CODE_I4) flip_nibbles(s->raw, code_bytes);
+    if (p->code == CODE_I4 && l->tensor->format->decode_op == OP_DECODE_INT4_ZERO) flip_nibbles(s->raw, code_bytes);
     for (uint64_t i = 0; i < n_rows; i += PANEL_ROWS, out += p->panel_bytes) {
         struct packed_source src = source_at(l, e, s, row, i);
         src.n_rows = (uint32_t)u64_min(PANEL_ROWS, n_rows - i);

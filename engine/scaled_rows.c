@@ -12,7 +12,7 @@ bool scaled_rows_scales(const struct engine *e, const struct model_tensor *t, en
 {
     const struct checkpoint *ck = e->inv->checkpoint;
     const struct tensor_info *info = checkpoint_tensor(ck, t->parts[part]);
-    uint64_t cols = info->dims[1], row_bytes = cols * dtype_bytes(info->dtype);
+    uint64_t cols = info->dims[0] ? info->n_elems / info->dims[0] : 0, row_bytes = cols * dtype_bytes(info->dtype);
     CLEANUP(free) void *raw = NULL;
     CLEANUP(free) float *v = NULL;
     if (!memory_alloc(&raw, n * row_bytes, 1, err) || !memory_alloc(&v, n * cols, sizeof *v, err) ||
@@ -45,32 +45,40 @@ static bool block_rows(const struct engine *e, const struct model_tensor *t, enu
     return true;
 }
 
+/* A scale per row or per group of a row. */
 static bool group_rows(const struct engine *e, const struct model_tensor *t, uint64_t first, uint64_t n,
                        const uint8_t *raw, float *out, struct error *err)
 {
-    uint64_t cols = t->dims[1], n_groups = n * (cols / t->format->block_cols);
+    const struct quant_format *f = t->format;
+    uint64_t cols = t->dims[1], n_groups = n * (cols / f->block_cols);
     CLEANUP(free) float *scales = NULL;
     CLEANUP(free) uint8_t *zeros = NULL;
-    if (!scaled_rows_scales(e, t, PART_WEIGHT_SCALE, first, n, &scales, err) || !memory_alloc(&zeros, n_groups, 1, err))
+    bool has_zeros = f->decode_op == OP_DECODE_INT4_ZERO;
+    if (!scaled_rows_scales(e, t, PART_WEIGHT_SCALE, first, n, &scales, err) ||
+        (has_zeros && !memory_alloc(&zeros, n_groups, 1, err)))
         return false;
-    memset(zeros, INT4_ZERO, n_groups);
-    kernel_for(OP_DECODE_INT4_ZERO, e->isa)(&(struct kernel_args){.n_rows = n,
-                                                                  .n_cols = cols,
-                                                                  .src = raw,
-                                                                  .src_scale = zeros,
-                                                                  .src_scale_f32 = scales,
-                                                                  .group = t->format->block_cols,
-                                                                  .dst_f32 = out});
+    if (has_zeros) memset(zeros, INT4_ZERO, n_groups);
+    kernel_for(f->decode_op, e->isa)(&(struct kernel_args){.n_rows = n,
+                                                           .n_cols = cols,
+                                                           .src = raw,
+                                                           .src_scale = zeros,
+                                                           .src_scale_f32 = scales,
+                                                           .group = f->block_cols,
+                                                           .dst_f32 = out});
     return true;
 }
 
 bool scaled_rows(const struct engine *e, const struct model_tensor *t, uint64_t first, uint64_t n, const void *raw,
                  float *out, struct error *err)
 {
-    if (t->format->decode_op == OP_DECODE_INT4_ZERO) return group_rows(e, t, first, n, raw, out, err);
-    if (t->format->decode_op == OP_DECODE_FP8_BLOCK)
-        return block_rows(e, t, t->format->parts[1].part, first, n, raw, out, err);
-    return error_set(err, ERR_INTERNAL, "tensor '%.256s': %s is not decoded by blocks", t->name, t->format->name);
+    switch (t->format->decode_op) {
+    case OP_DECODE_INT4:
+    case OP_DECODE_INT4_ZERO:
+    case OP_DECODE_FP8_CHANNEL: return group_rows(e, t, first, n, raw, out, err);
+    case OP_DECODE_FP8_BLOCK: return block_rows(e, t, t->format->parts[1].part, first, n, raw, out, err);
+    default:
+        return error_set(err, ERR_INTERNAL, "tensor '%.256s': %s is not decoded by blocks", t->name, t->format->name);
+    }
 }
 
 bool check_packed_shape(const struct engine *e, const struct model_tensor *t, struct error *err)

@@ -143,6 +143,20 @@ static bool put_names(json_t *obj, const char *key, const char *const *names, ui
     return json_put(obj, key, list, err);
 }
 
+static bool is_int4(const struct quant_format *f)
+{
+    return f->encode_op == OP_ENCODE_INT4 || f->encode_op == OP_ENCODE_INT4_ZERO;
+}
+
+/* What stands beside an algorithm's name. */
+static bool put_options(const struct quant_format *f, json_t *obj, struct error *err)
+{
+    if (f->block_cols == 1 || f->algo_only) return true;
+    return json_put(obj, "group_size", json_integer(f->block_cols), err) &&
+           (!is_int4(f) || (json_put(obj, "has_zero_point", json_false(), err) &&
+                            json_put(obj, "pre_quant_scale", json_false(), err)));
+}
+
 static bool put_layers(const struct builder *b, json_t *obj, struct error *err)
 {
     json_t *layers = json_object();
@@ -151,10 +165,7 @@ static bool put_layers(const struct builder *b, json_t *obj, struct error *err)
         const struct quant_format *f = b->entries[i].format;
         if (!f) continue;
         json_t *row = json_pack("{s:s}", "quant_algo", f->algo);
-        bool ok =
-            row && (f->block_cols == 1 || json_object_set_new(row, "group_size", json_integer(f->block_cols)) == 0);
-        if (!ok) json_decref(row);
-        if (!ok || !json_put(layers, b->entries[i].name, row, err)) return error_memory(err, 0);
+        if (!json_put(layers, b->entries[i].name, row, err) || !put_options(f, row, err)) return false;
     }
     return true;
 }
@@ -166,16 +177,14 @@ static bool file_body(const struct builder *b, json_t *body, struct error *err)
     if (!json_put(body, "quant_algo", json_string(algo), err) || !json_put(body, "kv_cache_quant_algo", kv, err))
         return false;
     if (!b->uniform && !put_layers(b, body, err)) return false;
-    if (b->uniform && b->uniform->block_cols > 1 &&
-        !json_put(body, "group_size", json_integer(b->uniform->block_cols), err))
-        return false;
+    if (b->uniform && !put_options(b->uniform, body, err)) return false;
     return (!b->uniform && b->n_excluded == 0) || put_names(body, "exclude_modules", b->excluded, b->n_excluded, err);
 }
 
-static json_t *tensor_group(uint32_t bits, uint32_t group_size)
+static json_t *tensor_group(uint32_t bits, uint32_t group_size, const char *type)
 {
-    if (group_size == 1) return json_pack("{s:b,s:i,s:s}", "dynamic", 0, "num_bits", (int)bits, "type", "float");
-    return json_pack("{s:b,s:i,s:s,s:i}", "dynamic", 0, "num_bits", (int)bits, "type", "float", "group_size",
+    if (group_size == 1) return json_pack("{s:b,s:i,s:s}", "dynamic", 0, "num_bits", (int)bits, "type", type);
+    return json_pack("{s:b,s:i,s:s,s:i}", "dynamic", 0, "num_bits", (int)bits, "type", type, "group_size",
                      (int)group_size);
 }
 
@@ -189,28 +198,37 @@ static bool put_group(json_t *groups, uint32_t number, const struct quant_format
     json_t *g = json_object();
     if (!json_put(groups, name, g, err)) return false;
     uint32_t input_group = f->input_bits == f->weight_bits ? f->block_cols : 1;
-    if (f->input_bits < 16 && !json_put(g, "input_activations", tensor_group(f->input_bits, input_group), err))
+    if (f->input_bits < 16 && !json_put(g, "input_activations", tensor_group(f->input_bits, input_group, "float"), err))
         return false;
-    return json_put(g, "weights", tensor_group(f->weight_bits, f->block_cols), err) &&
+    return json_put(g, "weights", tensor_group(f->weight_bits, f->block_cols, is_int4(f) ? "int" : "float"), err) &&
            put_names(g, "targets", targets, n, err);
+}
+
+/* Groups are in the order of the algorithms' names, then of their blocks' sizes. */
+static int group_order(const struct quant_format *a, const struct quant_format *b)
+{
+    if (!b) return 1;
+    int c = strcmp(a->algo, b->algo);
+    return c ? c : (a->block_cols > b->block_cols) - (a->block_cols < b->block_cols);
 }
 
 static bool put_groups(const struct builder *b, json_t *doc, struct error *err)
 {
     static const char *const linear[] = {"Linear"};
+    if (b->uniform && b->uniform->algo_only) return true;
     json_t *groups = json_object();
     if (!json_put(doc, "config_groups", groups, err)) return false;
     if (b->uniform) return put_group(groups, 0, b->uniform, linear, 1, err);
     CLEANUP(free) const char **targets = malloc(b->n_entries * sizeof *targets);
     if (!targets) return error_memory(err, b->n_entries * sizeof *targets);
-    /* Groups in the order of the algorithms' names. */
-    const char *last = "";
+    const struct quant_format *last = NULL;
     for (uint32_t number = 0;;) {
         const struct quant_format *next = NULL;
         for (const struct quant_format *const *f = quant_formats; *f; f++)
-            if (strcmp((*f)->algo, last) > 0 && (!next || strcmp((*f)->algo, next->algo) < 0)) next = *f;
+            if (group_order(*f, last) > 0 && (!next || group_order(*f, next) < 0)) next = *f;
         if (!next) return true;
-        last = next->algo;
+        last = next;
+        if (next->algo_only) continue;
         uint32_t n = 0;
         for (uint32_t i = 0; i < b->n_entries; i++)
             if (b->entries[i].format == next) targets[n++] = b->entries[i].name;
@@ -225,7 +243,7 @@ static bool inline_body(const struct builder *b, json_t *doc, struct error *err)
     if (!put_names(doc, "ignore", b->excluded, b->n_excluded, err) ||
         !json_put(doc, "quant_algo", json_string(algo), err))
         return false;
-    if (b->q->kv_algo && !json_put(doc, "kv_cache_scheme", tensor_group(8, 1), err)) return false;
+    if (b->q->kv_algo && !json_put(doc, "kv_cache_scheme", tensor_group(8, 1, "float"), err)) return false;
     return put_producer(doc, err) && json_put(doc, "quant_method", json_string("modelopt"), err);
 }
 

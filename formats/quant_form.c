@@ -30,9 +30,12 @@ static bool check_method(struct reading *r, const json_t *doc)
     return error_set(r->err, ERR_UNSUPPORTED, "%s: says neither quant_method nor quant_algo", r->what);
 }
 
-static bool find_format(struct reading *r, const char *algo, const char *layer, const struct quant_format **out)
+static bool find_format(struct reading *r, const json_t *obj, const char *algo, const char *layer,
+                        const struct quant_format **out)
 {
-    *out = quant_format_by_algo(algo);
+    uint64_t group_size = 0;
+    if (!json_opt_u64(obj, "group_size", r->what, 0, UINT32_MAX, &group_size, r->err)) return false;
+    *out = quant_format_by_algo(algo, group_size);
     if (*out) return true;
     if (layer)
         return error_set(r->err, ERR_UNSUPPORTED, "%s: layer '%.256s': quant_algo '%.64s' is not known here", r->what,
@@ -111,7 +114,7 @@ static bool read_layers(struct reading *r, const json_t *doc)
         l->name = name;
         if (!json_get_string(value, "quant_algo", "quantized_layers", &algo, r->err))
             return error_wrap(r->err, "%s: layer '%.256s'", r->what, name);
-        if (!find_format(r, algo, name, &l->format)) return false;
+        if (!find_format(r, value, algo, name, &l->format)) return false;
         if (!check_options(r, value, l->format, &group_size)) return error_wrap(r->err, "layer '%.256s'", name);
     }
     qsort(r->f->layers, n, sizeof *r->f->layers, by_name);
@@ -131,6 +134,7 @@ static bool read_groups(struct reading *r, const json_t *doc)
         if (!json_is_object(weights)) continue;
         if (!json_opt_u64(weights, "group_size", r->what, 0, UINT32_MAX, &size, r->err)) return false;
         if (!r->f->uniform || size == 0) continue;
+        r->f->uniform = quant_format_by_algo(r->f->uniform->algo, size);
         if (!check_options(r, weights, r->f->uniform, &size)) return error_wrap(r->err, "%.64s", name);
         if (r->f->group_size && r->f->group_size != size)
             return error_set(r->err, ERR_FORMAT, "%s: group_size is %llu and, in %.64s, %llu", r->what,
@@ -146,7 +150,7 @@ static bool read_algo(struct reading *r, const json_t *doc)
     if (!json_opt_string(doc, "quant_algo", r->what, &algo, r->err)) return false;
     r->f->mixed = algo && strcasecmp(algo, "MIXED_PRECISION") == 0;
     if (r->f->mixed) return read_layers(r, doc);
-    if (algo && !find_format(r, algo, NULL, &r->f->uniform)) return false;
+    if (algo && !find_format(r, doc, algo, NULL, &r->f->uniform)) return false;
     return check_options(r, doc, r->f->uniform, &r->f->group_size);
 }
 

@@ -16,154 +16,6 @@ static const char *const part_suffixes[PART_COUNT] = {
     [PART_V_SCALE] = "v_scale",
 };
 
-/* Bounds of |decoded - w|, reached to within a few percent by tests/kernels/test_roundtrip.c.
- * NVFP4, of the block's own maximum a: the scale is a/6 times at most 1 + 1/17 (E4M3 from 1 + 1/16 to 1 + 1/8, the
- * widest step relative to its value), and half the widest step of E2M1, between 4 and 6, is one scale. Only for blocks
- * whose a / (6 * weight_scale_2) is at least 2^-6, a normal E4M3; below, the scale itself is coarse. FP8, of the
- * tensor's maximum g = 448 steps: half the widest step is 16; modelopt-cpu rounds the quotient to bf16 before, at most
- * 1 more; modelopt-cuda rounds the scale too, 2^-9 of the value. */
-#define NVFP4_MAX_RELATIVE_STEP (1.0 / 6 * 18 / 17)
-#define FP8_MAX_RELATIVE_STEP (17.0 / 448 + 1.0 / 512)
-
-static const struct quant_format nvfp4 = {
-    .name = "nvfp4",
-    .algo = "NVFP4",
-    .weight_bits = 4,
-    .input_bits = 4,
-    .block_cols = 16,
-    .encode_op = OP_ENCODE_NVFP4,
-    .decode_op = OP_DECODE_NVFP4,
-    .input_op = OP_INPUT_NVFP4,
-    .amax_per_scale = 2688.0f,
-    .max_relative_step = NVFP4_MAX_RELATIVE_STEP,
-    .n_parts = 4,
-    .parts = {{PART_WEIGHT, DTYPE_U8, 2},
-              {PART_WEIGHT_SCALE, DTYPE_F8_E4M3, 16},
-              {PART_WEIGHT_SCALE_2, DTYPE_F32, 0},
-              {PART_INPUT_SCALE, DTYPE_F32, 0}},
-};
-
-static const struct quant_format w4a16_nvfp4 = {
-    .name = "w4a16_nvfp4",
-    .algo = "W4A16_NVFP4",
-    .weight_bits = 4,
-    .input_bits = 16,
-    .block_cols = 16,
-    .encode_op = OP_ENCODE_NVFP4,
-    .decode_op = OP_DECODE_NVFP4,
-    .input_op = OP_COUNT,
-    .amax_per_scale = 2688.0f,
-    .max_relative_step = NVFP4_MAX_RELATIVE_STEP,
-    .n_parts = 3,
-    .parts = {{PART_WEIGHT, DTYPE_U8, 2}, {PART_WEIGHT_SCALE, DTYPE_F8_E4M3, 16}, {PART_WEIGHT_SCALE_2, DTYPE_F32, 0}},
-};
-
-static const struct quant_format fp8 = {
-    .name = "fp8",
-    .algo = "FP8",
-    .weight_bits = 8,
-    .input_bits = 8,
-    .block_cols = 1,
-    .encode_op = OP_ENCODE_FP8,
-    .decode_op = OP_DECODE_FP8,
-    .input_op = OP_INPUT_FP8,
-    .amax_per_scale = 448.0f,
-    .max_relative_step = FP8_MAX_RELATIVE_STEP,
-    .n_parts = 3,
-    .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1}, {PART_WEIGHT_SCALE, DTYPE_F32, 0}, {PART_INPUT_SCALE, DTYPE_F32, 0}},
-};
-
-/* Only in GGUF files. Of the block's maximum a: the scale a / 127 rounded to binary16 moves the value by 2^-11 of it,
- * and half a step is a / 254. */
-static const struct quant_format q8_0 = {
-    .name = "q8_0",
-    .algo = "Q8_0",
-    .method = "gguf",
-    .weight_bits = 8,
-    .input_bits = 16,
-    .block_cols = 32,
-    .self_described = true,
-    .encode_op = OP_ENCODE_Q8_0,
-    .decode_op = OP_DECODE_Q8_0,
-    .input_op = OP_COUNT,
-    .max_relative_step = 1.0 / 254 + 1.0 / 2048,
-    .n_parts = 1,
-    .parts = {{PART_WEIGHT, DTYPE_Q8_0, 1, 1, false}},
-};
-
-/* DeepSeek-V3's FP8: an fp32 scale per block of 128 x 128, cut off at the edges. Activations are quantized by the
- * engine as they come, 128 at a time, which no file says anything about. */
-static const struct quant_format fp8_block = {
-    .name = "fp8_block",
-    .algo = "FP8_BLOCK",
-    .method = "fp8",
-    .weight_bits = 8,
-    .input_bits = 16,
-    .block_cols = 1,
-    .encode_op = OP_ENCODE_FP8_BLOCK,
-    .decode_op = OP_DECODE_FP8_BLOCK,
-    .input_op = OP_COUNT,
-    .n_parts = 2,
-    .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1, 1, false}, {PART_WEIGHT_SCALE_INV, DTYPE_F32, 128, 128, false}},
-};
-
-/* The same as compressed-tensors writes it (Mistral Large 3). */
-static const struct quant_format fp8_block_ct = {
-    .name = "fp8_block_ct",
-    .algo = "CT_FP8_BLOCK",
-    .method = "compressed-tensors",
-    .weight_bits = 8,
-    .input_bits = 16,
-    .block_cols = 1,
-    .encode_op = OP_ENCODE_FP8_BLOCK,
-    .decode_op = OP_DECODE_FP8_BLOCK,
-    .input_op = OP_COUNT,
-    .n_parts = 2,
-    .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1, 1, false}, {PART_WEIGHT_SCALE, DTYPE_F32, 128, 128, true}},
-};
-
-/* compressed-tensors' pack-quantized (Kimi K2-Thinking): eight nibbles per 32-bit word, the first column lowest, each
- * the number plus 8; one scale per group of a row. */
-#define INT4_GROUP(variable, size)                                                                                     \
-    static const struct quant_format variable = {                                                                      \
-        .name = "int4_g" #size,                                                                                        \
-        .algo = "INT4_G" #size,                                                                                        \
-        .method = "compressed-tensors",                                                                                \
-        .packed = true,                                                                                                \
-        .weight_bits = 4,                                                                                              \
-        .input_bits = 16,                                                                                              \
-        .block_cols = size,                                                                                            \
-        .encode_op = OP_ENCODE_INT4_ZERO,                                                                              \
-        .decode_op = OP_DECODE_INT4_ZERO,                                                                              \
-        .input_op = OP_COUNT,                                                                                          \
-        .n_parts = 3,                                                                                                  \
-        .parts = {{PART_WEIGHT, DTYPE_I32, 8, 1, false},                                                               \
-                  {PART_WEIGHT_SCALE, DTYPE_BF16, size, 1, true},                                                      \
-                  {PART_WEIGHT_SHAPE, DTYPE_I64, 0, 0, true}},                                                         \
-    }
-INT4_GROUP(int4_g32, 32);
-INT4_GROUP(int4_g64, 64);
-INT4_GROUP(int4_g128, 128);
-
-/* GPT-OSS's experts. */
-static const struct quant_format mxfp4 = {
-    .name = "mxfp4",
-    .algo = "MXFP4",
-    .method = "mxfp4",
-    .weight_bits = 4,
-    .input_bits = 16,
-    .block_cols = 32,
-    .encode_op = OP_ENCODE_MXFP4,
-    .decode_op = OP_DECODE_MXFP4,
-    .input_op = OP_COUNT,
-    .n_parts = 2,
-    .parts = {{PART_WEIGHT, DTYPE_U8, 2, 1, false}, {PART_WEIGHT_SCALE, DTYPE_U8, 32, 1, false}},
-};
-
-const struct quant_format *const quant_formats[] = {
-    &nvfp4, &w4a16_nvfp4, &fp8, &fp8_block, &fp8_block_ct, &int4_g32, &int4_g64, &int4_g128, &mxfp4, &q8_0, NULL,
-};
-
 const char *tensor_part_suffix(enum tensor_part part)
 {
     return part_suffixes[part];
@@ -176,10 +28,33 @@ const struct quant_format *quant_format_find(const char *name)
     return NULL;
 }
 
-const struct quant_format *quant_format_by_algo(const char *algo)
+const struct quant_format *quant_format_by_algo(const char *algo, uint64_t group_size)
+{
+    const struct quant_format *first = NULL;
+    for (const struct quant_format *const *f = quant_formats; *f; f++) {
+        if ((*f)->method || strcasecmp((*f)->algo, algo) != 0) continue;
+        if ((*f)->block_cols == group_size) return *f;
+        if (!first) first = *f;
+    }
+    return first;
+}
+
+static const char *layout_of(const struct quant_format *f)
+{
+    return f->method ? f->method : "modelopt";
+}
+
+static bool takes_inputs(const struct quant_format *f, const char *inputs)
+{
+    return strcmp(f->inputs, inputs) == 0 || (f->or_inputs && strcmp(f->or_inputs, inputs) == 0);
+}
+
+const struct quant_format *quant_format_for(const char *layout, const char *weights, const char *inputs, uint32_t group)
 {
     for (const struct quant_format *const *f = quant_formats; *f; f++)
-        if (!(*f)->method && strcasecmp((*f)->algo, algo) == 0) return *f;
+        if ((*f)->weights && strcmp((*f)->weights, weights) == 0 && takes_inputs(*f, inputs) &&
+            strcmp(layout_of(*f), layout) == 0 && (group == 0 || group == (*f)->block_cols))
+            return *f;
     return NULL;
 }
 
@@ -196,11 +71,42 @@ bool quant_part_fits(const struct quant_part *p, enum dtype dtype)
     return p->any_type && dtype_is_plain_float(dtype);
 }
 
-void quant_part_shape(const struct quant_part *p, uint64_t rows, uint64_t cols, uint32_t *n_dims, uint64_t dims[2])
+void quant_part_shape(const struct quant_part *p, uint64_t rows, uint64_t cols, uint32_t *n_dims,
+                      uint64_t dims[QUANT_DIMS_MAX])
 {
     bool shape = p->part == PART_WEIGHT_SHAPE;
-    uint64_t per_row = p->rows_per_elem ? p->rows_per_elem : 1;
-    *n_dims = p->cols_per_elem ? 2 : shape ? 1 : 0;
-    dims[0] = shape ? 2 : u64_div_up(rows, per_row);
-    dims[1] = p->cols_per_elem ? u64_div_up(cols, p->cols_per_elem) : 0;
+    uint64_t r = u64_div_up(rows, p->rows_per_elem ? p->rows_per_elem : 1);
+    uint64_t c = p->cols_per_elem ? u64_div_up(cols, p->cols_per_elem) : 0;
+    *n_dims = p->cols_per_elem ? (p->n_dims ? p->n_dims : 2) : shape ? 1 : 0;
+    const uint64_t all[QUANT_DIMS_MAX] = {shape ? 2 : r, *n_dims == 4 ? 1 : c, c, 1};
+    memcpy(dims, all, sizeof all);
+}
+
+uint64_t quant_part_elems(const struct quant_part *p, uint64_t rows, uint64_t cols)
+{
+    if (!p->cols_per_elem) return 0;
+    return u64_div_up(rows, p->rows_per_elem ? p->rows_per_elem : 1) * u64_div_up(cols, p->cols_per_elem);
+}
+
+uint32_t quant_format_rows(const struct quant_format *f)
+{
+    uint32_t rows = 0;
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        uint32_t n = f->parts[i].rows_per_elem;
+        if (f->parts[i].cols_per_elem == QUANT_ALL_COLS && rows == 0) rows = 1;
+        if (n > 1 && n > rows) rows = n;
+    }
+    return rows;
+}
+
+bool quant_format_has_tensor_scale(const struct quant_format *f)
+{
+    return f->amax_per_scale > 0;
+}
+
+bool quant_format_has_input_scale(const struct quant_format *f)
+{
+    for (uint32_t i = 0; i < f->n_parts; i++)
+        if (f->parts[i].part == PART_INPUT_SCALE) return true;
+    return false;
 }

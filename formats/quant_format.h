@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #define QUANT_PARTS_MAX 4u
+#define QUANT_DIMS_MAX 4u
+#define QUANT_ALL_COLS UINT32_MAX /* columns of a part that has one element per row */
 
 /* What a tensor is to the linear it belongs to. PART_WEIGHT is also every tensor that is not part of a quantized
  * linear. */
@@ -33,21 +35,30 @@ struct quant_part {
     uint32_t cols_per_elem; /* columns of the weight that share one element here; 0: one scalar (rank 0) per tensor */
     uint32_t rows_per_elem; /* the same of rows; 0: 1. Blocks may be cut off at the last row and column */
     bool any_type;          /* also as another plain float, or (weight_shape) another integer */
+    uint8_t n_dims;         /* 0: 2, of a scalar 0. 1: [rows]; 4: [rows, 1, columns, 1] */
 };
 
 struct quant_format {
-    const char *name;     /* ours, in recipes and plans: "nvfp4" */
-    const char *algo;     /* ModelOpt's quant_algo: "NVFP4"; of other methods a word of ours */
-    const char *method;   /* the quant_method that declares it; NULL: modelopt. Others are read and never written */
-    bool packed;          /* the weight is called weight_packed */
-    uint32_t weight_bits; /* of one element, scales not counted */
-    uint32_t input_bits;  /* 16: activations are not quantized */
-    uint32_t block_cols;  /* columns per block: the last dimension must be a multiple; 1 when there are no blocks, or
-                             ragged ones */
-    bool self_described;  /* the tensor's own dtype says it: no quantization config speaks of it (GGUF) */
+    const char *name;   /* ours, in plans: "w4a16_nvfp4" */
+    const char *algo;   /* ModelOpt's quant_algo: "NVFP4"; of other methods a word of ours */
+    const char *method; /* the quant_method that declares it, a recipe's `layout`; NULL: modelopt */
+    const char
+        *weights;       /* the recipe's words (plan/quant_type.h) that make it, of weights and of inputs; NULL: it is */
+    const char *inputs; /*   read and never written */
+    const char *or_inputs; /* this word does too, or NULL */
+    bool packed;           /* the weight is called weight_packed */
+    bool row_pairs;        /* a byte of the weight holds a column of rows 2r (low nibble) and 2r + 1 */
+    bool algo_only;        /* configurations name the algorithm and nothing of its blocks */
+    uint32_t weight_bits;  /* of one element, scales not counted */
+    uint32_t input_bits;   /* 16: activations are not quantized */
+    uint32_t block_cols;   /* columns per block: the last dimension must be a multiple; 1 when there are no blocks, or
+                              ragged ones */
+    bool self_described;   /* the tensor's own dtype says it: no quantization config speaks of it (GGUF) */
     enum op encode_op, decode_op;
-    enum op input_op;         /* OP_COUNT when activations are not quantized */
-    float amax_per_scale;     /* input_scale = amax / this: 6 * 448 for NVFP4, 448 for FP8 */
+    enum op input_op;    /* OP_COUNT when activations are not quantized. OP_INPUT_*: with a stored scale; an encoder: by
+                            the engine as they come, each row with scales of its own */
+    uint32_t input_cols; /* of an encoder: columns of a row that share a scale; 0: all, or the type's own block */
+    float amax_per_scale;     /* scalar scales are amax / this: 6 * 448 for NVFP4, 448 for FP8; 0: none is */
     double max_relative_step; /* property tests: |decoded - w| <= this * amax, of the block (NVFP4, blocks with a normal
                                  scale) or of the tensor (FP8), beside fp32 rounding */
     struct quant_part parts[QUANT_PARTS_MAX];
@@ -56,13 +67,28 @@ struct quant_format {
 
 extern const struct quant_format *const quant_formats[];        /* NULL-terminated */
 const struct quant_format *quant_format_find(const char *name); /* NULL when unknown */
-/* By ModelOpt's name of the algorithm, whatever its case. */
-const struct quant_format *quant_format_by_algo(const char *algo);
+/* By ModelOpt's name of the algorithm, whatever its case; of several that differ in their blocks the one of that size,
+ * the first for 0. */
+const struct quant_format *quant_format_by_algo(const char *algo, uint64_t group_size);
+/* What a recipe's words make: weights and inputs ("none" too), in groups of so many columns (0: as the first row has
+ * it; the types without groups take only 0), in the layout of a method ("modelopt"). NULL: nothing that is written. */
+const struct quant_format *quant_format_for(const char *layout, const char *weights, const char *inputs,
+                                            uint32_t group);
 /* The format of another method that is called so here; NULL when unknown. */
 const struct quant_format *quant_format_of(const char *method, const char *name);
 /* True when a part may be stored so. */
 bool quant_part_fits(const struct quant_part *p, enum dtype dtype);
-/* Shape of one part of a linear [rows, cols]; *n_dims 0 to 2. */
-void quant_part_shape(const struct quant_part *p, uint64_t rows, uint64_t cols, uint32_t *n_dims, uint64_t dims[2]);
+/* Shape of one part of a linear [rows, cols]. */
+void quant_part_shape(const struct quant_part *p, uint64_t rows, uint64_t cols, uint32_t *n_dims,
+                      uint64_t dims[QUANT_DIMS_MAX]);
+/* Elements of a part that belong to so many rows and columns; both begin where a block does. 0 of a scalar. */
+uint64_t quant_part_elems(const struct quant_part *p, uint64_t rows, uint64_t cols);
+/* How a weight may be cut: at multiples of so many rows; 0: inside of rows too. */
+uint32_t quant_format_rows(const struct quant_format *f);
+/* True when one scale, made of the tensor's largest magnitude, serves all of a weight: it must be known before the
+ * first byte is, and may be shared with other tensors. */
+bool quant_format_has_tensor_scale(const struct quant_format *f);
+/* True when input_scale is stored: inputs must be observed. */
+bool quant_format_has_input_scale(const struct quant_format *f);
 
 #endif

@@ -7,7 +7,8 @@ struct builder {
     struct inventory *inv;
     const struct checkpoint *ck;
     uint32_t capacity;
-    bool *claimed; /* [checkpoint_count] */
+    const struct quant_rules *rules; /* or NULL */
+    bool *claimed;                   /* [checkpoint_count] */
     struct error *err;
 };
 
@@ -107,8 +108,11 @@ static bool format_fits(const struct builder *b, const struct model_tensor *mt, 
     return true;
 }
 
+/* What the configuration says where it fits: several types may be stored alike. */
 static const struct quant_format *stored_format(const struct builder *b, const struct model_tensor *mt)
 {
+    const struct quant_format *said = b->rules ? quant_rules_resolve(b->rules, mt->module) : NULL;
+    if (said && format_fits(b, mt, said)) return said;
     for (const struct quant_format *const *f = quant_formats; *f; f++)
         if (format_fits(b, mt, *f)) return *f;
     return NULL;
@@ -130,7 +134,7 @@ static bool check_quantized(struct builder *b, struct model_tensor *mt)
     for (uint32_t i = 0; i < mt->format->n_parts; i++) {
         const struct quant_part *p = &mt->format->parts[i];
         uint32_t n_dims;
-        uint64_t dims[2];
+        uint64_t dims[QUANT_DIMS_MAX];
         if (mt->dims[1] % mt->format->block_cols != 0)
             return error_set(b->err, ERR_FORMAT, "tensor '%.256s': %llu columns are not a multiple of %s's block of %u",
                              w->name, (unsigned long long)mt->dims[1], mt->format->name, mt->format->block_cols);
@@ -422,7 +426,7 @@ static bool build(struct inventory *inv, struct checkpoint *ck, const struct hf_
     if (!model_config_read(&inv->config, hf, inv->arena, err) ||
         !sha256_of(buffer_view(&hf->config_text), &inv->config_digest, err))
         return false;
-    struct builder b = {.inv = inv, .ck = ck, .err = err};
+    struct builder b = {.inv = inv, .ck = ck, .rules = rules, .err = err};
     if (!choose_root(&b) || !stacks_open(&inv->config, ck, inv->arena, err)) return false;
     CLEANUP(free) bool *claimed = b.claimed = calloc((size_t)checkpoint_count_all(ck) + 1, 1);
     if (!claimed) return error_memory(err, checkpoint_count_all(ck));

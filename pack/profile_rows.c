@@ -3,11 +3,12 @@
 #include "core/embed.h"
 
 #include <ctype.h>
+#include <strings.h>
 
 bool row_lists(const char *const *list, const char *word)
 {
     for (; *list; list++)
-        if (strcmp(*list, word) == 0) return true;
+        if (strcasecmp(*list, word) == 0) return true; /* engines ask so too: fp8_pb_wo is FP8_PB_WO */
     return false;
 }
 

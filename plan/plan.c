@@ -7,7 +7,9 @@
 
 /* What the recipe's lines, taken in order, leave for one linear. */
 struct wish {
-    enum quant_choice weights, inputs;
+    const struct quant_type *weights, *inputs;
+    uint32_t group;
+    bool zero;
     enum scale_method scales;
     struct solve_choice solve;
     double input_amax;
@@ -24,7 +26,7 @@ struct plan_builder {
 static void apply_lines(struct plan_builder *b, const struct model_tensor *t, struct wish *w)
 {
     const struct recipe *r = b->plan->recipe;
-    *w = (struct wish){.weights = CHOICE_OFF, .inputs = CHOICE_OFF};
+    *w = (struct wish){.weights = QUANT_TYPE_NONE, .inputs = QUANT_TYPE_NONE};
     for (uint32_t i = 0; i < r->n_lines; i++) {
         const struct recipe_line *l = &r->lines[i];
         bool to_weights =
@@ -32,13 +34,15 @@ static void apply_lines(struct plan_builder *b, const struct model_tensor *t, st
         bool to_inputs =
             recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "input_quantizer");
         b->line_used[i] |= to_weights || to_inputs;
-        if (to_weights && l->weights != CHOICE_KEEP) {
+        if (to_weights && l->weights) {
             w->weights = l->weights;
+            w->group = l->group;
+            w->zero = l->zero;
             w->scales = l->scales;
             w->solve = l->solve;
             w->weights_line = l;
         }
-        if (to_inputs && l->inputs != CHOICE_KEEP) {
+        if (to_inputs && l->inputs) {
             w->inputs = l->inputs;
             w->input_amax = l->input_amax;
             w->inputs_line = l;
@@ -46,13 +50,27 @@ static void apply_lines(struct plan_builder *b, const struct model_tensor *t, st
     }
 }
 
-static const struct {
-    enum quant_choice weights, inputs;
-    const char *format;
-} combinations[] = {
-    {CHOICE_NVFP4, CHOICE_NVFP4, "nvfp4"}, {CHOICE_NVFP4, CHOICE_OFF, "w4a16_nvfp4"}, {CHOICE_FP8, CHOICE_FP8, "fp8"}};
+/* "int4 in groups of 64 with zero points" */
+static const char *weights_text(const struct wish *w, char *out, size_t size)
+{
+    snprintf(out, size, "%s", w->weights->word);
+    if (w->group) snprintf(out + strlen(out), size - strlen(out), " in groups of %u", w->group);
+    if (w->zero) snprintf(out + strlen(out), size - strlen(out), " with zero points");
+    return out;
+}
 
-static const char *const choice_names[] = {[CHOICE_OFF] = "none", [CHOICE_NVFP4] = "nvfp4", [CHOICE_FP8] = "fp8"};
+/* Rows and columns that the type cannot cut into its blocks. */
+static bool check_blocks(struct plan_builder *b, const struct plan_item *item, const struct wish *w)
+{
+    const struct model_tensor *t = item->tensor;
+    const struct quant_format *f = item->format;
+    bool cols = t->dims[1] % f->block_cols != 0, rows = f->row_pairs && t->dims[0] % 2 != 0;
+    if (!cols && !rows) return true;
+    return error_set(b->err, ERR_UNSUPPORTED,
+                     "recipe '%s': %s: tensor '%.256s': %llu %s are not a multiple of %s's block of %u",
+                     b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[cols ? 1 : 0],
+                     cols ? "columns" : "rows", f->name, cols ? f->block_cols : 2);
+}
 
 /* What calibration has a solver for, and runs. */
 static bool solvable(struct plan_builder *b, const struct plan_item *item, const struct wish *w, enum solve_method how)
@@ -71,9 +89,8 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
 
 static bool choose_format(struct plan_builder *b, struct plan_item *item, const struct wish *w)
 {
-    for (size_t i = 0; i < sizeof combinations / sizeof *combinations; i++)
-        if (combinations[i].weights == w->weights && combinations[i].inputs == w->inputs)
-            item->format = quant_format_find(combinations[i].format);
+    const char *layout = b->plan->recipe->layout;
+    if (!w->zero) item->format = quant_format_for(layout, w->weights->stored, w->inputs->stored, w->group);
     const struct model_tensor *t = item->tensor;
     if (t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED)
         return error_set(b->err, ERR_UNSUPPORTED,
@@ -82,16 +99,14 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
                          b->plan->recipe->name, (w->weights_line ? w->weights_line : w->inputs_line)->text, t->name);
     if (!item->format) {
         const struct recipe_line *l = w->weights_line ? w->weights_line : w->inputs_line;
+        char text[96];
         return error_set(b->err, ERR_UNSUPPORTED,
-                         "recipe '%s': %s: tensor '%.256s': weights %s with inputs %s is no format that engines load",
-                         b->plan->recipe->name, l ? l->text : "", t->name, choice_names[w->weights],
-                         choice_names[w->inputs]);
+                         "recipe '%s': %s: tensor '%.256s': weights %s with inputs %s is no format that engines load "
+                         "in the layout %s",
+                         b->plan->recipe->name, l ? l->text : "", t->name, weights_text(w, text, sizeof text),
+                         w->inputs->word, layout);
     }
-    if (t->dims[1] % item->format->block_cols != 0)
-        return error_set(b->err, ERR_UNSUPPORTED,
-                         "recipe '%s': %s: tensor '%.256s': %llu columns are not a multiple of %s's block of %u",
-                         b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[1],
-                         item->format->name, item->format->block_cols);
+    if (!check_blocks(b, item, w)) return false;
     uint32_t stack = t->parts[PART_WEIGHT];
     if (checkpoint_stored(b->plan->inventory->checkpoint, stack) != stack)
         return error_set(
@@ -104,17 +119,18 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
     if (solve.method == SOLVE_NONE && w->scales == SCALES_LOCAL_HESSIAN) solve = solve_round; /* only data can tell */
     if (solve.method != SOLVE_NONE && !solvable(b, item, w, solve.method)) return false;
     item->action = ACTION_QUANTIZE;
+    item->type = w->weights;
     item->scales = w->scales;
     item->solve = solve;
     item->reason = w->weights_line->text;
-    bool quantizes_input = item->format->input_op != OP_COUNT;
-    item->input_amax = quantizes_input ? (float)w->input_amax : 0;
-    item->observe_input = quantizes_input && !(w->input_amax > 0);
+    bool scales_input = quant_format_has_input_scale(item->format);
+    item->input_amax = scales_input ? (float)w->input_amax : 0;
+    item->observe_input = scales_input && !(w->input_amax > 0);
     if (item->observe_input && t->place.mtp)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
                          "say inputs: {type: %s, amax: N} or inputs: none",
-                         b->plan->recipe->name, item->reason, t->name, choice_names[w->inputs]);
+                         b->plan->recipe->name, item->reason, t->name, w->inputs->word);
     return true;
 }
 
@@ -141,7 +157,7 @@ static bool decide(struct plan_builder *b, struct plan_item *item)
     apply_lines(b, t, &w);
     if (w.weights_line) item->reason = w.weights_line->text;
     if (t->place.mtp && !w.weights_line) item->reason = "the multi-token-prediction head is carried";
-    if (w.weights == CHOICE_OFF && w.inputs == CHOICE_OFF) return true;
+    if (w.weights == QUANT_TYPE_NONE && w.inputs == QUANT_TYPE_NONE) return true;
     return choose_format(b, item, &w);
 }
 
@@ -191,7 +207,9 @@ static bool group_fused(struct plan_builder *b, uint32_t first, const struct fus
                              "recipe '%s': '%.200s' is %s and '%.200s' is %s: engines fuse them and need one format",
                              p->recipe->name, lead->tensor->name, lead->format ? lead->format->name : "not quantized",
                              other->tensor->name, other->format ? other->format->name : "not quantized");
-        if (!lead->format || (lead->format->block_cols == 1 && fusion->lead != ROLE_EXPERT_GATE)) continue;
+        if (!lead->format || !quant_format_has_tensor_scale(lead->format) ||
+            (lead->format->block_cols == 1 && fusion->lead != ROLE_EXPERT_GATE))
+            continue;
         other->group = lead->group;
         if (scale_method_max(other->scales) != scale_method_max(lead->scales))
             return error_set(b->err, ERR_UNSUPPORTED,
@@ -256,10 +274,10 @@ static bool decide_kv(struct plan_builder *b)
             const char *quantizer = role == ROLE_ATTN_K ? "k_bmm_quantizer" : "v_bmm_quantizer";
             if (!recipe_line_selects(l, attention, role, item->tensor->place.layer, false, quantizer)) continue;
             b->line_used[k] = true;
-            if (l->kv == CHOICE_NVFP4)
-                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: NVFP4 KV caches are not supported yet",
-                                 r->name, l->text);
-            kv = l->kv == CHOICE_FP8 ? (l->kv_constant ? KV_FP8_CAST : KV_FP8) : KV_NONE;
+            if (l->kv && l->kv != QUANT_TYPE_NONE && !quant_type_is(l->kv, "fp8"))
+                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s KV caches are not supported", r->name,
+                                 l->text, l->kv->word);
+            kv = quant_type_is(l->kv, "fp8") ? (l->kv_constant ? KV_FP8_CAST : KV_FP8) : KV_NONE;
         }
         if (!first && kv != p->kv)
             return error_set(b->err, ERR_UNSUPPORTED,
@@ -327,7 +345,7 @@ static bool item_outputs(struct plan_builder *b, uint32_t i)
         for (uint32_t k = 0; k < item->format->n_parts; k++) {
             const struct quant_part *part = &item->format->parts[k];
             uint32_t n_dims;
-            uint64_t dims[2];
+            uint64_t dims[QUANT_DIMS_MAX];
             quant_part_shape(part, t->dims[0], t->dims[1], &n_dims, dims);
             if (!add_output(b, i, part->part, part->dtype, n_dims, dims)) return false;
         }

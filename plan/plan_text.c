@@ -79,6 +79,8 @@ static json_t *item_json(const struct plan *p, const struct plan_item *item)
     if (t->place.mtp) bad |= json_object_set_new(j, "mtp", json_true());
     if (item->action == ACTION_QUANTIZE) {
         bad |= json_object_set_new(j, "format", json_string(item->format->name));
+        if (strcmp(item->type->word, item->type->stored) != 0)
+            bad |= json_object_set_new(j, "type", json_string(item->type->word));
         bad |= json_object_set_new(j, "group", json_integer(item->group));
         bad |= json_object_set_new(j, "scales", json_string(scales_name(item->scales)));
         if (item->solve.method != SOLVE_NONE) bad |= json_object_set_new(j, "solve", solve_json(&item->solve));

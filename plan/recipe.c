@@ -64,9 +64,9 @@ static bool read_layers(struct recipe *r, struct recipe_line *l, const json_t *v
 static bool read_inputs(struct recipe_line *l, const json_t *json, const char *what, struct error *err)
 {
     const json_t *v = json_object_get(json, "inputs");
-    if (!json_is_object(v)) return word_of_choice(json, "inputs", what, &l->inputs, err);
+    if (!json_is_object(v)) return word_of_type(json, "inputs", what, USE_INPUTS, &l->inputs, err);
     static const char *const keys[] = {"type", "amax", NULL};
-    if (!json_known_keys(v, what, keys, err) || !word_of_choice(v, "type", what, &l->inputs, err) ||
+    if (!json_known_keys(v, what, keys, err) || !word_of_type(v, "type", what, USE_INPUTS, &l->inputs, err) ||
         !json_opt_number(v, "amax", what, &l->input_amax, err))
         return false;
     if (json_has(v, "amax") && !(l->input_amax > 0 && l->input_amax < 1e30))
@@ -77,12 +77,27 @@ static bool read_inputs(struct recipe_line *l, const json_t *json, const char *w
 /* A quantizer line carries one `type` for whichever half its pattern names. */
 static bool read_quantizer_actions(struct recipe_line *l, const json_t *json, const char *what, struct error *err)
 {
-    enum quant_choice type = CHOICE_KEEP;
+    const struct quant_type *type = NULL;
     if (!json_has(json, "type")) return error_set(err, ERR_FORMAT, "%s: key 'type' is missing", what);
-    if (!word_of_choice(json, "type", what, &type, err) || !json_opt_number(json, "amax", what, &l->input_amax, err) ||
+    if (!word_of_type(json, "type", what, USE_WEIGHTS | USE_INPUTS | USE_CACHE, &type, err) ||
+        !json_opt_number(json, "amax", what, &l->input_amax, err) ||
         !json_opt_bool(json, "constant", what, &l->kv_constant, err))
         return false;
     l->weights = l->inputs = l->kv = type;
+    return true;
+}
+
+/* What stands beside a type in groups. */
+static bool read_groups(struct recipe_line *l, const json_t *json, const char *what, struct error *err)
+{
+    uint64_t group = 0;
+    if (!json_has(json, "group") && !json_has(json, "zero")) return true;
+    if (!l->weights || !l->weights->groups)
+        return error_set(err, ERR_FORMAT, "%s: 'group' and 'zero' need weights: int4", what);
+    if (!json_opt_u64(json, "group", what, 1, 1u << 20, &group, err) ||
+        !json_opt_bool(json, "zero", what, &l->zero, err))
+        return false;
+    l->group = (uint32_t)group;
     return true;
 }
 
@@ -98,9 +113,9 @@ static const char *line_text(struct recipe *r, const struct recipe_line *l, size
 static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *json, const struct yaml *doc, size_t i,
                       const char *file, struct error *err)
 {
-    static const char *const keys[] = {"role",     "module",  "quantizer", "class",    "layers",
-                                       "mtp",      "weights", "inputs",    "type",     "amax",
-                                       "constant", "scales",  "solve",     "optional", NULL};
+    static const char *const keys[] = {"role",    "module", "quantizer", "class", "layers",   "mtp",
+                                       "weights", "inputs", "type",      "amax",  "constant", "scales",
+                                       "solve",   "group",  "optional",  "zero",  NULL};
     l->line = doc ? yaml_line(doc, json) : 0;
     if (!l->line) l->line = (uint32_t)i + 1;
     const char *what = arena_printf(r->arena, doc ? "%s: line %u" : "%s: rule %u", file, l->line);
@@ -127,11 +142,13 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
     } else {
         if (!json_has(json, "weights") && !json_has(json, "inputs"))
             return error_set(err, ERR_FORMAT, "%s: says neither 'weights' nor 'inputs'", what);
-        if (!word_of_choice(json, "weights", what, &l->weights, err) || !read_inputs(l, json, what, err)) return false;
+        if (!word_of_type(json, "weights", what, USE_WEIGHTS, &l->weights, err) || !read_inputs(l, json, what, err))
+            return false;
     }
-    if (l->scales != SCALES_MAX && l->weights != CHOICE_NVFP4)
+    if (!read_groups(l, json, what, err)) return false;
+    if (l->scales != SCALES_MAX && !quant_type_is(l->weights, "nvfp4"))
         return error_set(err, ERR_FORMAT, "%s: scales: %s needs weights: nvfp4", what, scales_name(l->scales));
-    if (l->solve.method != SOLVE_NONE && (l->weights == CHOICE_KEEP || l->weights == CHOICE_OFF))
+    if (l->solve.method != SOLVE_NONE && (!l->weights || l->weights == QUANT_TYPE_NONE))
         return error_set(err, ERR_FORMAT, "%s: solve: %s needs quantized weights", what, solve_name(l->solve.method));
     l->text = line_text(r, l, i);
     return l->text ? true : error_memory(err, 0);
@@ -149,9 +166,9 @@ static bool read_kv(struct recipe *r, const json_t *json, const char *file, stru
     struct recipe_line *l = &r->lines[r->n_lines++];
     *l = (struct recipe_line){.quantizer = "*[kv]_bmm_quantizer",
                               .text = "kv_cache",
-                              .weights = CHOICE_FP8,
-                              .inputs = CHOICE_FP8,
-                              .kv = CHOICE_FP8,
+                              .weights = quant_type_find("fp8"),
+                              .inputs = quant_type_find("fp8"),
+                              .kv = quant_type_find("fp8"),
                               .kv_constant = kv == KV_FP8_CAST,
                               .optional = true};
     return true;
@@ -175,11 +192,11 @@ static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml 
                         struct error *err)
 {
     static const char *const keys[] = {"name",         "aliases",        "summary",  "source", "published", "copy",
-                                       "fp8_rounding", "unseen_experts", "kv_cache", "rules",  NULL};
-    const char *name = NULL, *summary = "", *source = "";
+                                       "fp8_rounding", "unseen_experts", "kv_cache", "rules",  "layout",    NULL};
+    const char *name = NULL, *summary = "", *source = "", *layout = "modelopt";
     if (!json_known_keys(json, file, keys, err) || !json_get_string(json, "name", file, &name, err) ||
         !json_opt_string(json, "summary", file, &summary, err) ||
-        !json_opt_string(json, "source", file, &source, err) ||
+        !json_opt_string(json, "source", file, &source, err) || !json_opt_string(json, "layout", file, &layout, err) ||
         !json_opt_bool(json, "published", file, &r->published, err) ||
         !json_opt_bool(json, "copy", file, &r->copies, err) ||
         !word_of_rounding(json, "fp8_rounding", file, &r->rounding, err) ||
@@ -188,8 +205,9 @@ static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml 
     r->name = arena_text(r->arena, name);
     r->summary = arena_text(r->arena, summary);
     r->source = arena_text(r->arena, source);
+    r->layout = arena_text(r->arena, layout);
     r->json = json_deep_copy(json);
-    if (!r->name || !r->summary || !r->source || !r->json) return error_memory(err, 0);
+    if (!r->layout || !r->name || !r->summary || !r->source || !r->json) return error_memory(err, 0);
     if (!read_lines(r, json, doc, file, err)) return false;
     if (r->copies && r->n_lines)
         return error_set(err, ERR_FORMAT, "%s: 'copy: true' quantizes nothing, but there are rules", file);

@@ -9,13 +9,11 @@
 #include "core/json.h"
 #include "formats/quant_format.h"
 #include "models/arch.h"
+#include "plan/quant_type.h"
 #include "plan/solve.h"
 
 #define RECIPE_BYTES_MAX ((size_t)4 << 20)
 #define RECIPE_LINES_MAX 100000u
-
-/* What a line does to the half of a linear that it selects. */
-enum quant_choice { CHOICE_KEEP, CHOICE_OFF, CHOICE_NVFP4, CHOICE_FP8 };
 
 enum scale_method {
     SCALES_MAX,           /* each block's own maximum ("dynamic" order) */
@@ -45,7 +43,9 @@ struct recipe_line {
     uint32_t n_layers;
     bool mtp; /* reaches into the multi-token-prediction head; otherwise that is left alone */
     /* actions */
-    enum quant_choice weights, inputs, kv;
+    const struct quant_type *weights, *inputs, *kv; /* NULL: says nothing of them */
+    uint32_t group;                                 /* columns that share a scale, where the type has groups; 0: 128 */
+    bool zero;                                      /* with zero points */
     enum scale_method scales;
     struct solve_choice solve;
     double input_amax; /* > 0: inputs are not observed, this maximum is used */
@@ -56,8 +56,9 @@ struct recipe_line {
 struct recipe {
     const char *name; /* the published or file's name */
     const char *summary, *source;
-    bool published; /* lines that match nothing are listed, not refused */
-    bool copies;    /* quantizes nothing on purpose */
+    bool published;     /* lines that match nothing are listed, not refused */
+    bool copies;        /* quantizes nothing on purpose */
+    const char *layout; /* a method of formats/quant_format_rows.c; "modelopt" */
     enum fp8_rounding rounding;
     enum unseen_policy unseen;
     struct recipe_line *lines;

@@ -7,8 +7,6 @@ struct word {
     int value;
 };
 
-static const struct word choices[] = {
-    {"none", CHOICE_OFF}, {"off", CHOICE_OFF}, {"nvfp4", CHOICE_NVFP4}, {"fp8", CHOICE_FP8}, {NULL, 0}};
 static const struct word scales[] = {{"max", SCALES_MAX},
                                      {"mse", SCALES_MSE},
                                      {"four_over_six", SCALES_FOUR_OVER_SIX},
@@ -49,10 +47,26 @@ static bool read_word(const struct word *table, const json_t *json, const char *
         *out = (type)v;                                                                                                \
         return true;                                                                                                   \
     }
-WORD_OF(word_of_choice, choices, enum quant_choice)
 WORD_OF(word_of_scales, scales, enum scale_method)
 WORD_OF(word_of_rounding, roundings, enum fp8_rounding)
 WORD_OF(word_of_unseen, unseen, enum unseen_policy)
+
+bool word_of_type(const json_t *json, const char *key, const char *what, unsigned uses, const struct quant_type **out,
+                  struct error *err)
+{
+    const char *word = NULL;
+    if (!json_has(json, key)) return true;
+    if (!json_get_string(json, key, what, &word, err)) return false;
+    const struct quant_type *t = quant_type_find(word);
+    if (t && t->uses & uses) {
+        *out = t;
+        return true;
+    }
+    __attribute__((cleanup(cleanup_text))) struct text list = TEXT_INIT;
+    for (t = quant_types; t->word; t++)
+        if (t->uses & uses) text_add(&list, "%s%s", t == quant_types ? "" : ", ", t->word);
+    return error_set(err, ERR_FORMAT, "%s: key '%s': expected one of %s, found '%.64s'", what, key, list.data, word);
+}
 
 bool word_of_kv(const char *word, const char *what, enum kv_choice *out, struct error *err)
 {

@@ -5,8 +5,8 @@
 #include "plan/recipe.h"
 
 /* An absent key leaves *out as it is. */
-MUST_CHECK bool word_of_choice(const json_t *json, const char *key, const char *what, enum quant_choice *out,
-                               struct error *err);
+MUST_CHECK bool word_of_type(const json_t *json, const char *key, const char *what, unsigned uses,
+                             const struct quant_type **out, struct error *err);
 MUST_CHECK bool word_of_scales(const json_t *json, const char *key, const char *what, enum scale_method *out,
                                struct error *err);
 MUST_CHECK bool word_of_rounding(const json_t *json, const char *key, const char *what, enum fp8_rounding *out,

@@ -13,7 +13,8 @@
 /* Lanes beside those that one waiting tensor takes: for pieces that are read, computed and written meanwhile. */
 #define PLAN_LANES_AHEAD 6u
 
-/* A matrix cut into pieces: whole rows, or parts of one row where a row alone is larger than a piece. */
+/* A matrix cut into pieces: whole rows, or parts of one row where a row alone is larger than a piece and the type
+ * allows it. Rows that must stay together (128 of FP8 blocks) make larger pieces where they do not fit. */
 struct plan_cut {
     uint64_t n_rows, n_cols, elem_bytes; /* of the whole */
     uint64_t rows, cols;                 /* of a piece; the last one of the matrix or of a row may be smaller */
@@ -22,6 +23,7 @@ struct plan_cut {
 
 struct plan_piece {
     uint64_t first;          /* element */
+    uint64_t row, col;       /* the same */
     uint64_t n_rows, n_cols; /* contiguous */
 };
 
@@ -32,8 +34,8 @@ struct plan_workspace {
     uint64_t src, dst, dst_scale, dst_f32, block_amax;
 };
 
-/* Of a linear's weight, and of bytes that are carried. */
-struct plan_cut plan_cut_rows(const struct tensor_info *t, uint64_t piece_bytes);
+/* Of a linear's weight that becomes `f`, and of bytes that are carried. */
+struct plan_cut plan_cut_rows(const struct tensor_info *t, const struct quant_format *f, uint64_t piece_bytes);
 struct plan_cut plan_cut_bytes(uint64_t bytes, uint64_t piece_bytes);
 struct plan_piece plan_cut_piece(const struct plan_cut *c, uint64_t i);
 

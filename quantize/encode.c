@@ -13,12 +13,12 @@ static const struct plan_item *item_of(const struct job *j, const struct slot *s
 
 static bool looks_for_amax(const struct slot *s)
 {
-    return s->pass->kind == PASS_SCAN || s->pass->kind == PASS_KEEP;
+    return s->pass->kind == PASS_SCAN || s->pass->kind == PASS_KEEP || s->pass->kind == PASS_EACH;
 }
 
 static bool is_written(const struct slot *s)
 {
-    return s->pass->kind == PASS_KEEP || s->pass->kind == PASS_ENCODE;
+    return s->pass->kind == PASS_KEEP || s->pass->kind == PASS_ENCODE || s->pass->kind == PASS_EACH;
 }
 
 static struct kernel_args args_of(const struct job *j, const struct slot *s)
@@ -69,6 +69,12 @@ static bool agree_with_stats(const struct job *j, const struct plan_item *item, 
         item->tensor->name, (double)amax, (double)seen);
 }
 
+static void note_zero(struct job *j, const struct plan_item *item)
+{
+    j->result->n_zero++;
+    progress_note(j->pr, "quantize", "tensor '%s' is all zero", item->tensor->name);
+}
+
 bool piece_collect(struct job *j, struct slot *s, struct error *err)
 {
     if (s->failed) {
@@ -87,55 +93,98 @@ bool piece_collect(struct job *j, struct slot *s, struct error *err)
     float *group = &j->group_amax[item_of(j, s)->group];
     if (isnan(*group) || j->pass_amax > *group) *group = j->pass_amax;
     s->pass->collected = true;
+    if (s->pass->kind == PASS_EACH && j->pass_amax == 0) note_zero(j, item_of(j, s));
     return agree_with_stats(j, item_of(j, s), j->pass_amax, err);
 }
 
 /* ---- encoding ---- */
+
+/* The type that the file keeps INT4 scales in. */
+static enum int4_scale_type scale_type_of(const struct quant_format *f)
+{
+    enum dtype d = f->n_parts > 1 ? f->parts[1].dtype : DTYPE_F32;
+    return d == DTYPE_F16 ? INT4_SCALE_F16 : d == DTYPE_BF16 ? INT4_SCALE_BF16 : INT4_SCALE_F32;
+}
 
 bool piece_encode(struct job *j, struct slot *s, struct error *err)
 {
     const struct plan_item *item = item_of(j, s);
     enum op chooses = scale_method_op(item->scales);
     bool own = chooses == OP_COUNT; /* each block by its own maximum: nothing to choose */
+    bool each = s->pass->kind == PASS_EACH;
     if (!is_written(s)) return true;
     struct kernel_args a = args_of(j, s);
-    if (!job_weight_scale(j, s->pass->item, &a.amax, &a.scale, err)) return false;
-    if (s->first && j->group_amax[item->group] == 0) {
-        j->result->n_zero++;
-        progress_note(j->pr, "quantize", "tensor '%s' is all zero", item->tensor->name);
-    }
+    if (!each && !job_weight_scale(j, s->pass->item, &a.amax, &a.scale, err)) return false;
+    if (!each && s->first && j->group_amax[item->group] == 0) note_zero(j, item);
     if (s->bytes == 0 || job_is_solved(j, s->pass->item)) return true;
     a.static_max = scale_method_max(item->scales);
     a.rounding = j->plan->recipe->rounding;
+    a.mxfp4_rule = item->type->mxfp4_rule;
+    a.group = item->format->block_cols;
+    a.int4_scale = scale_type_of(item->format);
     struct lane_step steps[2] = {{own ? item->format->encode_op : chooses, a}, {OP_ENCODE_NVFP4_STATIC, a}};
-    return j->ops->submit(s->lane, steps, own ? 1 : 2, s->pass->kind != PASS_KEEP, err);
+    return j->ops->submit(s->lane, steps, own ? 1 : 2, s->pass->kind == PASS_ENCODE, err);
 }
 
-static bool open_hashes(struct job *j, struct error *err)
+static bool open_hashes(struct job *j, const struct quant_format *f, struct error *err)
 {
-    return sha256_open(&j->part_hashes[0], err) && sha256_open(&j->part_hashes[1], err);
+    for (uint32_t k = 0; k < f->n_parts; k++)
+        if (f->parts[k].cols_per_elem && !sha256_open(&j->part_hashes[k], err)) return false;
+    return true;
 }
 
-/* Digests of a tensor that is written: of its source, and of up to two parts. */
+/* Digests of a tensor that is written: of its source, and of the parts that are no scalars. */
 static bool close_hashes(struct job *j, struct pass *p, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[p->item];
     struct tensor_digests *d = &j->digests[p->output];
-    bool copied = p->kind == PASS_COPY, blocks = !copied && item->format->block_cols > 1;
     if (!sha256_close(take_ptr(&p->hash), &d->source, err)) return false;
     d->has_source = true;
-    if (copied) d->written = d->source;
-    return copied || (sha256_close(take_ptr(&j->part_hashes[0]), &d->written, err) &&
-                      sha256_close(take_ptr(&j->part_hashes[1]), blocks ? &d[1].written : NULL, err) &&
-                      (!job_is_solved(j, p->item) || job_believe_solved(j, p->item, d, err)));
+    if (p->kind == PASS_COPY) d->written = d->source;
+    for (uint32_t k = 0; p->kind != PASS_COPY && k < item->format->n_parts; k++)
+        if (j->part_hashes[k] && !sha256_close(take_ptr(&j->part_hashes[k]), &d[k].written, err)) return false;
+    return true;
 }
 
-static bool write_part(struct job *j, const struct slot *s, uint32_t part, const uint8_t *data, struct error *err)
+/* From rows of nibbles to bytes that hold one column of two rows: by way of the source, which nobody reads again. */
+static void pair_rows(struct slot *s)
 {
-    uint64_t per_byte = item_of(j, s)->format->parts[part].cols_per_elem; /* both parts have elements of a byte */
-    uint64_t n = s->at.n_rows * s->at.n_cols / per_byte;
-    sha256_add(j->part_hashes[part], data, n);
-    return job_write(j, s->pass->output + part, s->at.first / per_byte, data, n, err);
+    uint64_t bytes = s->at.n_cols / 2;
+    for (uint64_t r = 0; r < s->at.n_rows; r += 2) {
+        const uint8_t *low = s->lane->dst + r * bytes, *high = low + bytes;
+        uint8_t *to = s->lane->src + r * bytes;
+        for (uint64_t i = 0; i < bytes; i++) {
+            to[2 * i] = (uint8_t)((low[i] & 15u) | high[i] << 4);
+            to[2 * i + 1] = (uint8_t)(low[i] >> 4 | (high[i] & 0xF0u));
+        }
+    }
+    memcpy(s->lane->dst, s->lane->src, s->at.n_rows * bytes);
+}
+
+/* Part k of a piece: codes in dst, scales of a byte in dst_scale, others in dst_f32. */
+static bool write_part(struct job *j, const struct slot *s, uint32_t k, struct error *err)
+{
+    const struct quant_part *part = &item_of(j, s)->format->parts[k];
+    uint64_t elem = dtype_bytes(part->dtype), all_cols = pass_source(j, s->pass)->dims[1];
+    uint64_t before = quant_part_elems(part, s->at.row, all_cols) + quant_part_elems(part, 1, s->at.col);
+    uint64_t n = quant_part_elems(part, s->at.n_rows, s->at.n_cols);
+    const uint8_t *data = k == 0      ? s->lane->dst
+                          : elem == 1 ? s->lane->dst_scale
+                                      : (const uint8_t *)(const void *)s->lane->dst_f32;
+    sha256_add(j->part_hashes[k], data, n * elem);
+    return job_write(j, s->pass->output + k, before * elem, data, n * elem, err);
+}
+
+static bool write_parts(struct job *j, struct slot *s, struct error *err)
+{
+    const struct quant_format *f = item_of(j, s)->format;
+    if (s->first && !open_hashes(j, f, err)) return false;
+    if (s->bytes && !(job_is_solved(j, s->pass->item) ? piece_take_solved(j, s, err) : j->ops->wait(s->lane, err)))
+        return false;
+    if (f->row_pairs) pair_rows(s);
+    for (uint32_t k = 0; k < f->n_parts; k++)
+        if (f->parts[k].cols_per_elem && !write_part(j, s, k, err)) return false;
+    return true;
 }
 
 bool piece_retire(struct job *j, struct slot *s, struct error *err)
@@ -144,13 +193,8 @@ bool piece_retire(struct job *j, struct slot *s, struct error *err)
     if (p->kind == PASS_SCAN) return true;
     if (p->kind == PASS_COPY) {
         if (!job_write(j, p->output, s->offset, s->lane->src, s->bytes, err)) return false;
-    } else {
-        if (s->first && !open_hashes(j, err)) return false;
-        bool solved = job_is_solved(j, p->item);
-        if (s->bytes && !(solved ? piece_take_solved(j, s, err) : j->ops->wait(s->lane, err))) return false;
-        if (!write_part(j, s, 0, s->lane->dst, err) ||
-            (item_of(j, s)->format->block_cols > 1 && !write_part(j, s, 1, s->lane->dst_scale, err)))
-            return false;
+    } else if (!write_parts(j, s, err)) {
+        return false;
     }
-    return !s->last || close_hashes(j, p, err);
+    return !s->last || (close_hashes(j, p, err) && job_believe_solved(j, p, err));
 }

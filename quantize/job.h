@@ -34,6 +34,7 @@ struct pass {
         PASS_SCAN,   /* only its maximum is wanted */
         PASS_KEEP,   /* its maximum, and then it is encoded from where it lies */
         PASS_ENCODE, /* encoded; its group's maximum is known by then */
+        PASS_EACH,   /* each piece is looked through and encoded: the type has no scale of the whole tensor */
     } kind;
     bool ends_item, collected; /* collected: all its maxima are in */
     uint32_t item, source;     /* source: of the checkpoint */
@@ -88,9 +89,10 @@ struct job {
     uint32_t n_passes;
     struct ring ring;
     const struct backend_ops *ops;
-    float pass_amax;               /* of the pass that is being collected */
-    struct sha256 *part_hashes[2]; /* of the pass that is being written: weight, block scales */
-    uint32_t progress_item;        /* items in front of it are done, with progress_bytes */
+    float pass_amax;                               /* of the pass that is being collected */
+    struct sha256 *solved_hashes[QUANT_PARTS_MAX]; /* the same of what calibration solved, as it comes */
+    struct sha256 *part_hashes[QUANT_PARTS_MAX];   /* of the pass that is being written; NULL for scalars */
+    uint32_t progress_item;                        /* items in front of it are done, with progress_bytes */
     uint64_t progress_bytes;
     struct quantize_result *result;
 };
@@ -121,9 +123,9 @@ MUST_CHECK bool piece_retire(struct job *j, struct slot *s, struct error *err);
  */
 bool job_is_solved(const struct job *j, uint32_t item);
 MUST_CHECK bool job_check_solved(const struct job *j, struct error *err);
-MUST_CHECK bool piece_take_solved(const struct job *j, const struct slot *s, struct error *err);
-MUST_CHECK bool job_believe_solved(const struct job *j, uint32_t item, const struct tensor_digests *d,
-                                   struct error *err);
+MUST_CHECK bool piece_take_solved(struct job *j, const struct slot *s, struct error *err);
+/* At the end of a pass; of others it is true. */
+MUST_CHECK bool job_believe_solved(struct job *j, const struct pass *p, struct error *err);
 /* quantize/scalars.c: what stands behind a weight; weight_scale and weight_scale_2, input_scale, k_scale, v_scale. */
 MUST_CHECK bool job_weight_scale(struct job *j, uint32_t item, float *g, float *scale, struct error *err);
 MUST_CHECK bool job_write_scalars(struct job *j, uint32_t item, struct error *err);

@@ -20,7 +20,8 @@ struct plan_cut pass_cut(const struct job *j, const struct pass *p)
 {
     const struct tensor_info *t = pass_source(j, p);
     uint64_t piece = j->workspace.piece_bytes;
-    return p->kind == PASS_COPY ? plan_cut_bytes(t->bytes, piece) : plan_cut_rows(t, piece);
+    return p->kind == PASS_COPY ? plan_cut_bytes(t->bytes, piece)
+                                : plan_cut_rows(t, j->plan->items[p->item].format, piece);
 }
 
 static bool add(struct maker *m, struct pass p)
@@ -67,6 +68,10 @@ static bool quantize_item(struct maker *m, uint32_t i)
                      .source = item->tensor->parts[PART_WEIGHT],
                      .output = item->first_output,
                      .ends_item = true};
+    if (!quant_format_has_tensor_scale(item->format)) {
+        p.kind = PASS_EACH;
+        return add(m, p);
+    }
     if (m->scanned[item->group]) return add(m, p);
     m->scanned[item->group] = true;
     if (!scan_others(m, i)) return false;

@@ -70,6 +70,7 @@ static void release(struct job *j)
     job_shards_close(j);
     for (size_t i = 0; i < sizeof j->part_hashes / sizeof *j->part_hashes; i++)
         sha256_close(j->part_hashes[i], NULL, NULL);
+    for (size_t i = 0; i < QUANT_PARTS_MAX; i++) sha256_close(j->solved_hashes[i], NULL, NULL);
     pthread_cond_destroy(&j->ring.changed);
     pthread_mutex_destroy(&j->ring.lock);
     free(j->passes);

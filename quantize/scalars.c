@@ -28,6 +28,7 @@ bool job_write_scalars(struct job *j, uint32_t i, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[i];
     float g, weight_scale;
+    if (!quant_format_has_tensor_scale(item->format)) return true;
     if (!job_weight_scale(j, i, &g, &weight_scale, err)) return false;
     for (uint32_t k = 0; k < item->format->n_parts; k++) {
         const struct quant_part *part = &item->format->parts[k];

@@ -1,6 +1,8 @@
-/* Weights that calibration has solved: their bytes come from the statistics file in place of an encoder's. The source
+/* Weights that calibration has solved: what an encoder would leave in a lane comes from the statistics file. The source
  * is read all the same, so that its digest is known and compared. */
 #include "quantize/job.h"
+
+#include "core/text.h"
 
 bool job_is_solved(const struct job *j, uint32_t i)
 {
@@ -17,23 +19,20 @@ static const struct solved_tensor *find(const struct job *j, uint32_t item, uint
     return found;
 }
 
-/* Shape and type as the plan has them, for every part that is not a scalar. */
+/* Type and size as the plan has them, for every part that is no scalar. */
 static bool check_item(const struct job *j, uint32_t i, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[i];
     for (uint32_t k = 0; k < item->format->n_parts; k++) {
         const struct quant_part *part = &item->format->parts[k];
         if (!part->cols_per_elem) continue;
-        uint64_t dims[2];
-        uint32_t n_dims;
         const struct solved_tensor *t = find(j, i, k, err);
         if (!t) return false;
-        quant_part_shape(part, item->tensor->dims[0], item->tensor->dims[1], &n_dims, dims);
-        if (t->dtype != part->dtype || t->n_dims != n_dims || memcmp(t->dims, dims, n_dims * sizeof *dims) != 0)
-            return error_set(err, ERR_FORMAT,
-                             "solved tensor '%.256s' is %s [%llu, %llu]; the plan says %s [%llu, %llu]", t->name,
-                             dtype_name(t->dtype), (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
-                             dtype_name(part->dtype), (unsigned long long)dims[0], (unsigned long long)dims[1]);
+        uint64_t n = quant_part_elems(part, item->tensor->dims[0], item->tensor->dims[1]);
+        if (t->dtype == part->dtype && t->bytes == n * dtype_bytes(part->dtype)) continue;
+        return error_set(err, ERR_FORMAT, "solved tensor '%.256s' has %llu bytes of %s; the plan says %llu of %s",
+                         t->name, (unsigned long long)t->bytes, dtype_name(t->dtype),
+                         (unsigned long long)(n * dtype_bytes(part->dtype)), dtype_name(part->dtype));
     }
     return true;
 }
@@ -45,34 +44,46 @@ bool job_check_solved(const struct job *j, struct error *err)
     return true;
 }
 
-/* Bytes of one part for the piece in a slot: all solved parts have elements of a byte. */
-static bool read_part(const struct job *j, const struct slot *s, uint32_t part, uint8_t *dst, struct error *err)
+static bool take_part(struct job *j, const struct slot *s, uint32_t k, struct error *err)
 {
-    const struct solved_tensor *t = find(j, s->pass->item, part, err);
-    uint64_t per_byte = j->plan->items[s->pass->item].format->parts[part].cols_per_elem;
-    return t &&
-           stats_read_solved(j->stats, t, s->at.first / per_byte, dst, s->at.n_rows * s->at.n_cols / per_byte, err);
+    const struct plan_item *item = &j->plan->items[s->pass->item];
+    const struct quant_part *part = &item->format->parts[k];
+    uint64_t elem = dtype_bytes(part->dtype), cols = item->tensor->dims[1];
+    uint64_t before = quant_part_elems(part, s->at.row, cols) + quant_part_elems(part, 1, s->at.col);
+    uint64_t n = quant_part_elems(part, s->at.n_rows, s->at.n_cols);
+    void *to = k == 0 ? s->lane->dst : elem == 1 ? s->lane->dst_scale : (void *)s->lane->dst_f32;
+    const struct solved_tensor *t = find(j, s->pass->item, k, err);
+    if (!t || (s->first && !sha256_open(&j->solved_hashes[k], err)) ||
+        !stats_read_solved(j->stats, t, before * elem, to, n * elem, err))
+        return false;
+    sha256_add(j->solved_hashes[k], to, n * elem);
+    return true;
 }
 
-bool piece_take_solved(const struct job *j, const struct slot *s, struct error *err)
+bool piece_take_solved(struct job *j, const struct slot *s, struct error *err)
 {
     const struct quant_format *f = j->plan->items[s->pass->item].format;
-    return read_part(j, s, 0, s->lane->dst, err) && (f->block_cols == 1 || read_part(j, s, 1, s->lane->dst_scale, err));
+    for (uint32_t k = 0; k < f->n_parts; k++)
+        if (f->parts[k].cols_per_elem && !take_part(j, s, k, err)) return false;
+    return true;
 }
 
-bool job_believe_solved(const struct job *j, uint32_t i, const struct tensor_digests *d, struct error *err)
+bool job_believe_solved(struct job *j, const struct pass *p, struct error *err)
 {
-    const struct quant_format *f = j->plan->items[i].format;
-    for (uint32_t k = 0; k < (f->block_cols > 1 ? 2u : 1u); k++) {
-        const struct solved_tensor *t = find(j, i, k, err);
-        if (!t) return false;
-        if (!digest_equal(&t->digest, &d[k].written))
+    const struct plan_item *item = &j->plan->items[p->item];
+    if (p->kind == PASS_COPY || !job_is_solved(j, p->item)) return true;
+    for (uint32_t k = 0; k < item->format->n_parts; k++) {
+        if (!item->format->parts[k].cols_per_elem) continue;
+        const struct solved_tensor *t = find(j, p->item, k, err);
+        struct digest is;
+        if (!t || !sha256_close(take_ptr(&j->solved_hashes[k]), &is, err)) return false;
+        if (!digest_equal(&t->digest, &is))
             return error_set(err, ERR_FORMAT,
                              "solved tensor '%.256s' of the statistics has other bytes than were solved", t->name);
-        if (k == 0 && !digest_equal(&t->source, &d->source))
+        if (!digest_equal(&t->source, &j->digests[p->output].source))
             return error_set(err, ERR_FORMAT,
                              "tensor '%.256s' is not the one that was solved: the statistics belong to other weights",
-                             j->plan->items[i].tensor->name);
+                             item->tensor->name);
     }
     return true;
 }

@@ -34,12 +34,12 @@ static void draw_moments(struct moments *m, uint64_t cols, uint64_t *seed)
         for (uint64_t j = i + 1; j < cols; j++) m->sum[i * cols + j] = (float)NAN;
 }
 
-static double h_of(const struct moments *m, float add, uint64_t i, uint64_t j)
+static double h_of(const struct moments *m, const float *add, uint64_t i, uint64_t j)
 {
-    return (double)(i < j ? m->sum[j * m->cols + i] : m->sum[i * m->cols + j]) + (i == j ? (double)add : 0);
+    return (double)(i < j ? m->sum[j * m->cols + i] : m->sum[i * m->cols + j]) + (i == j ? (double)add[i] : 0);
 }
 
-static double error_of(const struct moments *m, float add, const float *w, const float *q)
+static double error_of(const struct moments *m, const float *add, const float *w, const float *q)
 {
     double sum = 0;
     for (uint64_t i = 0; i < m->cols; i++)
@@ -57,10 +57,12 @@ static void round_rows(const float *w, float *q, uint8_t *scales, uint64_t cols,
     }
 }
 
+static float add[COLS_MAX]; /* uneven, as where columns saw nothing */
+
 static struct descent options(const struct moments *m, float s2, uint32_t passes, uint64_t isa)
 {
     return (struct descent){
-        .moments = m, .add = 0.5f, .s2 = s2, .passes = passes, .math = math_for(isa), .search = nvfp4_search_for(isa)};
+        .moments = m, .add = add, .s2 = s2, .passes = passes, .math = math_for(isa), .search = nvfp4_search_for(isa)};
 }
 
 static void check_cols(uint64_t cols)
@@ -145,6 +147,7 @@ static void test_passes(void **state)
 
 int main(void)
 {
+    for (int i = 0; i < (int)COLS_MAX; i++) add[i] = 0.3f + 0.01f * (float)(i % 40);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_widths),
         cmocka_unit_test(test_passes),

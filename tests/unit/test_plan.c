@@ -71,7 +71,7 @@ static void test_recipe_refused(void **state)
         {"rules: []\n", "key 'name' is missing"},
         {"name: t\nrulez: []\n", "unknown key 'rulez'"},
         {R("  - {role: routed_expert, weights: nvfp4}\n"), "line 3: role 'routed_expert' is not known"},
-        {R("  - {role: mlp, weights: nvfp5}\n"), "line 3: key 'weights': expected one of none, off, nvfp4, fp8, found 'nvfp5'"},
+        {R("  - {role: mlp, weights: nvfp5}\n"), "line 3: key 'weights': expected one of none, nvfp4, fp8, fp8_channel, fp8_block, mxfp8, mxfp4, mxfp4_ocp, int4, found 'nvfp5'"},
         {R("  - {role: ssm_conv, weights: fp8}\n"), "the SSM state path stays as it is"},
         {R("  - {role: router, weights: fp8}\n"), "role 'router' is never quantized"},
         {R("  - {role: norm, weights: fp8}\n"), "role 'norm' is never quantized"},

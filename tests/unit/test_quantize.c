@@ -387,7 +387,7 @@ static void test_cancel(void **state)
 static void check_cut(uint64_t rows, uint64_t cols, uint64_t piece_bytes)
 {
     struct tensor_info t = {.dtype = DTYPE_BF16, .n_dims = 2, .dims = {rows, cols}, .bytes = rows * cols * 2};
-    struct plan_cut c = plan_cut_rows(&t, piece_bytes);
+    struct plan_cut c = plan_cut_rows(&t, quant_format_find("nvfp4"), piece_bytes);
     uint64_t next = 0;
     for (uint64_t i = 0; i < c.n_pieces; i++) {
         struct plan_piece p = plan_cut_piece(&c, i);
