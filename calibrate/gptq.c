@@ -183,6 +183,9 @@ static void choose_scales(const struct solver *s, struct tile *t, uint64_t n, ui
                             .scale = nvfp4_tensor_scale(s->w->group_amax),
                             .amax = s->w->group_amax,
                             .static_max = scale_method_max(s->w->scales),
+                            .range_start = s->w->range.start,
+                            .range_stop = s->w->range.stop,
+                            .range_count = s->w->range.n,
                             .dst = t->baseline,
                             .dst_scale = scales};
     kernel_for(OP_ENCODE_NVFP4, s->env->isa)(&a);

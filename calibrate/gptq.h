@@ -48,6 +48,7 @@ struct gptq_weights {
     float group_amax;   /* of the tensor or its fused group, not zero */
     float tensor_scale; /* weight_scale_2 that goes with it and with `scales`, not zero */
     enum scale_method scales;
+    struct scale_range range; /* SCALES_RANGE */
     enum solve_method method;
     uint32_t passes; /* SOLVE_DESCENT */
 };

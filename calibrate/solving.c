@@ -149,6 +149,7 @@ static bool solve_item(const struct solving *s, struct slot *slot, const struct 
                              .group_amax = amax,
                              .tensor_scale = plan_item_weight_scale(item, amax),
                              .scales = item->scales,
+                             .range = item->range,
                              .method = item->solve.method,
                              .passes = item->solve.passes};
     CLEANUP(free) uint8_t *codes = NULL;

@@ -2,6 +2,7 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
+#include "cli/input_report.h"
 #include "cli/solve_report.h"
 #include "core/file.h"
 
@@ -44,13 +45,14 @@ static bool report(const struct command_env *env, const struct stats *s, const s
         json_t *result =
             json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "output", output, "sha256", hex, "texts", (json_int_t)s->n_texts,
                       "tokens", (json_int_t)s->n_tokens, "points", (json_int_t)s->n_stats, "unseen_experts", list);
-        ok = result ? solve_report_json(s, result, err) : error_memory(err, 0);
+        ok = result ? solve_report_json(s, result, err) && input_report_json(s, result, err) : error_memory(err, 0);
         if (ok) ok = print_json(result, err);
         else json_decref(result);
     } else if (ok) {
         print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts,
                    (unsigned long long)s->n_tokens, s->n_stats, output);
         solve_report_print(s);
+        input_report_print(s);
         for (uint32_t i = 0; i < n_unseen; i++) print_text("saw no token: %s\n", unseen[i]);
     }
     arena_free(arena);

@@ -2,6 +2,8 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
+#include "cli/gain_report.h"
+#include "cli/input_report.h"
 #include "cli/solve_report.h"
 #include "quantize/quantize.h"
 
@@ -70,7 +72,9 @@ static bool report(const struct command_env *env, const struct plan *plan, const
                       (json_int_t)r->n_zero, "source_bytes", (json_int_t)plan->read_bytes, "bytes",
                       (json_int_t)plan->write_bytes, "effective_bits", plan_effective_bits(plan), "resumed", r->resumed,
                       "backend", r->backend, "device", r->device, "devices", (json_int_t)r->n_devices);
-        if (result && solve_report_json(stats, result, err)) return print_json(result, err);
+        if (result && solve_report_json(stats, result, err) && gain_report_json(plan, r, result, err) &&
+            input_report_json(stats, result, err))
+            return print_json(result, err);
         json_decref(result);
         return error_memory(err, 0);
     }
@@ -79,6 +83,8 @@ static bool report(const struct command_env *env, const struct plan *plan, const
     print_text("%s -> %s (%.3f bits per weight), %u tensors quantized%s -> %s\n", was, is, plan_effective_bits(plan),
                r->n_quantized, r->resumed ? ", resumed" : "", output);
     solve_report_print(stats);
+    gain_report_print(plan, r);
+    input_report_print(stats);
     return true;
 }
 

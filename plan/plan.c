@@ -11,8 +11,10 @@ struct wish {
     uint32_t group;
     bool zero;
     enum scale_method scales;
+    struct scale_range range;
     struct solve_choice solve;
     double input_amax;
+    struct input_observer observer;
     const struct recipe_line *weights_line, *inputs_line;
 };
 
@@ -39,12 +41,14 @@ static void apply_lines(struct plan_builder *b, const struct model_tensor *t, st
             w->group = l->group;
             w->zero = l->zero;
             w->scales = l->scales;
+            w->range = l->range;
             w->solve = l->solve;
             w->weights_line = l;
         }
         if (to_inputs && l->inputs) {
             w->inputs = l->inputs;
             w->input_amax = l->input_amax;
+            w->observer = l->observer;
             w->inputs_line = l;
         }
     }
@@ -87,6 +91,17 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
                      b->plan->recipe->name, line, t->name, method, item->format->name);
 }
 
+/* Errors of values say nothing where every block of 16 has a scale of its own, and block maxima nothing without. */
+static bool observer_fits(struct plan_builder *b, const struct plan_item *item, const struct input_observer *o)
+{
+    bool blocks = item->format->input_op == OP_INPUT_NVFP4, needs_blocks = o->method == OBSERVER_HEADROOM;
+    bool needs_values = o->method == OBSERVER_ENTROPY || o->method == OBSERVER_MSE;
+    if (!(blocks ? needs_values : needs_blocks)) return true;
+    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': tensor '%.256s': observer: %s is for %s inputs, not %s",
+                     b->plan->recipe->name, item->tensor->name, observer_name(o->method),
+                     needs_blocks ? "nvfp4" : "fp8", item->format->name);
+}
+
 static bool choose_format(struct plan_builder *b, struct plan_item *item, const struct wish *w)
 {
     const char *layout = b->plan->recipe->layout;
@@ -121,11 +136,14 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
     item->action = ACTION_QUANTIZE;
     item->type = w->weights;
     item->scales = w->scales;
+    item->range = w->range;
     item->solve = solve;
     item->reason = w->weights_line->text;
     bool scales_input = quant_format_has_input_scale(item->format);
     item->input_amax = scales_input ? (float)w->input_amax : 0;
     item->observe_input = scales_input && !(w->input_amax > 0);
+    if (item->observe_input && !observer_fits(b, item, &w->observer)) return false;
+    item->observer = w->observer;
     if (item->observe_input && t->place.mtp)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "

@@ -17,10 +17,12 @@ struct plan_item {
     const struct quant_format *format; /* QUANTIZE only */
     const struct quant_type *type;     /* what the recipe calls its weights; QUANTIZE only */
     enum scale_method scales;
+    struct scale_range range; /* SCALES_RANGE */
     struct solve_choice solve; /* method SOLVE_NONE: quantize rounds the weights itself */
     uint32_t group;            /* items of one group share the weight's maximum; numbered from 0 */
     bool observe_input;        /* calibrate watches this linear's input */
     float input_amax;          /* > 0: fixed by the recipe instead */
+    struct input_observer observer;
     bool kv_scale;             /* attn_k and attn_v: a k_scale or v_scale is written beside the weight */
     uint32_t first_output, n_outputs;
     const char *reason; /* the recipe line that decided */

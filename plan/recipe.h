@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "formats/quant_format.h"
 #include "models/arch.h"
+#include "plan/input_observer.h"
 #include "plan/quant_type.h"
 #include "plan/solve.h"
 
@@ -18,9 +19,16 @@
 enum scale_method {
     SCALES_MAX,           /* each block's own maximum ("dynamic" order) */
     SCALES_MSE,           /* least squared error over all E4M3 scales ("static" order) */
-    SCALES_LOCAL_HESSIAN, /* least error of the outputs by the inputs' second moments within each block ("static" order)
-                           */
-    SCALES_FOUR_OVER_SIX  /* a block's maximum is mapped to 6 or to 4, by squared error ("static" order, m = 256) */
+    SCALES_LOCAL_HESSIAN, /* least error of the outputs, by the second moments of a block's inputs ("static" order) */
+    SCALES_FOUR_OVER_SIX, /* a block's maximum is mapped to 6 or to 4, by squared error ("static" order, m = 256) */
+    SCALES_RANGE, /* least squared error over multiples of the maximum: of a block (NVFP4), of the tensor (FP8) */
+    SCALES_COUNT
+};
+
+/* Of SCALES_RANGE: n multipliers from start to stop (numeric/nvfp4_range.h). */
+struct scale_range {
+    float start, stop;
+    uint32_t n;
 };
 
 enum unseen_policy {
@@ -47,10 +55,12 @@ struct recipe_line {
     uint32_t group;                                 /* columns that share a scale, where the type has groups; 0: 128 */
     bool zero;                                      /* with zero points */
     enum scale_method scales;
+    struct scale_range range; /* SCALES_RANGE */
     struct solve_choice solve;
     double input_amax; /* > 0: inputs are not observed, this maximum is used */
-    bool kv_constant;  /* KV_FP8_CAST */
-    bool optional;     /* may match nothing */
+    struct input_observer observer;
+    bool kv_constant; /* KV_FP8_CAST */
+    bool optional;    /* may match nothing */
 };
 
 struct recipe {

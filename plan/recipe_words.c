@@ -11,6 +11,7 @@ static const struct word scales[] = {{"max", SCALES_MAX},
                                      {"mse", SCALES_MSE},
                                      {"four_over_six", SCALES_FOUR_OVER_SIX},
                                      {"local_hessian", SCALES_LOCAL_HESSIAN},
+                                     {"mse_range", SCALES_RANGE},
                                      {NULL, 0}};
 static const struct word roundings[] = {
     {"single", FP8_SINGLE}, {"modelopt-cpu", FP8_MODELOPT_CPU}, {"modelopt-cuda", FP8_MODELOPT_CUDA}, {NULL, 0}};

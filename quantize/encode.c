@@ -118,6 +118,9 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
     if (!each && s->first && j->group_amax[item->group] == 0) note_zero(j, item);
     if (s->bytes == 0 || job_is_solved(j, s->pass->item)) return true;
     a.static_max = scale_method_max(item->scales);
+    a.range_start = item->range.start;
+    a.range_stop = item->range.stop;
+    a.range_count = item->range.n;
     a.rounding = j->plan->recipe->rounding;
     a.mxfp4_rule = item->type->mxfp4_rule;
     a.group = item->format->block_cols;
@@ -181,6 +184,7 @@ static bool write_parts(struct job *j, struct slot *s, struct error *err)
     if (s->first && !open_hashes(j, f, err)) return false;
     if (s->bytes && !(job_is_solved(j, s->pass->item) ? piece_take_solved(j, s, err) : j->ops->wait(s->lane, err)))
         return false;
+    if (!piece_gain(j, s, err)) return false;
     if (f->row_pairs) pair_rows(s);
     for (uint32_t k = 0; k < f->n_parts; k++)
         if (f->parts[k].cols_per_elem && !write_part(j, s, k, err)) return false;

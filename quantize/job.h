@@ -126,6 +126,8 @@ MUST_CHECK bool job_check_solved(const struct job *j, struct error *err);
 MUST_CHECK bool piece_take_solved(struct job *j, const struct slot *s, struct error *err);
 /* At the end of a pass; of others it is true. */
 MUST_CHECK bool job_believe_solved(struct job *j, const struct pass *p, struct error *err);
+/* quantize/gain.c: adds up what was gained over scales: max, when the piece's results are there. */
+MUST_CHECK bool piece_gain(struct job *j, const struct slot *s, struct error *err);
 /* quantize/scalars.c: what stands behind a weight; weight_scale and weight_scale_2, input_scale, k_scale, v_scale. */
 MUST_CHECK bool job_weight_scale(struct job *j, uint32_t item, float *g, float *scale, struct error *err);
 MUST_CHECK bool job_write_scalars(struct job *j, uint32_t item, struct error *err);

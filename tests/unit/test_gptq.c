@@ -176,7 +176,7 @@ static struct solved solve(const struct shape *s, const float *w, struct moments
     struct rows_ctx ctx = {w, s->cols};
     float amax = 0;
     for (uint32_t i = 0; i < s->rows * s->cols; i++) amax = fmaxf(amax, fabsf(w[i]));
-    struct gptq_weights weights = {&ctx, give_rows, s->rows, s->cols, amax, amax / 2688.0f, SCALES_MAX, SOLVE_GPTQ, 0};
+    struct gptq_weights weights = {&ctx, give_rows, s->rows, s->cols, amax, amax / 2688.0f, SCALES_MAX, {0, 0, 0}, SOLVE_GPTQ, 0};
     CHECK_OK(gptq_factor_make(&f, m, &choice, &env, e_));
     CHECK_OK(gptq_solve(&weights, &f, &env, out.codes, out.scales, &out.gain, e_));
     gptq_factor_close(&f);
