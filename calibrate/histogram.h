@@ -5,7 +5,7 @@
  * comes, bins are joined in pairs. Of NVFP4 blocks: 512 bins of equal width in log2, from -40 to 40.
  *
  * Choices are those of ModelOpt 0.47.0's calibrators, on our bins: percentile takes the left edge of the bin where the
- * share is reached; entropy and mse try bins from number 128 on. */
+ * share is reached; entropy and mse try every eighth bin from number 128 on (ModelOpt every one). */
 #ifndef CALIBRATE_HISTOGRAM_H
 #define CALIBRATE_HISTOGRAM_H
 
