@@ -225,7 +225,7 @@ check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every
 	@$<
 
 check-parity: $(BIN)  ## every recorded recipe against an independent program's parity figures (4 min; needs shared/ for half of it)
-	@PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) golden/parity
+	@PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) "golden/(parity|algorithms)"
 
 check-families: $(BIN)  ## random small models of every family against transformers (2 min; PYTHON with torch, FAMILIES_ARGS)
 	@INGOT=$(BIN) $(PYTHON) tests/tools/families.py $(FAMILIES_ARGS)
