@@ -42,10 +42,13 @@ CUDA_GEN   = $(foreach a,$(CUDA_CHIPS),-gencode arch=compute_$(a),code=sm_$(a)) 
 # Quantized bytes depend on these (docs/numerics.md, "Ground rules"); tests/numeric/check_cuda_host.sh reads what they make.
 CUDA_EXACT := -std=c++17 -fmad=false -prec-div=true -prec-sqrt=true -ftz=false
 
+# Files of one instruction set are left out where the compiler makes code for another machine.
+MACHINE  := $(shell $(CC) -dumpmachine 2>/dev/null)
+FOREIGN  := $(if $(findstring x86_64,$(MACHINE)),%_neon.c,%_avx2.c %_avx512.c %_avx512bf16.c %_shani.c) $(if $(findstring aarch64,$(MACHINE)),,%_neon.c)
 SRC_DIRS := core formats models plan backends backends/cpu engine engine/chat convert calibrate quantize pack verify
-LIB_SRC  := $(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS)))) $(CUDA_SRC)
+LIB_SRC  := $(filter-out $(FOREIGN),$(sort $(wildcard $(addsuffix /*.c,$(SRC_DIRS))))) $(CUDA_SRC)
 CLI_SRC  := $(sort $(wildcard cli/*.c))
-DATA     := $(sort $(wildcard recipes/*.yaml profiles/*.yaml verify/*.yaml))
+DATA     := $(sort $(wildcard recipes/*.yaml recipes/units/*.yaml profiles/*.yaml verify/*.yaml))
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o) $(B)/embedded.o $(CUDA_OBJ)
 CLI_OBJ  := $(filter-out $(B)/cli/main.o,$(CLI_SRC:%.c=$(B)/%.o))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
@@ -78,14 +81,15 @@ LIBS = $(PKG_LIBS) $(CUDA_LIBS) -lm
 ISA_avx2   := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
 ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16 -mavx512vbmi
-isa_flags   = $(foreach s,avx2 avx512 avx512bf16,$(if $(filter %_$(s),$*),$(ISA_$(s))))
+ISA_shani  := -msha -msse4.1
+isa_flags   = $(foreach s,avx2 avx512 avx512bf16 shani,$(if $(filter %_$(s),$*),$(ISA_$(s))))
 
 comma := ,
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
 .PHONY: bench-quality all demo test test-programs check check-asan check-strict check-interop check-numeric check-parity check-families check-memory \
-        check-faults check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz fuzz-run bench deps help clean install
+        check-faults check-neon neon-run check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz fuzz-run bench bench-quantize deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -221,11 +225,11 @@ check-strict:  ## every source compiled with warnings as errors (2 min)
 check-asan:  ## the suite under AddressSanitizer and UBSan (4 min)
 	@$(MAKE) --no-print-directory SAN=address,undefined test
 
-check-numeric: $(B)/tests/numeric/sweep_patterns  ## 10^8 patterns through every encoder, against a second implementation (1 min)
-	@$<
+check-numeric: $(B)/tests/numeric/sweep_patterns $(B)/tests/numeric/reciprocal  ## 10^8 patterns through every encoder, against a second implementation (1 min)
+	@$(B)/tests/numeric/reciprocal && $<
 
 check-parity: $(BIN)  ## every recorded recipe against an independent program's parity figures (4 min; needs shared/ for half of it)
-	@PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) "golden/(parity|algorithms)"
+	@PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) golden/parity && PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) golden/algorithms
 
 check-families: $(BIN)  ## random small models of every family against transformers (2 min; PYTHON with torch, FAMILIES_ARGS)
 	@INGOT=$(BIN) $(PYTHON) tests/tools/families.py $(FAMILIES_ARGS)
@@ -234,7 +238,8 @@ check-faults: $(BIN) $(FAULT)  ## every single change to the file system killed 
 	@FAULT_STEPS=100000 sh tests/run.sh $(BIN) $(B) cli/faults
 
 # Needs 14 GiB of disk below build/.
-check-memory: $(BIN) $(BENCH)  ## peak memory, equal bytes and killed runs on a 4 GiB checkpoint (5 min)
+check-memory: $(BIN) $(BENCH)  ## forecasts of memory, then peaks, equal bytes and killed runs on a 4 GiB checkpoint (8 min)
+	@MEMORY_ALL=1 sh tests/run.sh $(BIN) $(B) cli/memory
 	@python3 tests/memory/check_memory.py $(BIN) $(B)/bench/make_checkpoint build/check-memory
 
 # NVIDIA's compiler and headers, from its own wheels, into .cuda/: for checks on machines without a GPU or a toolkit.
@@ -280,6 +285,29 @@ build/cuda/device_convert: tests/cuda/device_convert.cu build/cuda/chips
 	$(call say,NVCC)
 	$(Q)$(NVCC) $(CUDA_EXACT) $(CUDA_GEN) --threads 2 -ccbin $(CXX) -I. -O2 -MMD -MP -MF $@.d -Xcompiler -ffp-contract=off,-static-libstdc++,-static-libgcc -L$(dir $(CUDA_LIB)) -o $@ $<
 
+# For 64-bit ARM: every source is compiled, and what needs no library is linked and run under qemu. Headers of libraries
+# are this machine's, which say the same; tests/arm64/cmocka.h stands for cmocka.
+ARM_CC    ?= aarch64-linux-gnu-gcc
+ARM_RUN   ?= qemu-aarch64 -L /usr/aarch64-linux-gnu
+ARM_APT   := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+ARM_TESTS := $(addprefix tests/kernels/,test_kernels test_layout test_math test_math_scan test_gemm) \
+             $(patsubst %.c,%,$(shell grep -L core/json.h tests/unit/test_numeric_*.c))
+check-neon:  ## the NEON kernels against the scalar ones and numeric/'s tests on emulated 64-bit ARM (4 min)
+	@command -v $(ARM_CC) >/dev/null && command -v $(firstword $(ARM_RUN)) >/dev/null || \
+	 { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(ARM_APT) >/dev/null; } || \
+	 { echo 'skip check-neon: it needs $(ARM_APT)'; exit 0; }; \
+	 $(MAKE) --no-print-directory CONFIG=arm64 CC=$(ARM_CC) CUDA=0 WERROR=1 PKG_CFLAGS= PKG_LIBS= \
+	   CFLAGS='-Itests/arm64 -idirafter /usr/include -idirafter /usr/include/$(MACHINE:%-pc-linux-gnu=%-linux-gnu)' neon-run
+
+neon-run: $(LIB_OBJ) $(CLI_OBJ) $(addprefix $(B)/arm64/,$(ARM_TESTS))
+	@echo "ok every source compiles for 64-bit ARM"
+	@for t in $(ARM_TESTS); do echo "$$t"; CMOCKA_MESSAGE_OUTPUT=TAP $(ARM_RUN) $(B)/arm64/$$t >$(B)/log 2>&1 || failed=1; cat $(B)/log; done; [ -z "$$failed" ]
+
+$(B)/arm64/%: $(B)/%.o $(filter $(B)/backends/cpu/% $(B)/core/error.o $(B)/core/dtype.o,$(LIB_OBJ))
+	$(call say,LD)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter-out $(B)/backends/cpu/backend_cpu.o,$^) -lm
+
 check-cuda-host:  ## numeric/ as CUDA code, and against CUDA's own conversions (needs make cuda-deps)
 	@sh tests/numeric/check_cuda_host.sh $(B)/cuda-host
 
@@ -299,6 +327,10 @@ bench: $(BENCH)  ## how fast the kernels are here, beside memcpy and the machine
 
 bench-quality: $(BIN)  ## KL, top-1 and perplexity of every algorithm on the nano models (docs/algorithms.md; 20 min)
 	@python3 bench/quality.py --cache $(B)/quality.json
+
+# MODELOPT and LLMCOMPRESSOR: Pythons that have them; without, only ours is measured. Needs 4 GB of disk below build/.
+bench-quantize: $(BIN)  ## quantize beside its peers and the machine's limit, in one run (1 min; with peers 5)
+	@python3 bench/quantize_peers.py $(BIN) build/quantize-bench $(if $(MODELOPT),--modelopt $(MODELOPT)) $(if $(LLMCOMPRESSOR),--llmcompressor $(LLMCOMPRESSOR)) $(BENCH_ARGS)
 
 lint:  ## include rules, headers alone, file shapes
 	@sh tests/lint/lint.sh

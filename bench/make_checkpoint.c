@@ -1,11 +1,14 @@
 /* make_checkpoint DIR GIB [SEED]: a synthetic nemotron_h checkpoint of about GIB GiB for measuring memory and speed:
  * Mamba-2, attention, MLP and MoE layers in the proportions of the published hybrids, bf16 weights drawn from a normal
- * distribution with a few outlier columns. Written through the program's own writer, a piece at a time. */
+ * distribution with a few outlier columns. Written through the program's own writer, a piece at a time.
+ *
+ * make_checkpoint DIR CONFIG.json [SEED]: the same for whatever the configuration says. */
 #include "core/file.h"
 #include "core/json.h"
 #include "formats/checkpoint.h"
 #include "models/expected.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <sys/stat.h>
 
@@ -127,50 +130,72 @@ static uint64_t total_bytes(const struct tensor_spec *specs, uint32_t n)
     return sum;
 }
 
+/* The tensors of a configuration; false and an error when it is none. */
+static bool list_all(struct listing *list, const char *text, struct arena *arena, struct error *err)
+{
+    struct hf_config hf = {0};
+    struct model_config cfg;
+    bool ok = json_parse(bytes_text(text), JSON_DIALECT_HF, "config", &hf.config, err) &&
+              model_config_read(&cfg, &hf, arena, err) && model_expect(&cfg, arena, list_one, list, err);
+    json_decref(hf.config);
+    return ok;
+}
+
+static bool write_all(const char *dir, const char *text, const struct listing *list, uint64_t seed, struct error *err)
+{
+    CLEANUP(free) char *path = NULL;
+    mkdir(dir, 0777);
+    if (!path_join(&path, dir, "config.json", err) || !file_save(path, bytes_text(text), 0666, err) ||
+        !write_tensors(dir, list->specs, list->n, seed, err))
+        return false;
+    printf("%s: %u tensors, %.2f GiB\n", dir, list->n, (double)total_bytes(list->specs, list->n) / 1073741824.0);
+    return true;
+}
+
+static bool make_from(const char *dir, const char *config, uint64_t seed, struct error *err)
+{
+    struct arena *arena = arena_new();
+    struct listing list = {0};
+    struct buffer text = {0};
+    bool ok = arena && file_load(AT_FDCWD, config, 1u << 20, &text, err) &&
+              list_all(&list, (char *)text.data, arena, err) && write_all(dir, (char *)text.data, &list, seed, err);
+    free(list.specs);
+    buffer_free(&text);
+    arena_free(arena);
+    return ok;
+}
+
 static bool make(const char *dir, double gib, uint64_t seed, struct error *err)
 {
     static const char unit[] = "MEM*E-";
     char pattern[sizeof unit * 512] = "";
     struct arena *arena = arena_new();
-    for (uint32_t repeats = 1; arena && repeats < 512; repeats++) {
+    bool ok = arena != NULL, done = false;
+    for (uint32_t repeats = 1; ok && !done && repeats < 512; repeats++) {
         strcat(pattern, unit);
         CLEANUP(free) char *text = NULL;
-        if (asprintf(&text, config_head, pattern) < 0) return error_memory(err, 0);
-        struct hf_config hf = {0};
-        struct model_config cfg;
         struct listing list = {0};
-        if (!json_parse(bytes_text(text), JSON_DIALECT_HF, "config", &hf.config, err) ||
-            !model_config_read(&cfg, &hf, arena, err) || !model_expect(&cfg, arena, list_one, &list, err))
-            return false;
-        bool enough = (double)total_bytes(list.specs, list.n) >= gib * 1024 * 1024 * 1024;
-        if (enough) {
-            CLEANUP(free) char *path = NULL;
-            mkdir(dir, 0777);
-            bool ok = path_join(&path, dir, "config.json", err) && file_save(path, bytes_text(text), 0666, err) &&
-                      write_tensors(dir, list.specs, list.n, seed, err);
-            if (ok)
-                printf("%s: %u tensors, %.2f GiB, %zu layers\n", dir, list.n,
-                       (double)total_bytes(list.specs, list.n) / 1073741824.0, strlen(pattern));
-            free(list.specs);
-            json_decref(hf.config);
-            arena_free(arena);
-            return ok;
-        }
+        ok = asprintf(&text, config_head, pattern) >= 0 && list_all(&list, text, arena, err);
+        done = ok && (double)total_bytes(list.specs, list.n) >= gib * 1024 * 1024 * 1024;
+        if (done) ok = write_all(dir, text, &list, seed, err);
         free(list.specs);
-        json_decref(hf.config);
     }
-    return error_set(err, ERR_USAGE, "%g GiB are too many", gib);
+    arena_free(arena);
+    return ok && (done || error_set(err, ERR_USAGE, "%g GiB are too many", gib));
 }
 
 int main(int argc, char **argv)
 {
     struct error err = ERROR_INIT;
     if (argc < 3) {
-        fprintf(stderr, "usage: make_checkpoint DIR GIB [SEED]\n");
+        fprintf(stderr, "usage: make_checkpoint DIR GIB|CONFIG.json [SEED]\n");
         return 2;
     }
     fill_table();
-    if (make(argv[1], atof(argv[2]), argc > 3 ? strtoull(argv[3], NULL, 10) : 1, &err)) return 0;
+    uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
+    size_t n = strlen(argv[2]);
+    bool from = n > 5 && strcmp(argv[2] + n - 5, ".json") == 0;
+    if (from ? make_from(argv[1], argv[2], seed, &err) : make(argv[1], atof(argv[2]), seed, &err)) return 0;
     fprintf(stderr, "make_checkpoint: %s\n", err.text);
     return error_exit_status(&err);
 }

@@ -15,9 +15,12 @@
 struct calibration {
     const struct plan *plan;
     const struct math_ops *math;
+    float *shared;         /* [n_items]: input maxima as quantize will use them, of the block under way */
     float *input, *output; /* [n_items] largest magnitudes; NaN sticks */
     uint64_t *rows;        /* [n_items] input rows seen */
     struct observing observing;
+    uint64_t *forced;      /* [n_items] those of them that the router did not send */
+    bool forcing;
     struct solving *solving;
     struct sequential *sequential; /* NULL: inputs are those of the original model */
     bool again;                    /* the block's maxima are known: it is run once more for its moments */
@@ -48,18 +51,19 @@ static void on_input(void *ctx, const struct model_tensor *linear, const float *
     uint32_t i = item_of(c, linear);
     solving_input(c->solving, i, x, n_rows, stride);
     if (c->again) return;
-    c->rows[i] += n_rows;
+    (c->forcing ? c->forced : c->rows)[i] += n_rows;
     if (!c->plan->items[i].observe_input) return;
     keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
     if (isfinite(c->input[i])) observing_input(&c->observing, i, x, n_rows, stride);
 }
 
-static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride)
+static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t n_cols,
+                  uint64_t stride)
 {
     struct calibration *c = ctx;
     uint32_t i = item_of(c, linear);
     if (c->plan->items[i].kv_scale && !c->again)
-        keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, linear->dims[0], stride));
+        keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, n_cols, stride));
 }
 
 static bool check_finite(const struct calibration *c, struct error *err)
@@ -74,6 +78,32 @@ static bool check_finite(const struct calibration *c, struct error *err)
     return true;
 }
 
+/* UNSEEN_ALL_TOKENS: experts of this block that saw none get them all. */
+static bool visit_unseen(struct calibration *c, struct stream *s, uint32_t b, const struct observer *ob,
+                         const struct progress *pr, struct error *err)
+{
+    const struct model_config *cfg = &c->plan->inventory->config;
+    CLEANUP(free) uint32_t *experts = NULL;
+    uint32_t n = 0;
+    if (cfg->blocks[b].kind != BLOCK_MOE || c->plan->recipe->unseen != UNSEEN_ALL_TOKENS) return true;
+    if (!memory_alloc(&experts, cfg->moe.n_experts, sizeof *experts, err)) return false;
+    for (uint32_t k = 0; k < cfg->moe.n_experts; k++) {
+        const struct model_tensor *up =
+            inventory_find_block(c->plan->inventory, ROLE_EXPERT_UP, &cfg->blocks[b], (int32_t)k);
+        uint32_t i = up ? item_of(c, up) : 0;
+        const struct plan_item *item = &c->plan->items[i];
+        if (up && (item->observe_input || item->solve.method != SOLVE_NONE) && c->rows[i] == 0) experts[n++] = k;
+    }
+    if (n == 0) return true;
+    if (!c->again)
+        progress_note(pr, "calibrate", "layer %u: %u of %u experts saw no token: all tokens are sent through them",
+                      cfg->blocks[b].layer, n, cfg->moe.n_experts);
+    c->forcing = true;
+    bool ok = stream_visit_experts(s, b, experts, n, ob, pr, err);
+    c->forcing = false;
+    return ok;
+}
+
 /* A block as often as its moments need it; the residual stream moves on in the last run, or in one of its own with the
  * quantized weights. */
 static bool run_block(struct calibration *c, struct stream *s, uint32_t b, const struct observer *ob,
@@ -82,13 +112,19 @@ static bool run_block(struct calibration *c, struct stream *s, uint32_t b, const
     uint32_t n_parts;
     bool recalled;
     if (!solving_block(c->solving, b, &n_parts, &recalled, err)) return false;
-    bool solves = !recalled && c->solving->solves;
+    bool solves = !recalled && c->solving->solves, rounds = solves && solving_rounds(c->solving, b);
+    c->again = false;
+    if (rounds) {
+        if (!stream_observe(s, b, ob, pr, err) || !visit_unseen(c, s, b, ob, pr, err) || !check_finite(c, err))
+            return false;
+        share_maxima(c->plan, b, c->input, c->shared);
+    }
     for (uint32_t part = 0; part < n_parts; part++) {
         bool last = part + 1 == n_parts && !c->sequential;
-        c->again = part > 0;
-        if ((solves && !solving_begin(c->solving, part, err)) ||
-            !(last ? stream_block : stream_observe)(s, b, ob, pr, err) || !check_finite(c, err) ||
-            (solves && !solving_end(c->solving, part, pr, err)))
+        c->again = part > 0 || rounds;
+        if ((solves && !solving_begin(c->solving, part, rounds ? c->shared : NULL, err)) ||
+            !(last ? stream_block : stream_observe)(s, b, ob, pr, err) || !visit_unseen(c, s, b, ob, pr, err) ||
+            !check_finite(c, err) || (solves && !solving_end(c->solving, part, pr, err)))
             return false;
     }
     c->again = false;
@@ -135,7 +171,7 @@ static bool run_head(struct calibration *c, struct stream *s, const struct progr
     if (!solving_block(c->solving, block, &n_parts, &recalled, err)) return false;
     bool solves = !recalled && c->solving->solves;
     if (!head || !(c->plan->items[item_of(c, head)].observe_input || solves)) return true;
-    return (!solves || solving_begin(c->solving, 0, err)) && see_head(c, s, head, err) &&
+    return (!solves || solving_begin(c->solving, 0, NULL, err)) && see_head(c, s, head, err) &&
            observing_choose(&c->observing, c->input, err) &&
            (!solves || (solving_end(c->solving, 0, pr, err) && solving_done(c->solving, block, err)));
 }
@@ -154,7 +190,7 @@ static bool weight_item(void *ctx, uint64_t i, uint32_t worker, struct error *er
     struct weight_ctx *w = ctx;
     const struct plan_item *item = &w->plan->items[i];
     w->result[i] = NAN;
-    if (item->action != ACTION_QUANTIZE) return true;
+    if (item->action != ACTION_QUANTIZE || item->decoded) return true;
     const struct checkpoint *ck = w->plan->inventory->checkpoint;
     uint32_t t = item->tensor->parts[PART_WEIGHT];
     const struct tensor_info *info = checkpoint_tensor(ck, t);
@@ -189,14 +225,23 @@ static bool add_experts(const struct calibration *c, struct stats *s, struct err
 {
     const struct plan *p = c->plan;
     uint32_t n_experts = p->inventory->config.moe.n_experts;
-    CLEANUP(free) uint64_t *tokens = calloc(n_experts + 1, sizeof *tokens);
-    if (!tokens) return error_memory(err, n_experts * sizeof *tokens);
+    CLEANUP(free) uint64_t *tokens = NULL;
+    CLEANUP(free) uint64_t *forced = NULL;
+    uint64_t any = 0;
+    if (!memory_zalloc(&tokens, (uint64_t)n_experts + 1, sizeof *tokens, err) ||
+        !memory_zalloc(&forced, (uint64_t)n_experts + 1, sizeof *forced, err))
+        return false;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct model_tensor *t = p->items[i].tensor;
         if (t->place.role != ROLE_EXPERT_UP || t->place.mtp) continue;
         tokens[t->place.expert] = c->rows[i];
-        if ((uint32_t)t->place.expert + 1 == n_experts && !stats_add_experts(s, t->container, n_experts, tokens, err))
+        forced[t->place.expert] = c->forced[i];
+        any |= c->forced[i];
+        if ((uint32_t)t->place.expert + 1 < n_experts) continue;
+        if (!stats_add_experts(s, t->container, n_experts, tokens, err) ||
+            (any && !stats_add_forced(s, t->container, n_experts, forced, err)))
             return false;
+        any = 0;
     }
     return true;
 }
@@ -207,12 +252,15 @@ static bool collect(const struct calibration *c, const float *weights, const str
     const struct plan *p = c->plan;
     s->observe_digest = p->observe_digest;
     s->data_digest = corpus->digest;
+    s->unseen = p->recipe->unseen;
     s->n_texts = corpus->n_texts;
     s->n_tokens = corpus->n_tokens;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         const char *module = item->tensor->module;
-        if (item->observe_input && c->rows[i] && !stats_add(s, module, STAT_INPUT_AMAX, c->input[i], err)) return false;
+        if (item->observe_input && (c->rows[i] || c->forced[i]) &&
+            !stats_add(s, module, STAT_INPUT_AMAX, c->input[i], err))
+            return false;
         if (!observing_stats(&c->observing, i, s, err)) return false;
         if (item->kv_scale && !stats_add(s, module, STAT_OUTPUT_AMAX, c->output[i], err)) return false;
         if (!isnan(weights[i]) && !stats_add(s, module, STAT_WEIGHT_AMAX, weights[i], err)) return false;
@@ -232,8 +280,10 @@ static bool observe(struct calibration *c, const struct corpus *corpus, const st
                                 .quantize_inputs = true,
                                 .weights = c->sequential ? &c->sequential->source : NULL};
     return engine_open(&e, c->plan->inventory, &eo, err) &&
-           stream_open(&s, e, corpus->texts, corpus->n_texts, opt->spill_dir, err) && run_blocks(c, s, pr, err) &&
-           run_head(c, s, pr, err);
+           stream_open(&s, e, corpus->texts, corpus->n_texts, opt->spill_dir, err) &&
+           (c->plan->recipe->unseen != UNSEEN_ALL_TOKENS || !c->plan->inventory->config.moe.n_experts ||
+            stream_keep_inputs(s, opt->spill_dir, err)) &&
+           run_blocks(c, s, pr, err) && run_head(c, s, pr, err);
 }
 
 /* The largest magnitude of each group that shares a scale. */
@@ -292,17 +342,23 @@ bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const s
     CLEANUP(free) float *output = NULL;
     CLEANUP(free) float *weights = NULL;
     CLEANUP(free) float *groups = NULL;
+    CLEANUP(free) float *shared = NULL;
     CLEANUP(free) uint64_t *rows = NULL;
+    CLEANUP(free) uint64_t *forced = NULL;
     CLEANUP(stats) struct stats *s = NULL;
     if (!memory_zalloc(&input, plan->n_items, sizeof *input, err) ||
         !memory_zalloc(&output, plan->n_items, sizeof *output, err) ||
         !memory_zalloc(&weights, plan->n_items, sizeof *weights, err) ||
+        !memory_zalloc(&shared, plan->n_items, sizeof *shared, err) ||
         !memory_zalloc(&groups, plan->n_groups, sizeof *groups, err) ||
-        !memory_zalloc(&rows, plan->n_items, sizeof *rows, err) || !stats_new(&s, err))
+        !memory_zalloc(&rows, plan->n_items, sizeof *rows, err) ||
+        !memory_zalloc(&forced, plan->n_items, sizeof *forced, err) || !stats_new(&s, err))
         return false;
     c.input = input;
+    c.shared = shared;
     c.output = output;
     c.rows = rows;
+    c.forced = forced;
     struct error local = ERROR_INIT;
     bool ok = observing_open(&c.observing, plan, opt->pool, &local) &&
               solving_open(&solving, plan, opt->pool, opt->isa, opt->solve_bytes ? opt->solve_bytes : PLAN_SOLVE_BYTES,

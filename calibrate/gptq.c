@@ -19,6 +19,7 @@ void gptq_factor_close(struct gptq_factor *f)
 {
     if (f->factor) factor_close(f->factor);
     free(f->factor);
+    target_close(&f->target);
     free(f->order);
     free(f->added);
     free(f->added_to);
@@ -107,7 +108,8 @@ bool gptq_factor_make(struct gptq_factor *out, struct moments *m, const struct s
         out->factor = NULL;
         out->damp = 0;
     }
-    return keep_added(out, m, filled, add, err);
+    return keep_added(out, m, filled, add, err) &&
+           (!m->off || !definite || target_open(&out->target, out->factor, out->order, m->off, env->pool, err));
 }
 
 /* ---- a tile of rows ---- */
@@ -116,10 +118,12 @@ struct tile {
     float *w;          /* [rows, cols] as they stand */
     float *error;      /* [rows, stride]: w - q in the factor's order */
     float *plain;      /* the same of plain rounding */
+    float *base;       /* [rows, cols]: rounded as scales: max does it */
     float *steps;      /* [rows, blocks]: what a code 1.0 is worth */
     uint8_t *column;   /* [rows, cols]: codes */
     uint8_t *baseline; /* [rows, cols/2] */
     float *block_amax; /* [rows, blocks] */
+    double left;       /* e H e^T so far: what is left of each column is what it cannot hand on */
     float *now, *side; /* [rows, 32] and its transpose */
     float *taken;      /* [32, rows]: errors of this panel */
 };
@@ -139,6 +143,7 @@ static void tile_free(struct tile *t)
     free(t->w);
     free(t->error);
     free(t->plain);
+    free(t->base);
     free(t->steps);
     free(t->column);
     free(t->baseline);
@@ -154,6 +159,7 @@ static bool tile_alloc(struct tile *t, const struct solver *s, struct error *err
     return memory_alloc(&t->w, TILE * cols, sizeof(float), err) &&
            memory_alloc(&t->error, TILE * s->stride, sizeof(float), err) &&
            memory_alloc(&t->plain, TILE * s->stride, sizeof(float), err) &&
+           memory_alloc(&t->base, TILE * cols, sizeof(float), err) &&
            memory_alloc(&t->steps, TILE * blocks, sizeof(float), err) &&
            memory_alloc(&t->column, TILE * cols, 1, err) && memory_alloc(&t->baseline, TILE * cols / 2, 1, err) &&
            memory_alloc(&t->block_amax, TILE * blocks, sizeof(float), err) &&
@@ -172,34 +178,46 @@ static void sweep_moments(const struct solver *s, struct tile *t, uint64_t n, ui
     }
 }
 
-/* Scales of the line, and the errors of plain rounding with each block's own maximum. */
+static struct kernel_args encode_args(const struct solver *s, const struct tile *t, uint64_t n, uint8_t *scales)
+{
+    return (struct kernel_args){.n_rows = n,
+                                .n_cols = s->w->cols,
+                                .src = t->w,
+                                .dtype = DTYPE_F32,
+                                .scale = nvfp4_tensor_scale(s->w->group_amax),
+                                .amax = s->w->group_amax,
+                                .static_max = scale_method_max(s->w->scales),
+                                .range_start = s->w->range.start,
+                                .range_stop = s->w->range.stop,
+                                .range_count = s->w->range.n,
+                                .dst = t->baseline,
+                                .dst_scale = scales};
+}
+
+/* Plain rounding with each block's own maximum; `scales` is written. */
+static void round_base(const struct solver *s, struct tile *t, uint64_t n, uint8_t *scales)
+{
+    struct kernel_args a = encode_args(s, t, n, scales);
+    kernel_for(OP_ENCODE_NVFP4, s->env->isa)(&a);
+    struct kernel_args d = {.n_rows = n,
+                            .n_cols = s->w->cols,
+                            .src = t->baseline,
+                            .src_scale = scales,
+                            .scale = a.scale,
+                            .dst_f32 = t->base};
+    kernel_for(OP_DECODE_NVFP4, s->env->isa)(&d);
+}
+
+/* Scales of the line, for the weights as they are now. */
 static void choose_scales(const struct solver *s, struct tile *t, uint64_t n, uint8_t *scales)
 {
-    uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK;
-    struct kernel_args a = {.n_rows = n,
-                            .n_cols = cols,
-                            .src = t->w,
-                            .dtype = DTYPE_F32,
-                            .scale = nvfp4_tensor_scale(s->w->group_amax),
-                            .amax = s->w->group_amax,
-                            .static_max = scale_method_max(s->w->scales),
-                            .range_start = s->w->range.start,
-                            .range_stop = s->w->range.stop,
-                            .range_count = s->w->range.n,
-                            .dst = t->baseline,
-                            .dst_scale = scales};
-    kernel_for(OP_ENCODE_NVFP4, s->env->isa)(&a);
-    struct kernel_args d = {
-        .n_rows = n, .n_cols = cols, .src = t->baseline, .src_scale = scales, .scale = s->s2, .dst_f32 = t->error};
-    kernel_for(OP_DECODE_NVFP4, s->env->isa)(&d);
-    for (uint64_t r = 0; r < n; r++)
-        for (uint64_t c = 0; c < cols; c++) {
-            uint64_t from = r * cols + s->f->order[c];
-            t->plain[r * s->stride + c] = t->w[from] - t->error[from];
-        }
-    if (s->w->scales == SCALES_LOCAL_HESSIAN && s->f->factor) {
+    struct kernel_args a = encode_args(s, t, n, scales);
+    uint64_t blocks = s->w->cols / NVFP4_BLOCK;
+    if (s->w->scales == SCALES_MAX) {
+        kernel_for(OP_ENCODE_NVFP4, s->env->isa)(&a);
+    } else if (s->w->scales == SCALES_LOCAL_HESSIAN && s->f->factor) {
         sweep_moments(s, t, n, scales);
-    } else if (s->w->scales != SCALES_MAX) { /* without moments all inputs are alike, which is the plain sweep */
+    } else { /* without moments all inputs are alike, which is the plain sweep */
         bool local = s->w->scales == SCALES_LOCAL_HESSIAN;
         a.dst_f32 = t->block_amax;
         kernel_for(local ? OP_SWEEP_NVFP4 : scale_method_op(s->w->scales), s->env->isa)(&a);
@@ -207,6 +225,17 @@ static void choose_scales(const struct solver *s, struct tile *t, uint64_t n, ui
         kernel_for(OP_ENCODE_NVFP4_STATIC, s->env->isa)(&a);
     }
     for (uint64_t i = 0; i < n * blocks; i++) t->steps[i] = nvfp4_block_scale(scales[i], s->s2);
+}
+
+/* Of the tile's weights less `base` (NULL: 0), in the factor's order. */
+static void take_errors(const struct solver *s, struct tile *t, const float *base, uint64_t n)
+{
+    uint64_t cols = s->w->cols;
+    for (uint64_t r = 0; r < n; r++)
+        for (uint64_t c = 0; c < cols; c++) {
+            uint64_t from = r * cols + s->f->order[c];
+            t->plain[r * s->stride + c] = t->w[from] - (base ? base[from] : 0);
+        }
 }
 
 /* The panel's share of e H e^T, for errors e in the factor's order and H without what was added. `now` is written. */
@@ -242,13 +271,18 @@ static void round_column(const struct solver *s, struct tile *t, uint64_t first,
     uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK, at = s->f->order[first + i];
     const float *now = t->side + i * TILE, *steps = t->steps + at / NVFP4_BLOCK;
     float *taken = t->taken + i * TILE;
+    double left = 0, own = 0, r_cc = (double)s->f->factor->diagonal[first + i];
     for (uint64_t r = 0; r < n; r++) {
         float e = steps[r * blocks];
         uint8_t code = nvfp4_code(now[r] / e);
         t->column[r * cols + at] = code;
         taken[r] = t->w[r * cols + at] - e2m1_decode(code) * e;
         t->error[r * s->stride + first + i] = taken[r];
+        double v = (double)(now[r] - e2m1_decode(code) * e), x = (double)taken[r];
+        left += v * v;
+        own += x * x;
     }
+    t->left += left * r_cc * r_cc - own * (double)s->f->added[first + i];
     const float *row = factor_panel(s->f->factor, first) + (first + i) * FACTOR_PANEL;
     for (uint64_t k = i + 1; k < width; k++) s->env->math->multiply_add(t->side + k * TILE, taken, row[k], n);
 }
@@ -267,8 +301,8 @@ static void solve_panel(const struct solver *s, struct tile *t, uint64_t first, 
     for (uint64_t i = 0; i < width; i++) round_column(s, t, first, i, width, n);
 }
 
-/* The errors of the codes as they stand, in the factor's order. */
-static void take_errors(const struct solver *s, struct tile *t, uint64_t n)
+/* What the codes as they stand do to the outputs, from their errors in the factor's order. */
+static double code_errors(const struct solver *s, struct tile *t, uint64_t n)
 {
     uint64_t cols = s->w->cols, blocks = cols / NVFP4_BLOCK;
     for (uint64_t r = 0; r < n; r++)
@@ -277,6 +311,7 @@ static void take_errors(const struct solver *s, struct tile *t, uint64_t n)
             float q = e2m1_decode(t->column[r * cols + at]) * t->steps[r * blocks + at / NVFP4_BLOCK];
             t->error[r * s->stride + c] = t->w[r * cols + at] - q;
         }
+    return weighted(s, t->error, s->stride, n, t->now);
 }
 
 /* Codes and scales as GPTQ left them, moved until the row as a whole is better. */
@@ -318,19 +353,22 @@ static bool solve_tile(const struct solver *s, struct tile *t, uint64_t item, st
     struct solve_gain *g = &s->gains[item];
     if (!s->w->rows(s->w->ctx, row, n, t->w, err)) return false;
     uint8_t *scales = s->scales + row * (cols / NVFP4_BLOCK);
+    round_base(s, t, n, scales);
+    struct target_room room = {t->plain, t->error, t->now, t->side, TILE, s->stride};
+    if (s->f->target.off) target_rows(&s->f->target, s->env->math, t->w, n, &room);
     choose_scales(s, t, n, scales);
     if (!s->f->factor) {
         round_plain(s, t, n);
     } else {
+        take_errors(s, t, t->base, n);
         g->before = weighted(s, t->plain, s->stride, n, t->now);
         if (s->w->method == SOLVE_ROUND) round_plain(s, t, n);
         else
             for (uint64_t c = 0; c < cols; c += FACTOR_PANEL) solve_panel(s, t, c, n);
         if (s->w->method == SOLVE_DESCENT && !descend(s, t, n, scales, err)) return false;
-        if (s->w->method != SOLVE_GPTQ) take_errors(s, t, n);
-        g->after = weighted(s, t->error, s->stride, n, t->now);
-        for (uint64_t r = 0; r < n; r++)
-            for (uint64_t c = 0; c < cols; c++) t->plain[r * s->stride + c] = t->w[r * cols + s->f->order[c]];
+        if (s->w->method != SOLVE_GPTQ) t->left = code_errors(s, t, n);
+        g->after = t->left > 0 ? t->left : 0;
+        take_errors(s, t, NULL, n);
         g->output = weighted(s, t->plain, s->stride, n, t->now);
     }
     pack_rows(t, n, cols, s->codes + row * (cols / 2));

@@ -15,6 +15,7 @@
 #define CALIBRATE_GPTQ_H
 
 #include "calibrate/moments.h"
+#include "calibrate/target.h"
 #include "plan/plan.h"
 #include "plan/solved.h"
 
@@ -27,6 +28,7 @@ struct gptq_factor {
     float *added_to; /* the same by column of the weights */
     uint64_t n_rows;
     const struct moments *moments; /* borrowed: what the factor was made of */
+    struct target target; /* off NULL: W itself */
 };
 
 struct gptq_env {

@@ -8,11 +8,13 @@
 #define TILE GEMM_ROWS_MAX /* rows and columns of the sum that one item makes */
 #define TILE_PANELS (TILE / PANEL_ROWS)
 
-bool moments_open(struct moments *m, uint64_t cols, struct error *err)
+bool moments_open(struct moments *m, uint64_t cols, bool rounded, struct error *err)
 {
     *m = (struct moments){.cols = cols, .chunk = solve_chunk_rows(cols)};
     if (memory_alloc(&m->waiting, cols * m->chunk, sizeof(float), err) &&
-        memory_zalloc(&m->sum, cols * cols, sizeof(float), err))
+        memory_zalloc(&m->sum, cols * cols, sizeof(float), err) &&
+        (!rounded || (memory_alloc(&m->waiting_off, cols * m->chunk, sizeof(float), err) &&
+                      memory_zalloc(&m->off, cols * cols, sizeof(float), err))))
         return true;
     moments_close(m);
     return false;
@@ -22,6 +24,8 @@ void moments_close(struct moments *m)
 {
     free(m->waiting);
     free(m->sum);
+    free(m->waiting_off);
+    free(m->off);
     *m = (struct moments){0};
 }
 
@@ -30,6 +34,9 @@ void moments_close(struct moments *m)
 struct flush {
     struct moments *m;
     const struct moments_env *env;
+    const float *left; /* [cols, chunk]: what the rows are made of */
+    float *into;       /* [cols, cols] */
+    bool all;          /* not only on and below the diagonal */
     struct packed packed;
     uint8_t *rows, *panels; /* the chunk transposed, as both operands of the product */
     uint64_t row_bytes;
@@ -43,6 +50,7 @@ static void prepare_item(void *ctx, uint64_t panel, uint32_t worker)
     uint64_t first = panel * PANEL_ROWS, n = u64_min(PANEL_ROWS, m->cols - first);
     const float *x = m->waiting + first * m->chunk;
     packed_fill_bf16(&f->packed, x, m->chunk, (uint32_t)n, f->panels + panel * f->packed.panel_bytes);
+    x = f->left + first * m->chunk;
     for (uint64_t i = 0; i < n; i++)
         f->env->gemm->input(x + i * m->chunk, m->chunk, f->rows + (first + i) * f->row_bytes);
 }
@@ -62,7 +70,9 @@ static bool tile_item(void *ctx, uint64_t item, uint32_t worker, struct error *e
     struct flush *f = ctx;
     struct moments *m = f->m;
     uint64_t row, col;
-    triangle(item, &row, &col);
+    uint64_t tiles = u64_div_up(m->cols, TILE);
+    if (f->all) row = item / tiles, col = item % tiles;
+    else triangle(item, &row, &col);
     row *= TILE;
     col *= TILE;
     uint64_t n_rows = u64_min(TILE, m->cols - row), n_cols = u64_min(TILE, m->cols - col);
@@ -78,7 +88,7 @@ static bool tile_item(void *ctx, uint64_t item, uint32_t worker, struct error *e
                           .ldy = n_cols};
     f->env->gemm->bf16(&c);
     for (uint64_t i = 0; i < n_rows; i++) {
-        float *sum = m->sum + (row + i) * m->cols + col;
+        float *sum = f->into + (row + i) * m->cols + col;
         f->env->math->add(sum, sum, y + i * n_cols, n_cols);
     }
     return true;
@@ -91,9 +101,16 @@ static uint64_t row_stride(uint64_t bytes)
     return bytes % 512 == 0 ? bytes + 64 : bytes;
 }
 
-static bool flush(struct moments *m, const struct moments_env *env, struct error *err)
+/* into += left waiting^T */
+static bool add_product(struct moments *m, const struct moments_env *env, const float *left, float *into, bool all,
+                        struct error *err)
 {
-    struct flush f = {.m = m, .env = env, .row_bytes = row_stride(env->gemm->input_bytes(m->chunk))};
+    struct flush f = {.m = m,
+                      .env = env,
+                      .left = left,
+                      .into = into,
+                      .all = all,
+                      .row_bytes = row_stride(env->gemm->input_bytes(m->chunk))};
     CLEANUP(free) uint8_t *rows = NULL;
     CLEANUP(free) uint8_t *panels = NULL;
     if (!packed_shape(&f.packed, CODE_BF16, SCALE_NONE, m->cols, m->chunk, m->chunk, 1.0f))
@@ -104,15 +121,21 @@ static bool flush(struct moments *m, const struct moments_env *env, struct error
     f.panels = panels;
     uint64_t tiles = u64_div_up(m->cols, TILE);
     pool_for(env->pool, packed_panels(&f.packed), prepare_item, &f);
+    return pool_try(env->pool, all ? tiles * tiles : tiles * (tiles + 1) / 2, tile_item, &f, err);
+}
+
+static bool flush(struct moments *m, const struct moments_env *env, struct error *err)
+{
     m->fill = 0;
-    return pool_try(env->pool, tiles * (tiles + 1) / 2, tile_item, &f, err);
+    return add_product(m, env, m->waiting, m->sum, false, err) &&
+           (!m->off || add_product(m, env, m->waiting_off, m->off, true, err));
 }
 
 /* ---- gathering ---- */
 
 struct gather {
     struct moments *m;
-    const float *x;
+    const float *x, *z;
     uint64_t n_rows, stride;
 };
 
@@ -124,23 +147,30 @@ static void gather_item(void *ctx, uint64_t item, uint32_t worker)
     const struct gather *g = ctx;
     struct moments *m = g->m;
     uint64_t first = item * STRIP, end = u64_min(first + STRIP, m->cols);
+    const float *z = g->z ? g->z : g->x;
+    uint64_t stride = g->z ? m->cols : g->stride;
     for (uint64_t r = 0; r < g->n_rows; r += 16) {
         uint64_t n = u64_min(16, g->n_rows - r);
         for (uint64_t c = first; c < end; c++)
-            for (uint64_t i = 0; i < n; i++) m->waiting[c * m->chunk + m->fill + r + i] = g->x[(r + i) * g->stride + c];
+            for (uint64_t i = 0; i < n; i++) m->waiting[c * m->chunk + m->fill + r + i] = z[(r + i) * stride + c];
+        for (uint64_t c = first; g->z && c < end; c++)
+            for (uint64_t i = 0; i < n; i++)
+                m->waiting_off[c * m->chunk + m->fill + r + i] =
+                    g->x[(r + i) * g->stride + c] - z[(r + i) * stride + c];
     }
 }
 
-bool moments_add(struct moments *m, const struct moments_env *env, const float *x, uint64_t n_rows, uint64_t stride,
-                 struct error *err)
+bool moments_add(struct moments *m, const struct moments_env *env, const float *x, const float *z, uint64_t n_rows,
+                 uint64_t stride, struct error *err)
 {
     m->n_rows += n_rows;
     while (n_rows) {
         uint64_t n = u64_min(n_rows, m->chunk - m->fill);
-        struct gather g = {m, x, n, stride};
+        struct gather g = {m, x, z, n, stride};
         pool_for(env->pool, u64_div_up(m->cols, STRIP), gather_item, &g);
         m->fill += (uint32_t)n;
         x += n * stride;
+        if (z) z += n * m->cols;
         n_rows -= n;
         if (m->fill == m->chunk && !flush(m, env, err)) return false;
     }
@@ -151,7 +181,9 @@ bool moments_finish(struct moments *m, const struct moments_env *env, struct err
 {
     if (m->fill == 0) return true;
     /* Zeros behind the last row: they change no sum. */
-    for (uint64_t c = 0; c < m->cols; c++)
+    for (uint64_t c = 0; c < m->cols; c++) {
         memset(m->waiting + c * m->chunk + m->fill, 0, (m->chunk - m->fill) * sizeof(float));
+        if (m->off) memset(m->waiting_off + c * m->chunk + m->fill, 0, (m->chunk - m->fill) * sizeof(float));
+    }
     return flush(m, env, err);
 }

@@ -14,9 +14,12 @@ struct moments {
     uint32_t chunk, fill;  /* rows: of a chunk, waiting */
     float *waiting;        /* [cols, chunk]: transposed */
     float *sum;            /* [cols, cols]: on and below the diagonal; above it anything */
+    /* Where the engine multiplies with rounded inputs z in place of x, `sum` is of z z^T, and beside it: */
+    float *waiting_off; /* [cols, chunk]: x - z, transposed; NULL: inputs are not rounded */
+    float *off;         /* [cols, cols]: the sum of (x - z) z^T, all of it */
 };
 
-MUST_CHECK bool moments_open(struct moments *m, uint64_t cols, struct error *err);
+MUST_CHECK bool moments_open(struct moments *m, uint64_t cols, bool rounded, struct error *err);
 void moments_close(struct moments *m);
 
 /* Who computes; pool NULL: the calling thread alone. */
@@ -25,9 +28,9 @@ struct moments_env {
     const struct math_ops *math;
     struct pool *pool;
 };
-/* x: [n_rows, cols], row stride in floats. */
-MUST_CHECK bool moments_add(struct moments *m, const struct moments_env *env, const float *x, uint64_t n_rows,
-                            uint64_t stride, struct error *err);
+/* x: [n_rows, cols], row stride in floats. z: [n_rows, cols] without gaps, when it was opened for that; else NULL. */
+MUST_CHECK bool moments_add(struct moments *m, const struct moments_env *env, const float *x, const float *z,
+                            uint64_t n_rows, uint64_t stride, struct error *err);
 /* After the last row. */
 MUST_CHECK bool moments_finish(struct moments *m, const struct moments_env *env, struct error *err);
 

@@ -132,18 +132,18 @@ static bool same_projection(const struct model_tensor *a, const struct model_ten
 }
 
 /* The maxima that quantize will use (plan/stats.h): experts of a layer share the largest of their projection. */
-static void share_maxima(struct sequential *q, uint32_t block, const float *input_amax)
+void share_maxima(const struct plan *p, uint32_t block, const float *input_amax, float *shared)
 {
-    const struct plan_item *items = q->plan->items;
-    for (uint32_t i = 0, end; i < q->plan->n_items; i = end) {
+    const struct plan_item *items = p->items;
+    for (uint32_t i = 0, end; i < p->n_items; i = end) {
         float top = 0;
-        for (end = i; end < q->plan->n_items; end++) {
+        for (end = i; end < p->n_items; end++) {
             if (end > i && !same_projection(items[i].tensor, items[end].tensor)) break;
             float v = items[end].observe_input ? input_amax[end] : items[end].input_amax;
             if (v > top) top = v;
         }
         if (items[i].tensor->place.block != (int32_t)block || items[i].tensor->place.mtp) continue;
-        for (uint32_t k = i; k < end; k++) q->input_amax[k] = top;
+        for (uint32_t k = i; k < end; k++) shared[k] = top;
     }
 }
 
@@ -151,7 +151,7 @@ bool sequential_begin(struct sequential *q, uint32_t block, const float *input_a
 {
     if (!allocate(q, err)) return false;
     learn_solved(q);
-    share_maxima(q, block, input_amax);
+    share_maxima(q->plan, block, input_amax, q->input_amax);
     q->active = true;
     return true;
 }

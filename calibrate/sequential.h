@@ -24,6 +24,9 @@ void sequential_open(struct sequential *q, const struct plan *plan, const struct
 void sequential_close(struct sequential *q);
 /* input_amax: [n_items], as observed. */
 MUST_CHECK bool sequential_begin(struct sequential *q, uint32_t block, const float *input_amax, struct error *err);
+/* Input maxima of a block's items as quantize will use them (plan/stats.h): experts of a layer share the largest of
+ * their projection. input_amax: as observed; shared: written for that block; both [n_items]. */
+void share_maxima(const struct plan *p, uint32_t block, const float *input_amax, float *shared);
 void sequential_end(struct sequential *q);
 
 #endif

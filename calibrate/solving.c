@@ -50,13 +50,27 @@ bool solving_block(struct solving *s, uint32_t block, uint32_t *n_parts, bool *r
     return true;
 }
 
-bool solving_begin(struct solving *s, uint32_t part, struct error *err)
+static bool rounds(const struct plan_item *item)
 {
+    return item->solve.rounded_inputs && quant_format_has_input_scale(item->format);
+}
+
+bool solving_rounds(const struct solving *s, uint32_t block)
+{
+    for (uint32_t i = 0; i < s->plan->n_items; i++)
+        if (s->plan->items[i].tensor->place.block == (int32_t)block && rounds(&s->plan->items[i])) return true;
+    return false;
+}
+
+bool solving_begin(struct solving *s, uint32_t part, const float *input_amax, struct error *err)
+{
+    s->input_amax = input_amax;
     for (uint32_t i = 0; i < s->plan->n_items; i++) {
         if (s->part[i] != part) continue;
         s->moments[i] = calloc(1, sizeof **s->moments);
         if (!s->moments[i]) return error_memory(err, sizeof **s->moments);
-        if (!moments_open(s->moments[i], s->plan->items[i].tensor->dims[1], err)) return false;
+        bool rounded = input_amax && rounds(&s->plan->items[i]);
+        if (!moments_open(s->moments[i], s->plan->items[i].tensor->dims[1], rounded, err)) return false;
     }
     return true;
 }
@@ -66,13 +80,35 @@ static struct moments_env moments_env(const struct solving *s, struct pool *pool
     return (struct moments_env){.gemm = gemm_for(s->isa), .math = math_for(s->isa), .pool = pool};
 }
 
+/* Rows as the engine multiplies with them; *z is the caller's to free. */
+static bool round_inputs(const struct solving *s, uint32_t i, const float *x, uint64_t n_rows, uint64_t stride,
+                         float **z, struct error *err)
+{
+    const struct plan_item *item = &s->plan->items[i];
+    uint64_t cols = item->tensor->dims[1];
+    if (!memory_alloc(z, n_rows * cols, sizeof **z, err)) return false;
+    kernel_fn run = kernel_for(item->format->input_op, s->isa);
+    for (uint64_t r = 0; r < n_rows; r++)
+        run(&(struct kernel_args){.n_rows = 1,
+                                  .n_cols = cols,
+                                  .src = x + r * stride,
+                                  .dtype = DTYPE_F32,
+                                  .scale = s->input_amax[i] / item->format->amax_per_scale,
+                                  .dst_f32 = *z + r * cols});
+    return true;
+}
+
 void solving_input(struct solving *s, uint32_t i, const float *x, uint64_t n_rows, uint64_t stride)
 {
-    if (!s->moments[i]) return;
+    struct moments *m = s->moments[i];
+    if (!m) return;
     struct error err = ERROR_INIT;
+    CLEANUP(free) float *z = NULL;
     /* Experts are items of a parallel-for themselves. */
     struct moments_env env = moments_env(s, s->plan->items[i].tensor->place.expert >= 0 ? NULL : s->pool);
-    if (moments_add(s->moments[i], &env, x, n_rows, stride, &err)) return;
+    if ((!m->off || round_inputs(s, i, x, n_rows, stride, &z, &err)) &&
+        moments_add(m, &env, x, z, n_rows, stride, &err))
+        return;
     pthread_mutex_lock(&s->lock);
     s->failed = true;
     s->err = err;
@@ -183,7 +219,8 @@ struct part_ctx {
 
 static bool same_choice(const struct solve_choice *a, const struct solve_choice *b)
 {
-    return a->method == b->method && a->damp == b->damp && a->act_order == b->act_order;
+    return a->method == b->method && a->damp == b->damp && a->rounded_inputs == b->rounded_inputs &&
+           a->act_order == b->act_order;
 }
 
 /* What is not finite once stays so, and shows on the diagonal. */

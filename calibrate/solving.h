@@ -15,6 +15,7 @@ struct solving {
     uint64_t isa, budget;
     const float *group_amax;  /* [n_groups] */
     uint32_t *part;           /* [n_items], of the block under way */
+    const float *input_amax;  /* [n_items]: of rounded inputs; NULL: they are taken as they come */
     struct moments **moments; /* [n_items], of the part under way; NULL: not watched */
     struct work work;
     bool solves;  /* the block under way has something to solve */
@@ -31,7 +32,10 @@ void solving_close(struct solving *s);
 
 /* How often the block must be run with an observer: at least once. *recalled: its results are in the stats already. */
 MUST_CHECK bool solving_block(struct solving *s, uint32_t block, uint32_t *n_parts, bool *recalled, struct error *err);
-MUST_CHECK bool solving_begin(struct solving *s, uint32_t part, struct error *err);
+/* True when moments are of rounded inputs, for which the block's maxima must be known: input_amax [n_items]. */
+bool solving_rounds(const struct solving *s, uint32_t block);
+/* input_amax: as quantize will use it, NULL when solving_rounds is false. */
+MUST_CHECK bool solving_begin(struct solving *s, uint32_t part, const float *input_amax, struct error *err);
 /* An input of item i; from several threads for different experts. Errors come out of solving_end. */
 void solving_input(struct solving *s, uint32_t i, const float *x, uint64_t n_rows, uint64_t stride);
 MUST_CHECK bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, struct error *err);

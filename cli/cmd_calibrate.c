@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "cli/data_args.h"
 #include "cli/input_report.h"
+#include "cli/memory_report.h"
 #include "cli/solve_report.h"
 #include "core/file.h"
 
@@ -11,7 +12,7 @@ struct calibrate_args {
     struct data_args data;
     const char *recipe, *output, *spill;
     uint64_t solve_bytes;
-    bool sequential;
+    bool sequential, requantize;
 };
 
 static const struct option options[] = {
@@ -26,12 +27,14 @@ static const struct option options[] = {
      "each layer sees what the quantized layers in front of it give", 0, 0},
     {"solve-memory", 0, OPTION_NUMBER, offsetof(struct calibrate_args, solve_bytes), "BYTES",
      "for second moments, of recipes that solve weights (default 4 GiB)", 1, UINT64_MAX / 2},
+    {"allow-requantize", 0, OPTION_FLAG, offsetof(struct calibrate_args, requantize), NULL,
+     "a source that is quantized already is decoded and quantized again", 0, 0},
     BACKEND_OPTION(struct calibrate_args),
     COMMON_OPTIONS(struct calibrate_args),
 };
 
 static bool report(const struct command_env *env, const struct stats *s, const struct plan *plan, const char *output,
-                   struct error *err)
+                   const struct memory_report *memory, struct error *err)
 {
     struct arena *arena = arena_new();
     const char **unseen;
@@ -40,20 +43,24 @@ static bool report(const struct command_env *env, const struct stats *s, const s
     if (ok && env->common->json) {
         char hex[DIGEST_HEX_SIZE];
         digest_hex(&s->digest, hex);
-        json_t *list = json_array();
-        for (uint32_t i = 0; i < n_unseen; i++) json_array_append_new(list, json_string(unseen[i]));
-        json_t *result =
-            json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "output", output, "sha256", hex, "texts", (json_int_t)s->n_texts,
-                      "tokens", (json_int_t)s->n_tokens, "points", (json_int_t)s->n_stats, "unseen_experts", list);
-        ok = result ? solve_report_json(s, result, err) && input_report_json(s, result, err) : error_memory(err, 0);
-        if (ok) ok = print_json(result, err);
-        else json_decref(result);
+        CLEANUP(json)
+        json_t *j = json_pack("{s:s,s:s,s:I,s:I,s:I,s:o}", "output", output, "sha256", hex, "texts",
+                              (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens, "points",
+                              (json_int_t)s->n_stats, "memory", memory_report_json(memory));
+        ok = (j || error_memory(err, 0)) && stats_put_experts(s, plan, j, err) && solve_report_json(s, j, err) &&
+             input_report_json(s, j, err) &&
+             print_json(json_incref(j), err);
     } else if (ok) {
         print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts,
                    (unsigned long long)s->n_tokens, s->n_stats, output);
         solve_report_print(s);
         input_report_print(s);
-        for (uint32_t i = 0; i < n_unseen; i++) print_text("saw no token: %s\n", unseen[i]);
+        for (uint32_t i = 0; i < n_unseen; i++)
+            print_text("saw no token: %s%s\n", unseen[i],
+                       plan->recipe->unseen == UNSEEN_ALL_TOKENS  ? ": all tokens were sent through it"
+                       : plan->recipe->unseen == UNSEEN_LAYER_MAX ? ": it will use the layer's maximum"
+                                                                  : "");
+        memory_report_print(memory);
     }
     arena_free(arena);
     return ok;
@@ -73,16 +80,20 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     if (!data_given(&a->data)) return error_set(err, ERR_USAGE, "option --data (or --ids) is missing");
     if (!backend_forward(env->common, "calibration", err)) return false;
+    struct memory_report memory;
+    struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
     struct calibrate_options o = {.pool = env->pool,
                                   .isa = env->isa,
                                   .spill_dir = a->spill,
                                   .work_path = a->output,
                                   .solve_bytes = a->solve_bytes,
                                   .sequential = a->sequential};
-    return recipe_load(&recipe, a->recipe, err) && model_open(&m, operands[0], err) &&
-           plan_build(&plan, m.inventory, recipe, err) && data_load(&a->data, &m, &corpus, err) &&
+    return recipe_load(&recipe, a->recipe, err) && (!a->requantize || recipe_allow_requantize(recipe, err)) &&
+           model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
+           data_load(&a->data, &m, &corpus, err) &&
+           memory_report_begin(&memory, m.inventory, &eo, &corpus, a->spill, false, err) &&
            calibrate_run(plan, &corpus, &o, &stats, env->progress, err) && dir_make_parents(a->output, err) &&
-           stats_save(stats, a->output, err) && report(env, stats, plan, a->output, err);
+           stats_save(stats, a->output, err) && report(env, stats, plan, a->output, &memory, err);
 }
 
 const struct command command_calibrate = {

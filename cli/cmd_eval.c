@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/compute_args.h"
 #include "cli/data_args.h"
+#include "cli/memory_report.h"
 #include "verify/eval.h"
 
 struct eval_args {
@@ -20,7 +21,7 @@ static const struct option options[] = {
 };
 
 static bool report(const struct command_env *env, const struct corpus *corpus, const struct eval_result *r,
-                   struct error *err)
+                   const struct memory_report *memory, struct error *err)
 {
     double speed = r->seconds > 0 ? (double)r->n_tokens / r->seconds : 0;
     if (!env->common->json) {
@@ -29,14 +30,16 @@ static bool report(const struct command_env *env, const struct corpus *corpus, c
         print_text("perplexity %.6g (%.6g nats per token), likeliest token right %.2f %%\n", r->perplexity, r->nll_mean,
                    100 * r->top1);
         print_text("%.1f tokens/s, %.2f s\n", speed, r->seconds);
+        memory_report_print(memory);
         return true;
     }
     char hex[DIGEST_HEX_SIZE];
     digest_hex(&corpus->digest, hex);
-    return print_json(json_pack("{s:s,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f}", "data_sha256", hex, "texts",
+    return print_json(json_pack("{s:s,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:o}", "data_sha256", hex, "texts",
                                 (json_int_t)corpus->n_texts, "tokens", (json_int_t)r->n_tokens, "predicted",
                                 (json_int_t)r->n_predicted, "perplexity", r->perplexity, "nll_mean", r->nll_mean,
-                                "top1", r->top1, "seconds", r->seconds, "tokens_per_second", speed),
+                                "top1", r->top1, "seconds", r->seconds, "tokens_per_second", speed, "memory",
+                                memory_report_json(memory)),
                       err);
 }
 
@@ -49,14 +52,16 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     __attribute__((cleanup(cleanup_corpus))) struct corpus corpus = {0};
     CLEANUP(engine) struct engine *e = NULL;
     struct eval_result r;
+    struct memory_report memory;
     if (!data_given(&a->data)) return error_set(err, ERR_USAGE, "option --data (or --ids) is missing");
     struct engine_options eo = {.pool = env->pool, .isa = env->isa, .quantize_inputs = true};
     if (!compute_parse(a->compute, &eo.compute, err) || !backend_forward(env->common, "evaluation", err) ||
         !model_open(&m, operands[0], err) || !data_load(&a->data, &m, &corpus, err) ||
+        !memory_report_begin(&memory, m.inventory, &eo, &corpus, a->spill, true, err) ||
         !engine_open(&e, m.inventory, &eo, err))
         return false;
     note_length(&m.inventory->config, "eval", corpus_longest(&corpus));
-    return eval_run(&r, e, &corpus, a->spill, env->pool, env->progress, err) && report(env, &corpus, &r, err);
+    return eval_run(&r, e, &corpus, a->spill, env->pool, env->progress, err) && report(env, &corpus, &r, &memory, err);
 }
 
 const struct command command_eval = {

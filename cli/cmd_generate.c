@@ -2,13 +2,11 @@
 #include "cli/chat_args.h"
 #include "cli/commands.h"
 #include "cli/compute_args.h"
+#include "cli/generated.h"
 #include "cli/id_list.h"
 #include "cli/sample_args.h"
 #include "core/memory.h"
-#include "engine/engine.h"
 #include "engine/sampler.h"
-#include "engine/speculate.h"
-#include "engine/text_stream.h"
 #include "engine/tokenizer.h"
 
 #include <stdlib.h>
@@ -69,37 +67,11 @@ static bool prompt_ids(const struct generate_args *a, const struct model *m, con
 
 /* ---- tokens ---- */
 
-struct output {
-    uint32_t *ids; /* the prompt, then what follows it */
-    size_t n_prompt, n;
-    double prompt_seconds, seconds;
-    struct text_stream text; /* tokenizer NULL: there is no text */
-    bool drafted;
-    struct speculation_counts counts; /* when drafted */
-};
-
 static double now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static bool print_piece(char *text, size_t n, struct error *err)
-{
-    if (n) print_text("%.*s", (int)n, text);
-    free(text);
-    return n == 0 || print_end(err);
-}
-
-/* Text appears token by token, JSON at the end. */
-static bool put_token(const struct command_env *env, struct output *out, uint32_t id, struct error *err)
-{
-    char *text;
-    size_t n;
-    out->ids[out->n_prompt + out->n++] = id;
-    if (env->common->json || !out->text.tokenizer) return true;
-    return text_stream_add(&out->text, id, &text, &n, err) && print_piece(text, n, err);
 }
 
 struct stop {
@@ -135,7 +107,7 @@ static bool check_speculative(const struct generate_args *a, const struct sample
 
 /* The same tokens, several at a time. */
 static bool decode_drafted(const struct command_env *env, const struct generate_args *a, struct engine *e,
-                           const struct stop *stop, struct output *out, struct error *err)
+                           const struct stop *stop, struct generated *out, struct error *err)
 {
     CLEANUP(speculation) struct speculation *sp = NULL;
     uint32_t ids[SPECULATE_DRAFTS_MAX + 1], n = 1;
@@ -150,7 +122,7 @@ static bool decode_drafted(const struct command_env *env, const struct generate_
         bool end = false;
         for (uint32_t i = 0; i < n && !end; i++) {
             end = ends(stop, ids[i]);
-            if (!end && !put_token(env, out, ids[i], err)) return false;
+            if (!end && !generated_add(env, out, ids[i], err)) return false;
             end = end || out->n == stop->most;
         }
         out->seconds = now() - fed;
@@ -162,7 +134,7 @@ static bool decode_drafted(const struct command_env *env, const struct generate_
 }
 
 static bool decode(const struct command_env *env, const struct generate_args *a, const struct model *m,
-                   struct output *out, struct error *err)
+                   struct generated *out, struct error *err)
 {
     CLEANUP(engine) struct engine *e = NULL;
     CLEANUP(session) struct session *s = NULL;
@@ -186,7 +158,7 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
     for (;;) {
         uint32_t id = sampler_next(sampler, logits, out->ids, out->n_prompt + out->n);
         bool end = ends(&stop, id);
-        if (!end && !put_token(env, out, id, err)) return false;
+        if (!end && !generated_add(env, out, id, err)) return false;
         out->seconds = now() - fed;
         if (end || out->n == stop.most) return true;
         if (env->common->json) progress_update(env->progress, "generate", NULL, out->n, stop.most);
@@ -194,54 +166,7 @@ static bool decode(const struct command_env *env, const struct generate_args *a,
     }
 }
 
-/* ---- results ---- */
-
-static double speed(size_t n, double seconds)
-{
-    return seconds > 0 ? (double)n / seconds : 0;
-}
-
-static double acceptance(const struct output *out)
-{
-    return out->counts.drafted ? (double)out->counts.accepted / (double)out->counts.drafted : 0;
-}
-
-static bool print_rest(struct output *out, struct error *err)
-{
-    char *text;
-    size_t n;
-    if (out->text.tokenizer && (!text_stream_end(&out->text, &text, &n, err) || !print_piece(text, n, err)))
-        return false;
-    for (size_t i = 0; !out->text.tokenizer && i < out->n; i++)
-        print_text("%s%u", i ? "," : "", out->ids[out->n_prompt + i]);
-    print_text("\n");
-    if (out->drafted)
-        print_text("\n%llu of %llu drafted tokens accepted (%.1f %%)\n", (unsigned long long)out->counts.accepted,
-                   (unsigned long long)out->counts.drafted, 100 * acceptance(out));
-    return true;
-}
-
-static bool print_result(const struct command_env *env, const struct tokenizer *t, struct output *out,
-                         struct error *err)
-{
-    CLEANUP(free) char *text = NULL;
-    size_t n = 0;
-    if (!env->common->json) return print_rest(out, err);
-    if (t && !tokenizer_decode(t, out->ids + out->n_prompt, out->n, true, &text, &n, err)) return false;
-    json_t *ids = json_array();
-    for (size_t i = 0; i < out->n; i++) json_array_append_new(ids, json_integer(out->ids[out->n_prompt + i]));
-    json_t *drafts = json_null();
-    if (out->drafted)
-        drafts = json_pack("{s:I,s:I,s:f}", "drafted", (json_int_t)out->counts.drafted, "accepted",
-                           (json_int_t)out->counts.accepted, "acceptance", acceptance(out));
-    return print_json(json_pack("{s:o,s:o,s:f,s:f,s:o}", "ids", ids, "text",
-                                text ? json_stringn_nocheck(text, n) : json_null(), "prompt_tokens_per_second",
-                                speed(out->n_prompt, out->prompt_seconds), "tokens_per_second",
-                                speed(out->n ? out->n - 1 : 0, out->seconds), "speculative", drafts),
-                      err);
-}
-
-static bool make_room(const struct generate_args *a, const uint32_t *prompt, struct output *out, struct error *err)
+static bool make_room(const struct generate_args *a, const uint32_t *prompt, struct generated *out, struct error *err)
 {
     if (out->n_prompt > UINT32_MAX) return error_set(err, ERR_UNSUPPORTED, "the prompt is too long");
     if (!memory_alloc(&out->ids, out->n_prompt + (a->n ? a->n : 64), sizeof *out->ids, err)) return false;
@@ -257,7 +182,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     __attribute__((cleanup(cleanup_model))) struct model m = {0};
     CLEANUP(tokenizer) struct tokenizer *t = NULL;
     CLEANUP(free) uint32_t *prompt = NULL;
-    struct output out = {0};
+    struct generated out = {0};
     if (!a->as_chat && chat_given(&a->chat))
         return error_set(err, ERR_USAGE, "the options of a conversation need --chat");
     if (a->as_chat && (a->ids || (!a->prompt && !a->chat.messages)))
@@ -269,7 +194,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if ((has_tokenizer || !a->ids) && !tokenizer_open(&t, m.folder, err)) return false;
     if (!prompt_ids(a, &m, t, &prompt, &out.n_prompt, err)) return false;
     out.text = (struct text_stream){.tokenizer = t, .skip_special = true};
-    bool ok = make_room(a, prompt, &out, err) && decode(env, a, &m, &out, err) && print_result(env, t, &out, err);
+    bool ok = make_room(a, prompt, &out, err) && decode(env, a, &m, &out, err) && generated_print(env, t, &out, err);
     free(out.ids);
     text_stream_close(&out.text);
     return ok;

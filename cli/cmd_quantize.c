@@ -5,14 +5,15 @@
 #include "cli/gain_report.h"
 #include "cli/input_report.h"
 #include "cli/solve_report.h"
+#include "plan/recipe_words.h"
 #include "quantize/quantize.h"
 
 struct quantize_args {
     struct common_args common;
     struct data_args data;
-    const char *recipe, *stats, *output, *spill;
+    const char *recipe, *stats, *output, *spill, *scales_from;
     uint64_t shard_bytes, solve_bytes;
-    bool force, sequential;
+    bool force, sequential, requantize;
 };
 
 static const struct option options[] = {
@@ -22,6 +23,8 @@ static const struct option options[] = {
     {"stats", 's', OPTION_TEXT, offsetof(struct quantize_args, stats), "FILE",
      "statistics of an earlier `ingot calibrate`", 0, 0},
     DATA_OPTIONS(struct quantize_args),
+    {"scales-from", 0, OPTION_TEXT, offsetof(struct quantize_args, scales_from), "DIR",
+     "take all scales over from this quantized folder of the same plan", 0, 0},
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct quantize_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
     {"shard-size", 0, OPTION_NUMBER, offsetof(struct quantize_args, shard_bytes), "BYTES",
@@ -31,6 +34,8 @@ static const struct option options[] = {
      "each layer sees what the quantized layers in front of it give", 0, 0},
     {"solve-memory", 0, OPTION_NUMBER, offsetof(struct quantize_args, solve_bytes), "BYTES",
      "for second moments, of recipes that solve weights (default 4 GiB)", 1, UINT64_MAX / 2},
+    {"allow-requantize", 0, OPTION_FLAG, offsetof(struct quantize_args, requantize), NULL,
+     "a source that is quantized already is decoded and quantized again", 0, 0},
     BACKEND_OPTION(struct quantize_args),
     COMMON_OPTIONS(struct quantize_args),
 };
@@ -38,6 +43,9 @@ static const struct option options[] = {
 static bool get_stats(const struct command_env *env, const struct quantize_args *a, const struct model *m,
                       const struct plan *plan, struct stats **out, struct error *err)
 {
+    if (a->scales_from && (a->stats || data_given(&a->data)))
+        return error_set(err, ERR_USAGE, "--scales-from takes the place of --stats and --data");
+    if (a->scales_from) return true;
     if (a->stats && data_given(&a->data)) return error_set(err, ERR_USAGE, "--stats and --data exclude each other");
     if (a->stats) return stats_load(out, a->stats, err) && stats_fit(*out, plan, err);
     if (!plan->needs_data && data_given(&a->data))
@@ -60,23 +68,50 @@ static bool get_stats(const struct command_env *env, const struct quantize_args 
     return data_load(&a->data, m, &corpus, err) && calibrate_run(plan, &corpus, &o, out, env->progress, err);
 }
 
-static bool report(const struct command_env *env, const struct plan *plan, const struct quantize_result *r,
-                   const struct stats *stats, const char *output, struct error *err)
+/* A line when experts saw no token: what was done about them. */
+static bool report_unseen(const struct plan *plan, const struct stats *stats, struct error *err)
+{
+    struct arena *arena = arena_new();
+    const char **names;
+    uint32_t n = 0;
+    bool ok = arena ? stats_unseen(stats, plan, arena, &names, &n, err) : error_memory(err, 0);
+    if (ok && n)
+        print_text("%u experts saw no calibration token (unseen_experts: %s), the first is %s\n", n,
+                   unseen_name(plan->recipe->unseen), names[0]);
+    arena_free(arena);
+    return ok;
+}
+
+/* With --scales-from: which scales, and how many weights outgrew them. */
+static bool put_clipped(json_t *j, const struct quantize_result *r, struct error *err)
+{
+    char hex[DIGEST_HEX_SIZE];
+    digest_hex(&r->scales_digest, hex);
+    json_t *worst = r->worst_clipped ? json_pack("{s:s,s:I,s:I}", "tensor", r->worst_clipped, "weights",
+                                                 (json_int_t)r->worst_n_clipped, "of", (json_int_t)r->worst_n_elems)
+                                     : json_null();
+    json_t *clipped = json_pack("{s:I,s:I,s:o}", "weights", (json_int_t)r->n_clipped, "tensors",
+                                (json_int_t)r->n_clipped_tensors, "worst", worst);
+    return json_put(j, "scales_sha256", json_string(hex), err) && json_put(j, "clipped", clipped, err);
+}
+
+static bool report(const struct command_env *env, const struct plan *plan, const struct stats *stats,
+                   const char *scales_from, const struct quantize_result *r, const char *output, struct error *err)
 {
     char hex[DIGEST_HEX_SIZE], was[32], is[32];
     digest_hex(&plan->digest, hex);
     if (env->common->json) {
-        json_t *result =
+        CLEANUP(json)
+        json_t *j =
             json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:f,s:b,s:s,s:s,s:I}", "output", output, "plan_sha256", hex,
                       "quantized", (json_int_t)r->n_quantized, "copied", (json_int_t)r->n_copied, "zero_tensors",
                       (json_int_t)r->n_zero, "source_bytes", (json_int_t)plan->read_bytes, "bytes",
                       (json_int_t)plan->write_bytes, "effective_bits", plan_effective_bits(plan), "resumed", r->resumed,
                       "backend", r->backend, "device", r->device, "devices", (json_int_t)r->n_devices);
-        if (result && solve_report_json(stats, result, err) && gain_report_json(plan, r, result, err) &&
-            input_report_json(stats, result, err))
-            return print_json(result, err);
-        json_decref(result);
-        return error_memory(err, 0);
+        return (j || error_memory(err, 0)) && (!stats || stats_put_experts(stats, plan, j, err)) &&
+               (!scales_from || put_clipped(j, r, err)) && solve_report_json(stats, j, err) &&
+               gain_report_json(plan, r, j, err) && input_report_json(stats, j, err) &&
+               print_json(json_incref(j), err);
     }
     text_bytes(was, plan->read_bytes);
     text_bytes(is, plan->write_bytes);
@@ -85,7 +120,12 @@ static bool report(const struct command_env *env, const struct plan *plan, const
     solve_report_print(stats);
     gain_report_print(plan, r);
     input_report_print(stats);
-    return true;
+    if (scales_from && r->n_clipped)
+        print_text("%llu weights of %u tensors lie beyond what their scale reaches; most in %s: %llu of %llu\n",
+                   (unsigned long long)r->n_clipped, r->n_clipped_tensors, r->worst_clipped,
+                   (unsigned long long)r->worst_n_clipped, (unsigned long long)r->worst_n_elems);
+    else if (scales_from) print_text("every weight lies within reach of its scale\n");
+    return !stats || report_unseen(plan, stats, err);
 }
 
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
@@ -101,14 +141,15 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     struct quantize_options o = {.pool = env->pool,
                                  .isa = env->isa,
+                                 .scales_from = a->scales_from,
                                  .replace = a->force,
                                  .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct quantize_result r;
     bool ok = backend_find(env->common->backend, &o.backend, err) && recipe_load(&recipe, a->recipe, err) &&
-              model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
-              get_stats(env, a, &m, plan, &stats, err) &&
+              (!a->requantize || recipe_allow_requantize(recipe, err)) && model_open(&m, operands[0], err) &&
+              plan_build(&plan, m.inventory, recipe, err) && get_stats(env, a, &m, plan, &stats, err) &&
               quantize_run(plan, &m, stats, a->output, &o, &r, env->progress, err) &&
-              report(env, plan, &r, stats, a->output, err);
+              report(env, plan, stats, a->scales_from, &r, a->output, err);
     /* The next run goes on: what was solved for it stays beside the output. */
     if (!ok && stats && err && err->code == ERR_CANCELLED) stats->keep_work = true;
     return ok;

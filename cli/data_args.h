@@ -31,6 +31,12 @@ static inline bool data_given(const struct data_args *a)
     return a->data || a->ids;
 }
 
+/* Tokens per text at most. */
+static inline uint64_t data_max_tokens(const struct data_args *a)
+{
+    return a->max_tokens ? a->max_tokens : 512;
+}
+
 MUST_CHECK bool data_load(const struct data_args *a, const struct model *m, struct corpus *out, struct error *err);
 
 #endif

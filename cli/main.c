@@ -3,6 +3,7 @@
 #include "backends/cpu/kernel.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "core/memory.h"
 #include "core/version.h"
 
 #include <stdlib.h>
@@ -94,7 +95,7 @@ static int run_command(const struct command *c, const char *program, int argc, c
     const char *isa = getenv("INGOT_ISA");
     uint64_t cap;
     if (isa && *isa && !isa_parse(isa, &cap)) {
-        error_set(&err, ERR_USAGE, "INGOT_ISA is '%.64s'; known are scalar, avx2, avx512, avx512bf16", isa);
+        error_set(&err, ERR_USAGE, "INGOT_ISA is '%.64s'; known are scalar, avx2, avx512, avx512bf16, neon", isa);
         return fail(c, &err, json);
     }
     bool error_printed = false;
@@ -115,6 +116,7 @@ int main(int argc, char **argv)
 {
     console_catch_signals();
     raise_limits();
+    memory_return_freed();
     struct error err = ERROR_INIT;
     const char *name = argc > 1 ? argv[1] : "--help";
     if (argc == 3 && strcmp(name, "help") == 0) { /* `ingot help CMD` is `ingot CMD --help` */

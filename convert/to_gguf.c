@@ -191,12 +191,9 @@ static bool describe(struct job *j)
     gguf_put_text(j->w, "general.type", bytes_text("model"));
     gguf_put_u32(j->w, "general.file_type", type->file_type);
     gguf_put_u32(j->w, "general.quantization_version", 2);
-    j->heads = j->kv_heads = 0;
-    return gguf_write_config(j->w, config, j->err) &&
-           json_opt_u64(config, "num_attention_heads", "config.json", 1, UINT32_MAX, &j->heads, j->err) &&
-           (j->kv_heads = j->heads,
-            json_opt_u64(config, "num_key_value_heads", "config.json", 1, UINT32_MAX, &j->kv_heads, j->err)) &&
-           put_vocab(j);
+    j->heads = j->m->inventory->config.attention.n_heads;
+    j->kv_heads = j->m->inventory->config.attention.n_kv_heads;
+    return gguf_write_config(j->w, config, j->err) && put_vocab(j);
 }
 
 /* ---- writing ---- */

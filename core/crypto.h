@@ -21,6 +21,10 @@ struct digest {
 struct sha256;
 MUST_CHECK bool sha256_open(struct sha256 **out, struct error *err);
 void sha256_add(struct sha256 *h, const void *data, size_t n); /* a failure is kept for sha256_close */
+/* Adds to two different hashes, in hardly more time than to one where the CPU has SHA instructions: the longer the
+ * shorter of both is, the better. */
+void sha256_add_pair(struct sha256 *a, const void *data_a, size_t n_a, struct sha256 *b, const void *data_b,
+                     size_t n_b);
 /* Writes the digest and frees h. `out` NULL: only frees. */
 bool sha256_close(struct sha256 *h, struct digest *out, struct error *err);
 MUST_CHECK bool sha256_of(struct bytes data, struct digest *out, struct error *err);

@@ -2,6 +2,9 @@
 
 #include "core/bytes.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +26,8 @@ static bool alloc_aligned(void *out_ptr, uint64_t n, uint64_t size, uint64_t lar
         *out = NULL;
         return error_memory(err, (size_t)bytes);
     }
-    if (bytes >= large) (void)madvise(*out, (size_t)bytes, MADV_HUGEPAGE); /* advice: small pages do as well */
+    /* Advice: small pages do as well. The last part of a large page would be as large in memory as a whole one. */
+    if (bytes >= large) (void)madvise(*out, (size_t)(bytes / LARGE_PAGE * LARGE_PAGE), MADV_HUGEPAGE);
     return true;
 }
 
@@ -42,6 +46,15 @@ bool memory_zalloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err)
     if (!memory_alloc(out_ptr, n, size, err)) return false;
     memset(*(void **)out_ptr, 0, (size_t)(n * size));
     return true;
+}
+
+void memory_return_freed(void)
+{
+#ifdef __GLIBC__
+    /* By default the C library keeps freed areas of up to 32 MiB in its heap once it has seen one of that size. */
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
+#endif
 }
 
 static uint64_t read_number(const char *path)
@@ -68,14 +81,26 @@ uint64_t memory_available(void)
     return best;
 }
 
-uint64_t memory_peak(void)
+/* The line "key: N kB" of what the kernel says of this process. */
+static uint64_t status_bytes(const char *key)
 {
     FILE *f = fopen("/proc/self/status", "re");
     if (!f) return 0;
     char line[256];
     unsigned long long kib = 0;
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, "VmHWM: %llu kB", &kib) == 1) break;
+    size_t n = strlen(key);
+    while (kib == 0 && fgets(line, sizeof line, f))
+        if (strncmp(line, key, n) == 0) kib = strtoull(line + n, NULL, 10);
     fclose(f);
     return kib * 1024;
+}
+
+uint64_t memory_peak(void)
+{
+    return status_bytes("VmHWM:");
+}
+
+uint64_t memory_resident(void)
+{
+    return status_bytes("VmRSS:");
 }

@@ -17,9 +17,15 @@ MUST_CHECK bool memory_alloc_stream(void *out_ptr, uint64_t n, uint64_t size, st
 /* memory_alloc, zeroed. */
 MUST_CHECK bool memory_zalloc(void *out_ptr, uint64_t n, uint64_t size, struct error *err);
 
+/* From here on large areas go back to the system when they are freed, so that what is resident is what is in use.
+ * Called by the program once, before it allocates. */
+void memory_return_freed(void);
+
 /* Bytes of physical memory this process may use: the smallest of machine, cgroup and RLIMIT_AS. */
 uint64_t memory_available(void);
 /* Peak resident bytes of this process so far (VmHWM). */
 uint64_t memory_peak(void);
+/* Resident bytes now (VmRSS). */
+uint64_t memory_resident(void);
 
 #endif

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <yaml.h>
 
+#define YAML_ANCHORS_MAX 256u
+
 struct node_line {
     const json_t *node;
     uint32_t line;
@@ -17,12 +19,21 @@ struct yaml {
     size_t n_lines, lines_capacity;
 };
 
+/* "&name", and what it stands before; NULL while that is being read. */
+struct anchor {
+    char *name;
+    json_t *value;
+};
+
 struct reader {
     yaml_parser_t parser;
     struct yaml *doc;
     const char *what;
     struct error *err;
     size_t n_values;
+    bool anchors; /* they may be there */
+    struct anchor anchor[YAML_ANCHORS_MAX];
+    uint32_t n_anchors;
 };
 
 static bool fail(struct reader *r, size_t line, const char *problem)
@@ -141,30 +152,65 @@ static json_t *collection(struct reader *r, bool is_map, size_t line, uint32_t d
     return NULL;
 }
 
+static const char *anchor_of(const yaml_event_t *ev)
+{
+    if (ev->type == YAML_SCALAR_EVENT) return (const char *)ev->data.scalar.anchor;
+    if (ev->type == YAML_MAPPING_START_EVENT) return (const char *)ev->data.mapping_start.anchor;
+    return ev->type == YAML_SEQUENCE_START_EVENT ? (const char *)ev->data.sequence_start.anchor : NULL;
+}
+
+static bool has_tag(const yaml_event_t *ev)
+{
+    if (ev->type == YAML_SCALAR_EVENT) return ev->data.scalar.tag != NULL;
+    if (ev->type == YAML_MAPPING_START_EVENT) return ev->data.mapping_start.tag != NULL;
+    return ev->type == YAML_SEQUENCE_START_EVENT && ev->data.sequence_start.tag != NULL;
+}
+
+/* The value is shared, not copied: no aliases of aliases make a small file large. */
+static json_t *alias(struct reader *r, const yaml_event_t *ev)
+{
+    const char *name = (const char *)ev->data.alias.anchor;
+    if (!r->anchors) return fail(r, ev->start_mark.line, "aliases are not supported"), NULL;
+    for (uint32_t i = r->n_anchors; i-- > 0;)
+        if (strcmp(r->anchor[i].name, name) == 0) {
+            if (r->anchor[i].value) return json_incref(r->anchor[i].value);
+            return fail(r, ev->start_mark.line, "an alias inside what it stands for"), NULL;
+        }
+    return fail(r, ev->start_mark.line, "an alias without an anchor before it"), NULL;
+}
+
+static json_t *plain_value(struct reader *r, yaml_event_t *ev, uint32_t depth);
+
 static json_t *value(struct reader *r, yaml_event_t *ev, uint32_t depth)
 {
     size_t line = ev->start_mark.line;
+    const char *anchor = anchor_of(ev);
     if (depth > JSON_DEPTH_MAX) return fail(r, line, "nested too deeply"), NULL;
     if (++r->n_values > JSON_VALUES_MAX) return fail(r, line, "too many values"), NULL;
+    if (has_tag(ev) || (anchor && !r->anchors)) return fail(r, line, "anchors and tags are not supported"), NULL;
+    if (!anchor) return plain_value(r, ev, depth);
+    if (r->n_anchors == YAML_ANCHORS_MAX) return fail(r, line, "too many anchors"), NULL;
+    struct anchor *a = &r->anchor[r->n_anchors];
+    if (!(a->name = strdup(anchor))) return error_memory(r->err, 0), NULL;
+    r->n_anchors++;
+    json_t *v = plain_value(r, ev, depth);
+    return a->value = json_incref(v);
+}
+
+static json_t *plain_value(struct reader *r, yaml_event_t *ev, uint32_t depth)
+{
+    size_t line = ev->start_mark.line;
     switch (ev->type) {
-    case YAML_ALIAS_EVENT: return fail(r, line, "aliases are not supported"), NULL;
+    case YAML_ALIAS_EVENT: return alias(r, ev);
     case YAML_SCALAR_EVENT: {
-        if (ev->data.scalar.anchor || ev->data.scalar.tag)
-            return fail(r, line, "anchors and tags are not supported"), NULL;
         if (memchr(ev->data.scalar.value, '\0', ev->data.scalar.length))
             return fail(r, line, "a text holds a NUL byte"), NULL;
         json_t *v = scalar(ev);
         if (!v) fail(r, line, "not valid UTF-8 text");
         return v;
     }
-    case YAML_MAPPING_START_EVENT:
-        if (ev->data.mapping_start.anchor || ev->data.mapping_start.tag)
-            return fail(r, line, "anchors and tags are not supported"), NULL;
-        return collection(r, true, line, depth);
-    case YAML_SEQUENCE_START_EVENT:
-        if (ev->data.sequence_start.anchor || ev->data.sequence_start.tag)
-            return fail(r, line, "anchors and tags are not supported"), NULL;
-        return collection(r, false, line, depth);
+    case YAML_MAPPING_START_EVENT: return collection(r, true, line, depth);
+    case YAML_SEQUENCE_START_EVENT: return collection(r, false, line, depth);
     default: return fail(r, line, "expected a value"), NULL;
     }
 }
@@ -180,33 +226,67 @@ static bool expect_event(struct reader *r, yaml_event_type_t type, const char *p
     return ok;
 }
 
-static bool document(struct reader *r)
+/* What follows a document's start; *out is a new reference. */
+static bool document(struct reader *r, json_t **out)
 {
     yaml_event_t ev;
-    if (!expect_event(r, YAML_STREAM_START_EVENT, "expected a document")) return false;
-    if (!expect_event(r, YAML_DOCUMENT_START_EVENT, "the file is empty")) return false;
     if (!next_event(r, &ev)) return false;
-    r->doc->root = value(r, &ev, 1);
+    *out = value(r, &ev, 1);
     yaml_event_delete(&ev);
-    return r->doc->root && expect_event(r, YAML_DOCUMENT_END_EVENT, "expected the end of the document") &&
+    return *out && expect_event(r, YAML_DOCUMENT_END_EVENT, "expected the end of the document");
+}
+
+static bool one_document(struct reader *r)
+{
+    return expect_event(r, YAML_STREAM_START_EVENT, "expected a document") &&
+           expect_event(r, YAML_DOCUMENT_START_EVENT, "the file is empty") && document(r, &r->doc->root) &&
            expect_event(r, YAML_STREAM_END_EVENT, "a second document in one file");
 }
 
-bool yaml_parse(struct bytes text, const char *what, struct yaml **out, struct error *err)
+static bool all_documents(struct reader *r)
+{
+    if (!expect_event(r, YAML_STREAM_START_EVENT, "expected a document")) return false;
+    if (!(r->doc->root = json_array())) return false;
+    for (;;) {
+        yaml_event_t ev;
+        json_t *root = NULL;
+        if (!next_event(r, &ev)) return false;
+        bool end = ev.type == YAML_STREAM_END_EVENT;
+        if (!end && json_array_size(r->doc->root) == YAML_DOCUMENTS_MAX)
+            fail(r, ev.start_mark.line, "too many documents");
+        yaml_event_delete(&ev);
+        if (end || r->err->code != ERR_NONE) return end;
+        if (!document(r, &root) || json_array_append_new(r->doc->root, root) != 0) return false;
+    }
+}
+
+static int by_node(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)((const struct node_line *)a)->node, y = (uintptr_t)((const struct node_line *)b)->node;
+    return (x > y) - (x < y);
+}
+
+static bool parse(struct bytes text, const char *what, bool (*read)(struct reader *), bool anchors, struct yaml **out,
+                  struct error *err)
 {
     struct error local = ERROR_INIT;
     *out = NULL;
     struct yaml *y = calloc(1, sizeof *y);
-    struct reader r = {.doc = y, .what = what, .err = &local};
+    struct reader r = {.doc = y, .what = what, .err = &local, .anchors = anchors};
     if (!y || !yaml_parser_initialize(&r.parser)) {
         free(y);
         return error_memory(err, sizeof *y);
     }
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r.parser, text.data, text.size);
-    bool ok = document(&r);
+    bool ok = read(&r);
     yaml_parser_delete(&r.parser);
+    for (uint32_t i = 0; i < r.n_anchors; i++) {
+        free(r.anchor[i].name);
+        json_decref(r.anchor[i].value);
+    }
     if (ok) {
+        if (y->n_lines) qsort(y->lines, y->n_lines, sizeof *y->lines, by_node);
         *out = y;
         return true;
     }
@@ -216,6 +296,16 @@ bool yaml_parse(struct bytes text, const char *what, struct yaml **out, struct e
     return false;
 }
 
+bool yaml_parse(struct bytes text, const char *what, struct yaml **out, struct error *err)
+{
+    return parse(text, what, one_document, false, out, err);
+}
+
+bool yaml_parse_documents(struct bytes text, const char *what, struct yaml **out, struct error *err)
+{
+    return parse(text, what, all_documents, true, out, err);
+}
+
 const json_t *yaml_root(const struct yaml *y)
 {
     return y->root;
@@ -223,9 +313,9 @@ const json_t *yaml_root(const struct yaml *y)
 
 uint32_t yaml_line(const struct yaml *y, const json_t *node)
 {
-    for (size_t i = 0; i < y->n_lines; i++)
-        if (y->lines[i].node == node) return y->lines[i].line;
-    return 0;
+    struct node_line key = {node, 0};
+    const struct node_line *l = y->n_lines ? bsearch(&key, y->lines, y->n_lines, sizeof key, by_node) : NULL;
+    return l ? l->line : 0;
 }
 
 void yaml_close(struct yaml *y)

@@ -12,6 +12,10 @@
 struct yaml;
 
 MUST_CHECK bool yaml_parse(struct bytes text, const char *what, struct yaml **out, struct error *err);
+/* The same for files of other programs: several documents ("---" between them; the root is an array of them), anchors
+ * and aliases. What an alias stands for is shared by reference: who walks the tree counts his steps. */
+#define YAML_DOCUMENTS_MAX 16u
+MUST_CHECK bool yaml_parse_documents(struct bytes text, const char *what, struct yaml **out, struct error *err);
 const json_t *yaml_root(const struct yaml *y); /* borrowed */
 /* The line (from 1) where a mapping or sequence of this document begins; 0 when it is not one of its nodes. */
 uint32_t yaml_line(const struct yaml *y, const json_t *node);

@@ -83,11 +83,12 @@ static bool grow_rows(float **p, uint64_t n, uint64_t capacity, uint64_t width, 
     return true;
 }
 
-bool block_state_grow(struct block_state *s, uint64_t n_new, uint64_t k_width, uint64_t v_width, struct error *err)
+bool block_state_grow(struct block_state *s, uint64_t n_new, uint64_t total, uint64_t k_width, uint64_t v_width,
+                      struct error *err)
 {
     uint64_t need = s->n_past + n_new;
     if (need <= s->capacity) return true;
-    uint64_t capacity = s->capacity ? s->capacity : 256;
+    uint64_t capacity = s->capacity ? s->capacity : total ? total : 256;
     while (capacity < need) capacity *= 2;
     if (capacity > UINT32_MAX)
         return error_set(err, ERR_UNSUPPORTED, "a text of %llu tokens is too long", (unsigned long long)need);
@@ -97,14 +98,26 @@ bool block_state_grow(struct block_state *s, uint64_t n_new, uint64_t k_width, u
     return true;
 }
 
+bool block_visit_experts(const struct block *b, const struct engine *e, const float *x, uint64_t n_rows,
+                         const uint32_t *experts, uint32_t n_experts, const struct observer *ob, struct error *err)
+{
+    uint64_t hidden = e->inv->config.dims[DIM_HIDDEN];
+    CLEANUP(free) float *normed = NULL;
+    if (b->config->kind != BLOCK_MOE) return error_set(err, ERR_INTERNAL, "layer %u has no experts", b->config->layer);
+    if (!memory_alloc(&normed, n_rows * hidden, sizeof *normed, err)) return false;
+    rows_norm(e, &b->norm, x, n_rows, hidden, normed);
+    struct block_call c = {.engine = e, .block = b, .x = normed, .n_rows = n_rows, .observer = ob};
+    return moe_visit(&c, experts, n_experts, err) || error_wrap(err, "layer %u", b->config->layer);
+}
+
 bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t n_rows, const struct segment *segments,
                uint32_t n_segments, const struct observer *ob, struct error *err)
 {
     uint64_t hidden = e->inv->config.dims[DIM_HIDDEN];
-    CLEANUP(free) float *normed = NULL;
-    CLEANUP(free) float *y = NULL;
-    if (!memory_alloc(&normed, n_rows * hidden, sizeof *normed, err) ||
-        !memory_alloc(&y, n_rows * hidden, sizeof *y, err))
+    SCRATCH_SCOPE(e->scratch);
+    float *normed, *y;
+    if (!scratch_alloc(e->scratch, &normed, n_rows * hidden, sizeof *normed, err) ||
+        !scratch_alloc(e->scratch, &y, n_rows * hidden, sizeof *y, err))
         return false;
     rows_norm(e, &b->norm, x, n_rows, hidden, normed);
     struct block_call c = {e, b, normed, y, n_rows, segments, n_segments, ob};
@@ -112,4 +125,23 @@ bool block_run(const struct block *b, const struct engine *e, float *x, uint64_t
     if (b->post_norm.weight) rows_norm(e, &b->post_norm, y, n_rows, hidden, y);
     e->math->add(x, x, y, n_rows * hidden);
     return true;
+}
+
+bool block_need(struct need *n, const struct engine *e, const struct block_config *config, const struct call_shape *c,
+                struct error *err)
+{
+    *n = (struct need){0};
+    if (!block_kinds[config->kind]->need(n, e, config, c, err)) return error_wrap(err, "layer %u", config->layer);
+    weights_need(n, e, ROLE_BLOCK_NORM, config);
+    weights_need(n, e, ROLE_BLOCK_NORM_BIAS, config);
+    weights_need(n, e, ROLE_BLOCK_POST_NORM, config);
+    n->calling += 2 * scratch_bytes(c->n_rows * e->inv->config.dims[DIM_HIDDEN], sizeof(float)); /* normed, y */
+    return true;
+}
+
+uint64_t block_state_need(const struct engine *e, const struct block_config *config, uint64_t n_tokens,
+                          uint64_t n_texts, uint64_t n_open)
+{
+    const struct block_kind_ops *ops = block_kinds[config->kind];
+    return ops->state ? ops->state(e, config, n_tokens, n_texts, n_open) : 0;
 }

@@ -5,8 +5,6 @@
 #include "engine/recurrence.h"
 #include "engine/short_conv.h"
 
-#include "core/memory.h"
-
 #include <math.h>
 
 #define LENGTH_EPS 1e-6f /* under the root of a key's or query's length; the reference's own constant */
@@ -111,10 +109,10 @@ static bool project(struct deltanet_call *c, struct error *err)
                linear_run(&d->z, e, x, hidden, n, c->z, c->values, ob, err) &&
                linear_run(&d->b, e, x, hidden, n, c->b, c->heads, ob, err) &&
                linear_run(&d->a, e, x, hidden, n, c->a, c->heads, ob, err);
-    CLEANUP(free) float *qkvz = NULL;
-    CLEANUP(free) float *ba = NULL;
-    if (!memory_alloc(&qkvz, n * d->qkvz.rows, sizeof(float), err) ||
-        !memory_alloc(&ba, n * d->ba.rows, sizeof(float), err) ||
+    SCRATCH_SCOPE(e->scratch);
+    float *qkvz, *ba;
+    if (!scratch_alloc(e->scratch, &qkvz, n * d->qkvz.rows, sizeof *qkvz, err) ||
+        !scratch_alloc(e->scratch, &ba, n * d->ba.rows, sizeof *ba, err) ||
         !linear_run(&d->qkvz, e, x, hidden, n, qkvz, d->qkvz.rows, ob, err) ||
         !linear_run(&d->ba, e, x, hidden, n, ba, d->ba.rows, ob, err))
         return false;
@@ -180,23 +178,32 @@ static bool deltanet_steps(struct deltanet_call *c, struct error *err)
     pool_for(e->pool, n, gates_item, c);
     if (!scan(c, err)) return false;
     heads_norm(e, &c->d->norm, c->o, n, c->values, c->heads, cfg->head_dim);
-    return rows_activate(e, e->pool, &(struct mlp_config){.activation = ACT_SILU}, c->z, c->o, n, c->values, err) &&
+    return rows_activate(e, &(struct mlp_config){.activation = ACT_SILU}, c->z, c->o, n, c->values, err) &&
            linear_run(&c->d->out, e, c->z, c->values, n, call->y, c->d->out.rows, call->observer, err);
+}
+
+static struct deltanet_call widths_of(const struct engine *e)
+{
+    const struct ssm_config *cfg = &e->inv->config.ssm;
+    uint64_t keys = (uint64_t)cfg->n_groups * cfg->state_size, values = (uint64_t)cfg->n_heads * cfg->head_dim;
+    return (struct deltanet_call){.keys = keys, .values = values, .channels = 2 * keys + values, .heads = cfg->n_heads};
+}
+
+/* Floats of each row that a call works in. */
+static uint64_t row_floats(const struct deltanet_call *c)
+{
+    return c->channels + 2 * c->values + 2 * c->heads;
 }
 
 static bool deltanet_run(const struct block_call *call, struct error *err)
 {
-    const struct ssm_config *cfg = &call->engine->inv->config.ssm;
-    struct deltanet_call c = {.call = call,
-                              .d = call->block->kind,
-                              .keys = (uint64_t)cfg->n_groups * cfg->state_size,
-                              .values = (uint64_t)cfg->n_heads * cfg->head_dim,
-                              .heads = cfg->n_heads};
-    c.channels = 2 * c.keys + c.values;
-    CLEANUP(free) float *rows = NULL;
+    struct scratch *from = call->engine->scratch;
+    struct deltanet_call c = widths_of(call->engine);
     uint64_t n = call->n_rows;
-    if (!memory_alloc(&rows, n * (c.channels + 2 * c.values + 2 * c.heads), sizeof *rows, err)) return false;
-    c.qkv = rows;
+    c.call = call;
+    c.d = call->block->kind;
+    SCRATCH_SCOPE(from);
+    if (!scratch_alloc(from, &c.qkv, n * row_floats(&c), sizeof *c.qkv, err)) return false;
     c.z = c.qkv + n * c.channels;
     c.o = c.z + n * c.values;
     c.b = c.o + n * c.values;
@@ -204,4 +211,43 @@ static bool deltanet_run(const struct block_call *call, struct error *err)
     return deltanet_steps(&c, err);
 }
 
-const struct block_kind_ops block_delta = {deltanet_open, deltanet_close, deltanet_keep, deltanet_run};
+static struct short_conv conv_of(const struct engine *e)
+{
+    return (struct short_conv){.channels = widths_of(e).channels, .taps = e->inv->config.ssm.conv_taps};
+}
+
+static bool deltanet_need(struct need *n, const struct engine *e, const struct block_config *b,
+                          const struct call_shape *c, struct error *err)
+{
+    static const enum tensor_role by_head[] = {ROLE_DELTA_QKVZ, ROLE_DELTA_BA, ROLE_DELTA_OUT},
+                                  apart[] = {ROLE_DELTA_QKV, ROLE_DELTA_Z, ROLE_DELTA_B, ROLE_DELTA_A},
+                                  small[] = {ROLE_SSM_CONV, ROLE_SSM_A_LOG, ROLE_SSM_DT_BIAS, ROLE_DELTA_NORM};
+    const struct deltanet_call w = widths_of(e);
+    const struct short_conv conv = conv_of(e);
+    struct scan scan = recurrence_shape(e);
+    scan.delta = true;
+    for (size_t i = 0; i < sizeof apart / sizeof *apart; i++)
+        if (!linear_need_role(n, e, apart[i], b, false, c, err)) return false;
+    for (size_t i = 0; i < sizeof by_head / sizeof *by_head; i++)
+        if (!linear_need_role(n, e, by_head[i], b, false, c, err)) return false;
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) weights_need(n, e, small[i], b);
+    if (e->inv->config.ssm.delta_by_key_head)
+        n->calling += scratch_bytes(c->n_rows * 2 * (w.keys + w.values), sizeof(float)) +
+                      scratch_bytes(c->n_rows * 2 * w.heads, sizeof(float));
+    need_most(&n->calling, short_conv_need(&conv, c->n_rows, c->n_segments));
+    need_most(&n->calling, recurrence_need(&scan, c));
+    n->calling += scratch_bytes(c->n_rows * row_floats(&w), sizeof(float));
+    return true;
+}
+
+static uint64_t deltanet_state(const struct engine *e, const struct block_config *b, uint64_t n_tokens,
+                               uint64_t n_texts, uint64_t n_open)
+{
+    (void)b;
+    (void)n_tokens;
+    const struct short_conv conv = conv_of(e);
+    return recurrence_state(e, &conv, n_texts, n_open);
+}
+
+const struct block_kind_ops block_delta = {deltanet_open, deltanet_close, deltanet_keep,
+                                           deltanet_run,  deltanet_need,  deltanet_state};

@@ -38,6 +38,7 @@ struct engine_options {
     bool quantize_inputs; /* false: W4A16 reading of a W4A4 file (weights as stored, activations as they are) */
     const struct weight_source *weights; /* borrowed; NULL: none stands in */
     uint64_t residual_bytes; /* a stream's activations beyond this go to its spill file; 0: a quarter of the memory */
+    uint64_t keep_bytes; /* a stream that needs a block's weights several times keeps up to so many; 0: a quarter too */
 };
 
 MUST_CHECK bool engine_open(struct engine **out, const struct inventory *inv, const struct engine_options *opt,
@@ -53,7 +54,8 @@ struct observer {
     void *ctx;
     void (*input)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride);
     /* K and V as they go into the cache, before any cache quantization; `linear` is attn_k or attn_v. */
-    void (*kv)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride);
+    void (*kv)(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t n_cols,
+               uint64_t stride);
     /* Chosen experts (ascending) and their final weights: [n_tokens, top_k]; tokens first .. first + n_tokens of a
      * text. */
     void (*route)(void *ctx, uint32_t layer, uint32_t text, uint32_t first, uint32_t n_tokens, const uint32_t *experts,
@@ -87,8 +89,23 @@ MUST_CHECK bool stream_block(struct stream *s, uint32_t b, const struct observer
 /* The same without a trace: the rows stay what they were, and the block can be run again. */
 MUST_CHECK bool stream_observe(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr,
                                struct error *err);
+/* From the next block on, also keeps what entered the block: twice the room. */
+MUST_CHECK bool stream_keep_inputs(struct stream *s, const char *spill_dir, struct error *err);
+/* Sends all tokens through these experts of block b, whatever the router says, for the observer alone. b is the block
+ * that ran last, a BLOCK_MOE, with its inputs kept. */
+MUST_CHECK bool stream_visit_experts(struct stream *s, uint32_t b, const uint32_t *experts, uint32_t n_experts,
+                                     const struct observer *ob, const struct progress *pr, struct error *err);
+/* A second stream over the same texts, which it borrows; it holds nothing before stream_cross. */
+MUST_CHECK bool stream_fork(struct stream **out, const struct stream *s, const char *spill_dir, struct error *err);
+/* Runs block b, the one that ran last in `from`, whose inputs are kept, once more with the weights of engine `with`;
+ * the fork `to` then is where `from` would be with these weights. */
+MUST_CHECK bool stream_cross(struct stream *to, const struct stream *from, struct engine *with, uint32_t b,
+                             const struct progress *pr, struct error *err);
 /* The residual stream as it is now: rows [first, first + n) into out [n, hidden]. */
 MUST_CHECK bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err);
+/* How many of n_rows to ask stream_logits for at a time: 64 MiB of logits. When that is fewer than all, the head's
+ * weights stay in memory if they are not too many. */
+uint64_t stream_logit_rows(const struct engine *e, uint64_t n_rows);
 /* Final norm and head of rows [first, first + n): `normed` [n, hidden], what enters the head, and `logits` [n, vocab];
  * either may be NULL. */
 MUST_CHECK bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, float *logits,

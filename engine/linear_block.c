@@ -26,4 +26,11 @@ static bool linear_block_run(const struct block_call *c, struct error *err)
     return linear_run(l, c->engine, c->x, l->cols, c->n_rows, c->y, l->rows, c->observer, err);
 }
 
-const struct block_kind_ops block_linear = {linear_block_open, linear_block_close, linear_block_keep, linear_block_run};
+static bool linear_block_need(struct need *n, const struct engine *e, const struct block_config *b,
+                              const struct call_shape *c, struct error *err)
+{
+    return linear_need_role(n, e, b->replaces_mlp ? ROLE_MLP_LINEAR : ROLE_ATTN_LINEAR, b, false, c, err);
+}
+
+const struct block_kind_ops block_linear = {linear_block_open, linear_block_close, linear_block_keep,
+                                            linear_block_run,  linear_block_need,  NULL};

@@ -6,8 +6,6 @@
 #include "engine/recurrence.h"
 #include "engine/short_conv.h"
 
-#include "core/memory.h"
-
 #include <math.h>
 
 struct mamba2 {
@@ -18,14 +16,20 @@ struct mamba2 {
 
 /* Sizes of one layer's rows. */
 struct shape {
-    uint64_t inner, channels, proj, group_state;
+    uint64_t inner, channels, proj, group_state, heads;
 };
 
 static struct shape shape_of(const struct engine *e)
 {
     const struct model_config *c = &e->inv->config;
     return (struct shape){c->dims[DIM_SSM_INNER], c->dims[DIM_SSM_CONV], c->dims[DIM_SSM_PROJ],
-                          (uint64_t)c->ssm.n_groups * c->ssm.state_size};
+                          (uint64_t)c->ssm.n_groups * c->ssm.state_size, c->ssm.n_heads};
+}
+
+/* Floats of each row that a call works in. */
+static uint64_t row_floats(const struct shape *s)
+{
+    return s->proj + s->channels + s->inner + s->heads;
 }
 
 static void mamba2_close(void *kind)
@@ -140,26 +144,51 @@ static bool mamba2_run(const struct block_call *call, struct error *err)
     const struct ssm_config *cfg = &e->inv->config.ssm;
     struct mamba2_call c = {.call = call, .m = m, .shape = shape_of(e)};
     const struct short_conv conv = {m->conv, m->conv_bias, c.shape.channels, cfg->conv_taps};
-    CLEANUP(free) float *proj = NULL;
-    CLEANUP(free) float *xbc = NULL;
-    CLEANUP(free) float *decay = NULL;
-    CLEANUP(free) float *y = NULL;
-    if (!memory_alloc(&proj, call->n_rows * c.shape.proj, sizeof(float), err) ||
-        !memory_alloc(&xbc, call->n_rows * c.shape.channels, sizeof(float), err) ||
-        !memory_alloc(&decay, call->n_rows * cfg->n_heads, sizeof(float), err) ||
-        !memory_alloc(&y, call->n_rows * c.shape.inner, sizeof(float), err))
-        return false;
-    c.proj = proj;
-    c.xbc = xbc;
-    c.decay = decay;
-    c.y = y;
-    if (!linear_run(&m->in, e, call->x, m->in.cols, call->n_rows, proj, c.shape.proj, call->observer, err) ||
-        !short_conv_run(&conv, call, proj + c.shape.inner, c.shape.proj, xbc, err))
+    SCRATCH_SCOPE(e->scratch);
+    if (!scratch_alloc(e->scratch, &c.proj, call->n_rows * row_floats(&c.shape), sizeof *c.proj, err)) return false;
+    c.xbc = c.proj + call->n_rows * c.shape.proj;
+    c.y = c.xbc + call->n_rows * c.shape.channels;
+    c.decay = c.y + call->n_rows * c.shape.inner;
+    if (!linear_run(&m->in, e, call->x, m->in.cols, call->n_rows, c.proj, c.shape.proj, call->observer, err) ||
+        !short_conv_run(&conv, call, c.proj + c.shape.inner, c.shape.proj, c.xbc, err))
         return false;
     pool_for(e->pool, call->n_rows, dt_item, &c);
     if (!scan(&c, err)) return false;
     pool_for(e->pool, call->n_rows, gate_item, &c);
-    return linear_run(&m->out, e, y, c.shape.inner, call->n_rows, call->y, m->out.rows, call->observer, err);
+    return linear_run(&m->out, e, c.y, c.shape.inner, call->n_rows, call->y, m->out.rows, call->observer, err);
 }
 
-const struct block_kind_ops block_mamba2 = {mamba2_open, mamba2_close, mamba2_keep, mamba2_run};
+static struct short_conv conv_of(const struct engine *e)
+{
+    return (struct short_conv){.channels = shape_of(e).channels, .taps = e->inv->config.ssm.conv_taps};
+}
+
+static bool mamba2_need(struct need *n, const struct engine *e, const struct block_config *b,
+                        const struct call_shape *c, struct error *err)
+{
+    static const enum tensor_role small[] = {ROLE_SSM_CONV, ROLE_SSM_CONV_BIAS, ROLE_SSM_A_LOG,
+                                             ROLE_SSM_D,    ROLE_SSM_DT_BIAS,   ROLE_SSM_NORM};
+    const struct shape s = shape_of(e);
+    const struct short_conv conv = conv_of(e);
+    const struct scan scan = recurrence_shape(e);
+    bool bias = e->inv->config.ssm_proj_bias;
+    if (!linear_need_role(n, e, ROLE_SSM_IN, b, bias, c, err) || !linear_need_role(n, e, ROLE_SSM_OUT, b, bias, c, err))
+        return false;
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) weights_need(n, e, small[i], b);
+    need_most(&n->calling, short_conv_need(&conv, c->n_rows, c->n_segments));
+    need_most(&n->calling, recurrence_need(&scan, c));
+    n->calling += scratch_bytes(c->n_rows * row_floats(&s), sizeof(float));
+    return true;
+}
+
+static uint64_t mamba2_state(const struct engine *e, const struct block_config *b, uint64_t n_tokens, uint64_t n_texts,
+                             uint64_t n_open)
+{
+    (void)b;
+    (void)n_tokens;
+    const struct short_conv conv = conv_of(e);
+    return recurrence_state(e, &conv, n_texts, n_open);
+}
+
+const struct block_kind_ops block_mamba2 = {mamba2_open, mamba2_close, mamba2_keep,
+                                            mamba2_run,  mamba2_need,  mamba2_state};

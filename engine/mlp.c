@@ -1,8 +1,6 @@
 /* down(activation(up(x))), or gated: down(activation(gate(x)) * up(x)). */
 #include "engine/block.h"
 
-#include "core/memory.h"
-
 struct mlp {
     struct linear gate, up, down; /* gate.tensor NULL: none */
 };
@@ -34,22 +32,41 @@ static bool mlp_keep(void *kind, const struct engine *e, struct error *err)
            linear_keep(&m->down, e, err);
 }
 
+/* Floats of each row between the matrices: up, and gate. */
+static uint64_t row_floats(bool gated, uint64_t inner)
+{
+    return gated ? 2 * inner : inner;
+}
+
 static bool mlp_run(const struct block_call *c, struct error *err)
 {
     const struct mlp *m = c->block->kind;
     const struct engine *e = c->engine;
     uint64_t inner = m->up.rows, hidden = m->up.cols, n = c->n_rows;
-    CLEANUP(free) float *h = NULL;
-    CLEANUP(free) float *gate = NULL;
-    if (!memory_alloc(&h, n * inner, sizeof *h, err) ||
-        !linear_run(&m->up, e, c->x, hidden, n, h, inner, c->observer, err))
-        return false;
-    if (m->gate.tensor && (!memory_alloc(&gate, n * inner, sizeof *gate, err) ||
-                           !linear_run(&m->gate, e, c->x, hidden, n, gate, inner, c->observer, err)))
-        return false;
-    float *inside = gate ? gate : h;
-    return rows_activate(e, e->pool, &e->inv->config.mlp, inside, gate ? h : NULL, n, inner, err) &&
+    bool gated = m->gate.tensor != NULL;
+    SCRATCH_SCOPE(e->scratch);
+    float *h;
+    if (!scratch_alloc(e->scratch, &h, row_floats(gated, inner) * n, sizeof *h, err)) return false;
+    float *gate = gated ? h + n * inner : NULL, *inside = gated ? gate : h;
+    return linear_run(&m->up, e, c->x, hidden, n, h, inner, c->observer, err) &&
+           (!gated || linear_run(&m->gate, e, c->x, hidden, n, gate, inner, c->observer, err)) &&
+           rows_activate(e, &e->inv->config.mlp, inside, gated ? h : NULL, n, inner, err) &&
            linear_run(&m->down, e, inside, inner, n, c->y, hidden, c->observer, err);
 }
 
-const struct block_kind_ops block_mlp = {mlp_open, mlp_close, mlp_keep, mlp_run};
+static bool mlp_need(struct need *n, const struct engine *e, const struct block_config *b, const struct call_shape *c,
+                     struct error *err)
+{
+    const struct model_config *cfg = &e->inv->config;
+    uint64_t inner = block_dim(cfg, b, DIM_MLP);
+    bool bias = cfg->mlp_bias;
+    if ((cfg->mlp.gated && !linear_need_role(n, e, ROLE_MLP_GATE, b, bias, c, err)) ||
+        !linear_need_role(n, e, ROLE_MLP_UP, b, bias, c, err) ||
+        !linear_need_role(n, e, ROLE_MLP_DOWN, b, bias, c, err))
+        return false;
+    n->calling += scratch_bytes(row_floats(cfg->mlp.gated, inner) * c->n_rows, sizeof(float));
+    need_most(&n->worker, rows_activate_need(&cfg->mlp, inner));
+    return true;
+}
+
+const struct block_kind_ops block_mlp = {mlp_open, mlp_close, mlp_keep, mlp_run, mlp_need, NULL};

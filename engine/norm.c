@@ -15,6 +15,13 @@ bool norm_open(struct norm *n, const struct engine *e, enum tensor_role role, en
     return n->kind != NORM_LAYER_ONE || weights_load_role(e, bias_role, b, &n->bias, err);
 }
 
+void weights_need(struct need *n, const struct engine *e, enum tensor_role role, const struct block_config *b)
+{
+    const struct model_tensor *t =
+        b ? inventory_find_block(e->inv, role, b, -1) : inventory_find(e->inv, role, -1, -1, false);
+    if (t) n->loaded += scratch_bytes(t->n_elems, sizeof(float));
+}
+
 void norm_close(struct norm *n)
 {
     free(n->weight);

@@ -8,6 +8,9 @@
 #include <math.h>
 
 #define READ_BYTES (1u << 20)
+#define READ_COLUMNS_BYTES                                                                                             \
+    (8u << 20) /* where columns serve as rows: the more rows, the longer the runs in the file                          \
+                */
 
 static const struct tensor_info *weight_of(const struct linear *l, const struct engine *e)
 {
@@ -117,29 +120,47 @@ static uint64_t scale_row_bytes(const struct linear *l, const struct engine *e)
     return has_row_scales(l) ? row_bytes(l, e, PART_WEIGHT_SCALE) : 0;
 }
 
-uint64_t panels_per_read(const struct linear *l)
+uint64_t panels_per_read(const struct linear *l, const struct engine *e)
 {
-    uint64_t n = READ_BYTES / l->packed.panel_bytes;
+    const struct tensor_info *info = weight_of(l, e);
+    bool columns = info->view && info->view->col_step != dtype_bytes(info->dtype);
+    uint64_t n = (columns ? READ_COLUMNS_BYTES : READ_BYTES) / l->packed.panel_bytes;
     return n ? n : 1;
 }
 
-bool panel_scratch_alloc(struct panel_scratch *s, const struct linear *l, const struct engine *e, struct error *err)
+/* Bytes of each part of the scratch. */
+struct panel_room {
+    uint64_t n_panels, raw, scales, rows, panels;
+};
+
+static struct panel_room room_for(const struct linear *l, const struct engine *e)
 {
-    *s = (struct panel_scratch){.n_panels = u64_min(panels_per_read(l), packed_panels(&l->packed))};
-    uint64_t rows = s->n_panels * PANEL_ROWS;
-    return memory_alloc(&s->raw, rows, code_row_bytes(l, e), err) &&
-           memory_alloc(&s->scales, rows, scale_row_bytes(l, e), err) &&
-           memory_alloc(&s->panels, s->n_panels, l->packed.panel_bytes, err) &&
-           (!l->decoded || memory_alloc(&s->rows, PANEL_ROWS * l->cols, sizeof(float), err));
+    uint64_t n = u64_min(panels_per_read(l, e), packed_panels(&l->packed)), rows = n * PANEL_ROWS;
+    return (struct panel_room){.n_panels = n,
+                               .raw = rows * code_row_bytes(l, e),
+                               .scales = rows * scale_row_bytes(l, e),
+                               .rows = l->decoded ? PANEL_ROWS * l->cols * sizeof(float) : 0,
+                               .panels = n * l->packed.panel_bytes};
+}
+
+uint64_t panel_scratch_need(const struct linear *l, const struct engine *e)
+{
+    struct panel_room r = room_for(l, e);
+    return scratch_bytes(r.raw, 1) + scratch_bytes(r.scales, 1) + scratch_bytes(r.rows, 1) + scratch_bytes(r.panels, 1);
+}
+
+bool panel_scratch_alloc(struct panel_scratch *s, const struct linear *l, const struct engine *e, struct scratch *from,
+                         struct error *err)
+{
+    struct panel_room r = room_for(l, e);
+    *s = (struct panel_scratch){.n_panels = r.n_panels};
+    return scratch_alloc(from, &s->raw, r.raw, 1, err) && scratch_alloc(from, &s->scales, r.scales, 1, err) &&
+           scratch_alloc(from, &s->panels, r.panels, 1, err) && scratch_alloc(from, &s->rows, r.rows, 1, err);
 }
 
 void panel_scratch_free(struct panel_scratch *s)
 {
-    free(s->raw);
-    free(s->scales);
-    free(s->rows);
     free(s->blocks);
-    free(s->panels);
 }
 
 /* ---- reading ---- */
@@ -249,11 +270,12 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
     return isfinite(e->math->amax(out, n * l->cols)) || not_finite(l, first + from, n, err);
 }
 
-bool panels_rows(const struct linear *l, const struct engine *e, uint64_t first, uint64_t n, float *out,
-                 struct error *err)
+bool panels_rows(const struct linear *l, const struct engine *e, struct scratch *from, uint64_t first, uint64_t n,
+                 float *out, struct error *err)
 {
+    SCRATCH_SCOPE(from);
     struct panel_scratch s = {0};
-    bool ok = panel_scratch_alloc(&s, l, e, err);
+    bool ok = panel_scratch_alloc(&s, l, e, from, err);
     for (uint64_t i = 0; ok && i < n; i += PANEL_ROWS) {
         uint64_t m = u64_min(PANEL_ROWS, n - i);
         ok = read_codes(l, e, first + i, m, &s, err) && decode_rows(l, e, first + i, 0, m, &s, out + i * l->cols, err);

@@ -1,10 +1,9 @@
 #include "engine/positions.h"
 
-#include "core/memory.h"
-
 #include <math.h>
 
 struct rope_ctx {
+    const struct engine *engine;
     const struct rope_config *rope;
     const struct segment *segment;
     float *x;
@@ -21,12 +20,13 @@ static void turn_pair(float *a, float *b, float c, float s)
 
 static bool rope_item(void *ctx, uint64_t token, uint32_t worker, struct error *err)
 {
-    (void)worker;
     const struct rope_ctx *r = ctx;
     uint32_t half = r->rope->dim / 2;
     float position = (float)(r->segment->first + token), *row = r->x + (r->segment->row + token) * r->stride;
-    CLEANUP(free) float *cs = NULL;
-    if (!memory_alloc(&cs, 2 * (uint64_t)half, sizeof *cs, err)) return false;
+    struct scratch *from = worker_scratch(r->engine, worker);
+    SCRATCH_SCOPE(from);
+    float *cs;
+    if (!scratch_alloc(from, &cs, r->rope->dim, sizeof *cs, err)) return false;
     for (uint32_t i = 0; i < half; i++) {
         double angle = (double)(r->rope->inv_freq[i] * position);
         cs[2 * i] = (float)cos(angle) * (float)r->rope->factor;
@@ -41,12 +41,17 @@ static bool rope_item(void *ctx, uint64_t token, uint32_t worker, struct error *
     return true;
 }
 
+uint64_t rope_need(const struct rope_config *rope)
+{
+    return rope->style == ROPE_NONE ? 0 : scratch_bytes(rope->dim, sizeof(float));
+}
+
 bool rope_apply(const struct engine *e, const struct rope_config *rope, const struct segment *segments,
                 uint32_t n_segments, float *x, uint64_t stride, uint64_t heads, uint64_t head_dim, struct error *err)
 {
     if (rope->style == ROPE_NONE) return true;
     for (uint32_t i = 0; i < n_segments; i++) {
-        struct rope_ctx r = {rope, &segments[i], x, stride, heads, head_dim};
+        struct rope_ctx r = {e, rope, &segments[i], x, stride, heads, head_dim};
         if (!pool_try(e->pool, segments[i].n, rope_item, &r, err)) return false;
     }
     return true;

@@ -9,6 +9,7 @@
 MUST_CHECK bool rope_apply(const struct engine *e, const struct rope_config *rope, const struct segment *segments,
                            uint32_t n_segments, float *x, uint64_t stride, uint64_t heads, uint64_t head_dim,
                            struct error *err);
+uint64_t rope_need(const struct rope_config *rope); /* scratch of every worker */
 
 /* Queries times 1 + beta log(1 + floor(position / original)). */
 void query_scale_apply(const struct attention_config *a, const struct segment *segments, uint32_t n_segments, float *q,

@@ -92,13 +92,29 @@ static void *work(void *arg)
     return NULL;
 }
 
+static bool wants_experts(const struct inventory *inv, uint64_t n_rows)
+{
+    return n_rows * inv->config.moe.top_k >= inv->config.moe.n_experts;
+}
+
+uint64_t read_ahead_bytes(const struct inventory *inv, uint64_t n_rows, uint32_t block)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < inv->n_tensors; i++) {
+        const struct model_tensor *t = &inv->tensors[i];
+        if (!in_block(&inv->config, t, block) || (t->place.expert >= 0 && !wants_experts(inv, n_rows))) continue;
+        for (int part = 0; part < PART_COUNT; part++)
+            if (t->parts[part] != NAME_NONE) sum += checkpoint_tensor(inv->checkpoint, t->parts[part])->bytes;
+    }
+    return sum;
+}
+
 struct read_ahead *read_ahead_open(const struct inventory *inv, uint64_t n_rows)
 {
-    const struct moe_config *moe = &inv->config.moe;
     struct read_ahead *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     *r = (struct read_ahead){.inv = inv,
-                             .experts = n_rows * moe->top_k >= moe->n_experts,
+                             .experts = wants_experts(inv, n_rows),
                              .lock = PTHREAD_MUTEX_INITIALIZER,
                              .changed = PTHREAD_COND_INITIALIZER};
     if (pthread_create(&r->thread, NULL, work, r) == 0) return r;

@@ -7,6 +7,7 @@ struct scan recurrence_shape(const struct engine *e)
     const struct ssm_config *c = &e->inv->config.ssm;
     return (struct scan){.math = e->math,
                          .pool = e->pool,
+                         .scratch = e->scratch,
                          .n_heads = c->n_heads,
                          .n_groups = c->n_groups,
                          .key_dim = c->state_size,
@@ -48,8 +49,22 @@ bool recurrence_run(const struct block_call *call, const struct scan *scan, cons
                     struct error *err)
 {
     bool watched = call->observer && call->observer->state;
-    CLEANUP(free) struct scan_piece *pieces = NULL;
-    if (!memory_alloc(&pieces, call->n_segments, sizeof *pieces, err)) return false;
+    struct scratch *from = call->engine->scratch;
+    SCRATCH_SCOPE(from);
+    struct scan_piece *pieces;
+    if (!scratch_alloc(from, &pieces, call->n_segments, sizeof *pieces, err)) return false;
     for (uint32_t i = 0; i < call->n_segments; i++) pieces[i] = piece_of(&call->segments[i], rows, watched);
     return scan_run(scan, pieces, call->n_segments, err) && (!watched || report(call, scan, err));
+}
+
+uint64_t recurrence_need(const struct scan *scan, const struct call_shape *c)
+{
+    return scratch_bytes(c->n_segments, sizeof(struct scan_piece)) + scan_need(scan, c->n_rows, c->n_segments);
+}
+
+uint64_t recurrence_state(const struct engine *e, const struct short_conv *conv, uint64_t n_texts, uint64_t n_open)
+{
+    struct scan scan = recurrence_shape(e);
+    return (n_texts * (scan_state_floats(&scan) + short_conv_state_floats(conv)) + n_open * scan_open_floats(&scan)) *
+           sizeof(float);
 }

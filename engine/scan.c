@@ -78,11 +78,21 @@ void scan_state_close(struct scan_state *s)
     *s = (struct scan_state){0};
 }
 
+uint64_t scan_state_floats(const struct scan *s)
+{
+    return s->n_heads * scan_head_floats(s);
+}
+
+uint64_t scan_open_floats(const struct scan *s)
+{
+    return s->n_heads * scan_open_head_floats(s) + s->n_groups * scan_open_group_floats(s);
+}
+
 static bool state_ready(const struct scan *s, const struct scan_piece *p, struct error *err)
 {
     struct scan_state *st = p->state;
-    st->state_floats = s->n_heads * scan_head_floats(s);
-    st->open_floats = s->n_heads * scan_open_head_floats(s) + s->n_groups * scan_open_group_floats(s);
+    st->state_floats = scan_state_floats(s);
+    st->open_floats = scan_open_floats(s);
     if (!st->state && !memory_zalloc(&st->state, st->state_floats, sizeof(float), err)) return false;
     return st->open || !p->keep || memory_zalloc(&st->open, st->open_floats, sizeof(float), err);
 }
@@ -101,18 +111,34 @@ static uint64_t cut(const struct scan *s, const struct scan_piece *p, uint32_t p
     return n;
 }
 
-/* Where a round that begins at slot `from` ends; `scratch` grows to what it needs. */
-static uint64_t round_end(const struct scan *s, const struct scan_slot *slots, uint64_t from, uint64_t n_slots,
-                          uint64_t *scratch)
+/* Where a round that begins at slot `from` ends. */
+static uint64_t round_end(const struct scan *s, const struct scan_slot *slots, uint64_t from, uint64_t n_slots)
 {
-    uint64_t to = from, floats = 0;
-    do {
-        floats = slots[to].at + s->n_groups * slot_floats(s, &slots[to]) - slots[from].at;
-        if (to > from && floats > ROUND_FLOATS) break;
-        if (floats > *scratch) *scratch = floats;
+    uint64_t to = from + 1;
+    while (to < n_slots && slots[to].at + s->n_groups * slot_floats(s, &slots[to]) - slots[from].at <= ROUND_FLOATS)
         to++;
-    } while (to < n_slots);
     return to;
+}
+
+/* Sizes of what a call works in, at most. */
+struct room {
+    uint64_t slots, first_slot; /* how many */
+    uint64_t scratch, worker;   /* floats */
+};
+
+static struct room room_for(const struct scan *s, uint64_t n_rows, uint64_t n_pieces)
+{
+    const struct scan_slot whole = {.hi = SCAN_CHUNK};
+    uint64_t slots = n_rows / SCAN_CHUNK + 2 * n_pieces, one = s->n_groups * slot_floats(s, &whole);
+    uint64_t round = u64_min(slots * one, ROUND_FLOATS);
+    return (struct room){slots, n_pieces + 1, round > one ? round : one, pool_threads(s->pool) * scan_worker_floats(s)};
+}
+
+uint64_t scan_need(const struct scan *s, uint64_t n_rows, uint64_t n_pieces)
+{
+    struct room r = room_for(s, n_rows, n_pieces);
+    return scratch_bytes(r.slots, sizeof(struct scan_slot)) + scratch_bytes(r.first_slot, sizeof(uint64_t)) +
+           scratch_bytes(r.scratch, sizeof(float)) + scratch_bytes(r.worker, sizeof(float));
 }
 
 static void run_round(struct scan_call *c)
@@ -127,16 +153,20 @@ static void run_round(struct scan_call *c)
     }
 }
 
-bool scan_run(const struct scan *s, const struct scan_piece *pieces, uint32_t n_pieces, struct error *err)
+static bool run_in(const struct scan *s, const struct scan_piece *pieces, uint32_t n_pieces, struct scratch *from,
+                   struct error *err)
 {
-    uint64_t most = 0, n_slots = 0, floats = 0, scratch_floats = 0, threads = pool_threads(s->pool);
-    for (uint32_t i = 0; i < n_pieces; i++) most += pieces[i].n / SCAN_CHUNK + 2;
-    CLEANUP(free) struct scan_slot *slots = NULL;
-    CLEANUP(free) uint64_t *first_slot = NULL;
-    CLEANUP(free) float *scratch = NULL;
-    CLEANUP(free) float *worker = NULL;
-    if (!memory_alloc(&slots, most, sizeof *slots, err) ||
-        !memory_alloc(&first_slot, (uint64_t)n_pieces + 1, sizeof *first_slot, err))
+    uint64_t n_rows = 0, n_slots = 0, floats = 0;
+    for (uint32_t i = 0; i < n_pieces; i++) n_rows += pieces[i].n;
+    struct room r = room_for(s, n_rows, n_pieces);
+    SCRATCH_SCOPE(from);
+    struct scan_slot *slots;
+    uint64_t *first_slot;
+    float *scratch, *worker;
+    if (!scratch_alloc(from, &slots, r.slots, sizeof *slots, err) ||
+        !scratch_alloc(from, &first_slot, r.first_slot, sizeof *first_slot, err) ||
+        !scratch_alloc(from, &scratch, r.scratch, sizeof *scratch, err) ||
+        !scratch_alloc(from, &worker, r.worker, sizeof *worker, err))
         return false;
     for (uint32_t i = 0; i < n_pieces; i++) {
         if (!state_ready(s, &pieces[i], err)) return false;
@@ -144,16 +174,20 @@ bool scan_run(const struct scan *s, const struct scan_piece *pieces, uint32_t n_
         n_slots += cut(s, &pieces[i], i, slots + n_slots, &floats);
     }
     first_slot[n_pieces] = n_slots;
-    for (uint64_t i = 0; i < n_slots;) i = round_end(s, slots, i, n_slots, &scratch_floats);
-    if (!memory_alloc(&scratch, scratch_floats, sizeof *scratch, err) ||
-        !memory_alloc(&worker, threads * scan_worker_floats(s), sizeof *worker, err))
-        return false;
     struct scan_call c = {s, pieces, slots, first_slot, 0, 0, scratch, worker, scan_worker_floats(s)};
     for (; c.from < n_slots; c.from = c.to) {
-        c.to = round_end(s, slots, c.from, n_slots, &scratch_floats);
+        c.to = round_end(s, slots, c.from, n_slots);
         run_round(&c);
     }
     return true;
+}
+
+bool scan_run(const struct scan *s, const struct scan_piece *pieces, uint32_t n_pieces, struct error *err)
+{
+    struct scratch own = {0};
+    bool ok = run_in(s, pieces, n_pieces, s->scratch ? s->scratch : &own, err);
+    scratch_close(&own);
+    return ok;
 }
 
 /* One head's panels as rows. */

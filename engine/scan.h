@@ -18,12 +18,14 @@
 
 #include "backends/cpu/math.h"
 #include "core/pool.h"
+#include "engine/scratch.h"
 
 #define SCAN_CHUNK 64u
 
 struct scan {
     const struct math_ops *math;
     struct pool *pool;          /* borrowed; NULL: one thread */
+    struct scratch *scratch;    /* borrowed; NULL: its own each time */
     uint32_t n_heads, n_groups; /* head h uses the keys and queries of group h / (n_heads / n_groups) */
     uint32_t key_dim, value_dim;
     bool delta;
@@ -52,6 +54,12 @@ struct scan_piece {
 
 /* Fails only for want of memory. Parallel over chunks and groups, then over texts and heads. */
 MUST_CHECK bool scan_run(const struct scan *s, const struct scan_piece *pieces, uint32_t n_pieces, struct error *err);
+
+/* What scan_run takes of the scratch when the pieces have n_rows tokens in all. */
+uint64_t scan_need(const struct scan *s, uint64_t n_rows, uint64_t n_pieces);
+/* What a text keeps: its state, and of an open chunk. */
+uint64_t scan_state_floats(const struct scan *s);
+uint64_t scan_open_floats(const struct scan *s);
 
 /* The state after n tokens, all of them fed with `keep`: Mamba-2 [heads, value_dim, key_dim], delta [heads, key_dim,
  * value_dim]. */

@@ -1,7 +1,6 @@
 /* Decoding one text: every block and its state stay in memory, weights packed once. */
 #include "engine/block.h"
-
-#include "core/memory.h"
+#include "engine/footprint.h"
 
 struct session {
     struct engine *engine;
@@ -59,6 +58,18 @@ void session_close(struct session *s)
     free(s);
 }
 
+/* What the longest call takes lies in one piece: the prompt, which comes first. */
+static bool reserve(const struct session *s, uint32_t n, struct error *err)
+{
+    const struct engine *e = s->engine;
+    struct session_footprint f;
+    if (s->n_fed) return true;
+    if (!session_footprint(&f, e, n, err) || !scratch_reserve(e->scratch, f.calling, err)) return false;
+    for (uint32_t i = 0; i < pool_threads(e->pool); i++)
+        if (!scratch_reserve(worker_scratch(e, i), f.worker, err)) return false;
+    return true;
+}
+
 /* Through all blocks; x: room for n rows, which then hold the residual stream behind the last. */
 static bool feed(struct session *s, const uint32_t *ids, uint32_t n, float *x, struct error *err)
 {
@@ -95,9 +106,11 @@ static bool check_ids(const struct session *s, const uint32_t *ids, uint32_t n, 
 bool session_feed(struct session *s, const uint32_t *ids, uint32_t n, float *logits, struct error *err)
 {
     uint64_t hidden = s->engine->inv->config.dims[DIM_HIDDEN];
-    CLEANUP(free) float *x = NULL;
-    if (!check_ids(s, ids, n, err) || !memory_alloc(&x, u64_min(n, SESSION_ROWS_MAX) * hidden, sizeof *x, err))
-        return false;
+    struct scratch *from = s->engine->scratch;
+    float *x;
+    if (!check_ids(s, ids, n, err) || !reserve(s, n, err)) return false;
+    SCRATCH_SCOPE(from);
+    if (!scratch_alloc(from, &x, u64_min(n, SESSION_ROWS_MAX) * hidden, sizeof *x, err)) return false;
     for (uint32_t i = 0; i < n; i += SESSION_ROWS_MAX) {
         uint32_t m = n - i < SESSION_ROWS_MAX ? n - i : SESSION_ROWS_MAX;
         if (!feed(s, ids + i, m, x, err) || (i + m == n && !head(s, x + (m - 1) * hidden, 1, logits, err)))
@@ -113,7 +126,7 @@ bool session_feed_rows(struct session *s, const uint32_t *ids, uint32_t n, float
     uint64_t hidden = e->inv->config.dims[DIM_HIDDEN];
     if (n > SESSION_ROWS_MAX || n_logits > n)
         return error_set(err, ERR_INTERNAL, "%u rows of a session at once, logits of %u", n, n_logits);
-    if (!check_ids(s, ids, n, err) || !feed(s, ids, n, normed, err)) return false;
+    if (!check_ids(s, ids, n, err) || !reserve(s, n, err) || !feed(s, ids, n, normed, err)) return false;
     rows_norm(e, &e->final_norm, normed, n, hidden, normed);
     return n_logits == 0 ||
            linear_run(&s->head, e, normed + (n - n_logits) * hidden, hidden, n_logits, logits, s->head.rows, NULL, err);
@@ -135,8 +148,10 @@ bool session_rewind(struct session *s, const uint32_t *ids, uint32_t n, struct e
     if (n > since) return error_set(err, ERR_INTERNAL, "%u tokens were fed since the mark, not %u", since, n);
     if (n == since) return true;
     for (uint32_t i = 0; i < s->n_blocks; i++) recurrent |= s->states[i].conv || s->states[i].scan.state;
-    CLEANUP(free) float *x = NULL;
-    if (!memory_alloc(&x, (uint64_t)n * hidden, sizeof *x, err)) return false;
+    struct scratch *from = s->engine->scratch;
+    SCRATCH_SCOPE(from);
+    float *x;
+    if (!scratch_alloc(from, &x, (uint64_t)n * hidden, sizeof *x, err)) return false;
     for (uint32_t i = 0; i < s->n_blocks; i++) {
         struct block_state *state = &s->states[i];
         if (!recurrent && state->n_past) state->n_past -= since - n;

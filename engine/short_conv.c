@@ -29,15 +29,32 @@ static void conv_item(void *ctx, uint64_t item, uint32_t worker)
     memcpy(state + (taps - fresh) * channels, in + (before + s->n - fresh) * channels, fresh * channels * sizeof *in);
 }
 
+static uint64_t window_floats(const struct short_conv *c, uint64_t n_rows, uint64_t n_segments)
+{
+    return (n_rows + n_segments * (c->taps - 1)) * c->channels;
+}
+
+uint64_t short_conv_need(const struct short_conv *c, uint64_t n_rows, uint64_t n_segments)
+{
+    return scratch_bytes(window_floats(c, n_rows, n_segments), sizeof(float));
+}
+
+uint64_t short_conv_state_floats(const struct short_conv *c)
+{
+    return c->taps * c->channels;
+}
+
 bool short_conv_run(const struct short_conv *c, const struct block_call *call, const float *in, uint64_t in_stride,
                     float *out, struct error *err)
 {
-    CLEANUP(free) float *window = NULL;
-    if (!memory_alloc(&window, (call->n_rows + call->n_segments * (c->taps - 1)) * c->channels, sizeof *window, err))
+    SCRATCH_SCOPE(call->engine->scratch);
+    float *window;
+    if (!scratch_alloc(call->engine->scratch, &window, window_floats(c, call->n_rows, call->n_segments), sizeof *window,
+                       err))
         return false;
     for (uint32_t i = 0; i < call->n_segments; i++) {
         struct block_state *s = call->segments[i].state;
-        s->conv_floats = c->taps * c->channels;
+        s->conv_floats = short_conv_state_floats(c);
         if (!s->conv && !memory_zalloc(&s->conv, s->conv_floats, sizeof *s->conv, err)) return false;
     }
     struct conv_call run = {c, call, in, in_stride, window, out};

@@ -13,5 +13,8 @@ struct short_conv {
  * when that is packed too. Each segment's state keeps its last `taps` inputs, oldest first. Parallel over segments. */
 MUST_CHECK bool short_conv_run(const struct short_conv *c, const struct block_call *call, const float *in,
                                uint64_t in_stride, float *out, struct error *err);
+/* Scratch of the calling thread, and what a text keeps. */
+uint64_t short_conv_need(const struct short_conv *c, uint64_t n_rows, uint64_t n_segments);
+uint64_t short_conv_state_floats(const struct short_conv *c);
 
 #endif

@@ -217,10 +217,16 @@ bool checkpoint_add(struct checkpoint *ck, const struct tensor_info *t, struct e
 /* Byte behind the last one that the view reads, counted from its first. */
 static bool view_extent(const struct tensor_info *t, const struct tensor_view *v, uint64_t *out)
 {
-    uint64_t cols = t->n_dims > 1 ? t->dims[1] : 1, rows_end, cols_end;
+    uint64_t cols = t->n_dims > 1 ? t->dims[1] : 1, rows = t->n_dims ? t->dims[0] : 1, rows_end, cols_end;
     *out = 0;
-    if (t->dims[0] == 0 || cols == 0) return true;
-    return u64_mul(t->dims[0] - 1, v->row_step, &rows_end) && u64_mul(cols - 1, v->col_step, &cols_end) &&
+    if (rows == 0 || cols == 0) return true;
+    if (v->is_mxfp4) { /* in elements */
+        bool ok = u64_mul(rows - 1, v->row_step, &rows_end) && u64_mul(cols - 1, v->col_step, &cols_end) &&
+                  u64_add(rows_end, cols_end, out) && u64_add(*out, v->first, out);
+        *out = *out / 2 + 1;
+        return ok;
+    }
+    return u64_mul(rows - 1, v->row_step, &rows_end) && u64_mul(cols - 1, v->col_step, &cols_end) &&
            u64_add(rows_end, cols_end, out) && u64_add(*out, dtype_bytes(t->dtype), out);
 }
 
@@ -228,14 +234,17 @@ bool checkpoint_add_view(struct checkpoint *ck, const struct tensor_info *t, con
                          uint64_t first, struct error *err)
 {
     const struct tensor_info *base = &ck->tensors[view->base];
+    const struct tensor_info *scales = view->is_mxfp4 ? &ck->tensors[view->scales] : base;
     uint64_t extent;
-    if (t->n_dims < 1 || t->n_dims > 2 || base->view || !view_extent(t, view, &extent) || first > base->bytes ||
-        extent > base->bytes - first)
+    if (t->n_dims > 2 || base->view || !view_extent(t, view, &extent) || first > base->bytes ||
+        extent > base->bytes - first || (view->is_mxfp4 && (extent + 15) / 16 > scales->bytes))
         return error_set(err, ERR_INTERNAL, "tensor '%.256s' is not inside '%.256s'", t->name, base->name);
     struct tensor_info v = *t;
     struct tensor_view *own = arena_alloc(ck->texts, 1, sizeof *own);
     if (!own) return error_memory(err, sizeof *own);
     *own = *view;
+    own->scales_member = scales->member;
+    own->scales_offset = scales->offset;
     v.member = base->member;
     v.offset = base->offset + first;
     v.view = own;

@@ -26,6 +26,13 @@ enum tensor_recode {
 struct tensor_view {
     uint32_t base; /* the stored tensor */
     uint64_t row_step, col_step;
+    /* MXFP4 whose blocks run along another dimension than a row's columns, decoded to BF16, which holds every such
+     * number: then steps count elements, `first` is the one at (0, 0), and element x has byte x / 32 of `scales`. */
+    bool is_mxfp4;
+    uint32_t scales;
+    uint64_t first;
+    uint32_t scales_member; /* private: where that is */
+    uint64_t scales_offset;
 };
 
 struct tensor_info {
@@ -67,7 +74,7 @@ uint64_t checkpoint_bytes(const struct checkpoint *ck);                         
 const char *checkpoint_remark(const struct checkpoint *ck, uint32_t i);
 /* The stored tensor that i is, or is a part of. */
 uint32_t checkpoint_stored(const struct checkpoint *ck, uint32_t i);
-/* Adds a tensor of one or two dimensions that is a part of tensor view->base, and begins at byte `first` of it; found
+/* Adds a tensor of at most two dimensions that is a part of tensor view->base, and begins at byte `first` of it; found
  * by name after the next checkpoint_index. ERR_INTERNAL when it is not inside. */
 MUST_CHECK bool checkpoint_add_view(struct checkpoint *ck, const struct tensor_info *t, const struct tensor_view *view,
                                     uint64_t first, struct error *err);

@@ -8,6 +8,10 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Of the configuration class; models/nemotron_h.c reads config.json by the same. */
+#define KV_HEADS_DEFAULT 8u
+#define HEAD_DIM_DEFAULT 128u
+
 #define L "backbone.layers.{B}."
 #define M0 "mtp.layers.0."
 #define M1 "mtp.layers.1."
@@ -110,6 +114,19 @@ static bool per_layer(const struct gguf *g, const char *key, uint64_t n_layers, 
     return gguf_u64_at(v, v->is_array ? i : 0, UINT32_MAX, out, err);
 }
 
+/* What llama.cpp takes for absent keys, which is not what the configuration class does; kv_heads 0: no layer has any.
+ */
+static bool read_heads(json_t *config, uint64_t kv_heads, struct error *err)
+{
+    uint64_t heads, hidden;
+    if (!json_get_u64(config, "num_attention_heads", "config.json", 1, UINT32_MAX, &heads, err) ||
+        !json_get_u64(config, "hidden_size", "config.json", 1, UINT32_MAX, &hidden, err))
+        return false;
+    return json_put(config, "num_key_value_heads", json_integer((json_int_t)(kv_heads ? kv_heads : heads)), err) &&
+           (json_has(config, "head_dim") ||
+            json_put(config, "head_dim", json_integer((json_int_t)(hidden / heads)), err));
+}
+
 static bool read_pattern(const struct gguf *g, json_t *config, bool experts, struct error *err)
 {
     char pattern[GGUF_LAYERS_MAX + 1];
@@ -128,7 +145,7 @@ static bool read_pattern(const struct gguf *g, json_t *config, bool experts, str
         if (ff) mlp = ff;
     }
     pattern[trunk] = '\0';
-    if (kv_heads && !json_put(config, "num_key_value_heads", json_integer((json_int_t)kv_heads), err)) return false;
+    if (!read_heads(config, kv_heads, err)) return false;
     if (mlp && !experts && !json_put(config, "intermediate_size", json_integer((json_int_t)mlp), err)) return false;
     if (mtp > 1)
         return error_set(err, ERR_UNSUPPORTED, "%llu blocks of multi-token prediction; only one is known",
@@ -252,7 +269,8 @@ static bool write_layers(struct gguf_writer *w, const json_t *config, bool exper
     uint32_t kv[GGUF_LAYERS_MAX + 1], ff[GGUF_LAYERS_MAX + 1];
     uint64_t heads, kv_heads, mlp, mtp = 0;
     if (!pattern_of(config, pattern, err) || !config_u64(config, GGUF_HF("num_attention_heads"), 0, &heads, err) ||
-        !config_u64(config, GGUF_HF("num_key_value_heads"), heads, &kv_heads, err) ||
+        !config_u64(config, GGUF_HF("num_key_value_heads"),
+                    json_object_get(config, "num_key_value_heads") ? heads : KV_HEADS_DEFAULT, &kv_heads, err) ||
         !config_u64(config, GGUF_HF(experts ? "moe_intermediate_size" : "intermediate_size"), 0, &mlp, err) ||
         !config_u64(config, GGUF_HF("num_nextn_predict_layers"), 0, &mtp, err))
         return false;
@@ -297,6 +315,10 @@ static bool write_any(struct gguf_writer *w, const json_t *config, bool experts,
         !write_layers(w, config, experts, err))
         return false;
     gguf_put_u32(w, "%s.ssm.inner_size", (uint32_t)(heads * dim));
+    if (!json_has(config, "head_dim") && !json_has(config, "attention_head_dim")) {
+        gguf_put_u32(w, "%s.attention.key_length", HEAD_DIM_DEFAULT);
+        gguf_put_u32(w, "%s.attention.value_length", HEAD_DIM_DEFAULT);
+    }
     gguf_put_f32(w, "%s.attention.layer_norm_rms_epsilon", (float)eps);
     gguf_put_f32(w, "%s.attention.layer_norm_epsilon", (float)eps);
     gguf_put_bool(w, "%s.rope.scaling.finetuned", false); /* no rotary embedding */

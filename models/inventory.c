@@ -53,13 +53,29 @@ static bool check_shape(struct builder *b, const struct tensor_info *t, uint32_t
                      folder_name(checkpoint_folder(b->ck), t->member), t->name, want, got);
 }
 
+enum tensor_part tensor_cache_part(enum tensor_role role)
+{
+    if (role == ROLE_ATTN_K || role == ROLE_MLA_KV_A) return PART_K_SCALE;
+    return role == ROLE_ATTN_V || role == ROLE_MLA_KV_B ? PART_V_SCALE : PART_COUNT;
+}
+
+char *tensor_cache_name(const struct model_tensor *t, struct arena *arena)
+{
+    bool k = tensor_cache_part(t->place.role) == PART_K_SCALE;
+    const char *dot = strrchr(t->module, '.');
+    int n = dot ? (int)(dot - t->module) : 0;
+    return arena_printf(arena, "%.*s.%s", n, t->module, k ? "k_proj.k_scale" : "v_proj.v_scale");
+}
+
 /* Looks for the scale tensors beside a linear's weight and claims them. */
 static bool find_parts(struct builder *b, struct model_tensor *mt)
 {
     for (int part = PART_WEIGHT + 1; part < PART_COUNT; part++) {
-        if (part == PART_K_SCALE && mt->place.role != ROLE_ATTN_K) continue;
-        if (part == PART_V_SCALE && mt->place.role != ROLE_ATTN_V) continue;
-        char *name = arena_printf(b->inv->arena, "%s.%s", mt->module, tensor_part_suffix((enum tensor_part)part));
+        bool cache = part == PART_K_SCALE || part == PART_V_SCALE;
+        if (cache && tensor_cache_part(mt->place.role) != (enum tensor_part)part) continue;
+        char *name = cache
+                         ? tensor_cache_name(mt, b->inv->arena)
+                         : arena_printf(b->inv->arena, "%s.%s", mt->module, tensor_part_suffix((enum tensor_part)part));
         if (!name) return error_memory(b->err, 0);
         uint32_t i = checkpoint_find(b->ck, name);
         mt->parts[part] = i;
@@ -163,6 +179,7 @@ static bool check_tensor(struct builder *b, struct model_tensor *mt)
     for (int part = PART_WEIGHT_SCALE; part <= PART_INPUT_SCALE; part++)
         plain = plain && !has_part(mt, (enum tensor_part)part);
     if (!plain && may_be_quantized) return check_quantized(b, mt);
+    if (w->view && w->view->is_mxfp4) b->inv->is_quantized = true;
     if (!plain)
         return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected F32, BF16 or F16, found %s", w->name,
                          dtype_name(w->dtype));
@@ -331,6 +348,8 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
         const struct quant_format *said;
         if (!said_of(inv, rules, t, &said, err)) return false;
         if (said == t->format) continue;
+        const struct tensor_view *view = checkpoint_tensor(inv->checkpoint, t->parts[PART_WEIGHT])->view;
+        if (view && view->is_mxfp4 && said && said->decode_op == OP_DECODE_MXFP4) continue; /* decoded as it is read */
         return error_set(err, ERR_FORMAT,
                          "module '%.256s': the quantization config says %s, the tensors are stored as %s", t->module,
                          said ? said->algo : "not quantized", t->format ? t->format->algo : "plain numbers");
@@ -417,6 +436,12 @@ bool model_tensor_is_module(const struct model_tensor *t)
            t->place.role == ROLE_SHARED_MIX || t->place.role == ROLE_SSM_CONV;
 }
 
+static void claim_view(bool *claimed, const struct tensor_view *v)
+{
+    claimed[v->base] = true;
+    if (v->is_mxfp4) claimed[v->scales] = true;
+}
+
 static bool build(struct inventory *inv, struct checkpoint *ck, const struct hf_config *hf,
                   const struct quant_rules *rules, struct error *err)
 {
@@ -431,7 +456,7 @@ static bool build(struct inventory *inv, struct checkpoint *ck, const struct hf_
     CLEANUP(free) bool *claimed = b.claimed = calloc((size_t)checkpoint_count_all(ck) + 1, 1);
     if (!claimed) return error_memory(err, checkpoint_count_all(ck));
     for (uint32_t i = checkpoint_count(ck); i < checkpoint_count_all(ck); i++)
-        claimed[checkpoint_tensor(ck, i)->view->base] = true;
+        claim_view(claimed, checkpoint_tensor(ck, i)->view);
     return model_expect(&inv->config, inv->arena, add, &b, err) && add_carried(&b) && nothing_unknown(&b) &&
            check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
 }

@@ -61,6 +61,11 @@ const struct model_tensor *inventory_find(const struct inventory *inv, enum tens
 const struct model_tensor *inventory_find_block(const struct inventory *inv, enum tensor_role role,
                                                 const struct block_config *block, int32_t expert);
 const struct model_tensor *inventory_find_name(const struct inventory *inv, const char *name);
+/* The cache scale that belongs to a linear: PART_K_SCALE of k_proj, PART_V_SCALE of v_proj; latent attention has
+ * neither and keeps them with kv_a and kv_b, under the names that k_proj and v_proj would have. PART_COUNT: none. */
+enum tensor_part tensor_cache_part(enum tensor_role role);
+/* What that scale is called: "...self_attn.k_proj.k_scale"; NULL without memory. */
+char *tensor_cache_name(const struct model_tensor *t, struct arena *arena);
 /* True for tensors that a quantization config must speak of: linears, tables, routers, convolutions. */
 bool model_tensor_is_module(const struct model_tensor *t);
 

@@ -131,14 +131,19 @@ static bool read_layers(struct model_config *cfg, const json_t *json, struct are
     return true;
 }
 
+/* Defaults of the published configuration class; a null number of key and value heads means as many as there are
+ * heads. */
+#define KV_HEADS_DEFAULT 8u
+#define HEAD_DIM_DEFAULT 128u
+
 static bool read_attention(struct model_config *cfg, const json_t *json, struct error *err)
 {
     struct attention_config *a = &cfg->attention;
     uint64_t heads, kv, dim;
     if (!config_count(json, NAMES("num_attention_heads"), MODEL_DIM_MAX, 0, &heads, err) ||
-        !config_count(json, NAMES("num_key_value_heads"), heads, heads, &kv, err) ||
-        !config_count(json, NAMES("head_dim", "attention_head_dim"), MODEL_DIM_MAX, cfg->dims[DIM_HIDDEN] / heads, &dim,
-                      err) ||
+        !config_count(json, NAMES("num_key_value_heads"), heads,
+                      json_object_get(json, "num_key_value_heads") ? heads : KV_HEADS_DEFAULT, &kv, err) ||
+        !config_count(json, NAMES("head_dim", "attention_head_dim"), MODEL_DIM_MAX, HEAD_DIM_DEFAULT, &dim, err) ||
         !json_opt_bool(json, "attention_bias", "config", &cfg->attention_bias, err))
         return false;
     if (heads % kv != 0)

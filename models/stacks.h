@@ -1,7 +1,7 @@
 /* Experts in stacks: one stored tensor holds a projection, or several, of all experts of a layer. Each expert's part
  * becomes a tensor of the checkpoint under the name that separate experts have (a view, formats/checkpoint.h), so that
- * inventory, plan, calibration and engine know only separate experts. What writes goes back to the stack: plan/plan.c
- * copies it whole, and refuses to quantize what lies in one. */
+ * inventory, plan, calibration and engine know only separate experts. What is quantized goes back to the stack
+ * (plan/plan_stack.h), and such a stack is read too: codes and block scales in its order, scalars of all experts. */
 #ifndef MODELS_STACKS_H
 #define MODELS_STACKS_H
 

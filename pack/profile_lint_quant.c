@@ -74,8 +74,7 @@ static void q_04(const struct profile_facts *f, struct lint_run *run)
         lint_say(run, LINT_ERROR, "an FP8 KV cache on %s, which has no FP8 arithmetic", f->gpu->id);
 }
 
-/* Linears whose input is cut: their columns are what every GPU gets a share of. */
-static bool input_is_cut(enum tensor_role role, bool expert_parallel)
+bool role_input_is_cut(enum tensor_role role, bool expert_parallel)
 {
     return role == ROLE_ATTN_O || role == ROLE_MLP_DOWN || role == ROLE_SHARED_DOWN || role == ROLE_SSM_OUT ||
            (role == ROLE_EXPERT_DOWN && !expert_parallel);
@@ -88,7 +87,7 @@ static void q_05(const struct profile_facts *f, struct lint_run *run)
     for (uint32_t i = 0; i < f->inv->n_tensors; i++) {
         const struct model_tensor *t = &f->inv->tensors[i];
         if (!t->format || t->format->block_cols <= 1 || t->n_dims != 2) continue;
-        uint32_t ranks = input_is_cut(t->place.role, f->expert_parallel) ? f->tp : 1;
+        uint32_t ranks = role_input_is_cut(t->place.role, f->expert_parallel) ? f->tp : 1;
         if (t->dims[1] % ((uint64_t)t->format->block_cols * ranks) != 0) tally_add(&bad, t);
     }
     if (bad.n)

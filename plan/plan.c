@@ -1,3 +1,5 @@
+#include "plan/plan_stack.h"
+#include "plan/requantize.h"
 #include "plan/solve_parts.h"
 #include "plan/workspace.h"
 
@@ -15,8 +17,18 @@ struct wish {
     struct solve_choice solve;
     double input_amax;
     struct input_observer observer;
-    const struct recipe_line *weights_line, *inputs_line;
+    const struct recipe_line *weights_line, *inputs_line; /* the last that spoke */
+    const struct recipe_line *weights_type, *inputs_type; /* the last that said what, also when it was switched off */
 };
+
+struct recipe_target plan_target(const struct plan *p, const struct model_tensor *t)
+{
+    const struct model_config *c = &p->inventory->config;
+    int64_t next = (int64_t)t->place.block + 1;
+    bool in_trunk = !t->place.mtp && next > 0 && next < c->n_blocks;
+    return (struct recipe_target){t->module, t->place.role, t->place.layer, t->place.mtp,
+                                  in_trunk ? (int)c->blocks[next].kind : -1};
+}
 
 struct plan_builder {
     struct plan *plan;
@@ -28,30 +40,51 @@ struct plan_builder {
 static void apply_lines(struct plan_builder *b, const struct model_tensor *t, struct wish *w)
 {
     const struct recipe *r = b->plan->recipe;
+    const struct recipe_target target = plan_target(b->plan, t);
     *w = (struct wish){.weights = QUANT_TYPE_NONE, .inputs = QUANT_TYPE_NONE};
     for (uint32_t i = 0; i < r->n_lines; i++) {
         const struct recipe_line *l = &r->lines[i];
-        bool to_weights =
-            recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "weight_quantizer");
-        bool to_inputs =
-            recipe_line_selects(l, t->module, t->place.role, t->place.layer, t->place.mtp, "input_quantizer");
+        bool to_weights = recipe_line_selects(l, &target, "weight_quantizer");
+        bool to_inputs = recipe_line_selects(l, &target, "input_quantizer");
         b->line_used[i] |= to_weights || to_inputs;
-        if (to_weights && l->weights) {
-            w->weights = l->weights;
-            w->group = l->group;
-            w->zero = l->zero;
-            w->scales = l->scales;
-            w->range = l->range;
-            w->solve = l->solve;
+        if (to_weights && recipe_line_speaks(l, l->weights)) {
             w->weights_line = l;
+            if (recipe_line_says_type(l, l->weights)) w->weights_type = l;
         }
-        if (to_inputs && l->inputs) {
-            w->inputs = l->inputs;
-            w->input_amax = l->input_amax;
-            w->observer = l->observer;
+        if (to_inputs && recipe_line_speaks(l, l->inputs)) {
             w->inputs_line = l;
+            if (recipe_line_says_type(l, l->inputs)) w->inputs_type = l;
         }
     }
+    const struct recipe_line *weights = w->weights_line && w->weights_line->enable ? w->weights_type : w->weights_line,
+                             *inputs = w->inputs_line && w->inputs_line->enable ? w->inputs_type : w->inputs_line;
+    w->weights_type = weights;
+    w->inputs_type = inputs;
+    if (weights) {
+        w->weights = weights->weights;
+        w->group = weights->group;
+        w->zero = weights->zero;
+        w->scales = weights->scales;
+        w->range = weights->range;
+        w->solve = weights->solve;
+    }
+    if (inputs) {
+        w->inputs = inputs->inputs;
+        w->input_amax = inputs->input_amax;
+        w->observer = inputs->observer;
+    }
+}
+
+/* What a line asks for and cannot have. */
+static bool check_refused(struct plan_builder *b, const struct model_tensor *t, const struct recipe_line *last,
+                          const struct recipe_line *type, const char *half)
+{
+    const char *why = type && type->refuse ? type->refuse : NULL;
+    if (last && last->enable && !type) why = "it is switched on, but no rule says as what";
+    if (!why) return true;
+    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s%s%s%s: %s of tensor '%.256s': %s", b->plan->recipe->name,
+                     last->text, last->note ? " (" : "", last->note ? last->note : "", last->note ? ")" : "", half,
+                     t->name, why);
 }
 
 /* "int4 in groups of 64 with zero points" */
@@ -68,6 +101,8 @@ static bool check_blocks(struct plan_builder *b, const struct plan_item *item, c
 {
     const struct model_tensor *t = item->tensor;
     const struct quant_format *f = item->format;
+    const struct tensor_info *w0 = checkpoint_tensor(b->plan->inventory->checkpoint, t->parts[PART_WEIGHT]);
+    if (w0->view && w0->view->col_step != dtype_bytes(w0->dtype)) return true; /* in a stack: plan/plan_stack.c */
     bool cols = t->dims[1] % f->block_cols != 0, rows = f->row_pairs && t->dims[0] % 2 != 0;
     if (!cols && !rows) return true;
     return error_set(b->err, ERR_UNSUPPORTED,
@@ -107,6 +142,12 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
     const char *layout = b->plan->recipe->layout;
     if (!w->zero) item->format = quant_format_for(layout, w->weights->stored, w->inputs->stored, w->group);
     const struct model_tensor *t = item->tensor;
+    if ((t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED) && b->plan->recipe->published) {
+        item->format = NULL;
+        item->reason = "engines look embeddings up in 16 bits";
+        return plan_note(b->plan, b->err, "%s: '%.256s' stays as it is: engines look embeddings up in 16 bits",
+                         (w->weights_line ? w->weights_line : w->inputs_line)->text, t->name);
+    }
     if (t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': engines look embeddings up in 16 bits; add a later line "
@@ -122,14 +163,6 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
                          w->inputs->word, layout);
     }
     if (!check_blocks(b, item, w)) return false;
-    uint32_t stack = t->parts[PART_WEIGHT];
-    if (checkpoint_stored(b->plan->inventory->checkpoint, stack) != stack)
-        return error_set(
-            b->err, ERR_UNSUPPORTED,
-            "recipe '%s': %s: tensor '%.256s' lies in the stack '%.256s'; experts in stacks are not quantized yet",
-            b->plan->recipe->name, w->weights_line->text, t->name,
-            checkpoint_tensor(b->plan->inventory->checkpoint, checkpoint_stored(b->plan->inventory->checkpoint, stack))
-                ->name);
     struct solve_choice solve = w->solve;
     if (solve.method == SOLVE_NONE && w->scales == SCALES_LOCAL_HESSIAN) solve = solve_round; /* only data can tell */
     if (solve.method != SOLVE_NONE && !solvable(b, item, w, solve.method)) return false;
@@ -158,6 +191,25 @@ static bool may_be_quantized(const struct model_tensor *t)
     return (kind == KIND_LINEAR || kind == KIND_TABLE) && t->n_dims == 2;
 }
 
+/* Published lists may switch on quantizers that no file of ours has a place for. */
+static bool check_others(struct plan_builder *b, const struct model_tensor *t)
+{
+    const struct recipe *r = b->plan->recipe;
+    const struct recipe_target target = plan_target(b->plan, t);
+    const struct recipe_line *on = NULL;
+    for (uint32_t i = 0; r->published && i < r->n_lines; i++) {
+        const struct recipe_line *l = &r->lines[i];
+        if (!l->quantizer || !recipe_line_selects(l, &target, "output_quantizer")) continue;
+        b->line_used[i] = true;
+        on = recipe_line_says_type(l, l->weights) ? l : NULL;
+    }
+    if (!on) return true;
+    return error_set(b->err, ERR_UNSUPPORTED,
+                     "recipe '%s': %s: the output of '%.256s': quantized outputs of linears are "
+                     "not supported: engines have no place for them",
+                     r->name, on->text, t->module);
+}
+
 static bool decide(struct plan_builder *b, struct plan_item *item)
 {
     const struct model_tensor *t = item->tensor;
@@ -175,8 +227,22 @@ static bool decide(struct plan_builder *b, struct plan_item *item)
     apply_lines(b, t, &w);
     if (w.weights_line) item->reason = w.weights_line->text;
     if (t->place.mtp && !w.weights_line) item->reason = "the multi-token-prediction head is carried";
+    if (!check_refused(b, t, w.weights_line, w.weights_type, "the weights") ||
+        !check_refused(b, t, w.inputs_line, w.inputs_type, "the inputs") || !check_others(b, t))
+        return false;
     if (w.weights == QUANT_TYPE_NONE && w.inputs == QUANT_TYPE_NONE) return true;
     return choose_format(b, item, &w);
+}
+
+static bool join_stacks(struct plan_builder *b)
+{
+    struct plan *p = b->plan;
+    CLEANUP(free)
+    struct plan_stack **of_base = calloc((size_t)checkpoint_count(p->inventory->checkpoint) + 1, sizeof *of_base);
+    if (!of_base) return error_memory(b->err, 0);
+    for (uint32_t i = 0; i < p->n_items; i++)
+        if (p->items[i].action == ACTION_QUANTIZE && !plan_stack_join(p, i, of_base, b->err)) return false;
+    return true;
 }
 
 /* ---- groups that share a scale ---- */
@@ -198,6 +264,17 @@ static const struct fusion *fusion_led_by(enum tensor_role role)
     for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++)
         if (fusions[i].lead == role) return &fusions[i];
     return NULL;
+}
+
+/* DeltaNet's pairs are fused by engines, too, and keep their own scales here. */
+enum tensor_role plan_fusion_lead(enum tensor_role role)
+{
+    if (role == ROLE_DELTA_Z) return ROLE_DELTA_QKV;
+    if (role == ROLE_DELTA_A) return ROLE_DELTA_B;
+    for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++)
+        for (uint32_t k = 0; k < fusions[i].n_others; k++)
+            if (fusions[i].others[k] == role) return fusions[i].lead;
+    return role;
 }
 
 static bool same_block(const struct plan_item *a, const struct plan_item *b)
@@ -246,7 +323,12 @@ static bool make_groups(struct plan_builder *b)
     for (uint32_t i = 0; i < p->n_items; i++) {
         struct plan_item *item = &p->items[i];
         if (item->group != NAME_NONE) continue;
+        if (item->stack && item->stack->lead != i) {
+            item->group = p->items[item->stack->lead].group;
+            continue;
+        }
         item->group = p->n_groups++;
+        if (item->stack) continue;
         const struct fusion *fusion = fusion_led_by(item->tensor->place.role);
         if (fusion && !group_fused(b, i, fusion)) return false;
     }
@@ -260,7 +342,7 @@ static bool check_containers(struct plan_builder *b)
     const struct plan_item *first = NULL;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
-        if (!item->tensor->container) continue;
+        if (!item->tensor->container || !may_be_quantized(item->tensor)) continue;
         if (!first || strcmp(first->tensor->container, item->tensor->container) != 0) first = item;
         if (first->format == item->format) continue;
         return error_set(
@@ -281,17 +363,23 @@ static bool decide_kv(struct plan_builder *b)
     for (uint32_t i = 0; i < p->n_items; i++) {
         struct plan_item *item = &p->items[i];
         enum tensor_role role = item->tensor->place.role;
-        if ((role != ROLE_ATTN_K && role != ROLE_ATTN_V) || item->tensor->place.mtp) continue;
+        enum tensor_part part = tensor_cache_part(role);
+        if (part == PART_COUNT || item->tensor->place.mtp) continue;
         const char *module = item->tensor->module, *dot = strrchr(module, '.');
         char *attention = arena_copy(p->arena, module, dot ? (size_t)(dot - module) : strlen(module));
         if (!attention) return error_memory(b->err, 0);
+        const struct recipe_target target = {attention, role, item->tensor->place.layer, false, -1};
         enum kv_choice kv = KV_NONE;
         for (uint32_t k = 0; k < r->n_lines; k++) {
             const struct recipe_line *l = &r->lines[k];
             if (!l->quantizer) continue;
-            const char *quantizer = role == ROLE_ATTN_K ? "k_bmm_quantizer" : "v_bmm_quantizer";
-            if (!recipe_line_selects(l, attention, role, item->tensor->place.layer, false, quantizer)) continue;
+            const char *quantizer = part == PART_K_SCALE ? "k_bmm_quantizer" : "v_bmm_quantizer";
+            if (!recipe_line_selects(l, &target, quantizer)) continue;
             b->line_used[k] = true;
+            if (l->enable) continue;
+            if (l->refuse)
+                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: the KV cache of '%.256s': %s", r->name,
+                                 l->text, attention, l->refuse);
             if (l->kv && l->kv != QUANT_TYPE_NONE && !quant_type_is(l->kv, "fp8"))
                 return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s KV caches are not supported", r->name,
                                  l->text, l->kv->word);
@@ -309,31 +397,89 @@ static bool decide_kv(struct plan_builder *b)
 
 /* ---- outputs ---- */
 
-static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part part, enum dtype dtype, uint32_t n_dims,
-                       const uint64_t *dims)
+/* Appends a tensor of the result. `spec` without a name gets the name of the source's tensor, or of the part. */
+static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part part, const struct tensor_spec *spec)
 {
     struct plan *p = b->plan;
     const struct model_tensor *t = p->items[item].tensor;
     struct tensor_spec *s = &p->specs[p->n_outputs];
-    uint64_t n_elems, bytes;
     const struct checkpoint *ck = p->inventory->checkpoint;
-    uint32_t source = t->parts[part];
-    bool stacked = source != NAME_NONE && checkpoint_stored(ck, source) != source;
-    if (stacked) source = checkpoint_stored(ck, source);
-    if (stacked) s->name = checkpoint_tensor(ck, source)->name;
-    else if (part == PART_WEIGHT) s->name = t->name;
-    else s->name = arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
+    bool quantized = p->items[item].action == ACTION_QUANTIZE;
+    bool cache = part == PART_K_SCALE || part == PART_V_SCALE;
+    uint32_t source = quantized && part != PART_WEIGHT && !cache ? NAME_NONE : t->parts[part];
+    if (cache && p->items[item].kv_scale) source = NAME_NONE;
+    bool whole = source != NAME_NONE && (!quantized || p->items[item].stack);
+    if (whole) source = checkpoint_stored(ck, source); /* experts in a stack */
+    *s = *spec;
+    if (!s->name && !quantized && whole) s->name = checkpoint_tensor(ck, source)->name;
+    else if (!s->name && part == PART_WEIGHT && !p->items[item].decoded) s->name = t->name;
+    else if (!s->name && (part == PART_K_SCALE || part == PART_V_SCALE)) s->name = tensor_cache_name(t, p->arena);
+    else if (!s->name) s->name = arena_printf(p->arena, "%s.%s", t->module, tensor_part_suffix(part));
     if (!s->name) return error_memory(b->err, 0);
-    s->dtype = dtype;
-    s->n_dims = n_dims;
-    memcpy(s->dims, dims, n_dims * sizeof *dims);
-    if (!tensor_size(s->name, dtype, n_dims, dims, &n_elems, &bytes, b->err)) return false;
+    uint64_t n_elems, bytes;
+    if (!tensor_size(s->name, s->dtype, s->n_dims, s->dims, &n_elems, &bytes, b->err)) return false;
     if (!u64_add(p->write_bytes, bytes, &p->write_bytes))
         return error_set(b->err, ERR_FORMAT, "the result is larger than 2^64 bytes");
-    if (p->items[item].action == ACTION_QUANTIZE && part <= PART_INPUT_SCALE) p->quantized_bytes += bytes;
+    if (quantized && part <= PART_INPUT_SCALE) p->quantized_bytes += bytes;
     p->outputs[p->n_outputs++] = (struct plan_output){item, part, source};
     p->items[item].n_outputs++;
     return true;
+}
+
+/* Scales of a stack that is decoded as it is read: they are no part of any linear. */
+static bool add_copied_scales(struct plan_builder *b, uint32_t i, uint32_t source)
+{
+    const struct tensor_info *t = checkpoint_tensor(b->plan->inventory->checkpoint, source);
+    struct tensor_spec s = {.name = t->name, .dtype = t->dtype, .n_dims = t->n_dims};
+    memcpy(s.dims, t->dims, sizeof s.dims);
+    if (!add_output(b, i, PART_WEIGHT_SCALE, &s)) return false;
+    b->plan->outputs[b->plan->n_outputs - 1].source = source;
+    return true;
+}
+
+/* A tensor of the source as it is. */
+static bool add_copy(struct plan_builder *b, uint32_t i, enum tensor_part part, uint32_t source)
+{
+    const struct tensor_info *t = checkpoint_tensor(b->plan->inventory->checkpoint, source);
+    if (t->view) { /* the stack is copied whole, once */
+        if (b->stacks_done[t->view->base]) return true;
+        b->stacks_done[t->view->base] = true;
+        t = checkpoint_tensor(b->plan->inventory->checkpoint, t->view->base);
+    }
+    struct tensor_spec s = {.dtype = t->dtype, .n_dims = t->n_dims};
+    memcpy(s.dims, t->dims, sizeof s.dims);
+    const struct tensor_view *view = checkpoint_tensor(b->plan->inventory->checkpoint, source)->view;
+    return add_output(b, i, part, &s) && (!view || !view->is_mxfp4 || add_copied_scales(b, i, view->scales));
+}
+
+static bool add_parts(struct plan_builder *b, uint32_t i)
+{
+    struct plan *p = b->plan;
+    const struct plan_item *item = &p->items[i];
+    const struct model_tensor *t = item->tensor;
+    if (item->stack && item->stack->lead != i) return true;
+    for (uint32_t k = 0; k < item->format->n_parts; k++) {
+        const struct quant_part *part = &item->format->parts[k];
+        struct tensor_spec s = {.dtype = part->dtype};
+        uint64_t dims[QUANT_DIMS_MAX];
+        if (item->stack) {
+            if (!plan_stack_part(p, item, part, &s)) return error_memory(b->err, 0);
+        } else {
+            quant_part_shape(part, t->dims[0], t->dims[1], &s.n_dims, dims);
+            memcpy(s.dims, dims, s.n_dims * sizeof *dims);
+        }
+        if (!add_output(b, i, part->part, &s)) return false;
+    }
+    return true;
+}
+
+/* Of a linear that changes its type: the scale of its cache, where the recipe says nothing of caches. */
+static bool add_kept_cache(struct plan_builder *b, uint32_t i)
+{
+    const struct plan_item *item = &b->plan->items[i];
+    enum tensor_part part = tensor_cache_part(item->tensor->place.role);
+    if (part == PART_COUNT || item->kv_scale || item->tensor->parts[part] == NAME_NONE) return true;
+    return add_copy(b, i, part, item->tensor->parts[part]);
 }
 
 static bool item_outputs(struct plan_builder *b, uint32_t i)
@@ -341,36 +487,27 @@ static bool item_outputs(struct plan_builder *b, uint32_t i)
     struct plan *p = b->plan;
     struct plan_item *item = &p->items[i];
     const struct model_tensor *t = item->tensor;
-    const struct checkpoint *ck = p->inventory->checkpoint;
+    bool as_it_is = item->action == ACTION_COPY && !item->decoded;
     item->first_output = p->n_outputs;
     for (int part = 0; part < PART_COUNT; part++) {
         if (t->parts[part] == NAME_NONE) continue;
-        const struct tensor_info *src = checkpoint_tensor(ck, t->parts[part]);
-        if (!u64_add(p->read_bytes, src->bytes, &p->read_bytes))
+        bool replaced = item->kv_scale && (enum tensor_part)part == tensor_cache_part(t->place.role);
+        if (!u64_add(p->read_bytes, checkpoint_tensor(p->inventory->checkpoint, t->parts[part])->bytes, &p->read_bytes))
             return error_set(b->err, ERR_FORMAT, "the source is larger than 2^64 bytes");
-        if (item->action != ACTION_COPY) continue;
-        if (src->view) { /* the stack is copied whole, once */
-            uint32_t base = src->view->base;
-            if (b->stacks_done[base]) continue;
-            b->stacks_done[base] = true;
-            src = checkpoint_tensor(ck, base);
-        }
-        if (!add_output(b, i, (enum tensor_part)part, src->dtype, src->n_dims, src->dims)) return false;
+        if (as_it_is && !replaced && !add_copy(b, i, (enum tensor_part)part, t->parts[part])) return false;
     }
     p->total_elems += t->n_elems;
-    if (item->action == ACTION_QUANTIZE) {
-        p->quantized_elems += t->n_elems;
-        for (uint32_t k = 0; k < item->format->n_parts; k++) {
-            const struct quant_part *part = &item->format->parts[k];
-            uint32_t n_dims;
-            uint64_t dims[QUANT_DIMS_MAX];
-            quant_part_shape(part, t->dims[0], t->dims[1], &n_dims, dims);
-            if (!add_output(b, i, part->part, part->dtype, n_dims, dims)) return false;
-        }
+    if (item->action == ACTION_QUANTIZE) p->quantized_elems += t->n_elems;
+    if (item->action == ACTION_QUANTIZE && !add_parts(b, i)) return false;
+    if (item->action == ACTION_COPY && item->decoded) {
+        struct tensor_spec plain = {.dtype = DTYPE_BF16, .n_dims = 2, .dims = {t->dims[0], t->dims[1]}};
+        plain.name = arena_printf(p->arena, "%s.weight", t->module);
+        if (!plain.name) return error_memory(b->err, 0);
+        if (!add_output(b, i, PART_WEIGHT, &plain)) return false;
     }
-    if (!item->kv_scale) return true;
-    enum tensor_part part = t->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE;
-    return add_output(b, i, part, DTYPE_F32, 0, t->dims);
+    struct tensor_spec scalar = {.dtype = DTYPE_F32};
+    if (item->kv_scale) return add_output(b, i, tensor_cache_part(t->place.role), &scalar);
+    return as_it_is || add_kept_cache(b, i);
 }
 
 static bool make_outputs(struct plan_builder *b)
@@ -389,10 +526,26 @@ static bool make_outputs(struct plan_builder *b)
     return true;
 }
 
+#define NOTES_MAX 16u
+
+bool plan_note(struct plan *p, struct error *err, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    if (!p->notes) p->notes = arena_alloc(p->arena, NOTES_MAX, sizeof *p->notes);
+    if (!p->notes) return error_memory(err, 0);
+    if (p->n_notes == NOTES_MAX) return true;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return (p->notes[p->n_notes++] = arena_text(p->arena, text)) ? true : error_memory(err, 0);
+}
+
 static bool check_lines(struct plan_builder *b)
 {
     struct plan *p = b->plan;
     const struct recipe *r = p->recipe;
+    if (!plan_check_never(p, b->line_used, b->err) || !plan_check_mamba(p, b->err)) return false;
     const char **list = arena_alloc(p->arena, r->n_lines + 1, sizeof *list);
     if (!list) return error_memory(b->err, 0);
     for (uint32_t i = 0; i < r->n_lines; i++) {
@@ -416,19 +569,12 @@ static bool build(struct plan_builder *b)
     p->n_items = inv->n_tensors;
     p->items = arena_alloc(p->arena, p->n_items + 1, sizeof *p->items);
     if (!p->items) return error_memory(b->err, p->n_items * sizeof *p->items);
-    if (inv->is_quantized && !p->recipe->copies)
-        return error_set(b->err, ERR_UNSUPPORTED,
-                         "the checkpoint is quantized already; quantizing it again would lose precision twice");
-    for (uint32_t i = 0; i < p->n_items; i++)
-        if (inv->tensors[i].format && inv->tensors[i].format->self_described)
-            return error_set(b->err, ERR_UNSUPPORTED,
-                             "tensor '%.256s' is stored as %s, which safetensors cannot hold: `ingot convert --to "
-                             "safetensors` makes plain numbers of it",
-                             inv->tensors[i].name, inv->tensors[i].format->algo);
+    if (!plan_check_source(p, b->err)) return false;
     for (uint32_t i = 0; i < p->n_items; i++) {
         p->items[i].tensor = &inv->tensors[i];
-        if (!decide(b, &p->items[i])) return false;
+        if (!decide(b, &p->items[i]) || !plan_decode(p, &p->items[i], b->err)) return false;
     }
+    if (!join_stacks(b)) return false;
     if (!make_groups(b) || !check_containers(b) || !decide_kv(b) || !make_outputs(b) || !check_lines(b)) return false;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];

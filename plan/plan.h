@@ -9,6 +9,8 @@
 #include "models/inventory.h"
 #include "plan/recipe.h"
 
+struct plan_stack; /* plan/plan_stack.h */
+
 enum action { ACTION_COPY, ACTION_QUANTIZE };
 
 struct plan_item {
@@ -17,13 +19,15 @@ struct plan_item {
     const struct quant_format *format; /* QUANTIZE only */
     const struct quant_type *type;     /* what the recipe calls its weights; QUANTIZE only */
     enum scale_method scales;
-    struct scale_range range; /* SCALES_RANGE */
-    struct solve_choice solve; /* method SOLVE_NONE: quantize rounds the weights itself */
-    uint32_t group;            /* items of one group share the weight's maximum; numbered from 0 */
-    bool observe_input;        /* calibrate watches this linear's input */
-    float input_amax;          /* > 0: fixed by the recipe instead */
+    struct scale_range range;          /* SCALES_RANGE */
     struct input_observer observer;
-    bool kv_scale;             /* attn_k and attn_v: a k_scale or v_scale is written beside the weight */
+    struct solve_choice solve;         /* method SOLVE_NONE: quantize rounds the weights itself */
+    uint32_t group;                    /* items of one group share the weight's maximum; numbered from 0 */
+    bool observe_input;                /* calibrate watches this linear's input */
+    float input_amax;                  /* > 0: fixed by the recipe instead */
+    bool kv_scale;                     /* a k_scale or v_scale is written beside the weight (tensor_cache_part) */
+    const struct tensor_info *decoded; /* the weight as BF16, where a quantized source is decoded; or NULL */
+    const struct plan_stack *stack;    /* the stack that its weight is written in, or NULL */
     uint32_t first_output, n_outputs;
     const char *reason; /* the recipe line that decided */
 };
@@ -47,6 +51,8 @@ struct plan {
     bool needs_data;              /* something must be observed or solved: calibrate first */
     const char *const *unmatched; /* texts of recipe lines that selected nothing (published or optional ones) */
     uint32_t n_unmatched;
+    const char **notes; /* what people must know of this plan: costs that it accepts, wishes it leaves out */
+    uint32_t n_notes;
     uint64_t read_bytes, write_bytes;          /* tensor bytes */
     uint64_t quantized_elems, quantized_bytes; /* of the quantized linears: elements, and bytes of all their parts */
     uint64_t total_elems;
@@ -65,6 +71,8 @@ CLEANUP_DEFINE(plan, struct plan, plan_free)
 
 /* Bits per weight of the whole result: all bytes over all elements. */
 double plan_effective_bits(const struct plan *p);
+/* The role that leads those which engines multiply as one and want in one type: attn_q for attn_k; else itself. */
+enum tensor_role plan_fusion_lead(enum tensor_role role);
 /* The whole plan as JSON (schema ingot.plan/1, with its digests); new reference. */
 MUST_CHECK bool plan_json(const struct plan *p, json_t **out, struct error *err);
 /* A table for people; `every` lists each tensor instead of one line per kind. *out: caller frees. */
@@ -76,7 +84,16 @@ MUST_CHECK bool plan_quant_config(struct plan *p, struct quant_config *out, stru
  * digest; new reference. */
 MUST_CHECK bool plan_source_json(const struct plan *p, json_t **out, struct error *err);
 
+/* Why a tensor becomes what it becomes; by its name, its module's, or that of a tensor that is written of it. New
+ * reference (schema ingot.explain/1), and the same for people. */
+MUST_CHECK bool plan_explain(const struct plan *p, const char *tensor, json_t **out, struct error *err);
+MUST_CHECK bool plan_explain_text(const json_t *explained, char **out, struct error *err); /* *out: caller frees */
+
 /* private to plan/: */
+MUST_CHECK bool plan_note(struct plan *p, struct error *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+MUST_CHECK bool plan_check_never(const struct plan *p, const bool *selects, struct error *err);
+MUST_CHECK bool plan_check_mamba(struct plan *p, struct error *err);
+struct recipe_target plan_target(const struct plan *p, const struct model_tensor *t);
 MUST_CHECK bool plan_digests(struct plan *p, struct error *err);
 
 #endif

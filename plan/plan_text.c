@@ -74,14 +74,21 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
     }
     *out = json_pack("{s:s,s:s,s:O,s:O}", "schema", "ingot.observe/1", "tool", INGOT_VERSION, "source", source,
                      "points", points);
-    return *out ? put_solved(p, *out, err) : error_memory(err, 0);
+    if (!*out) return error_memory(err, 0);
+    if (p->recipe->unseen == UNSEEN_ALL_TOKENS &&
+        !json_put(*out, "unseen_experts", json_string(unseen_name(p->recipe->unseen)), err))
+        return false;
+    return put_solved(p, *out, err);
 }
 
 static json_t *item_json(const struct plan *p, const struct plan_item *item)
 {
     const struct model_tensor *t = item->tensor;
     json_t *j = json_pack("{s:s,s:s,s:s,s:s}", "tensor", t->name, "role", role_info(t->place.role)->name, "action",
-                          item->action == ACTION_QUANTIZE ? "quantize" : "copy", "reason", item->reason);
+                          item->action == ACTION_QUANTIZE ? "quantize"
+                          : item->decoded                 ? "decode"
+                                                          : "copy",
+                          "reason", item->reason);
     if (!j) return NULL;
     int bad = 0;
     if (t->place.layer >= 0) bad |= json_object_set_new(j, "layer", json_integer(t->place.layer));
@@ -119,6 +126,13 @@ static json_t *unmatched_json(const struct plan *p)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < p->n_unmatched; i++) json_array_append_new(list, json_string(p->unmatched[i]));
+    return list;
+}
+
+static json_t *notes_json(const struct plan *p)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < p->n_notes; i++) json_array_append_new(list, json_string(p->notes[i]));
     return list;
 }
 
@@ -163,7 +177,8 @@ bool plan_json(const struct plan *p, json_t **out, struct error *err)
                               (json_int_t)p->n_outputs, "workspace_bytes", (json_int_t)p->workspace_bytes,
                               "solve_bytes", (json_int_t)p->solve_bytes);
     if (!sizes || !json_put(j, "sha256", digest_json(&p->digest), err) ||
-        !json_put(j, "sizes", json_incref(sizes), err) || !json_put(j, "unmatched_lines", unmatched_json(p), err))
+        !json_put(j, "sizes", json_incref(sizes), err) || !json_put(j, "unmatched_lines", unmatched_json(p), err) ||
+        (p->n_notes && !json_put(j, "notes", notes_json(p), err)))
         return error_memory(err, 0);
     *out = take_ptr(&j);
     return true;
@@ -184,8 +199,11 @@ static uint64_t item_bytes(const struct plan *p, const struct plan_item *item)
 static const char *item_format(const struct plan_item *item, char out[64])
 {
     const char *method = item->solve.method == SOLVE_NONE ? NULL : solve_name(item->solve.method);
-    snprintf(out, 64, "%s%s%s", item->action == ACTION_QUANTIZE ? item->format->name : "-", method ? " " : "",
-             method ? method : "");
+    snprintf(out, 64, "%s%s%s",
+             item->action == ACTION_QUANTIZE ? item->format->name
+             : item->decoded                 ? "bf16"
+                                             : "-",
+             method ? " " : "", method ? method : "");
     return out;
 }
 
@@ -260,6 +278,7 @@ bool plan_text(const struct plan *p, bool every, char **out, struct error *err)
             work, p->solve_passes, p->solve_passes > 1 ? "s" : "");
     }
     for (uint32_t i = 0; i < p->n_unmatched; i++) text_add(&t, "matches nothing here: %s\n", p->unmatched[i]);
+    for (uint32_t i = 0; i < p->n_notes; i++) text_add(&t, "note: %s\n", p->notes[i]);
     text_add(&t, "plan sha256 %s\n", hex);
     return text_take(&t, out, NULL, err);
 }
@@ -297,7 +316,9 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         if (!model_tensor_is_module(item->tensor)) continue;
-        const struct quant_format *format = item->action == ACTION_QUANTIZE ? item->format : item->tensor->format;
+        const struct quant_format *format = item->action == ACTION_QUANTIZE ? item->format
+                                            : item->decoded                 ? NULL
+                                                                            : item->tensor->format;
         modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format};
         mtp_plain = mtp_plain && !(item->tensor->place.mtp && format);
     }

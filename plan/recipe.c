@@ -1,13 +1,10 @@
 #include "plan/recipe.h"
 
-#include "core/embed.h"
-#include "core/file.h"
 #include "core/yaml.h"
+#include "formats/quant_method.h"
+#include "plan/recipe_foreign.h"
 #include "plan/recipe_words.h"
 #include "plan/scale_method.h"
-
-#include <fcntl.h>
-#include <fnmatch.h>
 
 static bool copy_strings(struct recipe *r, const json_t *v, const char *what, const char *const **out,
                          struct error *err)
@@ -62,6 +59,20 @@ static bool read_layers(struct recipe *r, struct recipe_line *l, const json_t *v
     return true;
 }
 
+/* The kind of the block that must follow. */
+static bool read_before(struct recipe_line *l, const json_t *json, const char *what, struct error *err)
+{
+    const char *word = NULL;
+    l->before = -1;
+    if (!json_opt_string(json, "before", what, &word, err)) return false;
+    if (!word) return true;
+    for (int k = 0; k < BLOCK_KIND_COUNT; k++)
+        if (strcmp(block_kind_name((enum block_kind)k), word) == 0) l->before = k;
+    if (l->before >= 0) return true;
+    return error_set(err, ERR_FORMAT,
+                     "%s: key 'before': '%.64s' is no kind of block (mamba2, attention, mlp, moe, ...)", what, word);
+}
+
 static bool read_inputs(struct recipe_line *l, const json_t *json, const char *what, struct error *err)
 {
     const json_t *v = json_object_get(json, "inputs");
@@ -81,6 +92,10 @@ static bool read_inputs(struct recipe_line *l, const json_t *json, const char *w
 static bool read_quantizer_actions(struct recipe_line *l, const json_t *json, const char *what, struct error *err)
 {
     const struct quant_type *type = NULL;
+    if (!json_opt_bool(json, "enable", what, &l->enable, err)) return false;
+    if (json_has(json, "type") + json_has(json, "refuse") + l->enable > 1)
+        return error_set(err, ERR_FORMAT, "%s: 'type', 'refuse' and 'enable: true' exclude each other", what);
+    if (l->refuse || l->enable) return true;
     if (!json_has(json, "type")) return error_set(err, ERR_FORMAT, "%s: key 'type' is missing", what);
     if (!word_of_type(json, "type", what, USE_WEIGHTS | USE_INPUTS | USE_CACHE, &type, err) ||
         !json_opt_number(json, "amax", what, &l->input_amax, err) ||
@@ -88,6 +103,39 @@ static bool read_quantizer_actions(struct recipe_line *l, const json_t *json, co
         return false;
     l->weights = l->inputs = l->kv = type;
     return true;
+}
+
+#define REGEX_LINES_MAX 4096u
+
+static bool read_regex(struct recipe *r, struct recipe_line *l, const char *what, struct error *err)
+{
+    if (strncmp(l->module, "re:", 3) != 0) return true;
+    const char *text = l->module + 3;
+    if (r->n_regexes++ == REGEX_LINES_MAX)
+        return error_set(err, ERR_FORMAT, "%s: more than %u regular expressions", what, REGEX_LINES_MAX);
+    return regex_list_make(&l->regex, &text, 1, what, err);
+}
+
+/* Patterns apart: those with "re:" are compiled, the others stay in l->except. */
+static bool read_except(struct recipe *r, struct recipe_line *l, const json_t *v, const char *what, struct error *err)
+{
+    const char *const *all = NULL;
+    uint32_t n = 0, n_plain = 0, n_regexes = 0;
+    if (!copy_strings(r, v, what, &all, err)) return false;
+    while (all[n]) n++;
+    const char **plain = arena_alloc(r->arena, n + 1, sizeof *plain);
+    const char **regexes = arena_alloc(r->arena, n + 1, sizeof *regexes);
+    if (!plain || !regexes) return error_memory(err, n * sizeof *plain);
+    for (uint32_t i = 0; i < n; i++) {
+        bool is_regex = strncmp(all[i], "re:", 3) == 0;
+        if (is_regex) regexes[n_regexes++] = all[i] + 3;
+        else plain[n_plain++] = all[i];
+    }
+    l->except = plain;
+    r->n_regexes += n_regexes;
+    if (r->n_regexes > REGEX_LINES_MAX)
+        return error_set(err, ERR_FORMAT, "%s: more than %u regular expressions", what, REGEX_LINES_MAX);
+    return !n_regexes || regex_list_make(&l->except_regex, regexes, n_regexes, what, err);
 }
 
 /* What stands beside a type in groups. */
@@ -116,24 +164,27 @@ static const char *line_text(struct recipe *r, const struct recipe_line *l, size
 static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *json, const struct yaml *doc, size_t i,
                       const char *file, struct error *err)
 {
-    static const char *const keys[] = {"role",    "module", "quantizer", "class", "layers",   "mtp",
-                                       "weights", "inputs", "type",      "amax",  "constant", "scales",
-                                       "solve",   "group",  "optional",  "zero",  NULL};
+    static const char *const keys[] = {
+        "role",   "module",   "quantizer", "class",  "layers", "mtp",  "weights", "inputs", "type", "amax",  "constant",
+        "scales", "optional", "before",    "enable", "refuse", "note", "except",  "group",  "zero", "solve", NULL};
     l->line = doc ? yaml_line(doc, json) : 0;
     if (!l->line) l->line = (uint32_t)i + 1;
     const char *what = arena_printf(r->arena, doc ? "%s: line %u" : "%s: rule %u", file, l->line);
     if (!what) return error_memory(err, 0);
     if (!json_known_keys(json, what, keys, err)) return false;
-    const char *text[3] = {NULL, NULL, NULL};
+    const char *text[5] = {NULL, NULL, NULL, NULL, NULL};
     if (!json_opt_string(json, "module", what, &text[0], err) ||
         !json_opt_string(json, "quantizer", what, &text[1], err) ||
-        !json_opt_string(json, "class", what, &text[2], err) || !json_opt_bool(json, "mtp", what, &l->mtp, err) ||
-        !json_opt_bool(json, "optional", what, &l->optional, err) ||
+        !json_opt_string(json, "class", what, &text[2], err) || !json_opt_string(json, "refuse", what, &text[3], err) ||
+        !json_opt_string(json, "note", what, &text[4], err) || !read_before(l, json, what, err) ||
+        !json_opt_bool(json, "mtp", what, &l->mtp, err) || !json_opt_bool(json, "optional", what, &l->optional, err) ||
         !scales_read(json, what, &l->scales, &l->range, err) || !solve_read(json, what, &l->solve, err))
         return false;
-    const char **slots[3] = {&l->module, &l->quantizer, &l->module_class};
-    for (int k = 0; k < 3; k++)
+    const char **slots[5] = {&l->module, &l->quantizer, &l->module_class, &l->refuse, &l->note};
+    for (int k = 0; k < 5; k++)
         if (text[k] && !(*slots[k] = arena_text(r->arena, text[k]))) return error_memory(err, 0);
+    if (l->module && !read_regex(r, l, what, err)) return false;
+    if (json_has(json, "except") && !read_except(r, l, json_object_get(json, "except"), what, err)) return false;
     if (json_has(json, "role") && !read_roles(r, l, json_object_get(json, "role"), what, err)) return false;
     if (json_has(json, "layers") && !read_layers(r, l, json_object_get(json, "layers"), what, err)) return false;
     int n_selectors = (l->roles != NULL) + (l->module != NULL) + (l->quantizer != NULL);
@@ -142,7 +193,7 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
         if (json_has(json, "weights") || json_has(json, "inputs"))
             return error_set(err, ERR_FORMAT, "%s: a quantizer line has 'type', not 'weights' and 'inputs'", what);
         if (!read_quantizer_actions(l, json, what, err)) return false;
-    } else {
+    } else if (!l->refuse) {
         if (!json_has(json, "weights") && !json_has(json, "inputs"))
             return error_set(err, ERR_FORMAT, "%s: says neither 'weights' nor 'inputs'", what);
         if (!word_of_type(json, "weights", what, USE_WEIGHTS, &l->weights, err) || !read_inputs(l, json, what, err))
@@ -169,6 +220,7 @@ static bool read_kv(struct recipe *r, const json_t *json, const char *file, stru
     struct recipe_line *l = &r->lines[r->n_lines++];
     *l = (struct recipe_line){.quantizer = "*[kv]_bmm_quantizer",
                               .text = "kv_cache",
+                              .before = -1,
                               .weights = quant_type_find("fp8"),
                               .inputs = quant_type_find("fp8"),
                               .kv = quant_type_find("fp8"),
@@ -191,17 +243,27 @@ static bool read_lines(struct recipe *r, const json_t *json, const struct yaml *
     return read_kv(r, json, file, err);
 }
 
+static bool set_digest(struct recipe *r, struct error *err)
+{
+    CLEANUP(free) char *text = NULL;
+    size_t n;
+    return json_canonical(r->json, &text, &n, err) && sha256_of(bytes_of(text, n), &r->digest, err);
+}
+
 static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml *doc, const char *file,
                         struct error *err)
 {
-    static const char *const keys[] = {"name",         "aliases",        "summary",  "source", "published", "copy",
-                                       "fp8_rounding", "unseen_experts", "kv_cache", "rules",  "layout",    NULL};
+    static const char *const keys[] = {"name",      "aliases",      "summary",        "source",   "published",
+                                       "copy",      "fp8_rounding", "unseen_experts", "kv_cache", "rules",
+                                       "allow_ssm", "layout",       "requantize",     NULL};
     const char *name = NULL, *summary = "", *source = "", *layout = "modelopt";
     if (!json_known_keys(json, file, keys, err) || !json_get_string(json, "name", file, &name, err) ||
         !json_opt_string(json, "summary", file, &summary, err) ||
         !json_opt_string(json, "source", file, &source, err) || !json_opt_string(json, "layout", file, &layout, err) ||
         !json_opt_bool(json, "published", file, &r->published, err) ||
         !json_opt_bool(json, "copy", file, &r->copies, err) ||
+        !json_opt_bool(json, "allow_ssm", file, &r->allow_ssm, err) ||
+        !json_opt_bool(json, "requantize", file, &r->requantize, err) ||
         !word_of_rounding(json, "fp8_rounding", file, &r->rounding, err) ||
         !word_of_unseen(json, "unseen_experts", file, &r->unseen, err))
         return false;
@@ -215,13 +277,16 @@ static bool read_recipe(struct recipe *r, const json_t *json, const struct yaml 
     if (r->copies && r->n_lines)
         return error_set(err, ERR_FORMAT, "%s: 'copy: true' quantizes nothing, but there are rules", file);
     if (!r->copies && !r->n_lines) return error_set(err, ERR_FORMAT, "%s: no rules: nothing would be quantized", file);
-    CLEANUP(free) char *text = NULL;
-    size_t n;
-    return json_canonical(r->json, &text, &n, err) && sha256_of(bytes_of(text, n), &r->digest, err);
+    return set_digest(r, err);
 }
 
-static bool recipe_make(struct recipe **out, const json_t *json, const struct yaml *doc, const char *file,
-                        struct error *err)
+bool recipe_allow_requantize(struct recipe *r, struct error *err)
+{
+    r->requantize = true;
+    return json_put(r->json, "requantize", json_true(), err) && set_digest(r, err);
+}
+
+bool recipe_make(struct recipe **out, const json_t *json, const struct yaml *doc, const char *file, struct error *err)
 {
     struct recipe *r = calloc(1, sizeof *r);
     *out = NULL;
@@ -248,118 +313,11 @@ bool recipe_from_json(struct recipe **out, const json_t *json, const char *what,
 void recipe_free(struct recipe *r)
 {
     if (!r) return;
+    for (uint32_t i = 0; i < r->n_lines; i++) {
+        regex_list_free(r->lines[i].regex);
+        regex_list_free(r->lines[i].except_regex);
+    }
     json_decref(r->json);
     arena_free(r->arena);
     free(r);
-}
-
-static bool recipe_from_text(struct recipe **out, struct bytes text, const char *file, struct error *err)
-{
-    CLEANUP(yaml) struct yaml *doc = NULL;
-    return yaml_parse(text, file, &doc, err) && recipe_make(out, yaml_root(doc), doc, file, err);
-}
-
-static bool goes_by(const json_t *json, const char *name)
-{
-    const char *own = json_string_value(json_object_get(json, "name"));
-    if (own && strcmp(own, name) == 0) return true;
-    size_t i;
-    json_t *alias;
-    json_array_foreach (json_object_get(json, "aliases"), i, alias)
-        if (strcmp(json_string_value(alias), name) == 0) return true;
-    return false;
-}
-
-/* *found false when no built-in recipe has that name. */
-static bool load_builtin(struct recipe **out, const char *name, bool *found, struct error *err)
-{
-    *found = false;
-    for (const struct embedded_file *f = embedded_files; f->path; f++) {
-        if (strncmp(f->path, "recipes/", 8) != 0) continue;
-        CLEANUP(yaml) struct yaml *doc = NULL;
-        if (!yaml_parse(bytes_of(f->data, f->size), f->path, &doc, err)) return false;
-        if (!goes_by(yaml_root(doc), name)) continue;
-        *found = true;
-        return recipe_make(out, yaml_root(doc), doc, name, err);
-    }
-    return true;
-}
-
-static bool looks_like_path(const char *s)
-{
-    const char *dot = strrchr(s, '.');
-    return strchr(s, '/') ||
-           (dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0 || strcmp(dot, ".json") == 0));
-}
-
-bool recipe_load(struct recipe **out, const char *path_or_name, struct error *err)
-{
-    bool found = false;
-    *out = NULL;
-    if (!looks_like_path(path_or_name)) {
-        if (!load_builtin(out, path_or_name, &found, err)) return false;
-        if (found) return true;
-        if (access(path_or_name, F_OK) != 0)
-            return error_set(err, ERR_USAGE, "recipe '%.256s' is neither built in (`ingot list recipes`) nor a file",
-                             path_or_name);
-    }
-    CLEANUP_BUFFER struct buffer text = {0};
-    return file_load(AT_FDCWD, path_or_name, RECIPE_BYTES_MAX, &text, err) &&
-           recipe_from_text(out, buffer_view(&text), path_or_name, err);
-}
-
-bool recipe_list(struct recipe_listing **out, uint32_t *n, struct arena *arena, struct error *err)
-{
-    size_t count = 0;
-    for (const struct embedded_file *f = embedded_files; f->path; f++) count += strncmp(f->path, "recipes/", 8) == 0;
-    *n = 0;
-    *out = arena_alloc(arena, count + 1, sizeof **out);
-    if (!*out) return error_memory(err, 0);
-    for (const struct embedded_file *f = embedded_files; f->path; f++) {
-        if (strncmp(f->path, "recipes/", 8) != 0) continue;
-        CLEANUP(yaml) struct yaml *doc = NULL;
-        if (!yaml_parse(bytes_of(f->data, f->size), f->path, &doc, err)) return false;
-        const json_t *j = yaml_root(doc);
-        const char *name = json_string_value(json_object_get(j, "name")),
-                   *summary = json_string_value(json_object_get(j, "summary"));
-        char *aliases = arena_text(arena, "");
-        size_t i;
-        json_t *a;
-        json_array_foreach (json_object_get(j, "aliases"), i, a)
-            if (aliases) aliases = arena_printf(arena, "%s%s%s", aliases, i ? ", " : "", json_string_value(a));
-        struct recipe_listing *row = &(*out)[(*n)++];
-        *row = (struct recipe_listing){arena_text(arena, name ? name : "?"), aliases,
-                                       arena_text(arena, summary ? summary : "")};
-        if (!row->name || !row->aliases || !row->summary) return error_memory(err, 0);
-    }
-    return true;
-}
-
-/* The class a published pattern's `class` word means for one of our roles. */
-static bool class_fits(const char *word, enum tensor_role role)
-{
-    if (strcmp(word, "Embedding") == 0) return role == ROLE_EMBED || role == ROLE_MTP_EMBED;
-    if (strcmp(word, "Linear") == 0) return role != ROLE_EMBED && role != ROLE_MTP_EMBED;
-    return false;
-}
-
-bool recipe_line_selects(const struct recipe_line *l, const char *module, enum tensor_role role, int32_t layer,
-                         bool mtp, const char *quantizer_suffix)
-{
-    if (mtp && !l->mtp) return false;
-    if (l->module_class && !class_fits(l->module_class, role)) return false;
-    if (l->layers) {
-        bool in = false;
-        for (uint32_t i = 0; i < l->n_layers; i++) in |= layer == (int32_t)l->layers[i];
-        if (!in) return false;
-    }
-    if (l->roles) {
-        for (const char *const *w = l->roles; *w; w++)
-            if (role_is(role, *w)) return true;
-        return false;
-    }
-    if (l->module) return fnmatch(l->module, module, 0) == 0;
-    char name[1024];
-    int n = snprintf(name, sizeof name, "%s.%s", module, quantizer_suffix);
-    return n > 0 && (size_t)n < sizeof name && fnmatch(l->quantizer, name, 0) == 0;
 }

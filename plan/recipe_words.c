@@ -12,10 +12,12 @@ static const struct word scales[] = {{"max", SCALES_MAX},
                                      {"four_over_six", SCALES_FOUR_OVER_SIX},
                                      {"local_hessian", SCALES_LOCAL_HESSIAN},
                                      {"mse_range", SCALES_RANGE},
+                                     {"mxfp4_cast", SCALES_MXFP4_CAST},
                                      {NULL, 0}};
 static const struct word roundings[] = {
     {"single", FP8_SINGLE}, {"modelopt-cpu", FP8_MODELOPT_CPU}, {"modelopt-cuda", FP8_MODELOPT_CUDA}, {NULL, 0}};
-static const struct word unseen[] = {{"error", UNSEEN_ERROR}, {"layer_max", UNSEEN_LAYER_MAX}, {NULL, 0}};
+static const struct word unseen[] = {
+    {"error", UNSEEN_ERROR}, {"layer_max", UNSEEN_LAYER_MAX}, {"all_tokens", UNSEEN_ALL_TOKENS}, {NULL, 0}};
 static const struct word kv_words[] = {{"none", KV_NONE}, {"fp8", KV_FP8}, {"fp8_cast", KV_FP8_CAST}, {NULL, 0}};
 
 static bool find(const struct word *table, const char *word, const char *key, const char *what, int *out,
@@ -75,6 +77,16 @@ bool word_of_kv(const char *word, const char *what, enum kv_choice *out, struct 
     if (!find(kv_words, word, "kv_cache", what, &v, err)) return false;
     *out = (enum kv_choice)v;
     return true;
+}
+
+bool unseen_parse(const char *word, enum unseen_policy *out)
+{
+    for (const struct word *w = unseen; w->word; w++) {
+        if (strcmp(w->word, word) != 0) continue;
+        *out = (enum unseen_policy)w->value;
+        return true;
+    }
+    return false;
 }
 
 static const char *name_of(const struct word *table, int value)

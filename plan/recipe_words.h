@@ -15,6 +15,9 @@ MUST_CHECK bool word_of_unseen(const json_t *json, const char *key, const char *
                                struct error *err);
 MUST_CHECK bool word_of_kv(const char *word, const char *what, enum kv_choice *out, struct error *err);
 
+/* The word alone, as other files than recipes hold it; false when it is none. */
+bool unseen_parse(const char *word, enum unseen_policy *out);
+
 const char *rounding_name(enum fp8_rounding r);
 const char *unseen_name(enum unseen_policy p);
 const char *scales_name(enum scale_method m);

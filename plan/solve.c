@@ -29,15 +29,20 @@ static bool read_method(const char *word, const char *what, struct solve_choice 
 
 static bool read_gptq(const json_t *v, const char *what, struct solve_choice *out, struct error *err)
 {
-    static const char *const gptq_keys[] = {"method", "damp", "block", "act_order", NULL};
-    static const char *const descent_keys[] = {"method", "damp", "block", "act_order", "passes", NULL};
+    static const char *const gptq_keys[] = {"method", "damp", "block", "act_order", "inputs", NULL};
+    static const char *const descent_keys[] = {"method", "damp", "block", "act_order", "inputs", "passes", NULL};
+    const char *inputs = "original";
     uint64_t block = out->block, passes = out->passes;
     if (!json_known_keys(v, what, out->method == SOLVE_DESCENT ? descent_keys : gptq_keys, err) ||
         !json_opt_u64(v, "passes", what, 1, SOLVE_PASSES_MAX, &passes, err) ||
         !json_opt_number(v, "damp", what, &out->damp, err) ||
         !json_opt_u64(v, "block", what, 32, SOLVE_BLOCK_MAX, &block, err) ||
-        !json_opt_bool(v, "act_order", what, &out->act_order, err))
+        !json_opt_bool(v, "act_order", what, &out->act_order, err) || !json_opt_string(v, "inputs", what, &inputs, err))
         return false;
+    out->rounded_inputs = strcmp(inputs, "rounded") == 0;
+    if (!out->rounded_inputs && strcmp(inputs, "original") != 0)
+        return error_set(err, ERR_FORMAT, "%s: solve.inputs: expected one of original, rounded, found '%.64s'", what,
+                         inputs);
     if (!(out->damp > 0 && out->damp <= 1))
         return error_set(err, ERR_FORMAT, "%s: solve.damp: expected a number above 0 and up to 1, found %g", what,
                          out->damp);
@@ -65,8 +70,8 @@ bool solve_read(const json_t *line, const char *what, struct solve_choice *out, 
 json_t *solve_json(const struct solve_choice *s)
 {
     if (s->method != SOLVE_GPTQ && s->method != SOLVE_DESCENT) return json_string(solve_name(s->method));
-    json_t *j = json_pack("{s:s,s:f,s:i,s:b}", "method", solve_name(s->method), "damp", s->damp, "block", (int)s->block,
-                          "act_order", s->act_order);
+    json_t *j = json_pack("{s:s,s:f,s:b,s:s}", "method", solve_name(s->method), "damp", s->damp, "act_order",
+                          s->act_order, "inputs", s->rounded_inputs ? "rounded" : "original");
     if (j && s->method == SOLVE_DESCENT && json_object_set_new(j, "passes", json_integer(s->passes)) != 0)
         json_decref(take_ptr(&j));
     return j;

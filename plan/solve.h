@@ -17,6 +17,9 @@ struct solve_choice {
     /* GPTQ: */
     double damp;    /* of the mean of the second moments' diagonal, added to it; llm-compressor's and ModelOpt's 0.01 */
     uint32_t block; /* columns whose errors are taken over together; of no influence but by rounding */
+    /* Where the format rounds inputs: the codes are solved for the inputs as rounded, and towards what makes the most
+     * of them (calibrate/target.h). Each layer is run once more for it, and its moments cost three times as much. */
+    bool rounded_inputs;
     bool act_order; /* columns in order of their second moment, largest first; scales stay where they are */
     uint32_t passes; /* DESCENT: over all blocks of a row, at most */
 };

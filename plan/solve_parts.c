@@ -12,15 +12,18 @@ uint32_t solve_chunk_rows(uint64_t cols)
     return (uint32_t)(n < CHUNK_MIN ? CHUNK_MIN : n > CHUNK_MAX ? CHUNK_MAX : n);
 }
 
-uint64_t solve_moments_bytes(uint64_t cols)
+static uint64_t moments_bytes(const struct plan_item *item)
 {
-    return cols * (cols + solve_chunk_rows(cols)) * sizeof(float);
+    uint64_t cols = item->tensor->dims[1], one = cols * (cols + solve_chunk_rows(cols)) * sizeof(float);
+    return item->solve.rounded_inputs ? 2 * one : one;
 }
 
-/* The factor beside the moments: the matrix that becomes it, and its panels. */
-static uint64_t factor_bytes(uint64_t cols)
+/* The factor beside the moments: the matrix that becomes it, and its panels; with rounded inputs what leads to the
+ * target too. */
+static uint64_t factor_bytes(const struct plan_item *item)
 {
-    return cols * cols * sizeof(float) * 3 / 2;
+    uint64_t cols = item->tensor->dims[1];
+    return cols * cols * sizeof(float) * (item->solve.rounded_inputs ? 6 : 3) / 2;
 }
 
 static const struct {
@@ -59,7 +62,7 @@ uint32_t solve_parts(const struct plan *p, uint32_t block, uint64_t budget, uint
         if (!in_block(p, &p->items[i], block)) continue;
         uint32_t owner = solve_owner(p, i);
         if (part[owner] != NAME_NONE) continue;
-        uint64_t bytes = solve_moments_bytes(p->items[i].tensor->dims[1]);
+        uint64_t bytes = moments_bytes(&p->items[i]);
         if (n_parts == 0 || bytes > budget || used > budget - bytes) {
             n_parts++;
             used = 0;
@@ -84,9 +87,8 @@ bool solve_needs(const struct plan *p, uint64_t budget, struct solve_needs *out,
             uint64_t sum = 0, factor = 0;
             for (uint32_t i = 0; i < p->n_items; i++) {
                 if (part[i] != k) continue;
-                uint64_t cols = p->items[i].tensor->dims[1];
-                sum += solve_moments_bytes(cols);
-                if (factor_bytes(cols) > factor) factor = factor_bytes(cols);
+                sum += moments_bytes(&p->items[i]);
+                if (factor_bytes(&p->items[i]) > factor) factor = factor_bytes(&p->items[i]);
             }
             if (sum + factor > out->bytes) out->bytes = sum + factor;
         }

@@ -10,7 +10,6 @@
 
 /* Rows that wait to be added to the moments of that many columns. */
 uint32_t solve_chunk_rows(uint64_t cols);
-uint64_t solve_moments_bytes(uint64_t cols);
 
 /* The linear whose inputs are those of item i too (gate's for up, q's for k and v), and whose moments serve both. */
 uint32_t solve_owner(const struct plan *p, uint32_t i);

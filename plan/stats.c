@@ -30,6 +30,7 @@ void stats_free(struct stats *s)
     if (!s) return;
     free(s->stats);
     free(s->experts);
+    free(s->forced);
     free(s->solved);
     free(s->gains);
     checkpoint_close(s->file);
@@ -61,16 +62,28 @@ bool stats_add(struct stats *s, const char *module, enum stat_kind kind, float a
     return true;
 }
 
-bool stats_add_experts(struct stats *s, const char *container, uint32_t n_experts, const uint64_t *tokens,
-                       struct error *err)
+static bool add_tokens(struct stats *s, struct expert_tokens **list, uint32_t *n, const char *container,
+                       uint32_t n_experts, const uint64_t *tokens, struct error *err)
 {
-    if (!grow(&s->experts, s->n_experts, sizeof *s->experts, err)) return false;
+    if (!grow(list, *n, sizeof **list, err)) return false;
     char *name = arena_text(s->arena, container);
     uint64_t *copy = arena_alloc(s->arena, n_experts, sizeof *copy);
     if (!name || !copy) return error_memory(err, n_experts * sizeof *copy);
     memcpy(copy, tokens, n_experts * sizeof *copy);
-    s->experts[s->n_experts++] = (struct expert_tokens){name, n_experts, copy};
+    (*list)[(*n)++] = (struct expert_tokens){name, n_experts, copy};
     return true;
+}
+
+bool stats_add_experts(struct stats *s, const char *container, uint32_t n_experts, const uint64_t *tokens,
+                       struct error *err)
+{
+    return add_tokens(s, &s->experts, &s->n_experts, container, n_experts, tokens, err);
+}
+
+bool stats_add_forced(struct stats *s, const char *container, uint32_t n_experts, const uint64_t *tokens,
+                      struct error *err)
+{
+    return add_tokens(s, &s->forced, &s->n_forced, container, n_experts, tokens, err);
 }
 
 bool stats_add_solved(struct stats *s, const struct solved_tensor *t, struct error *err)
@@ -105,6 +118,30 @@ static int by_name(const void *a, const void *b)
 static int by_container(const void *a, const void *b)
 {
     return strcmp(((const struct expert_tokens *)a)->container, ((const struct expert_tokens *)b)->container);
+}
+
+static bool check_tokens(const struct expert_tokens *x, uint32_t n, struct error *err)
+{
+    for (uint32_t i = 1; i < n; i++)
+        if (strcmp(x[i - 1].container, x[i].container) == 0)
+            return error_set(err, ERR_FORMAT, "the experts of '%.256s' are counted twice", x[i].container);
+    return true;
+}
+
+static bool check_forced(const struct stats *s, struct error *err)
+{
+    for (uint32_t i = 0; i < s->n_forced; i++) {
+        const struct expert_tokens *f = &s->forced[i], *x = stats_find_experts(s, f->container);
+        if (!x || x->n_experts != f->n_experts)
+            return error_set(err, ERR_FORMAT,
+                             "'%.256s': all tokens were sent to some of %u experts, and %u are counted", f->container,
+                             f->n_experts, x ? x->n_experts : 0);
+        for (uint32_t k = 0; k < f->n_experts; k++)
+            if (f->tokens[k] && x->tokens[k])
+                return error_set(err, ERR_FORMAT, "expert '%.256s.%u' was sent all tokens though it had seen %llu",
+                                 f->container, k, (unsigned long long)x->tokens[k]);
+    }
+    return true;
 }
 
 static int by_solved(const void *a, const void *b)
@@ -146,10 +183,22 @@ static bool seal_solved(struct stats *s, struct sha256 *h, struct error *err)
     return true;
 }
 
+static void hash_tokens(struct sha256 *h, const struct expert_tokens *x, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        sha256_add(h, x[i].container, strlen(x[i].container) + 1);
+        sha256_add(h, x[i].tokens, x[i].n_experts * sizeof *x[i].tokens);
+    }
+}
+
 bool stats_seal(struct stats *s, struct error *err)
 {
     if (s->n_stats) qsort(s->stats, s->n_stats, sizeof *s->stats, by_name);
     if (s->n_experts) qsort(s->experts, s->n_experts, sizeof *s->experts, by_container);
+    if (s->n_forced) qsort(s->forced, s->n_forced, sizeof *s->forced, by_container);
+    if (!check_tokens(s->experts, s->n_experts, err) || !check_tokens(s->forced, s->n_forced, err) ||
+        !check_forced(s, err))
+        return false;
     for (uint32_t i = 1; i < s->n_stats; i++)
         if (by_name(&s->stats[i - 1], &s->stats[i]) == 0)
             return error_set(err, ERR_FORMAT, "statistic '%.256s.%s' is there twice", s->stats[i].module,
@@ -165,10 +214,8 @@ bool stats_seal(struct stats *s, struct error *err)
         sha256_add(h, &(uint8_t){(uint8_t)s->stats[i].kind}, 1);
         sha256_add(h, &s->stats[i].amax, sizeof s->stats[i].amax);
     }
-    for (uint32_t i = 0; i < s->n_experts; i++) {
-        sha256_add(h, s->experts[i].container, strlen(s->experts[i].container) + 1);
-        sha256_add(h, s->experts[i].tokens, s->experts[i].n_experts * sizeof *s->experts[i].tokens);
-    }
+    hash_tokens(h, s->experts, s->n_experts);
+    hash_tokens(h, s->forced, s->n_forced);
     bool ok = seal_solved(s, h, err);
     return sha256_close(h, ok ? &s->digest : NULL, err) && ok;
 }
@@ -210,6 +257,14 @@ const struct expert_tokens *stats_find_experts(const struct stats *s, const char
     return NULL;
 }
 
+bool stats_was_forced(const struct stats *s, const char *container, uint32_t expert)
+{
+    for (uint32_t i = 0; i < s->n_forced; i++)
+        if (strcmp(s->forced[i].container, container) == 0)
+            return expert < s->forced[i].n_experts && s->forced[i].tokens[expert] > 0;
+    return false;
+}
+
 bool stats_fit(const struct stats *s, const struct plan *p, struct error *err)
 {
     if (digest_equal(&s->observe_digest, &p->observe_digest)) return true;
@@ -223,44 +278,6 @@ bool stats_fit(const struct stats *s, const struct plan *p, struct error *err)
 }
 
 /* ---- what an item is written with ---- */
-
-bool stats_unseen(const struct stats *s, const struct plan *p, struct arena *arena, const char ***out, uint32_t *n,
-                  struct error *err)
-{
-    uint32_t most = 0;
-    for (uint32_t i = 0; i < s->n_experts; i++) most += s->experts[i].n_experts;
-    *out = arena_alloc(arena, most + 1, sizeof **out);
-    *n = 0;
-    if (!*out) return error_memory(err, most * sizeof **out);
-    const char *done = NULL;
-    for (uint32_t i = 0; i < p->n_items; i++) {
-        const struct plan_item *item = &p->items[i];
-        const char *container = item->tensor->container;
-        if (!container || !item->observe_input || (done && strcmp(done, container) == 0)) continue;
-        done = container;
-        const struct expert_tokens *x = stats_find_experts(s, container);
-        for (uint32_t k = 0; x && k < x->n_experts; k++) {
-            if (x->tokens[k]) continue;
-            if (!((*out)[(*n)++] = arena_printf(arena, "%s.%u", container, k))) return error_memory(err, 0);
-        }
-    }
-    return true;
-}
-
-static bool refuse_unseen(const struct stats *s, const struct plan *p, struct error *err)
-{
-    struct arena *arena = arena_new();
-    const char **names;
-    uint32_t n;
-    bool ok = arena ? stats_unseen(s, p, arena, &names, &n, err) : error_memory(err, 0);
-    if (ok && n && p->recipe->unseen == UNSEEN_ERROR)
-        ok = error_set(err, ERR_FORMAT,
-                       "expert '%.200s'%s saw no calibration token; give more data, or say unseen_experts: layer_max "
-                       "in the recipe",
-                       names[0], n > 1 ? " and others" : "");
-    arena_free(arena);
-    return ok;
-}
 
 static bool one_input(const struct stats *s, const struct plan_item *item, float *amax, bool *found, struct error *err)
 {
@@ -287,7 +304,7 @@ static uint32_t run_end(const struct plan *p, uint32_t first)
 bool stats_input_amaxes(const struct stats *s, const struct plan *p, float *amax, struct error *err)
 {
     if (p->needs_data && !s) return error_set(err, ERR_USAGE, "the recipe needs calibration data");
-    if (s && !refuse_unseen(s, p, err)) return false;
+    if (s && !stats_check_unseen(s, p, err)) return false;
     for (uint32_t i = 0, end; i < p->n_items; i = end) {
         end = run_end(p, i);
         float top = 0;

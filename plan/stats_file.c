@@ -1,6 +1,7 @@
 /* Statistics as a safetensors file. */
 #include "formats/tensor_file.h"
 #include "core/version.h"
+#include "plan/recipe_words.h"
 #include "plan/stats.h"
 
 #define SCHEMA "ingot.stats/1"
@@ -9,6 +10,7 @@ static const char *const suffixes[STAT_KIND_COUNT] = {
     [STAT_INPUT_AMAX] = ".input_amax", [STAT_OUTPUT_AMAX] = ".output_amax", [STAT_WEIGHT_AMAX] = ".weight_amax",
     [STAT_INPUT_PEAK] = ".input_peak", [STAT_INPUT_GAIN] = ".input_gain"};
 #define TOKENS_SUFFIX ".tokens"
+#define FORCED_SUFFIX ".all_tokens"
 #define GAIN_SUFFIX ".solve_error" /* F64 [4]: before, after, output, damp */
 #define SOLVED_PREFIX "solved."
 #define SOLVED_DIGESTS                                                                                                 \
@@ -24,8 +26,9 @@ static bool metadata_json(const struct stats *s, json_t **out, struct error *err
     digest_hex(&s->digest, own);
     snprintf(texts, sizeof texts, "%llu", (unsigned long long)s->n_texts);
     snprintf(tokens, sizeof tokens, "%llu", (unsigned long long)s->n_tokens);
-    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "schema", SCHEMA, "tool", INGOT_VERSION, "observe_sha256",
-                     observe, "data_sha256", data, "sha256", own, "texts", texts, "tokens", tokens);
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "schema", SCHEMA, "tool", INGOT_VERSION, "observe_sha256",
+                     observe, "data_sha256", data, "sha256", own, "texts", texts, "tokens", tokens, "unseen_experts",
+                     unseen_name(s->unseen));
     return *out && (!s->sequential || json_put(*out, "sequential", json_string("true"), err)) ? true
                                                                                               : error_memory(err, 0);
 }
@@ -55,15 +58,31 @@ static bool write_solved(const struct stats *s, struct tensor_file *f, uint32_t 
     return true;
 }
 
+static bool write_tokens(const struct expert_tokens *x, uint32_t n, struct tensor_file *f, uint32_t at,
+                         struct error *err)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!tensor_file_write(f, at + i, 0, x[i].tokens, x[i].n_experts * sizeof *x[i].tokens, err)) return false;
+    return true;
+}
+
 static bool write_all(const struct stats *s, struct tensor_file *f, struct error *err)
 {
     for (uint32_t i = 0; i < s->n_stats; i++)
         if (!tensor_file_write(f, i, 0, &s->stats[i].amax, sizeof(float), err)) return false;
-    for (uint32_t i = 0; i < s->n_experts; i++)
-        if (!tensor_file_write(f, s->n_stats + i, 0, s->experts[i].tokens, s->experts[i].n_experts * sizeof(uint64_t),
-                               err))
-            return false;
-    return write_solved(s, f, s->n_stats + s->n_experts, err);
+    return write_tokens(s->experts, s->n_experts, f, s->n_stats, err) &&
+           write_tokens(s->forced, s->n_forced, f, s->n_stats + s->n_experts, err) &&
+           write_solved(s, f, s->n_stats + s->n_experts + s->n_forced, err);
+}
+
+static void tokens_specs(const struct expert_tokens *x, uint32_t n, const char *suffix, struct arena *arena,
+                         struct tensor_spec *out)
+{
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = (struct tensor_spec){.name = arena_printf(arena, "%s%s", x[i].container, suffix),
+                                      .dtype = DTYPE_I64,
+                                      .n_dims = 1,
+                                      .dims = {x[i].n_experts}};
 }
 
 static void spec_solved(const struct stats *s, struct tensor_spec *specs, struct arena *arena)
@@ -87,19 +106,15 @@ static void spec_solved(const struct stats *s, struct tensor_spec *specs, struct
 
 static bool save(const struct stats *s, const char *path, struct arena *arena, struct error *err)
 {
-    uint32_t n = s->n_stats + s->n_experts + s->n_gains + s->n_solved + (s->n_solved > 0);
+    uint32_t n = s->n_stats + s->n_experts + s->n_forced + s->n_gains + s->n_solved + (s->n_solved > 0);
     struct tensor_spec *specs = arena_alloc(arena, n + 1, sizeof *specs);
     if (!specs) return error_memory(err, n * sizeof *specs);
     for (uint32_t i = 0; i < s->n_stats; i++)
         specs[i] = (struct tensor_spec){
             .name = arena_printf(arena, "%s%s", s->stats[i].module, suffixes[s->stats[i].kind]), .dtype = DTYPE_F32};
-    for (uint32_t i = 0; i < s->n_experts; i++)
-        specs[s->n_stats + i] =
-            (struct tensor_spec){.name = arena_printf(arena, "%s" TOKENS_SUFFIX, s->experts[i].container),
-                                 .dtype = DTYPE_I64,
-                                 .n_dims = 1,
-                                 .dims = {s->experts[i].n_experts}};
-    spec_solved(s, specs + s->n_stats + s->n_experts, arena);
+    tokens_specs(s->experts, s->n_experts, TOKENS_SUFFIX, arena, specs + s->n_stats);
+    tokens_specs(s->forced, s->n_forced, FORCED_SUFFIX, arena, specs + s->n_stats + s->n_experts);
+    spec_solved(s, specs + s->n_stats + s->n_experts + s->n_forced, arena);
     for (uint32_t i = 0; i < n; i++)
         if (!specs[i].name) return error_memory(err, 0);
     CLEANUP(json) json_t *metadata = NULL;
@@ -136,6 +151,12 @@ static bool read_count(const struct checkpoint *ck, const char *key, uint64_t *o
     if (n == 0 || n > 19 || text[n]) return error_set(err, ERR_FORMAT, "metadata '%s' is not a count", key);
     *out = strtoull(text, NULL, 10);
     return true;
+}
+
+static bool ends_in(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+    return n > m && strcmp(name + n - m, suffix) == 0;
 }
 
 /* The bytes stay in the file; digests come later. */
@@ -197,15 +218,16 @@ static bool read_tensor(struct stats *s, const struct checkpoint *ck, uint32_t i
         if (!module) return error_memory(err, n);
         return checkpoint_read(ck, i, 0, &v, sizeof v, err) && stats_add(s, module, (enum stat_kind)k, v, err);
     }
-    size_t m = strlen(TOKENS_SUFFIX);
-    if (n <= m || strcmp(t->name + n - m, TOKENS_SUFFIX) != 0 || t->dtype != DTYPE_I64 || t->n_dims != 1 ||
-        t->n_elems > MODEL_EXPERTS_MAX)
+    bool forced = ends_in(t->name, FORCED_SUFFIX);
+    const char *suffix = forced ? FORCED_SUFFIX : TOKENS_SUFFIX;
+    size_t m = strlen(suffix);
+    if (!ends_in(t->name, suffix) || t->dtype != DTYPE_I64 || t->n_dims != 1 || t->n_elems > MODEL_EXPERTS_MAX)
         return error_set(err, ERR_FORMAT, "tensor '%.256s' does not belong into a statistics file", t->name);
     CLEANUP(free) uint64_t *tokens = malloc(t->bytes + 8);
     CLEANUP(free) char *container = strndup(t->name, n - m);
     if (!tokens || !container) return error_memory(err, t->bytes);
     return checkpoint_read(ck, i, 0, tokens, t->bytes, err) &&
-           stats_add_experts(s, container, (uint32_t)t->n_elems, tokens, err);
+           (forced ? stats_add_forced : stats_add_experts)(s, container, (uint32_t)t->n_elems, tokens, err);
 }
 
 static bool read_all(struct stats *s, const struct checkpoint *ck, struct error *err)
@@ -218,6 +240,9 @@ static bool read_all(struct stats *s, const struct checkpoint *ck, struct error 
         !read_digest(ck, "data_sha256", &s->data_digest, err) || !read_digest(ck, "sha256", &said, err) ||
         !read_count(ck, "texts", &s->n_texts, err) || !read_count(ck, "tokens", &s->n_tokens, err))
         return false;
+    const char *unseen = checkpoint_metadata(ck, "unseen_experts");
+    if (unseen && !unseen_parse(unseen, &s->unseen))
+        return error_set(err, ERR_FORMAT, "metadata 'unseen_experts' is '%.64s', which is no policy", unseen);
     for (uint32_t i = 0; i < checkpoint_count(ck); i++)
         if (!read_tensor(s, ck, i, err)) return false;
     s->sequential = checkpoint_metadata(ck, "sequential") != NULL;

@@ -1,13 +1,13 @@
 #include "plan/workspace.h"
 
 #include "core/bytes.h"
+#include "plan/plan_stack.h"
 #include "plan/scale_method.h"
 
 #define PART_OF_ROW 256u /* columns; a multiple of every format's block */
 
-struct plan_cut plan_cut_rows(const struct tensor_info *t, const struct quant_format *f, uint64_t piece_bytes)
+static struct plan_cut cut_rows(const struct tensor_info *t, uint64_t together, uint64_t piece_bytes)
 {
-    uint64_t together = quant_format_rows(f);
     struct plan_cut c = {.n_rows = t->dims[0], .n_cols = t->dims[1], .elem_bytes = dtype_bytes(t->dtype)};
     uint64_t row_bytes = c.n_cols * c.elem_bytes, per_row = 1;
     c.cols = c.n_cols;
@@ -23,6 +23,33 @@ struct plan_cut plan_cut_rows(const struct tensor_info *t, const struct quant_fo
     }
     c.n_pieces = t->bytes ? u64_div_up(c.n_rows, c.rows) * per_row : 1;
     return c;
+}
+
+struct plan_cut plan_cut_rows(const struct tensor_info *t, const struct quant_format *f, uint64_t piece_bytes)
+{
+    return cut_rows(t, quant_format_rows(f), piece_bytes);
+}
+
+const struct tensor_info *plan_matrix(const struct plan *p, const struct plan_item *item)
+{
+    if (item->stack) return &item->stack->matrix;
+    if (item->decoded) return item->decoded;
+    return checkpoint_tensor(p->inventory->checkpoint, item->tensor->parts[PART_WEIGHT]);
+}
+
+struct plan_cut plan_cut_item(const struct plan *p, const struct plan_item *item, uint64_t piece_bytes)
+{
+    const struct tensor_info *t = plan_matrix(p, item);
+    const struct plan_stack *s = item->stack;
+    uint64_t together = item->format ? quant_format_rows(item->format) : 1;
+    if (s && s->scales != NAME_NONE) { /* one expert at a time: decoded, it lies the other way round */
+        together = s->n_experts ? t->dims[0] / s->n_experts : 1;
+        return cut_rows(t, together, together * t->dims[1] * dtype_bytes(t->dtype));
+    }
+    if (s && s->sideways) together = item->format->block_cols;
+    if (item->decoded && item->tensor->format->row_pairs && together % 2) together = 2;
+    if (item->decoded && together == 0) together = 1; /* decoded by whole rows */
+    return cut_rows(t, together, piece_bytes);
 }
 
 struct plan_cut plan_cut_bytes(uint64_t bytes, uint64_t piece_bytes)
@@ -55,10 +82,11 @@ static void grow(uint64_t *most, uint64_t n)
 static void room_for(struct plan_workspace *w, const struct plan_item *item, const struct plan_cut *c)
 {
     const struct quant_format *f = item->format;
-    uint64_t elems = c->rows * c->cols;
+    uint64_t elems = c->rows * c->cols; /* parts of blocks are the same either way round */
     grow(&w->src, elems * c->elem_bytes);
     grow(&w->dst, quant_part_elems(&f->parts[0], c->rows, c->cols) * dtype_bytes(f->parts[0].dtype));
-    grow(&w->dst_f32, c->rows * sizeof(float)); /* of AMAX */
+    bool sideways = item->stack && item->stack->sideways;
+    grow(&w->dst_f32, (sideways ? c->cols : c->rows) * sizeof(float)); /* of AMAX */
     for (uint32_t k = 1; k < f->n_parts; k++) {
         uint64_t n = quant_part_elems(&f->parts[k], c->rows, c->cols);
         if (dtype_bytes(f->parts[k].dtype) == 1) grow(&w->dst_scale, n);
@@ -67,28 +95,46 @@ static void room_for(struct plan_workspace *w, const struct plan_item *item, con
     if (scale_method_op(item->scales) != OP_COUNT) grow(&w->block_amax, elems / f->block_cols * sizeof(float));
 }
 
+static uint64_t copied_pieces(const struct plan *p, const struct plan_item *item, struct plan_workspace *w)
+{
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    uint64_t n = 0;
+    for (int part = 0; part < PART_COUNT; part++) {
+        if (item->tensor->parts[part] == NAME_NONE) continue;
+        const struct tensor_info *t = checkpoint_tensor(ck, checkpoint_stored(ck, item->tensor->parts[part]));
+        struct plan_cut c = plan_cut_bytes(t->bytes, w->piece_bytes);
+        n += c.n_pieces;
+        grow(&w->src, c.cols);
+    }
+    return n;
+}
+
 struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_bytes, uint64_t hold_bytes)
 {
     struct plan_workspace w = {.piece_bytes = piece_bytes};
     uint64_t held = 1, n_pieces = 0;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
-        for (int part = 0; part < PART_COUNT; part++) {
-            if (item->tensor->parts[part] == NAME_NONE) continue;
-            const struct tensor_info *t = checkpoint_tensor(
-                p->inventory->checkpoint, checkpoint_stored(p->inventory->checkpoint, item->tensor->parts[part]));
-            bool quantized = item->action == ACTION_QUANTIZE;
-            struct plan_cut c =
-                quantized ? plan_cut_rows(t, item->format, piece_bytes) : plan_cut_bytes(t->bytes, piece_bytes);
+        if (item->action == ACTION_COPY && item->decoded) {
+            struct plan_cut c = plan_cut_item(p, item, piece_bytes);
             n_pieces += c.n_pieces;
-            if (quantized) room_for(&w, item, &c);
-            else grow(&w.src, c.cols);
-            bool waits = quantized && quant_format_has_tensor_scale(item->format);
-            if (waits && t->bytes <= hold_bytes) grow(&held, c.n_pieces);
+            grow(&w.src, c.rows * c.cols * c.elem_bytes);
+            continue;
         }
+        if (item->action == ACTION_COPY) {
+            n_pieces += copied_pieces(p, item, &w);
+            continue;
+        }
+        if (item->stack && item->stack->lead != i) continue;
+        struct plan_cut c = plan_cut_item(p, item, piece_bytes);
+        n_pieces += c.n_pieces;
+        room_for(&w, item, &c);
+        if (quant_format_has_tensor_scale(item->format) && plan_matrix(p, item)->bytes <= hold_bytes)
+            grow(&held, c.n_pieces);
     }
     w.n_held = (uint32_t)held;
-    w.n_lanes = (uint32_t)u64_min(held + PLAN_LANES_AHEAD, n_pieces ? n_pieces : 1);
+    uint64_t ahead = hold_bytes < PLAN_HOLD_BYTES ? PLAN_LANES_AHEAD_SHORT : PLAN_LANES_AHEAD;
+    w.n_lanes = (uint32_t)u64_min(held + ahead, n_pieces ? n_pieces : 1);
     return w;
 }
 

@@ -10,8 +10,10 @@
 #define PLAN_PIECE_BYTES ((uint64_t)4 << 20)
 /* A tensor of at most this many bytes waits in memory for its group's maximum; a larger one is read twice. */
 #define PLAN_HOLD_BYTES ((uint64_t)64 << 20)
-/* Lanes beside those that one waiting tensor takes: for pieces that are read, computed and written meanwhile. */
-#define PLAN_LANES_AHEAD 6u
+/* Lanes beside those that one waiting tensor takes: for pieces that are read, computed and written meanwhile, and so
+ * that two tensors can be hashed side by side. The second where memory is short: below PLAN_HOLD_BYTES. */
+#define PLAN_LANES_AHEAD 16u
+#define PLAN_LANES_AHEAD_SHORT 6u
 
 /* A matrix cut into pieces: whole rows, or parts of one row where a row alone is larger than a piece and the type
  * allows it. Rows that must stay together (128 of FP8 blocks) make larger pieces where they do not fit. */
@@ -34,6 +36,10 @@ struct plan_workspace {
     uint64_t src, dst, dst_scale, dst_f32, block_amax;
 };
 
+/* An item's weight as it is read and cut: a matrix of its own, or of a stack. Of an item of a stack that is not its
+ * lead: nothing is read. */
+const struct tensor_info *plan_matrix(const struct plan *p, const struct plan_item *item);
+struct plan_cut plan_cut_item(const struct plan *p, const struct plan_item *item, uint64_t piece_bytes);
 /* Of a linear's weight that becomes `f`, and of bytes that are carried. */
 struct plan_cut plan_cut_rows(const struct tensor_info *t, const struct quant_format *f, uint64_t piece_bytes);
 struct plan_cut plan_cut_bytes(uint64_t bytes, uint64_t piece_bytes);

@@ -23,8 +23,10 @@ static bool is_written(const struct slot *s)
 
 static struct kernel_args args_of(const struct job *j, const struct slot *s)
 {
-    return (struct kernel_args){
-        .n_rows = s->at.n_rows, .n_cols = s->at.n_cols, .dtype = pass_source(j, s->pass)->dtype};
+    bool sideways = is_sideways(j, s);
+    return (struct kernel_args){.n_rows = sideways ? s->at.n_cols : s->at.n_rows,
+                                .n_cols = sideways ? s->at.n_rows : s->at.n_cols,
+                                .dtype = pass_source(j, s->pass)->dtype};
 }
 
 /* ---- the largest magnitude ---- */
@@ -32,7 +34,7 @@ static struct kernel_args args_of(const struct job *j, const struct slot *s)
 bool piece_measure(struct job *j, struct slot *s, struct error *err)
 {
     if (!s->failed) j->result->read_bytes += s->bytes;
-    if (s->failed || !looks_for_amax(s) || s->bytes == 0) return true;
+    if (s->failed || !looks_for_amax(s) || s->bytes == 0 || piece_is_cast(j, s)) return true;
     struct lane_step amax = {.op = OP_AMAX, .args = args_of(j, s)};
     return j->ops->submit(s->lane, &amax, 1, true, err);
 }
@@ -51,6 +53,7 @@ static bool not_finite(const struct job *j, const struct slot *s, struct error *
                                     .dst_f32 = &v});
         if (isfinite(v)) continue;
         uint64_t at = s->at.first + i;
+        if (is_sideways(j, s)) at = s->at.first + i % s->at.n_rows * s->at.n_cols + i / s->at.n_rows;
         return error_set(err, ERR_FORMAT, "file '%.128s': tensor '%.256s': element [%llu, %llu] is %s",
                          folder_name(j->model->folder, t->member), t->name, (unsigned long long)(at / t->dims[1]),
                          (unsigned long long)(at % t->dims[1]), isnan(v) ? "NaN" : "infinite");
@@ -61,8 +64,16 @@ static bool not_finite(const struct job *j, const struct slot *s, struct error *
 /* Statistics that say another maximum were made of other weights. */
 static bool agree_with_stats(const struct job *j, const struct plan_item *item, float amax, struct error *err)
 {
-    float seen;
-    if (!j->stats || !stats_find(j->stats, item->tensor->module, STAT_WEIGHT_AMAX, &seen) || seen == amax) return true;
+    float seen = 0, v;
+    if (!j->stats) return true;
+    for (uint32_t i = 0; item->stack && i < j->plan->n_items; i++) { /* of a stack: all its members */
+        const struct plan_item *other = &j->plan->items[i];
+        if (other->stack != item->stack) continue;
+        if (!stats_find(j->stats, other->tensor->module, STAT_WEIGHT_AMAX, &v)) return true;
+        if (v > seen) seen = v;
+    }
+    if (!item->stack && !stats_find(j->stats, item->tensor->module, STAT_WEIGHT_AMAX, &seen)) return true;
+    if (seen == amax) return true;
     return error_set(
         err, ERR_FORMAT,
         "tensor '%.256s': its largest magnitude is %g, the statistics say %g: they belong to other weights",
@@ -84,7 +95,10 @@ bool piece_collect(struct job *j, struct slot *s, struct error *err)
     if (!looks_for_amax(s)) return true;
     if (s->bytes && !j->ops->wait(s->lane, err)) return false;
     if (s->first) j->pass_amax = 0;
-    for (uint64_t i = 0; s->bytes && i < s->at.n_rows; i++) {
+    float cast = 0;
+    if (s->bytes && piece_is_cast(j, s) && !piece_cast_amax(j, s, &cast, err)) return false;
+    if (cast > j->pass_amax) j->pass_amax = cast;
+    for (uint64_t i = 0; s->bytes && !piece_is_cast(j, s) && i < args_of(j, s).n_rows; i++) {
         float amax = s->lane->dst_f32[i];
         if (!isfinite(amax)) return not_finite(j, s, err);
         if (amax > j->pass_amax) j->pass_amax = amax;
@@ -98,6 +112,20 @@ bool piece_collect(struct job *j, struct slot *s, struct error *err)
 }
 
 /* ---- encoding ---- */
+
+/* By the scales of another folder: on the CPU, into the lane's results. */
+static bool encode_given(struct job *j, struct slot *s, struct error *err)
+{
+    struct given_piece p = {.item = s->pass->item,
+                            .first = s->at.first,
+                            .n_rows = s->at.n_rows,
+                            .n_cols = s->at.n_cols,
+                            .src = s->lane->src,
+                            .dtype = pass_source(j, s->pass)->dtype,
+                            .dst = s->lane->dst,
+                            .dst_scale = s->lane->dst_scale};
+    return j->ops->wait(s->lane, err) && given_encode(j->given, j->plan, j->opt->pool, &p, err);
+}
 
 /* The type that the file keeps INT4 scales in. */
 static enum int4_scale_type scale_type_of(const struct quant_format *f)
@@ -116,12 +144,14 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
     struct kernel_args a = args_of(j, s);
     if (!each && !job_weight_scale(j, s->pass->item, &a.amax, &a.scale, err)) return false;
     if (!each && s->first && j->group_amax[item->group] == 0) note_zero(j, item);
-    if (s->bytes == 0 || job_is_solved(j, s->pass->item)) return true;
+    if (s->bytes && piece_is_cast(j, s)) piece_cast(s, j->group_amax[item->group]);
+    if (s->bytes == 0 || piece_is_cast(j, s) || job_is_solved(j, s->pass->item)) return true;
+    if (j->given) return encode_given(j, s, err);
     a.static_max = scale_method_max(item->scales);
     a.range_start = item->range.start;
     a.range_stop = item->range.stop;
     a.range_count = item->range.n;
-    a.rounding = j->plan->recipe->rounding;
+    a.rounding = item->stack ? FP8_SINGLE : j->plan->recipe->rounding;
     a.mxfp4_rule = item->type->mxfp4_rule;
     a.group = item->format->block_cols;
     a.int4_scale = scale_type_of(item->format);
@@ -139,12 +169,11 @@ static bool open_hashes(struct job *j, const struct quant_format *f, struct erro
 /* Digests of a tensor that is written: of its source, and of the parts that are no scalars. */
 static bool close_hashes(struct job *j, struct pass *p, struct error *err)
 {
-    const struct plan_item *item = &j->plan->items[p->item];
     struct tensor_digests *d = &j->digests[p->output];
     if (!sha256_close(take_ptr(&p->hash), &d->source, err)) return false;
     d->has_source = true;
     if (p->kind == PASS_COPY) d->written = d->source;
-    for (uint32_t k = 0; p->kind != PASS_COPY && k < item->format->n_parts; k++)
+    for (uint32_t k = 0; k < QUANT_PARTS_MAX; k++)
         if (j->part_hashes[k] && !sha256_close(take_ptr(&j->part_hashes[k]), &d[k].written, err)) return false;
     return true;
 }
@@ -171,10 +200,13 @@ static bool write_part(struct job *j, const struct slot *s, uint32_t k, struct e
     uint64_t elem = dtype_bytes(part->dtype), all_cols = pass_source(j, s->pass)->dims[1];
     uint64_t before = quant_part_elems(part, s->at.row, all_cols) + quant_part_elems(part, 1, s->at.col);
     uint64_t n = quant_part_elems(part, s->at.n_rows, s->at.n_cols);
-    const uint8_t *data = k == 0      ? s->lane->dst
-                          : elem == 1 ? s->lane->dst_scale
-                                      : (const uint8_t *)(const void *)s->lane->dst_f32;
-    sha256_add(j->part_hashes[k], data, n * elem);
+    uint8_t *data = k == 0 ? s->lane->dst : elem == 1 ? s->lane->dst_scale : (uint8_t *)(void *)s->lane->dst_f32;
+    if (is_sideways(j, s)) {
+        before = quant_part_elems(part, all_cols, s->at.row);
+        n = quant_part_elems(part, s->at.n_cols, s->at.n_rows);
+        if (n && !turn_in_place(data, s->at.n_cols, n / s->at.n_cols, elem, err)) return false;
+    }
+    job_hash(j, j->part_hashes[k], data, n * elem);
     return job_write(j, s->pass->output + k, before * elem, data, n * elem, err);
 }
 
@@ -185,7 +217,10 @@ static bool write_parts(struct job *j, struct slot *s, struct error *err)
     if (s->bytes && !(job_is_solved(j, s->pass->item) ? piece_take_solved(j, s, err) : j->ops->wait(s->lane, err)))
         return false;
     if (!piece_gain(j, s, err)) return false;
-    if (f->row_pairs) pair_rows(s);
+    if (f->row_pairs) {
+        job_wait_hashed(j, s);
+        pair_rows(s);
+    }
     for (uint32_t k = 0; k < f->n_parts; k++)
         if (f->parts[k].cols_per_elem && !write_part(j, s, k, err)) return false;
     return true;
@@ -194,11 +229,16 @@ static bool write_parts(struct job *j, struct slot *s, struct error *err)
 bool piece_retire(struct job *j, struct slot *s, struct error *err)
 {
     struct pass *p = s->pass;
+    if (p->kind == PASS_SCAN) piece_drop_raw(s);
     if (p->kind == PASS_SCAN) return true;
-    if (p->kind == PASS_COPY) {
+    if (p->kind == PASS_COPY || p->kind == PASS_DECODE) {
+        if (p->kind == PASS_DECODE && s->first && !sha256_open(&j->part_hashes[0], err)) return false;
+        if (p->kind == PASS_DECODE) job_hash(j, j->part_hashes[0], s->lane->src, s->bytes);
         if (!job_write(j, p->output, s->offset, s->lane->src, s->bytes, err)) return false;
     } else if (!write_parts(j, s, err)) {
         return false;
     }
+    job_wait_hashed(j, s);
+    piece_drop_raw(s);
     return !s->last || (close_hashes(j, p, err) && job_believe_solved(j, p, err));
 }

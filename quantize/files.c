@@ -142,15 +142,10 @@ static bool calibration_json(const struct job *j, json_t **out, struct error *er
     const struct stats *s = j->stats;
     CLEANUP(json)
     json_t *doc = json_pack("{s:I,s:I}", "texts", (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens);
-    struct arena *arena = arena_new();
-    const char **names;
-    uint32_t n;
-    bool ok = doc && arena && stats_unseen(s, j->plan, arena, &names, &n, err) &&
-              put_digest(doc, "data_sha256", &s->data_digest, err) && put_digest(doc, "stats_sha256", &s->digest, err);
-    json_t *unseen = json_array();
-    for (uint32_t i = 0; ok && i < n; i++) ok = json_array_append_new(unseen, json_string(names[i])) == 0;
-    arena_free(arena);
-    if (!ok || !json_put(doc, "unseen_experts", unseen, err)) return error_memory(err, 0);
+    if (!doc) return error_memory(err, 0);
+    if (!put_digest(doc, "data_sha256", &s->data_digest, err) || !put_digest(doc, "stats_sha256", &s->digest, err) ||
+        !stats_put_experts(s, j->plan, doc, err))
+        return false;
     *out = take_ptr(&doc);
     return true;
 }
@@ -167,6 +162,10 @@ static bool write_manifest(const struct job *j, json_t *digests, json_t *left_ou
     if (!put_digest(doc, "recipe_sha256", &p->recipe->digest, err) || !put_digest(doc, "plan_sha256", &p->digest, err))
         return false;
     if (!calibration_json(j, &calibration, err) || !json_put(doc, "calibration", calibration, err)) return false;
+    json_t *scales = j->given ? json_object() : NULL;
+    if (j->given &&
+        (!put_digest(scales, "sha256", &j->given->digest, err) || !json_put(doc, "scales_from", scales, err)))
+        return false;
     if (!plan_source_json(p, &source, err) || !json_put(doc, "source", source, err)) return false;
     if (!json_put(doc, "files", json_incref(digests), err) || !json_put(doc, "left_out", json_incref(left_out), err))
         return false;

@@ -1,7 +1,7 @@
 /* Inside of quantize: one run's state.
  *
  * The plan becomes a list of passes over tensors (passes.c), cut into pieces, all in one order. Pieces wait in a ring
- * of slots, each with a lane of a device. Readers (reader.c) fill slots in that order and hash what they read; the
+ * of slots, each with a lane of a device. Readers (reader.c) fill slots in that order, and hash; the
  * thread that runs the stage (pipeline.c) takes every piece through four steps, each in that order too:
  *
  *     measure    submit AMAX                    passes that look for a maximum
@@ -9,14 +9,17 @@
  *     encode     submit the encoders            passes that write, once their group's maximum is known
  *     retire     wait, hash, write, free the slot
  *
- * (encode.c). Because everything that decides or writes is done by one thread in plan order, neither the number of
+ * (encode.c). Sources are hashed by whoever has nothing better to do, two tensors at a time where two are there
+ * (hashing.c). Because everything that decides or writes is done by one thread in plan order, neither the number of
  * readers nor of devices shows in the output. */
 #ifndef QUANTIZE_JOB_H
 #define QUANTIZE_JOB_H
 
 #include "backends/backend.h"
 #include "core/staging.h"
+#include "plan/plan_stack.h"
 #include "plan/workspace.h"
+#include "quantize/given.h"
 #include "quantize/quantize.h"
 
 #include <pthread.h>
@@ -34,13 +37,15 @@ struct pass {
         PASS_SCAN,   /* only its maximum is wanted */
         PASS_KEEP,   /* its maximum, and then it is encoded from where it lies */
         PASS_ENCODE, /* encoded; its group's maximum is known by then */
+        PASS_DECODE, /* written as plain numbers: the source is quantized */
         PASS_EACH,   /* each piece is looked through and encoded: the type has no scale of the whole tensor */
     } kind;
     bool ends_item, collected; /* collected: all its maxima are in */
     uint32_t item, source;     /* source: of the checkpoint */
     uint32_t output;           /* first tensor it writes */
-    struct sha256 *hash;       /* of the source; readers take turns */
-    uint64_t n_hashed;         /* pieces */
+    struct sha256 *hash;       /* of the source; NULL until its first piece is there, and for PASS_SCAN */
+    uint64_t n_hashed;         /* pieces whose hashing is over */
+    bool hashing;              /* somebody is at it */
 };
 
 struct slot {
@@ -48,9 +53,14 @@ struct slot {
     /* the piece in it */
     struct pass *pass;
     struct plan_piece at;
+    uint8_t *raw, *raw_scales;     /* as they lie on disk, while they are needed: what is turned in the lane, or decoded
+                                     there     (codes, and scales); or NULL: the lane holds what was read */
+    uint64_t raw_bytes;            /* of raw */
     uint64_t offset, bytes, index; /* of the source tensor; index: of the piece in its pass */
     bool first, last;              /* of its pass */
-    bool full, failed;             /* a reader is done with it; failed: and could not */
+    bool full, failed;             /* it has been read; failed: and could not be */
+    uint64_t n_hashed;             /* bytes, of raw or of the lane */
+    bool hashed;                   /* or there is nothing to hash: it may be retired */
     struct error err;
 };
 
@@ -63,7 +73,7 @@ struct ring {
     uint32_t n_devices, depth; /* depth: pieces that keep the devices busy */
     pthread_t readers[READERS_MAX];
     uint32_t n_readers;
-    pthread_mutex_t lock; /* of what follows, of slots' full and of passes' n_hashed */
+    pthread_mutex_t lock; /* of what follows, of slots' full, n_hashed and hashed, of passes' n_hashed and hashing */
     pthread_cond_t changed;
     uint64_t n_claimed, n_retired, n_pieces; /* piece number n is in slot n % n_slots */
     uint32_t next_pass;                      /* of the piece that is claimed next */
@@ -75,6 +85,7 @@ struct job {
     struct plan *plan;
     const struct model *model;
     const struct stats *stats;
+    struct given *given; /* NULL: scales are made here */
     const struct quantize_options *opt;
     const struct progress *pr;
     struct staging *staging;
@@ -113,6 +124,31 @@ void job_stop_readers(struct job *j);
 /* Piece number n, when it has been read: waits for it, or returns NULL when `wait` is false and it has not. */
 struct slot *job_piece(struct job *j, uint64_t n, bool wait);
 void job_retired(struct job *j, uint64_t n);
+
+/* quantize/hashing.c */
+/* Hashes some of what has been read, and returns true; false when there is nothing that nobody is at. Called and
+ * returns with the ring's lock, which it lets go meanwhile. */
+bool ring_hash_some(struct job *j);
+/* Adds to a hash of what is written, and to one of a source beside it. Called without the lock. */
+void job_hash(struct job *j, struct sha256 *h, const void *data, size_t n);
+/* Waits until the piece's source is hashed, and helps. */
+void job_wait_hashed(struct job *j, const struct slot *s);
+/* quantize/source.c: reads a piece of a quantized source into s->raw, and decodes it to BF16 in the lane. */
+MUST_CHECK bool piece_read_quantized(const struct job *j, struct slot *s, struct error *err);
+void piece_drop_raw(struct slot *s);
+
+/* quantize/mxfp4_cast.c: scales: mxfp4_cast. What a piece adds to its group's g; codes and scales into the lane. */
+bool piece_is_cast(const struct job *j, const struct slot *s);
+MUST_CHECK bool piece_cast_amax(const struct job *j, const struct slot *s, float *amax, struct error *err);
+void piece_cast(const struct slot *s, float g);
+
+/* quantize/sideways.c: pieces of stacks whose blocks run along the columns; true when the piece is one. [rows, cols] to
+ * [cols, rows]. */
+bool is_sideways(const struct job *j, const struct slot *s);
+void turn_rows(const uint8_t *from, uint64_t rows, uint64_t cols, uint64_t elem, uint8_t *to);
+MUST_CHECK bool turn_in_place(uint8_t *data, uint64_t rows, uint64_t cols, uint64_t elem, struct error *err);
+/* Reads a piece into s->raw and turns it into the lane. */
+MUST_CHECK bool piece_read_sideways(const struct job *j, struct slot *s, struct error *err);
 
 /* quantize/encode.c: one piece through its steps. */
 MUST_CHECK bool piece_measure(struct job *j, struct slot *s, struct error *err);

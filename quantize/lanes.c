@@ -130,7 +130,10 @@ bool job_open_lanes(struct job *j, struct error *err)
 void job_close_lanes(struct job *j)
 {
     struct ring *r = &j->ring;
-    for (uint32_t i = 0; i < r->n_slots; i++) j->ops->lane_close(r->slots[i].lane);
+    for (uint32_t i = 0; i < r->n_slots; i++) {
+        piece_drop_raw(&r->slots[i]);
+        j->ops->lane_close(r->slots[i].lane);
+    }
     for (uint32_t i = 0; i < r->n_devices; i++) j->ops->close(r->devices[i]);
     free(r->slots);
     r->slots = NULL;

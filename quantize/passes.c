@@ -13,6 +13,7 @@ struct maker {
 
 const struct tensor_info *pass_source(const struct job *j, const struct pass *p)
 {
+    if (p->kind != PASS_COPY) return plan_matrix(j->plan, &j->plan->items[p->item]);
     return checkpoint_tensor(j->plan->inventory->checkpoint, p->source);
 }
 
@@ -21,7 +22,7 @@ struct plan_cut pass_cut(const struct job *j, const struct pass *p)
     const struct tensor_info *t = pass_source(j, p);
     uint64_t piece = j->workspace.piece_bytes;
     return p->kind == PASS_COPY ? plan_cut_bytes(t->bytes, piece)
-                                : plan_cut_rows(t, j->plan->items[p->item].format, piece);
+                                : plan_cut_item(j->plan, &j->plan->items[p->item], piece);
 }
 
 static bool add(struct maker *m, struct pass p)
@@ -51,7 +52,8 @@ static bool scan_others(struct maker *m, uint32_t i)
 {
     const struct plan *p = m->j->plan;
     uint32_t k = i;
-    if (m->n_members[p->items[i].group] == 1) return true; /* nearly all: layers may have thousands of experts */
+    /* Nearly all: layers may have thousands of experts. A stack is read as a whole. */
+    if (m->n_members[p->items[i].group] == 1 || p->items[i].stack) return true;
     while (k > 0 && same_layer(p, k - 1, i)) k--;
     for (; k < p->n_items && same_layer(p, k, i); k++)
         if (k != i && p->items[k].group == p->items[i].group &&
@@ -60,12 +62,23 @@ static bool scan_others(struct maker *m, uint32_t i)
     return true;
 }
 
+/* A cache scale of the source beside a linear that changes its type. */
+static bool keep_cache(struct maker *m, uint32_t i)
+{
+    const struct plan_item *item = &m->j->plan->items[i];
+    uint32_t last = item->first_output + item->n_outputs - 1, source = m->j->plan->outputs[last].source;
+    enum tensor_part part = m->j->plan->outputs[last].part;
+    if ((part != PART_K_SCALE && part != PART_V_SCALE) || source == NAME_NONE) return true;
+    return add(m, (struct pass){.kind = PASS_COPY, .item = i, .source = source, .output = last});
+}
+
 static bool quantize_item(struct maker *m, uint32_t i)
 {
     const struct plan_item *item = &m->j->plan->items[i];
+    if (!keep_cache(m, i)) return false;
     struct pass p = {.kind = PASS_ENCODE,
                      .item = i,
-                     .source = item->tensor->parts[PART_WEIGHT],
+                     .source = item->stack ? item->stack->base : item->tensor->parts[PART_WEIGHT],
                      .output = item->first_output,
                      .ends_item = true};
     if (!quant_format_has_tensor_scale(item->format)) {
@@ -89,7 +102,9 @@ static bool copy_item(struct maker *m, uint32_t i)
         uint32_t output = item->first_output + k;
         uint32_t source = m->j->plan->outputs[output].source;
         if (source == NAME_NONE) continue; /* a cache scale: not in the source */
-        if (!add(m, (struct pass){.kind = PASS_COPY, .item = i, .source = source, .output = output})) return false;
+        bool decode = item->decoded && m->j->plan->outputs[output].part == PART_WEIGHT;
+        struct pass p = {.kind = decode ? PASS_DECODE : PASS_COPY, .item = i, .source = source, .output = output};
+        if (!add(m, p)) return false;
     }
     m->j->passes[m->j->n_passes - 1].ends_item = true; /* every item has a weight */
     return true;
@@ -106,7 +121,7 @@ bool job_make_passes(struct job *j, struct error *err)
     for (uint32_t i = 0; i < p->n_items; i++) n_members[p->items[i].group]++;
     struct maker m = {.j = j, .scanned = scanned, .n_members = n_members, .err = err};
     for (uint32_t i = 0; i < p->n_items; i++) {
-        if (!job_needs_item(j, i)) continue;
+        if (!job_needs_item(j, i)) continue; /* nor those that have no outputs: of a stack, all but one */
         if (!(p->items[i].action == ACTION_QUANTIZE ? quantize_item(&m, i) : copy_item(&m, i))) return false;
     }
     return true;

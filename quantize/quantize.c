@@ -20,6 +20,11 @@ static bool staging_key(const struct job *j, char **out, struct error *err)
     struct text t = TEXT_INIT;
     text_add(&t, "ingot %s quantize plan %s stats %s source %s shard %llu", INGOT_VERSION, plan, stats, source,
              (unsigned long long)j->opt->shard_bytes);
+    if (j->given) {
+        char scales[DIGEST_HEX_SIZE];
+        digest_hex(&j->given->digest, scales);
+        text_add(&t, " scales %s", scales);
+    }
     return text_take(&t, out, NULL, err);
 }
 
@@ -50,14 +55,40 @@ static bool allocate(struct job *j, struct error *err)
     return true;
 }
 
+/* Where scales come from: another folder, or what was calibrated. */
+static bool get_scales(struct job *j, const char *out_dir, struct error *err)
+{
+    if (!j->opt->scales_from)
+        return job_check_solved(j, err) && stats_input_amaxes(j->stats, j->plan, j->input_amax, err);
+    if (!given_open(&j->given, j->plan, j->opt->scales_from, j->pr, err)) return false;
+    j->result->scales_digest = j->given->digest;
+    return folder_survives(j->given->model.folder, out_dir, err);
+}
+
+static void count_clipped(struct job *j)
+{
+    struct quantize_result *r = j->result;
+    double worst = 0;
+    for (uint32_t i = 0; i < j->plan->n_items; i++) {
+        uint64_t n = j->given->clipped[i], of = j->plan->items[i].tensor->n_elems;
+        if (n == 0) continue;
+        r->n_clipped += n;
+        r->n_clipped_tensors++;
+        if ((double)n / (double)of <= worst) continue;
+        worst = (double)n / (double)of;
+        r->worst_clipped = j->plan->items[i].tensor->name;
+        r->worst_n_clipped = n;
+        r->worst_n_elems = of;
+    }
+}
+
 static bool run(struct job *j, const char *out_dir, struct error *err)
 {
     CLEANUP(free) char *key = NULL;
     if (j->stats && !stats_fit(j->stats, j->plan, err)) return false;
-    if (!folder_survives(j->model->folder, out_dir, err) || !allocate(j, err) || !job_check_solved(j, err) ||
-        !stats_input_amaxes(j->stats, j->plan, j->input_amax, err) || !job_open_lanes(j, err) ||
-        !dir_make_parents(out_dir, err) || !check_space(j, out_dir, err) || !staging_key(j, &key, err) ||
-        !staging_open(&j->staging, out_dir, key, j->opt->replace, err))
+    if (!folder_survives(j->model->folder, out_dir, err) || !allocate(j, err) || !get_scales(j, out_dir, err) ||
+        !job_open_lanes(j, err) || !dir_make_parents(out_dir, err) || !check_space(j, out_dir, err) ||
+        !staging_key(j, &key, err) || !staging_open(&j->staging, out_dir, key, j->opt->replace, err))
         return false;
     if (!job_shards_open(j, err) || !job_make_passes(j, err) || !job_start_readers(j, err) || !job_stream(j, err) ||
         !shard_index_write(staging_path(j->staging), j->plan->specs, &j->layout, err) || !job_write_files(j, err))
@@ -70,6 +101,7 @@ static void release(struct job *j)
     job_stop_readers(j);
     job_close_lanes(j);
     job_shards_close(j);
+    given_close(j->given);
     for (size_t i = 0; i < sizeof j->part_hashes / sizeof *j->part_hashes; i++)
         sha256_close(j->part_hashes[i], NULL, NULL);
     for (size_t i = 0; i < QUANT_PARTS_MAX; i++) sha256_close(j->solved_hashes[i], NULL, NULL);
@@ -85,11 +117,13 @@ bool quantize_run(struct plan *plan, const struct model *m, const struct stats *
                   struct error *err)
 {
     *result = (struct quantize_result){0};
+    if (opt->scales_from) stats = NULL;
     struct job j = {.plan = plan, .model = m, .stats = stats, .opt = opt, .pr = pr, .result = result};
     struct error local = ERROR_INIT;
     pthread_mutex_init(&j.ring.lock, NULL);
     pthread_cond_init(&j.ring.changed, NULL);
     bool ok = run(&j, out_dir, &local);
+    if (ok && j.given) count_clipped(&j);
     release(&j);
     /* A run that was stopped keeps its finished shards; one that failed for good leaves nothing. */
     staging_close(j.staging, local.code == ERR_CANCELLED);

@@ -14,6 +14,7 @@ struct quantize_options {
     uint64_t isa;
     struct backend_choice backend; /* ops NULL: the CPU. Several devices share the tensors */
     uint64_t shard_bytes;          /* SHARD_BYTES_DEFAULT */
+    const char *scales_from;       /* a quantized folder whose scales are taken over (quantize/given.h); NULL: none */
     bool replace;                  /* an existing output is swapped out at the end */
     uint64_t piece_bytes;          /* 0: PLAN_PIECE_BYTES, and less where a device's memory is short */
     uint64_t hold_bytes;           /* 0: PLAN_HOLD_BYTES */
@@ -35,9 +36,15 @@ struct quantize_result {
     uint32_t n_devices;
     uint64_t piece_bytes;
     struct quantize_gain *gains; /* [plan->n_items], in the plan's arena */
+    uint64_t n_clipped;         /* with scales_from: weights beyond what their scale reaches, in this run */
+    uint32_t n_clipped_tensors; /* those that have some */
+    const char *worst_clipped;  /* the one with the largest share; of the plan; NULL: none */
+    uint64_t worst_n_clipped, worst_n_elems;
+    struct digest scales_digest; /* of the scales taken over */
 };
 
-/* `stats` may be NULL when the plan needs no data. `m` is the source that the plan was made from. */
+/* `stats` may be NULL when the plan needs no data, and with scales_from, where they are not looked at. `m` is the
+ * source that the plan was made from. */
 MUST_CHECK bool quantize_run(struct plan *plan, const struct model *m, const struct stats *stats, const char *out_dir,
                              const struct quantize_options *opt, struct quantize_result *result,
                              const struct progress *pr, struct error *err);

@@ -1,25 +1,23 @@
-/* Threads that read ahead: each takes the next piece of the list, waits until its slot is free, reads, and hashes when
- * all of the tensor in front of it has been hashed. They change no file and report no progress. */
+/* Threads that read ahead: each takes the next piece of the list whose slot is free and reads it; while no slot is free
+ * it hashes what has been read. They change no file and report no progress. */
 #include "quantize/job.h"
 
 #include "backends/cpu/kernel.h"
 
 #include <math.h>
 
-/* The next piece of the list and its number; false at the end, and when the run stops. */
-static bool claim(struct job *j, uint64_t *number)
+/* The next piece of the list, when there is one and its slot is free. */
+static struct slot *claim(struct job *j)
 {
     struct ring *r = &j->ring;
-    if (r->stop || r->n_claimed == r->n_pieces) return false;
+    if (r->n_claimed == r->n_pieces || r->n_claimed >= r->n_retired + r->n_slots) return NULL;
     struct pass *p = &j->passes[r->next_pass];
     struct plan_cut c = pass_cut(j, p);
-    uint64_t n = *number = r->n_claimed++, index = r->next_index++;
+    uint64_t n = r->n_claimed++, index = r->next_index++;
     if (r->next_index == c.n_pieces) {
         r->next_index = 0;
         r->next_pass++;
     }
-    while (n >= r->n_retired + r->n_slots && !r->stop) pthread_cond_wait(&r->changed, &r->lock);
-    if (r->stop) return false;
     struct slot *s = &r->slots[n % r->n_slots];
     s->pass = p;
     s->index = index;
@@ -28,8 +26,9 @@ static bool claim(struct job *j, uint64_t *number)
     s->at = plan_cut_piece(&c, index);
     s->offset = s->at.first * c.elem_bytes;
     s->bytes = s->at.n_rows * s->at.n_cols * c.elem_bytes;
-    s->failed = false;
-    return true;
+    s->n_hashed = 0;
+    s->failed = s->hashed = false;
+    return s;
 }
 
 /* What is carried is looked at too: a NaN in an attention weight spoils the model as much as one in an expert. */
@@ -52,6 +51,8 @@ static bool fill(const struct job *j, struct slot *s)
 {
     struct pass *p = s->pass;
     if (s->first && p->kind != PASS_SCAN && !sha256_open(&p->hash, &s->err)) return false;
+    if (p->kind != PASS_COPY && j->plan->items[p->item].decoded) return piece_read_quantized(j, s, &s->err);
+    if (is_sideways(j, s)) return piece_read_sideways(j, s, &s->err);
     return (s->bytes == 0 ||
             checkpoint_read(j->plan->inventory->checkpoint, p->source, s->offset, s->lane->src, s->bytes, &s->err)) &&
            (p->kind != PASS_COPY || check_copied(j, s, &s->err));
@@ -61,22 +62,21 @@ static void *read_pieces(void *ctx)
 {
     struct job *j = ctx;
     struct ring *r = &j->ring;
-    uint64_t n;
     pthread_mutex_lock(&r->lock);
-    while (claim(j, &n)) {
-        struct slot *s = &r->slots[n % r->n_slots];
-        struct pass *p = s->pass;
+    while (!r->stop) {
+        struct slot *s = claim(j);
+        if (!s) {
+            if (ring_hash_some(j)) continue;
+            if (r->n_claimed == r->n_pieces && r->n_retired == r->n_pieces) break;
+            pthread_cond_wait(&r->changed, &r->lock);
+            continue;
+        }
         pthread_mutex_unlock(&r->lock);
         bool ok = fill(j, s);
         pthread_mutex_lock(&r->lock);
-        while (p->n_hashed != s->index && !r->stop) pthread_cond_wait(&r->changed, &r->lock);
-        if (ok && p->hash && !r->stop) {
-            pthread_mutex_unlock(&r->lock);
-            sha256_add(p->hash, s->lane->src, s->bytes);
-            pthread_mutex_lock(&r->lock);
-        }
-        p->n_hashed++;
         s->failed = !ok;
+        s->hashed = !ok || s->pass->kind == PASS_SCAN;
+        if (s->hashed && !piece_is_cast(j, s)) piece_drop_raw(s);
         s->full = true;
         pthread_cond_broadcast(&r->changed);
     }
@@ -113,7 +113,8 @@ struct slot *job_piece(struct job *j, uint64_t n, bool wait)
     struct slot *s = &r->slots[n % r->n_slots];
     pthread_mutex_lock(&r->lock);
     bool in_reach = n < r->n_pieces && n < r->n_retired + r->n_slots; /* else the slot still holds an earlier piece */
-    while (in_reach && wait && !s->full) pthread_cond_wait(&r->changed, &r->lock);
+    while (in_reach && wait && !s->full)
+        if (!ring_hash_some(j)) pthread_cond_wait(&r->changed, &r->lock);
     bool full = in_reach && s->full;
     pthread_mutex_unlock(&r->lock);
     return full ? s : NULL;

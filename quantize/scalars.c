@@ -9,6 +9,11 @@
 bool job_weight_scale(struct job *j, uint32_t i, float *g, float *scale, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[i];
+    if (j->given) {
+        bool blocks = item->format->encode_op == OP_ENCODE_NVFP4;
+        *g = j->group_amax[item->group];
+        return given_scalar(j->given, j->plan, i, blocks ? PART_WEIGHT_SCALE_2 : PART_WEIGHT_SCALE, scale, err);
+    }
     *g = j->group_amax[item->group];
     if (*g == 0) *g = 1; /* all zero: any scale says the same; 0/0 must not (docs/numerics.md, zero tensors) */
     *scale = plan_item_weight_scale(item, *g);
@@ -35,6 +40,7 @@ bool job_write_scalars(struct job *j, uint32_t i, struct error *err)
         uint32_t output = item->first_output + k;
         if (part->cols_per_elem) continue;
         float v = part->part == PART_INPUT_SCALE ? j->input_amax[i] / item->format->amax_per_scale : weight_scale;
+        if (j->given && !given_scalar(j->given, j->plan, i, part->part, &v, err)) return false;
         if (!(v > 0) || !isfinite(v))
             return error_set(err, ERR_FORMAT, "tensor '%.256s' would be %g; a scale must be positive and finite",
                              j->plan->specs[output].name, (double)v);
@@ -47,7 +53,10 @@ bool job_write_cache_scale(struct job *j, uint32_t i, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[i];
     if (!item->kv_scale) return true;
+    float taken;
+    enum tensor_part part = item->tensor->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE;
     uint32_t output = item->first_output + item->n_outputs - 1; /* behind the item's other parts */
+    if (j->given) return given_scalar(j->given, j->plan, i, part, &taken, err) && put(j, output, taken, err);
     float amax;
     if (!j->stats || !stats_find(j->stats, item->tensor->module, STAT_OUTPUT_AMAX, &amax))
         return error_set(err, ERR_FORMAT, "the statistics hold nothing of the output of '%.256s'",

@@ -6,7 +6,7 @@
 
 bool job_is_solved(const struct job *j, uint32_t i)
 {
-    return j->plan->items[i].solve.method != SOLVE_NONE;
+    return !j->given && j->plan->items[i].solve.method != SOLVE_NONE; /* given scales: the weights are what they are */
 }
 
 static const struct solved_tensor *find(const struct job *j, uint32_t item, uint32_t part, struct error *err)

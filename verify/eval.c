@@ -6,8 +6,6 @@
 #include <math.h>
 #include <time.h>
 
-#define LOGIT_BYTES ((uint64_t)64 << 20) /* of one call to the head */
-
 struct eval_row {
     double nll;
     bool predicted, hit;
@@ -61,10 +59,10 @@ static bool add_rows(struct eval *v, uint64_t first, const struct eval_row *rows
     return true;
 }
 
-static bool read_logits(struct eval *v, const uint32_t *next, struct pool *pool, const struct progress *pr,
-                        struct error *err)
+static bool read_logits(struct eval *v, const struct engine *e, const uint32_t *next, struct pool *pool,
+                        const struct progress *pr, struct error *err)
 {
-    uint64_t total = stream_rows(v->stream), n_max = u64_min(LOGIT_BYTES / (v->vocab * sizeof(float)) + 1, total);
+    uint64_t total = stream_rows(v->stream), n_max = stream_logit_rows(e, total);
     CLEANUP(free) float *logits = NULL;
     CLEANUP(free) struct eval_row *rows = NULL;
     if (!memory_alloc(&logits, n_max * v->vocab, sizeof *logits, err) || !memory_alloc(&rows, n_max, sizeof *rows, err))
@@ -100,7 +98,7 @@ bool eval_run(struct eval_result *out, struct engine *e, const struct corpus *co
     if (!stream_open(&s, e, corpus->texts, corpus->n_texts, spill_dir, err) || !corpus_next_tokens(corpus, &next, err))
         return false;
     struct eval v = {out, s, cfg->dims[DIM_VOCAB], 0, 0};
-    if (!run_blocks(s, cfg, pr, err) || !read_logits(&v, next, pool, pr, err)) return false;
+    if (!run_blocks(s, cfg, pr, err) || !read_logits(&v, e, next, pool, pr, err)) return false;
     if (out->n_predicted == 0) return error_set(err, ERR_FORMAT, "no token is predicted: every text is one token long");
     out->seconds = now() - began;
     out->nll_mean = v.nll / (double)out->n_predicted;

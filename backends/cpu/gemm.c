@@ -10,7 +10,11 @@
 #include <xmmintrin.h>
 #endif
 
-const struct gemm_ops *const gemm_tables[] = {&gemm_scalar, &gemm_avx2, &gemm_avx512, &gemm_avx512bf16, NULL};
+const struct gemm_ops *const gemm_tables[] = {&gemm_scalar,
+#if defined(__x86_64__)
+                                              &gemm_avx2, &gemm_avx512, &gemm_avx512bf16,
+#endif
+                                              NULL};
 
 const struct gemm_ops *gemm_for(uint64_t isa)
 {
@@ -156,5 +160,7 @@ static void panel_bf16(const struct gemm_call *c, const struct math_ops *math)
     const struct gemm_ops gemm_##level = {#level, needs, level##_fp32, level##_bf16, plain_input, plain_input_bytes};
 
 PLAIN(scalar, 0)
+#if defined(__x86_64__)
 PLAIN(avx2, ISA_AVX2)
 PLAIN(avx512, ISA_AVX2 | ISA_AVX512)
+#endif

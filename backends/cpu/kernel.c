@@ -53,6 +53,7 @@ static const struct {
     {"avx2", ISA_AVX2},
     {"avx512", ISA_AVX2 | ISA_AVX512},
     {"avx512bf16", ISA_AVX2 | ISA_AVX512 | ISA_BF16},
+    {"neon", ISA_NEON},
 };
 
 const char *op_name(enum op op)
@@ -85,6 +86,8 @@ static uint64_t isa_of_cpu(void)
         isa |= ISA_AVX512;
     if (isa & ISA_AVX512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi"))
         isa |= ISA_BF16;
+#elif defined(__aarch64__)
+    isa |= ISA_NEON; /* part of the architecture */
 #endif
     return isa;
 }
@@ -99,6 +102,7 @@ uint64_t isa_detected(void)
 
 const char *isa_name(uint64_t isa)
 {
+    if (isa & ISA_NEON) return "neon";
     return isa & ISA_BF16 ? "avx512bf16" : isa & ISA_AVX512 ? "avx512" : isa & ISA_AVX2 ? "avx2" : "scalar";
 }
 

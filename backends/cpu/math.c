@@ -3,7 +3,12 @@
 
 #include <stddef.h>
 
-const struct math_ops *const math_tables[] = {&math_scalar, &math_avx2, &math_avx512, NULL};
+const struct math_ops *const math_tables[] = {
+    &math_scalar, /* vectors of four where the compiler has them: NEON on ARM */
+#if defined(__x86_64__)
+    &math_avx2, &math_avx512,
+#endif
+    NULL};
 
 const struct math_ops *math_for(uint64_t isa)
 {

@@ -1,6 +1,5 @@
 /* SWEEP_NVFP4 for a vector unit: LANES blocks side by side, one per lane, so that each block's error is summed in the
- * order that numeric/nvfp4_sweep.h defines. The including file gives LANES, the types vf, vi, vm (floats, integers,
- * mask) and the v_ and m_ operations on them.
+ * order that numeric/nvfp4_sweep.h defines. Written in the words of words_*.h.
  *
  * The choice is exactly that of all 126 candidates, but most are never computed. All terms of an error are >= 0 and
  * rounding is monotone, so the fp32 sum of some of the terms never exceeds the fp32 sum of all. Hence:
@@ -12,6 +11,8 @@
  * A comparison with NaN is false, which here always means "go on and compute". Scales grow with their codes except for
  * a g below 2^-129, where the first ones are zero and tried as 1.0; then every scale is so small that |w| - 6*e is |w|
  * again, or all squares are zero, and the same arguments hold. */
+
+#include "numeric/nvfp4_sweep.h"
 
 struct sweep_table { float amax[128], scale[128]; };     /* by E4M3 code; 1..126 are used */
 

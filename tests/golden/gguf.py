@@ -166,20 +166,20 @@ def decoder(family, **more):
     hd, nh, nkv, ff = 16, 2, 1, 64
     if family == "nemotron":
         nh = 2
-    c = {"architectures": [{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM", "nemotron": "NemotronForCausalLM"}[family]],
+    c = {"architectures": [{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM", "nemotron": "NemotronForCausalLM", "gemma3_text": "Gemma3ForCausalLM"}[family]],
          "model_type": family, "vocab_size": V, "hidden_size": H, "num_hidden_layers": L, "num_attention_heads": nh, "num_key_value_heads": nkv, "intermediate_size": ff,
          "rope_theta": 10000.0, "max_position_embeddings": 128, "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2}
     t = {"model.embed_tokens.weight": some(V, H, scale=1)}
     norm = lambda: some(H, positive=family != "nemotron", scale=0.5)
     for i in range(L):
         p = f"model.layers.{i}."
-        for n in ("input_layernorm", "post_attention_layernorm"):
+        for n in ("input_layernorm", "post_attention_layernorm") + ("pre_feedforward_layernorm", "post_feedforward_layernorm") * (family == "gemma3_text"):
             t[p + n + ".weight"] = norm()
             if family == "nemotron":
                 t[p + n + ".bias"] = some(H)
         t |= {p + "self_attn.q_proj.weight": some(nh * hd, H), p + "self_attn.k_proj.weight": some(nkv * hd, H), p + "self_attn.v_proj.weight": some(nkv * hd, H),
               p + "self_attn.o_proj.weight": some(H, nh * hd)}
-        if family.startswith("qwen3"):
+        if family.startswith(("qwen3", "gemma3")):
             t |= {p + "self_attn.q_norm.weight": some(hd, positive=True), p + "self_attn.k_norm.weight": some(hd, positive=True)}
         mlp = {"mlp.up_proj.weight": (ff, H), "mlp.down_proj.weight": (H, ff)} | ({} if family == "nemotron" else {"mlp.gate_proj.weight": (ff, H)})
         if family == "qwen3_moe":
@@ -188,8 +188,13 @@ def decoder(family, **more):
     t["model.norm.weight"] = norm()
     if family == "nemotron":
         t["model.norm.bias"] = some(H)
-    t["lm_head.weight"] = some(V, H)
-    c |= {"nemotron": {"norm_eps": 1e-5, "hidden_act": "relu2", "partial_rotary_factor": 0.5, "head_dim": hd}}.get(family, {"rms_norm_eps": 1e-5, "hidden_act": "silu", "head_dim": hd})
+    if family == "gemma3_text":
+        c |= {"tie_word_embeddings": True}
+    else:
+        t["lm_head.weight"] = some(V, H)
+    c |= {"gemma3_text": {"rms_norm_eps": 1e-6, "hidden_activation": "gelu_pytorch_tanh", "head_dim": hd, "query_pre_attn_scalar": hd, "sliding_window": 4, "attention_bias": False,
+                          "layer_types": ["sliding_attention", "full_attention"], "rope_theta": 1e6, "rope_local_base_freq": 500.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+          "nemotron": {"norm_eps": 1e-5, "hidden_act": "relu2", "partial_rotary_factor": 0.5, "head_dim": hd}}.get(family, {"rms_norm_eps": 1e-5, "hidden_act": "silu", "head_dim": hd})
     if family == "qwen3_moe":
         c |= {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []}
     return c | more, t
@@ -256,11 +261,12 @@ LLAMA = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
 HYBRID = {"norm": "attn_norm", "in_proj": "ssm_in", "conv1d": "ssm_conv1d", "mixer_norm": "ssm_norm", "out_proj": "ssm_out", "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v",
           "o_proj": "attn_output", "up_proj": "ffn_up", "down_proj": "ffn_down", "gate": "ffn_gate_inp", "fc1_latent_proj": "ffn_latent_down", "fc2_latent_proj": "ffn_latent_up",
           "shared_experts.up_proj": "ffn_up_shexp", "shared_experts.down_proj": "ffn_down_shexp"}
+GEMMA = LLAMA | {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm"}
 TOP = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight", "model.norm.bias": "output_norm.bias", "lm_head.weight": "output.weight",
        "backbone.embeddings.weight": "token_embd.weight", "backbone.norm_f.weight": "output_norm.weight"}
 
 
-def place(name, n_layers):
+def place(name, n_layers, names=LLAMA):
     """Name in GGUF, and the expert's number or None."""
     if name in TOP:
         return TOP[name], None
@@ -277,7 +283,7 @@ def place(name, n_layers):
             _, _, e, w, _ = rest.split(".")
             return f"blk.{layer}.ffn_{w[:-5]}_exps.weight", int(e)
         stem, suffix = rest.rsplit(".", 1)
-        return f"blk.{layer}.{LLAMA[stem]}.{suffix}", None
+        return f"blk.{layer}.{names[stem]}.{suffix}", None
     rest = "mixer_norm.weight" if rest == "mixer.norm.weight" else rest.removeprefix("mixer.")
     if rest in ("A_log", "D", "dt_bias", "gate.e_score_correction_bias"):
         return f"blk.{layer}." + {"A_log": "ssm_a", "D": "ssm_d", "dt_bias": "ssm_dt.bias", "gate.e_score_correction_bias": "exp_probs_b.bias"}[rest], None
@@ -294,14 +300,14 @@ def expected(config, tensors, kind):
     heads = {"attn_q.": config["num_attention_heads"], "attn_k.": config["num_key_value_heads"]}
     out, stacks = {}, {}
     for name, (dtype, shape, raw) in tensors.items():
-        to, expert = place(name, config["num_hidden_layers"])
+        to, expert = place(name, config["num_hidden_layers"], GEMMA if family == "gemma3_text" else LLAMA)
         values, shape = floats((dtype, shape, raw)), list(shape)
         if permuted and ("attn_q." in to or "attn_k." in to):
             n, cols = heads["attn_q." if "attn_q." in to else "attn_k."], math.prod(shape[1:])
             d = shape[0] // n
             rows = [values[r * cols:(r + 1) * cols] for r in range(shape[0])]
             values = [x for h in range(n) for i in range(d // 2) for half in (0, 1) for x in rows[h * d + half * d // 2 + i]]
-        if family == "nemotron" and name.endswith("norm.weight"):
+        if family in ("nemotron", "gemma3_text") and name.endswith("norm.weight"):
             values = [f32(x + 1) for x in values]
         if to.endswith("ssm_a"):
             values = [f32(-math.exp(x)) for x in values]
@@ -440,6 +446,10 @@ def main():
         v = check_family("qwen3moe", *decoder("qwen3_moe"), tmp)
         check("qwen3moe: keys", [v.get("qwen3moe." + k) for k in ("expert_count", "expert_used_count", "expert_feed_forward_length")] == [4, 2, 32])
         check_family("nemotron", *decoder("nemotron"), tmp)
+        v = check_family("gemma3", *decoder("gemma3_text"), tmp)
+        wanted = {"attention.sliding_window": 4, "attention.sliding_window_pattern": 2, "rope.freq_base": 1e6, "rope.freq_base_swa": 500.0, "rope.scaling.type": "linear",
+                  "rope.scaling.factor": 8.0, "attention.key_length": 16, "attention.layer_norm_rms_epsilon": f32(1e-6)}
+        check("gemma3: keys", all(v.get("gemma3." + k) == x for k, x in wanted.items()), {k: v.get("gemma3." + k) for k in wanted})
         v = check_family("nemotron_h", *hybrid("M-*M-"), tmp)
         check("nemotron_h: layers", v["nemotron_h.feed_forward_length"] == [0, 64, 0, 0, 64] and v["nemotron_h.attention.head_count_kv"] == [0, 0, 1, 0, 0])
         v = check_family("nemotron_h_moe", *hybrid("ME*E", mtp=True), tmp)
@@ -455,6 +465,9 @@ def main():
             p = run("convert", tmp + "/refused", "--to", "gguf", "-o", tmp + "/refused.gguf", status=4)
             check("refused: " + name, words in p.stderr and not os.path.exists(tmp + "/refused.gguf"), p.stderr)
 
+        c, t = decoder("gemma3_text")
+        refused("another scale of scores", "query_pre_attn_scalar", c | {"query_pre_attn_scalar": 20}, t)
+        refused("windows without a period", "period", c | {"layer_types": ["full_attention", "sliding_attention"]}, t)
         c, t = hybrid("M-*")
         refused("a limit on dt", "time_step_limit", c | {"time_step_limit": [0.01, 0.5]}, t)
         refused("experts beside MLPs", "beside plain MLP layers", *hybrid("M-*E"))

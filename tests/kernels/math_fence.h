@@ -96,6 +96,8 @@ static inline void numbers_fill(float *p, size_t n, enum numbers kind, uint64_t 
 }
 
 /* kernel.h's isa_detected also obeys INGOT_ISA; here every table that the CPU can run is wanted. */
+/* Asks the compiler's own words about the CPU, not the program's. */
+#if defined(__x86_64__)
 static inline bool table_runs(const struct math_ops *ops)
 {
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -103,6 +105,22 @@ static inline bool table_runs(const struct math_ops *ops)
                   __builtin_cpu_supports("avx512dq");
     return (!(ops->isa & ISA_AVX2) || avx2) && (!(ops->isa & ISA_AVX512) || avx512);
 }
+
+static inline bool has_bf16(void)
+{
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi");
+}
+#else
+static inline bool table_runs(const struct math_ops *ops)
+{
+    return ops->isa == 0;
+}
+
+static inline bool has_bf16(void)
+{
+    return false;
+}
+#endif
 
 static const struct math_ops *ops;             /* the table under test */
 

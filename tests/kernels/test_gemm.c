@@ -140,8 +140,7 @@ static float said_bf16(const float *x, uint64_t r)
 
 static bool gemm_runs(const struct gemm_ops *t)
 {
-    bool bf16 = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi");
-    return table_runs(&(struct math_ops){.isa = t->isa}) && (!(t->isa & ISA_BF16) || bf16);
+    return table_runs(&(struct math_ops){.isa = t->isa}) && (!(t->isa & ISA_BF16) || has_bf16());
 }
 
 static void pack(const struct kind *k)

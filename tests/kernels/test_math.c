@@ -237,7 +237,12 @@ static void test_tables(void **state)
 {
     (void)state;
     static const struct { uint64_t isa; const char *name; } rows[] = {
-        {0, "scalar"}, {ISA_AVX2, "avx2"}, {ISA_AVX512, "scalar"}, {ISA_AVX2 | ISA_AVX512, "avx512"}, {~(uint64_t)0, "avx512"}};
+#if !defined(__x86_64__)
+        {~(uint64_t)0, "scalar"},
+#else
+        {0, "scalar"}, {ISA_AVX2, "avx2"}, {ISA_AVX512, "scalar"}, {ISA_AVX2 | ISA_AVX512, "avx512"}, {~(uint64_t)0, "avx512"},
+#endif
+    };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) assert_string_equal(math_for(rows[i].isa)->name, rows[i].name);
     for (const struct math_ops *const *t = math_tables; *t; t++) {
         const void *members[sizeof **t / sizeof(void *)];      /* a member that a table forgets is NULL */

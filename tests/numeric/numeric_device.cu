@@ -12,6 +12,7 @@
 #include "numeric/mxfp8.h"
 #include "numeric/numeric.h"
 #include "numeric/nvfp4.h"
+#include "numeric/nvfp4_cast.h"
 #include "numeric/nvfp4_four_six.h"
 #include "numeric/nvfp4_sweep.h"
 #include "numeric/op.h"

@@ -81,6 +81,37 @@ static void test_sha256(void **state)
     CHECK_OK(sha256_close(NULL, NULL, e_));
 }
 
+/* Our own blocks against the library's whole message: every length around two blocks, cut anywhere; two hashes at once,
+ * of lengths and beginnings that have nothing to do with each other. */
+static void test_sha256_pair(void **state)
+{
+    (void)state;
+    static uint8_t data[4096];
+    uint64_t seed = 7;
+    for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)check_random(&seed);
+    for (size_t n = 0; n <= 300; n++) {
+        size_t m = check_random(&seed) % sizeof data, cut_n = n ? check_random(&seed) % n : 0,
+               cut_m = m ? check_random(&seed) % m : 0;
+        struct sha256 *a, *b, *c;
+        struct digest want_n, want_m, got;
+        CHECK_OK(sha256_of(bytes_of(data, n), &want_n, e_));
+        CHECK_OK(sha256_of(bytes_of(data, m), &want_m, e_));
+        CHECK_OK(sha256_open(&a, e_));
+        CHECK_OK(sha256_open(&b, e_));
+        CHECK_OK(sha256_open(&c, e_));
+        sha256_add_pair(a, data, cut_n, b, data, cut_m);
+        sha256_add_pair(b, data + cut_m, m - cut_m, a, data + cut_n, n - cut_n);
+        sha256_add(c, data, cut_n);
+        sha256_add(c, data + cut_n, n - cut_n);
+        CHECK_OK(sha256_close(a, &got, e_));
+        assert_memory_equal(got.bytes, want_n.bytes, sizeof got.bytes);
+        CHECK_OK(sha256_close(b, &got, e_));
+        assert_memory_equal(got.bytes, want_m.bytes, sizeof got.bytes);
+        CHECK_OK(sha256_close(c, &got, e_));
+        assert_memory_equal(got.bytes, want_n.bytes, sizeof got.bytes);
+    }
+}
+
 static void test_digest_text(void **state)
 {
     (void)state;
@@ -335,7 +366,7 @@ static void test_other_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_sha256), TEST(test_digest_text), TEST(test_base64), TEST(test_verify_published), TEST(test_verify_refuses),
+        TEST(test_sha256), TEST(test_sha256_pair), TEST(test_digest_text), TEST(test_base64), TEST(test_verify_published), TEST(test_verify_refuses),
         TEST(test_sign), TEST(test_key_files), TEST(test_passphrase), TEST(test_other_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,9 +63,9 @@ static struct moments sum_moments(const struct shape *s, const float *x, uint32_
 {
     struct moments m;
     struct moments_env env = {.gemm = gemm_for(isa), .math = math_for(isa), .pool = pool};
-    CHECK_OK(moments_open(&m, s->cols, e_));
+    CHECK_OK(moments_open(&m, s->cols, false, e_));
     for (uint32_t t = 0; t < s->tokens; t += cut)
-        CHECK_OK(moments_add(&m, &env, x + t * s->cols, s->tokens - t < cut ? s->tokens - t : cut, s->cols, e_));
+        CHECK_OK(moments_add(&m, &env, x + t * s->cols, NULL, s->tokens - t < cut ? s->tokens - t : cut, s->cols, e_));
     CHECK_OK(moments_finish(&m, &env, e_));
     return m;
 }

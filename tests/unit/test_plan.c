@@ -265,12 +265,130 @@ static void test_copy(void **state)
     recipe_free(r);
 }
 
+/* The tiny model's blocks are mamba, experts, attention, MLP. */
+static void test_selectors(void **state)
+{
+    (void)state;
+    struct recipe *r;
+    struct plan *p;
+    /* `before`: what stands in front of a block of that kind; `except`; a regular expression fits from the first letter on. */
+    CHECK_OK(plan_of(R("  - {role: [routed_experts, mlp], weights: nvfp4, inputs: none}\n"
+                       "  - {role: routed_experts, before: attention, weights: none}\n"), &r, &p, e_));
+    assert_int_equal(item_named(p, "backbone.layers.1.mixer.experts.0.up_proj.weight")->action, ACTION_COPY);
+    assert_int_equal(item_named(p, "backbone.layers.3.mixer.up_proj.weight")->action, ACTION_QUANTIZE);
+    plan_free(p);
+    recipe_free(r);
+    CHECK_OK(plan_of(R("  - {module: \"re:backbone.*mixer\\\\.(up|down)_proj$\", except: [\"*.3.*.down_proj\", \"re:.*nothing\"], weights: nvfp4, inputs: none}\n"),
+                     &r, &p, e_));
+    assert_int_equal(item_named(p, "backbone.layers.3.mixer.up_proj.weight")->action, ACTION_QUANTIZE);
+    assert_int_equal(item_named(p, "backbone.layers.3.mixer.down_proj.weight")->action, ACTION_COPY);
+    assert_int_equal(item_named(p, "backbone.layers.1.mixer.shared_experts.up_proj.weight")->action, ACTION_COPY);
+    plan_free(p);
+    recipe_free(r);
+    /* Switched off, and on again as it was. */
+    CHECK_OK(plan_of(R("  - {quantizer: \"*mixer.up_proj.weight*\", type: nvfp4, scales: mse}\n  - {quantizer: \"*weight_quantizer\", type: off}\n"
+                       "  - {quantizer: \"*layers.3*up_proj*weight_quantizer\", enable: true, note: here}\n"), &r, &p, e_));
+    const struct plan_item *i = item_named(p, "backbone.layers.3.mixer.up_proj.weight");
+    assert_string_equal(i->format->name, "w4a16_nvfp4");
+    assert_int_equal(i->scales, SCALES_MSE);
+    plan_free(p);
+    recipe_free(r);
+    static const struct { const char *yaml; enum error_code code; const char *why; } rows[] = {
+        {R("  - {role: mlp, before: lstm, weights: nvfp4}\n"), ERR_FORMAT, "line 3: key 'before': 'lstm' is no kind of block"},
+        {R("  - {module: \"re:(\", weights: nvfp4}\n"), ERR_UNSUPPORTED, "line 3: pattern 're:(': it is no regular expression"},
+        {R("  - {module: \"re:x{2}\", weights: nvfp4}\n"), ERR_UNSUPPORTED, "counts are not read here"},
+        {R("  - {module: \"*\", except: 3, weights: nvfp4}\n"), ERR_FORMAT, "line 3: expected a name or a list of names, found 3"},
+        {R("  - {quantizer: \"*\", type: nvfp4, enable: true}\n"), ERR_FORMAT, "exclude each other"},
+        {R("  - {quantizer: \"*up_proj*\", enable: true}\n"), ERR_UNSUPPORTED, "it is switched on, but no rule says as what"},
+        {R("  - {quantizer: \"*mixer.up_proj*\", refuse: because, note: \"x.yaml: line 9\"}\n"), ERR_UNSUPPORTED,
+         "rule 1: *mixer.up_proj* (x.yaml: line 9): the weights of tensor 'backbone.layers.3.mixer.up_proj.weight': because"},
+        {"name: t\npublished: true\nrules:\n  - {quantizer: \"*\", type: off}\n  - {quantizer: \"*weight_quantizer\", type: nvfp4}\n"
+         "  - {quantizer: \"*up_proj.output_quantizer\", type: fp8}\n", ERR_UNSUPPORTED, "quantized outputs of linears are not supported"},
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) CHECK_FAILS(plan_fails(rows[k].yaml, e_), rows[k].code, rows[k].why);
+}
+
+static void test_state_path(void **state)
+{
+    (void)state;
+    static const struct { const char *yaml, *why; } rows[] = {
+        {R("  - {quantizer: \"*mixer.conv1d*weight_quantizer\", type: fp8}\n"), "rule 1: *mixer.conv1d*weight_quantizer: it names 'backbone.layers.0.mixer.conv1d"},
+        {R("  - {module: \"*.A_log\", weights: fp8}\n"), "'backbone.layers.0.mixer.A_log', and the state path of recurrent layers is never quantized: no engine loads"},
+        {R("  - {module: \"*.dt_bias\", weights: fp8}\n"), "dt_bias"}, {R("  - {module: \"*mixer.D\", weights: fp8}\n"), "mixer.D"},
+        {R("  - {module: \"*conv*\", weights: fp8}\n"), "conv1d"},
+        {"name: t\nallow_ssm: true\nrules:\n  - {module: \"*conv1d\", weights: fp8}\n", "with allow_ssm: true neither"},
+        {R("  - {module: \"*mixer.gate\", weights: fp8}\n"), "routers are never quantized"},
+        {R("  - {module: \"*norm*\", weights: fp8}\n"), "norms and biases are never quantized"},
+        {R("  - {role: mamba_linears, weights: nvfp4, inputs: nvfp4, scales: four_over_six}\n"), "cost Nemotron 3 Ultra 14 points of recovery"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) CHECK_FAILS(plan_fails(rows[i].yaml, e_), ERR_UNSUPPORTED, rows[i].why);
+    struct recipe *r;
+    struct plan *p;
+    /* Weights alone may, and so may who accepts the cost, which the plan then says. */
+    CHECK_OK(plan_of(R("  - {role: mamba_linears, weights: nvfp4, inputs: none, scales: four_over_six}\n"), &r, &p, e_));
+    assert_int_equal(p->n_notes, 0);
+    plan_free(p);
+    recipe_free(r);
+    CHECK_OK(plan_of("name: t\nallow_ssm: true\nrules:\n  - {role: mamba_linears, weights: nvfp4, inputs: nvfp4, scales: four_over_six}\n", &r, &p, e_));
+    assert_int_equal(p->n_notes, 1);
+    assert_non_null(strstr(p->notes[0], "2 Mamba projections get 4/6 scales"));
+    plan_free(p);
+    recipe_free(r);
+    /* Wildcards pass over the state path, and lines that switch off may name it. */
+    CHECK_OK(plan_of(R("  - {quantizer: \"*weight_quantizer\", type: nvfp4}\n  - {quantizer: \"*embed*\", type: off}\n"
+                       "  - {quantizer: \"*conv1d*\", type: off, optional: true}\n"), &r, &p, e_));
+    assert_int_equal(item_named(p, "backbone.layers.0.mixer.A_log")->action, ACTION_COPY);
+    plan_free(p);
+    recipe_free(r);
+}
+
+static void test_explain(void **state)
+{
+    (void)state;
+    struct recipe *r;
+    struct plan *p;
+    json_t *j;
+    char *text;
+    CHECK_OK(plan_of("name: t\nkv_cache: fp8\nrules:\n  - {role: attention, weights: nvfp4, inputs: {type: nvfp4, amax: 2688}}\n"
+                     "  - {module: \"*k_proj\", weights: nvfp4, scales: mse, note: \"mine: line 7\"}\n"
+                     "  - {module: \"*.q_proj\", weights: nvfp4, scales: mse}\n  - {module: \"*.v_proj\", weights: nvfp4, scales: mse}\n", &r, &p, e_));
+    CHECK_OK(plan_explain(p, "backbone.layers.2.mixer.k_proj.weight_scale_2", &j, e_));
+    const json_t *w = json_object_get(j, "weights"), *in = json_object_get(j, "inputs");
+    assert_string_equal(json_string_value(json_object_get(j, "tensor")), "backbone.layers.2.mixer.k_proj.weight");
+    assert_int_equal(json_array_size(w), 2);
+    assert_null(json_object_get(json_array_get(w, 0), "decides"));
+    assert_true(json_is_true(json_object_get(json_array_get(w, 1), "decides")));
+    assert_string_equal(json_string_value(json_object_get(json_array_get(w, 1), "note")), "mine: line 7");
+    assert_int_equal(json_array_size(in), 1);
+    assert_int_equal(json_array_size(json_object_get(j, "cache")), 1);
+    assert_int_equal(json_array_size(json_object_get(j, "shares_weight_scale_with")), 2);
+    assert_int_equal(json_array_size(json_object_get(j, "written")), 5);
+    CHECK_OK(plan_explain_text(j, &text, e_));
+    static const char *const lines[] = {
+        "attn_k (attention), layer 2, BF16 ", "    rule 1: role attention: type nvfp4\n", "  > rule 2: *k_proj (mine: line 7): type nvfp4, scales mse\n",
+        "  > kv_cache: type fp8\n", "of the fixed maximum 2688", "shares its scale with:\n    backbone.layers.2.mixer.q_proj.weight\n    backbone.layers.2.mixer.v_proj.weight\n",
+        "    backbone.layers.2.mixer.k_proj.k_scale  F32 ",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!strstr(text, lines[i])) fail_msg("'%s' is not in\n%s", lines[i], text);
+    free(text);
+    json_decref(j);
+    CHECK_OK(plan_explain(p, "backbone.layers.0.mixer.A_log", &j, e_));
+    assert_null(json_object_get(j, "weights"));
+    assert_string_equal(json_string_value(json_object_get(j, "reason")), "the SSM state path stays as it is");
+    json_decref(j);
+    CHECK_FAILS(plan_explain(p, "backbone.nope", &j, e_), ERR_USAGE, "no tensor or module 'backbone.nope'");
+    plan_free(p);
+    recipe_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recipe_refused), cmocka_unit_test(test_builtin), cmocka_unit_test(test_plan_refused),
         cmocka_unit_test(test_later_lines_win), cmocka_unit_test(test_groups_and_outputs),
         cmocka_unit_test(test_published_lines_are_listed), cmocka_unit_test(test_digests), cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_selectors), cmocka_unit_test(test_state_path), cmocka_unit_test(test_explain),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

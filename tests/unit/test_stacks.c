@@ -100,7 +100,7 @@ static void test_bounds(void **state)
         char name[32];
         snprintf(name, sizeof name, "v%zu", i);
         struct tensor_info t = {.name = name, .dtype = DTYPE_BF16, .n_dims = 2, .dims = {rows[i].rows, rows[i].cols}};
-        struct tensor_view v = {base, rows[i].row_step, rows[i].col_step};
+        struct tensor_view v = {.base = base, .row_step = rows[i].row_step, .col_step = rows[i].col_step};
         struct error e = ERROR_INIT;
         bool ok = checkpoint_add_view(m.checkpoint, &t, &v, rows[i].first, &e);
         if (ok != rows[i].ok) fail_msg("row %zu: %s", i, ok ? "was taken" : e.text);

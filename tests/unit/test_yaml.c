@@ -93,9 +93,42 @@ static void test_lines(void **state)
     assert_int_equal(yaml_line(y, NULL), 0);
 }
 
+/* Files of other programs: several documents, anchors and aliases. What an alias stands for is shared, not copied. */
+static void test_documents(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *want; } rows[] = {
+        {"a: 1\n", "[{\"a\":1}]"}, {"a: 1\n---\n- b\n", "[{\"a\":1},[\"b\"]]"}, {"", "[]"},
+        {"a: &x {b: 1}\nc: *x\nd: [*x, &y 3, *y]\n", "[{\"a\":{\"b\":1},\"c\":{\"b\":1},\"d\":[{\"b\":1},3,3]}]"},
+        {"a: &x 1\nb: &x 2\nc: *x\n", "[{\"a\":1,\"b\":2,\"c\":2}]"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct yaml *y;
+        char *got;
+        CHECK_OK(yaml_parse_documents(bytes_text(rows[i].text), "doc", &y, e_));
+        CHECK_OK(json_canonical(yaml_root(y), &got, NULL, e_));
+        assert_string_equal(got, rows[i].want);
+        free(got);
+        yaml_close(y);
+    }
+    struct yaml *y;
+    CHECK_OK(yaml_parse_documents(bytes_text("a: &x\n  b: 1\nc: *x\n"), "doc", &y, e_));
+    const json_t *root = json_array_get(yaml_root(y), 0);
+    assert_ptr_equal(json_object_get(root, "a"), json_object_get(root, "c"));
+    assert_int_equal(yaml_line(y, json_object_get(root, "c")), 1);
+    yaml_close(y);
+    static const struct { const char *text, *why; } bad[] = {
+        {"a: *x\n", "line 1: an alias without an anchor"}, {"a: &x [*x]\n", "line 1: an alias inside what it stands for"},
+        {"a: !!int 3\n", "anchors and tags"}, {"&x a: 1\n", "anchors and tags"},
+        {"1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n---\n1\n", "line 32: too many documents"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK_FAILS(yaml_parse_documents(bytes_text(bad[i].text), "doc", &y, e_), ERR_FORMAT, bad[i].why);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_refused), cmocka_unit_test(test_depth),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_refused), cmocka_unit_test(test_documents), cmocka_unit_test(test_depth),
                                        cmocka_unit_test(test_lines)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

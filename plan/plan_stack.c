@@ -1,0 +1,96 @@
+#include "plan/plan_stack.h"
+
+#include "core/bytes.h"
+
+static bool check_type(const struct plan *p, const struct plan_item *item, const struct plan_stack *s,
+                       struct error *err)
+{
+    const struct quant_format *f = item->format;
+    bool known = f->encode_op == OP_ENCODE_NVFP4 || f->encode_op == OP_ENCODE_FP8 || f->encode_op == OP_ENCODE_MXFP4;
+    if (!known || f->method)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "recipe '%s': tensor '%.256s' lies in the stack '%.256s', which is not written as %s; nvfp4, "
+                         "fp8 and mxfp4 are",
+                         p->recipe->name, item->tensor->name, s->name, f->name);
+    if (item->solve.method != SOLVE_NONE)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "recipe '%s': tensor '%.256s' lies in the stack '%.256s'; what is written as a stack is not "
+                         "solved: say solve: none",
+                         p->recipe->name, item->tensor->name, s->name);
+    uint64_t n = s->sideways ? item->tensor->dims[1] : s->matrix.dims[1];
+    if (n % f->block_cols == 0) return true;
+    return error_set(err, ERR_UNSUPPORTED,
+                     "recipe '%s': stack '%.256s': %llu %s are not a multiple of %s's block of %u", p->recipe->name,
+                     s->name, (unsigned long long)n, s->sideways ? "inputs" : "outputs", f->name, f->block_cols);
+}
+
+/* GPT-OSS's own MXFP4: decoded, and from then on as its plain stacks are. */
+static bool of_blocks(struct plan *p, const struct plan_item *item, struct plan_stack *s, struct error *err)
+{
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    const struct tensor_info *base = checkpoint_tensor(ck, s->base);
+    size_t n = strlen(base->name), end = strlen("_blocks");
+    s->scales = checkpoint_stored(ck, item->tensor->parts[PART_WEIGHT_SCALE]);
+    s->name = arena_copy(p->arena, base->name, n > end ? n - end : n);
+    s->matrix.dims[0] = base->dims[0] * base->dims[2] * 32;
+    s->matrix.dims[1] = base->dims[1];
+    s->matrix.dtype = DTYPE_BF16;
+    s->matrix.n_elems = 2 * base->n_elems;
+    s->matrix.bytes = 4 * base->n_elems;
+    return s->name ? true : error_memory(err, n);
+}
+
+bool plan_stack_join(struct plan *p, uint32_t i, struct plan_stack **of_base, struct error *err)
+{
+    struct plan_item *item = &p->items[i];
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    const struct tensor_info *t = checkpoint_tensor(ck, item->tensor->parts[PART_WEIGHT]);
+    if (!t->view) return true;
+    const struct tensor_info *base = checkpoint_tensor(ck, t->view->base);
+    bool blocks = base->n_dims == 4;
+    if (!blocks && t->view->col_step == dtype_bytes(t->dtype)) return true;
+    struct plan_stack *s = of_base[t->view->base];
+    if (!s) {
+        s = of_base[t->view->base] = arena_alloc(p->arena, 1, sizeof *s);
+        if (!s) return error_memory(err, sizeof *s);
+        *s = (struct plan_stack){.name = base->name,
+                                 .base = t->view->base,
+                                 .scales = NAME_NONE,
+                                 .lead = i,
+                                 .n_experts = base->dims[0],
+                                 .sideways = item->format->encode_op == OP_ENCODE_NVFP4,
+                                 .matrix = *base};
+        s->matrix.n_dims = 2;
+        s->matrix.dims[0] = base->dims[0] * base->dims[1];
+        s->matrix.dims[1] = base->dims[2];
+        if (blocks && !of_blocks(p, item, s, err)) return false;
+        if (!check_type(p, item, s, err)) return false;
+    }
+    const struct plan_item *lead = &p->items[s->lead];
+    if (lead->format != item->format || lead->scales != item->scales || lead->type != item->type)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "recipe '%s': '%.200s' and '%.200s' get different types, but lie in one stack",
+                         p->recipe->name, lead->tensor->name, item->tensor->name);
+    s->n_items++;
+    item->stack = s;
+    return true;
+}
+
+bool plan_stack_part(const struct plan *p, const struct plan_item *item, const struct quant_part *part,
+                     struct tensor_spec *out)
+{
+    const struct plan_stack *s = item->stack;
+    uint64_t in = s->matrix.dims[0] / (s->n_experts ? s->n_experts : 1), cols = s->matrix.dims[1];
+    uint64_t dims[QUANT_DIMS_MAX];
+    out->name =
+        part->part == PART_WEIGHT ? s->name : arena_printf(p->arena, "%s_%s", s->name, tensor_part_suffix(part->part));
+    out->dtype = part->dtype;
+    quant_part_shape(part, s->sideways ? cols : in, s->sideways ? in : cols, &out->n_dims, dims);
+    if (out->n_dims) {
+        out->n_dims = 3;
+        out->dims[0] = s->n_experts;
+        out->dims[1] = dims[s->sideways];
+        out->dims[2] = dims[!s->sideways];
+    }
+    return out->name != NULL;
+}

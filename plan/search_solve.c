@@ -1,0 +1,212 @@
+/* The assignment of least cost, and its recipe. */
+#include "core/memory.h"
+#include "core/text.h"
+#include "core/version.h"
+#include "plan/search.h"
+
+#include <math.h>
+
+/* ---- solving ---- */
+
+/* Costs as integers, so that sums are exact and the proof is one: the dearest assignment is about 2^52 units, its
+ * rounding a part in 10^15. */
+static double units_per_nat(const struct search_space *s)
+{
+    double most = 0;
+    for (uint32_t g = 0; g < s->n_groups; g++) {
+        double top = 0;
+        for (uint32_t t = 0; t < s->n_types; t++)
+            if (s->groups[g].choices[t].known) top = fmax(top, s->groups[g].choices[t].kl);
+        most += top;
+    }
+    return most > 0 ? 0x1p52 / most : 1;
+}
+
+static bool fill(const struct search_space *s, double units, uint32_t only, struct knapsack_choice *out,
+                 struct error *err)
+{
+    for (uint32_t g = 0; g < s->n_groups; g++)
+        for (uint32_t t = 0; t < s->n_types; t++) {
+            const struct search_choice *c = &s->groups[g].choices[t];
+            bool allowed = !c->why_not && (t == 0 || only == 0 || only == t);
+            if (allowed && !c->known)
+                return error_set(err, ERR_INTERNAL, "'%.256s' as %s has no score", s->groups[g].name, s->types[t].word);
+            out[(uint64_t)g * s->n_types + t] =
+                (struct knapsack_choice){.bytes = c->bytes,
+                                         .cost = allowed && c->kl > 0 ? (uint64_t)llround(c->kl * units) : 0,
+                                         .allowed = allowed};
+        }
+    return true;
+}
+
+static void adopt(struct search_space *s, const uint32_t *picked, const struct knapsack_result *r)
+{
+    s->solution = *r;
+    s->write_bytes = s->other_bytes + r->bytes;
+    s->kl = 0;
+    for (uint32_t g = 0; g < s->n_groups; g++) {
+        s->groups[g].picked = picked[g];
+        s->kl += s->groups[g].choices[picked[g]].kl;
+    }
+}
+
+static bool too_small(const struct search_space *s, uint64_t smallest, uint64_t budget, struct error *err)
+{
+    double bits = 8.0 / (double)s->total_elems;
+    return error_set(err, ERR_FORMAT,
+                     "the smallest types make %.4f bits per weight (%llu bytes), the budget is %.4f (%llu bytes)",
+                     (double)(s->other_bytes + smallest) * bits, (unsigned long long)(s->other_bytes + smallest),
+                     (double)budget * bits, (unsigned long long)budget);
+}
+
+bool search_solve(struct search_space *s, uint64_t budget, bool one_type, struct error *err)
+{
+    CLEANUP(free) struct knapsack_choice *choices = NULL;
+    CLEANUP(free) uint32_t *picked = NULL;
+    double units = units_per_nat(s);
+    bool found = false;
+    uint64_t smallest = UINT64_MAX;
+    if (!memory_alloc(&choices, (uint64_t)s->n_groups * s->n_types, sizeof *choices, err) ||
+        !memory_alloc(&picked, s->n_groups, sizeof *picked, err))
+        return false;
+    s->budget = budget;
+    for (uint32_t only = one_type ? 1 : 0; only < (one_type ? s->n_types : 1); only++) {
+        struct knapsack k = {choices, s->n_groups, s->n_types, budget > s->other_bytes ? budget - s->other_bytes : 0,
+                             0};
+        struct knapsack_result r;
+        struct error e = ERROR_INIT;
+        if (!fill(s, units, only, choices, err)) return false;
+        if (!knapsack_solve(&k, picked, &r, &e)) {
+            if (e.code == ERR_FORMAT && r.bytes > k.budget) {
+                if (r.bytes < smallest) smallest = r.bytes;
+                continue;
+            }
+            if (err) *err = e;
+            return false;
+        }
+        if (!found || r.cost < s->solution.cost) adopt(s, picked, &r);
+        found = true;
+    }
+    return found || too_small(s, smallest, budget, err);
+}
+
+/* ---- the recipe ---- */
+
+static bool add_rules(json_t *rules, const struct search_space *s, const struct search_group *x,
+                      const struct search_type *t)
+{
+    for (uint32_t i = 0; i < x->n_patterns; i++) {
+        json_t *rule = json_pack("{s:s,s:s,s:s}", "module", x->patterns[i], "weights", t->weights, "inputs", t->inputs);
+        if (rule && strcmp(t->weights, "nvfp4") == 0 && strcmp(s->scales, "max") != 0)
+            json_object_set_new(rule, "scales", json_string(s->scales));
+        if (json_array_append_new(rules, rule) != 0) return false;
+    }
+    return true;
+}
+
+bool search_recipe_json(const struct search_space *s, const char *name, uint32_t type, json_t **out, struct error *err)
+{
+    CLEANUP(json) json_t *rules = json_array();
+    if (!rules) return error_memory(err, 0);
+    for (uint32_t g = 0; g < s->n_groups; g++) {
+        const struct search_group *x = &s->groups[g];
+        uint32_t t = type == NAME_NONE ? x->picked : x->choices[type].why_not ? 0 : type;
+        if (t && !add_rules(rules, s, x, &s->types[t])) return error_memory(err, 0);
+    }
+    *out = json_pack("{s:s,s:s,s:s,s:O}", "name", name, "unseen_experts", "layer_max", "kv_cache", s->kv_cache, "rules",
+                     rules);
+    return *out ? true : error_memory(err, 0);
+}
+
+/* A name as YAML's double quotes hold it, on one line whatever it is. */
+static void put_quoted(struct text *t, const char *name)
+{
+    text_add(t, "\"");
+    for (const char *c = name; *c; c++) {
+        bool plain = (unsigned char)*c >= ' ' && *c != '"' && *c != '\\' && *c != 127;
+        if (plain) text_add(t, "%c", *c);
+        else text_add(t, "\\x%02x", (unsigned)(unsigned char)*c);
+    }
+    text_add(t, "\"");
+}
+
+static double bits_of(const struct search_space *s, uint64_t bytes)
+{
+    return 8.0 * (double)bytes / (double)s->total_elems;
+}
+
+static void put_head(struct text *t, const struct search_space *s)
+{
+    char data[DIGEST_HEX_SIZE];
+    digest_hex(&s->data_digest, data);
+    text_add(t, "# Made by ingot search %s for one checkpoint: its names, sizes and sensitivities.\n", INGOT_VERSION);
+    text_add(t, "# Budget: %llu bytes, %.4f bits per weight. This takes %llu bytes, %.4f bits.\n",
+             (unsigned long long)s->budget, bits_of(s, s->budget), (unsigned long long)s->write_bytes,
+             bits_of(s, s->write_bytes));
+    text_add(t, "# Scores: KL(original || the same with this group alone quantized), nats per token, on %llu texts,\n",
+             (unsigned long long)s->n_texts);
+    text_add(t, "# %llu tokens (sha256 %.16s...), method %s. Types:", (unsigned long long)s->n_tokens, data, s->method);
+    for (uint32_t k = 0; k < s->n_types; k++)
+        text_add(t, " %s%s", s->types[k].word,
+                 k == 0 || s->types[k].rounds_inputs || strcmp(s->types[k].inputs, "none") == 0
+                     ? ""
+                     : " (inputs as they are)");
+    if (s->solution.proven)
+        text_add(t, ".\n# No other assignment within the budget has a smaller sum of scores than this one, %.4g.\n",
+                 s->kl);
+    else
+        text_add(t, ".\n# The sum of scores, %.4g, was not proven to be the smallest: at most %.2g %% more than it.\n",
+                 s->kl, 100.0 * (double)(s->solution.cost - s->solution.bound) / (double)s->solution.cost);
+    text_add(t, "# A line per group: weights, bytes and score of each type, and the one it got.\n");
+}
+
+static void put_group(struct text *t, const struct search_space *s, const struct search_group *x)
+{
+    text_add(t, "  # ");
+    put_quoted(t, x->name);
+    text_add(t, " (%s), %llu weights:", x->role_class, (unsigned long long)x->n_elems);
+    for (uint32_t k = 0; k < s->n_types; k++) {
+        const struct search_choice *c = &x->choices[k];
+        text_add(t, "%s %s ", k ? "," : "", s->types[k].word);
+        if (c->why_not) text_add(t, "not: %s", c->why_not);
+        else text_add(t, "%llu B %.3g", (unsigned long long)c->bytes, c->kl);
+    }
+    text_add(t, x->picked ? " -> %s\n" : " -> %s: it stays\n", s->types[x->picked].word);
+    const struct search_type *type = &s->types[x->picked];
+    for (uint32_t i = 0; x->picked && i < x->n_patterns; i++) {
+        text_add(t, "  - {module: ");
+        put_quoted(t, x->patterns[i]);
+        text_add(t, ", weights: %s, inputs: %s", type->weights, type->inputs);
+        if (strcmp(type->weights, "nvfp4") == 0 && strcmp(s->scales, "max") != 0)
+            text_add(t, ", scales: %s", s->scales);
+        text_add(t, "}\n");
+    }
+}
+
+bool search_recipe(const struct search_space *s, const char *name, char **out, struct error *err)
+{
+    struct text t = TEXT_INIT;
+    uint32_t n = 0;
+    for (uint32_t g = 0; g < s->n_groups; g++) n += s->groups[g].picked != 0;
+    if (n == 0)
+        return error_set(err, ERR_FORMAT, "a budget of %.4f bits per weight needs no quantization: nothing to write",
+                         bits_of(s, s->budget));
+    put_head(&t, s);
+    text_add(&t, "name: ");
+    put_quoted(&t, name);
+    text_add(&t, "\nsummary: \"searched: %.4f bits per weight, at most %.4f; sum of scores %.4g\"\n",
+             bits_of(s, s->write_bytes), bits_of(s, s->budget), s->kl);
+    text_add(&t, "unseen_experts: layer_max\nkv_cache: %s\nrules:\n", s->kv_cache);
+    for (uint32_t g = 0; g < s->n_groups; g++) put_group(&t, s, &s->groups[g]);
+    return text_take(&t, out, NULL, err);
+}
+
+bool search_check_recipe(const struct search_space *s, const char *path, struct error *err)
+{
+    CLEANUP(recipe) struct recipe *r = NULL;
+    CLEANUP(plan) struct plan *p = NULL;
+    if (!recipe_load(&r, path, err) || !plan_build(&p, s->inventory, r, err)) return false;
+    if (p->write_bytes == s->write_bytes) return true;
+    return error_set(err, ERR_INTERNAL, "the recipe's plan takes %llu bytes, the search said %llu",
+                     (unsigned long long)p->write_bytes, (unsigned long long)s->write_bytes);
+}

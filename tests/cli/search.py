@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""`ingot search` on the example: the recipe it writes is what it says, the same whatever the threads, from saved scores as from
+texts; targets, budgets and bad words. (What it is worth: tests/golden/auto_mixed.py; the solver and the groups: tests/unit.)"""
+import json, os, re, shutil, subprocess, sys, tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+EXAMPLE = ROOT + "/examples/nano-hybrid"
+MODEL = EXAMPLE + "/model"
+WORK = tempfile.mkdtemp()
+DATA = ("-d", EXAMPLE + "/calibration.jsonl", "--max-texts", "3", "--max-tokens", "40")
+bad = 0
+
+
+def check(name, ok, detail=""):
+    global bad
+    bad += not ok
+    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
+
+
+def ingot(*args, status=0):
+    p = subprocess.run([INGOT, *args, "-q"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    check(f"ingot {' '.join(a for a in args[:1])}: status {status}", p.returncode == status, f"{p.returncode}: {p.stderr}")
+    return p
+
+
+def search(out, *args):
+    return json.loads(ingot("search", MODEL, "-o", f"{WORK}/{out}.yaml", *args, "--json").stdout)
+
+
+def read(name):
+    return open(WORK + "/" + name).read()
+
+
+def plan(recipe):
+    return json.loads(ingot("plan", MODEL, "-r", recipe, "--json").stdout)
+
+
+# ---- what it says is what a plan of the recipe makes
+found = search("a", *DATA, "--bits", "8.5", "--save-sensitivity", WORK + "/s.json")
+sizes = plan(WORK + "/a.yaml")
+check("bytes and bits are the plan's", found["bytes"] == sizes["sizes"]["write_bytes"] and abs(found["effective_bits"] - sizes["sizes"]["effective_bits"]) < 1e-12)
+check("within the budget", found["effective_bits"] <= 8.5 and found["bytes"] <= found["budget_bytes"], found["effective_bits"])
+check("proven", found["proven"] is True and found["states"] > 0)
+formats = {i["tensor"][:-len(".weight")]: i.get("format", "none") for i in sizes["items"] if i["tensor"].endswith(".weight")}
+for g in found["groups"]:
+    stem, _, names = g["group"].partition("{")
+    pattern = re.escape(stem) + ("(" + "|".join(names.rstrip("}").split(",")) + ")" if names else "")
+    mine = {f for m, f in formats.items() if re.fullmatch(pattern.replace(r"\*", ".*"), m)}
+    check(f"{g['group']} is {g['type']}", mine == {g["type"]}, mine)
+check("the sum is that of what was chosen", abs(sum(g["types"][g["type"]]["kl"] for g in found["groups"]) - found["kl_sum"]) < 1e-12)
+left = {m for m, f in formats.items() if f != "none"} - {m for g in found["groups"] for m in formats if re.match(re.escape(g["group"].split("{")[0].rstrip("*")), m)}
+check("nothing else is quantized", not left, left)
+text = read("a.yaml")
+check("the recipe shows every group with its scores", all(f'"{g["group"]}"' in text for g in found["groups"]) and "No other assignment" in text)
+
+# ---- the same again: threads, saved scores, another place
+for threads in ("1", "3"):
+    search("t" + threads, *DATA, "--bits", "8.5", "--save-sensitivity", f"{WORK}/s{threads}.json", "-t", threads)
+    check(f"{threads} threads: the same recipe and scores", read(f"t{threads}.yaml") == text and read(f"s{threads}.json") == read("s.json"))
+search("b", "--sensitivity", WORK + "/s.json", "--bits", "8.5")
+check("from saved scores: the same recipe", read("b.yaml") == text)
+one = search("c", "--sensitivity", WORK + "/s.json", "--size", str(found["budget_bytes"]))
+check("as bytes: the same choice", [g["type"] for g in one["groups"]] == [g["type"] for g in found["groups"]])
+sums = [search("d", "--sensitivity", WORK + "/s.json", "--bits", b)["kl_sum"] for b in ("7.6", "8", "9", "10", "12")]
+check("more bits never cost more", sums == sorted(sums, reverse=True), sums)
+fewer = search("e", "--sensitivity", WORK + "/s.json", "--bits", "15", "--types", "fp8", "--roles", "mlp,shared_experts")
+check("fewer types and roles from the same scores", {g["role"] for g in fewer["groups"]} == {"mlp", "shared_experts"} and {t for g in fewer["groups"] for t in g["types"]} == {"none", "fp8"}, fewer["groups"][:1])
+ingot("quantize", MODEL, "-r", WORK + "/a.yaml", *DATA, "-o", WORK + "/q")
+check("quantize takes it", os.path.exists(WORK + "/q/ingot.json"))
+check("people read a table", "bits per weight of at most" in ingot("search", MODEL, "-s", WORK + "/s.json", "--bits", "9", "-o", WORK + "/x.yaml").stdout)
+
+# ---- targets
+b200 = search("g", "--sensitivity", WORK + "/s.json", "--bits", "9", "-e", "vllm@0.17.1", "-g", "b200:3")
+why = [(g["group"], g["types"]["nvfp4"].get("not", "")) for g in b200["groups"] if g["group"].endswith(("out_proj", "o_proj", "down_proj"))]
+check("three GPUs cannot share 256 or 512 columns in blocks of 16, but 768", why and all(("for each of 3 GPUs" in w) == ("6.mixer.down_proj" not in g) for g, w in why), why)
+e = ingot("search", MODEL, "-s", WORK + "/s.json", "--bits", "9", "-e", "vllm@0.17.1", "-g", "h200:1", "-o", WORK + "/x.yaml", status=3).stderr
+check("scores of rounded inputs are not those of Marlin", "the target runs it with inputs as they are" in e, e)
+h200 = search("h", *DATA, "--bits", "9", "-e", "vllm@0.17.1", "-g", "h200:1")
+check("16-bit inputs move the model less", sum(g["types"]["nvfp4"]["kl"] for g in h200["groups"]) < sum(g["types"]["nvfp4"]["kl"] for g in found["groups"]))
+a100 = search("i", *DATA, "--bits", "9", "-e", "vllm@0.17.1", "-g", "a100:1")
+check("no FP8 and no mixture on an A100", {g["type"] for g in a100["groups"]} <= {"none", "nvfp4"} and all("not" in g["types"]["fp8"] for g in a100["groups"]))
+
+# ---- refused
+for args, status, words in (
+        (("--bits", "2", "-s", WORK + "/s.json"), 3, "the smallest types make"),
+        (("--bits", "40", "-s", WORK + "/s.json"), 3, "needs no quantization"),
+        (("--bits", "x", "-s", WORK + "/s.json"), 2, "expected a number of bits"),
+        (("-s", WORK + "/s.json"), 2, "one of --bits and --size"),
+        (("--bits", "5", "--size", "1", "-s", WORK + "/s.json"), 2, "one of --bits and --size"),
+        (("--bits", "5"), 2, "expected texts"),
+        (("--bits", "5", *DATA, "-s", WORK + "/s.json"), 2, "takes the place of"),
+        (("--bits", "5", *DATA, "--method", "guess"), 2, "expected kl or gain"),
+        (("--bits", "5", *DATA, "-g", "b200:1"), 2, "belong together"),
+        (("--bits", "5", *DATA, "--types", "nvfp4,,fp8"), 2, "empty word"),
+        (("--bits", "5", *DATA, "--types", "nvfp9"), 3, "nvfp9"),
+        (("--bits", "5", *DATA, "--roles", "nobody"), 2, "role 'nobody'"),
+        (("--bits", "5", *DATA, "--backend", "cuda"), 2, ""),
+        (("--bits", "9", "-s", WORK + "/s.json", "--types", "mxfp8"), 3, "type mxfp8 was not measured"),
+        (("--bits", "9", "-s", WORK + "/a.yaml"), 3, "a.yaml"),
+        (("--bits", "9", "-s", WORK + "/s.json", "--scales", "mse"), 3, "measured with scales: max"),
+        (("--bits", "9", "-s", WORK + "/s.json", "-e", "vllm@0.17.1", "-g", "abacus:1"), 4, "GPU 'abacus'")):
+    p = subprocess.run([INGOT, "search", MODEL, "-o", WORK + "/no.yaml", *args, "-q"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    known = p.returncode == status or ("cuda" in args and p.returncode in (2, 4, 7))
+    check("refused: " + " ".join(args[:2] + args[-2:]).replace(WORK, ""), known and words in p.stderr and not os.path.exists(WORK + "/no.yaml"), f"{p.returncode}: {p.stderr}")
+e = ingot("plan", MODEL, "-r", "auto", status=2).stderr
+check("plan -r auto says how", "ingot search DIR" in e, e)
+e = ingot("search", WORK + "/q", *DATA, "--bits", "6", "-o", WORK + "/no.yaml", status=4).stderr
+check("a quantized checkpoint is not searched", "quantized already" in e, e)
+shutil.rmtree(WORK)
+sys.exit(bad > 0)
