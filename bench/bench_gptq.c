@@ -1,6 +1,6 @@
 /* GPTQ of one linear: second moments of its inputs, their factor, and the codes. Arguments: THREADS (default all), ROWS
- * COLS TOKENS (4096 4096 262144, which is 128 texts of 2048), and of these the share of tokens that is really run (8: one in
- * eight; their time is multiplied). bench/peer_gptq.py does the same with torch. */
+ * COLS TOKENS (4096 4096 262144, which is 128 texts of 2048), and of these the share of tokens that is really run (8:
+ * one in eight; their time is multiplied). bench/peer_gptq.py does the same with torch. */
 #include "backends/cpu/kernel.h"
 #include "calibrate/factor.h"
 #include "calibrate/gptq.h"
@@ -77,14 +77,17 @@ static bool run(uint64_t rows, uint64_t cols, uint64_t tokens, uint64_t share, s
     double t2 = seconds(), c2 = cpu_seconds();
     struct rows_ctx ctx = {w, cols};
     struct solve_gain gain = {.module = "bench"};
-    struct gptq_weights weights = {&ctx, give_rows, rows, cols, 0.05f, 0.05f / 2688.0f, SCALES_MAX};
-    if (!gptq_solve(&weights, &f, &env, codes, scales, &gain, err)) return false;
+    struct gptq_weights weights = {
+        &ctx, give_rows, rows, cols, {quant_format_find("nvfp4"), SCALES_MAX, 0.05f, 0.05f / 2688.0f, isa}};
+    struct gptq_result result = {.codes = codes, .bytes = scales};
+    if (!gptq_solve(&weights, &f, &env, &result, &gain, err)) return false;
     double t3 = seconds(), c3 = cpu_seconds(), k = (double)share;
     double flops = (double)tokens * (double)cols * (double)cols; /* half of the full product's */
-    printf("moments of %llu tokens  %7.2f s (cpu %7.2f), %.0f GFLOP/s of the triangle\n", (unsigned long long)tokens, k * (t1 - t0),
-           k * (c1 - c0), flops / (k * (t1 - t0)) / 1e9);
+    printf("moments of %llu tokens  %7.2f s (cpu %7.2f), %.0f GFLOP/s of the triangle\n", (unsigned long long)tokens,
+           k * (t1 - t0), k * (c1 - c0), flops / (k * (t1 - t0)) / 1e9);
     printf("factor                  %7.2f s (cpu %7.2f)\n", t2 - t1, c2 - c1);
-    printf("codes                   %7.2f s (cpu %7.2f), error %.3f of max's\n", t3 - t2, c3 - c2, gain.after / gain.before);
+    printf("codes                   %7.2f s (cpu %7.2f), error %.3f of max's\n", t3 - t2, c3 - c2,
+           gain.after / gain.before);
     printf("all                     %7.2f s (cpu %7.2f)\n", k * (t1 - t0) + t3 - t1, k * (c1 - c0) + c3 - c1);
     gptq_factor_close(&f);
     moments_close(&m);

@@ -14,6 +14,7 @@
 #ifndef CALIBRATE_GPTQ_H
 #define CALIBRATE_GPTQ_H
 
+#include "calibrate/grid.h"
 #include "calibrate/moments.h"
 #include "calibrate/target.h"
 #include "plan/plan.h"
@@ -47,16 +48,19 @@ struct gptq_weights {
     void *ctx;
     bool (*rows)(void *ctx, uint64_t first, uint64_t n, float *out, struct error *err);
     uint64_t n_rows, cols;
-    float group_amax;   /* of the tensor or its fused group, not zero */
-    float tensor_scale; /* weight_scale_2 that goes with it and with `scales`, not zero */
-    enum scale_method scales;
-    struct scale_range range; /* SCALES_RANGE */
+    struct grid grid;
     enum solve_method method;
     uint32_t passes; /* SOLVE_DESCENT */
 };
 
-/* codes: [n_rows, cols/2], scales: [n_rows, cols/16]. `gain` but its module. */
+/* codes: [n_rows, cols / 2]; bytes and floats: [n_rows, blocks], as kernels leave them (calibrate/grid.h), NULL where
+ * the format has none. */
+struct gptq_result {
+    uint8_t *codes, *bytes;
+    float *floats;
+};
+/* `gain` but its module. */
 MUST_CHECK bool gptq_solve(const struct gptq_weights *w, const struct gptq_factor *f, const struct gptq_env *env,
-                           uint8_t *codes, uint8_t *scales, struct solve_gain *gain, struct error *err);
+                           const struct gptq_result *result, struct solve_gain *gain, struct error *err);
 
 #endif

@@ -5,15 +5,11 @@
 #include "core/memory.h"
 #include "plan/scale_method.h"
 
-static bool is_nvfp4(const struct plan_item *item)
-{
-    return item->format->encode_op == OP_ENCODE_NVFP4;
-}
-
-/* What can be rounded and decoded again here; linears of other formats pass on what the original makes. */
+/* What can be rounded and decoded again a few rows at a time; linears of other formats pass on what the original makes.
+ */
 static bool stands_in(const struct plan_item *item)
 {
-    return item->action == ACTION_QUANTIZE && (is_nvfp4(item) || item->format->encode_op == OP_ENCODE_FP8);
+    return item->action == ACTION_QUANTIZE && item->format->encode_op != OP_ENCODE_FP8_BLOCK;
 }
 
 static const struct quant_format *format_of(void *ctx, const struct model_tensor *t, float *input_scale)
@@ -23,20 +19,33 @@ static const struct quant_format *format_of(void *ctx, const struct model_tensor
     uint32_t i = (uint32_t)(t - q->plan->inventory->tensors);
     const struct plan_item *item = &q->plan->items[i];
     if (!stands_in(item)) return NULL;
-    *input_scale = item->format->input_op == OP_COUNT ? 0 : q->input_amax[i] / item->format->amax_per_scale;
+    *input_scale = quant_format_has_input_scale(item->format) ? q->input_amax[i] / item->format->amax_per_scale : 0;
     return item->format;
 }
 
 /* ---- weights as they will be written ---- */
 
-static bool solved_rows(const struct sequential *q, uint32_t i, uint64_t first, uint64_t n, uint8_t *codes,
-                        uint8_t *scales, struct error *err)
+struct coded {
+    uint8_t *codes, *bytes;
+    float *floats;
+};
+
+static bool solved_rows(const struct sequential *q, uint32_t i, uint64_t first, uint64_t n, const struct coded *c,
+                        struct error *err)
 {
-    uint64_t cols = q->plan->items[i].tensor->dims[1];
-    if (q->codes[i] == NAME_NONE || q->scales[i] == NAME_NONE)
-        return error_set(err, ERR_INTERNAL, "'%.256s' was not solved", q->plan->items[i].tensor->module);
-    return stats_read_solved(q->stats, &q->stats->solved[q->codes[i]], first * cols / 2, codes, n * cols / 2, err) &&
-           stats_read_solved(q->stats, &q->stats->solved[q->scales[i]], first * cols / 16, scales, n * cols / 16, err);
+    const struct plan_item *item = &q->plan->items[i];
+    uint64_t cols = item->tensor->dims[1];
+    uint32_t at = q->first[i];
+    if (at == NAME_NONE) return error_set(err, ERR_INTERNAL, "'%.256s' was not solved", item->tensor->module);
+    for (uint32_t k = 0; k < item->format->n_parts; k++) {
+        const struct quant_part *p = &item->format->parts[k];
+        uint64_t elem = dtype_bytes(p->dtype);
+        if (!p->cols_per_elem) continue;
+        void *to = k == 0 ? c->codes : elem == 1 ? c->bytes : (void *)c->floats;
+        uint64_t row = k == 0 ? cols * item->format->weight_bits / 8 : quant_part_elems(p, 1, cols) * elem;
+        if (!stats_read_solved(q->stats, &q->stats->solved[at++], first * row, to, n * row, err)) return false;
+    }
+    return true;
 }
 
 /* Rounds fp32 rows as quantize does. */
@@ -44,47 +53,63 @@ static bool encode_rows(const struct sequential *q, const struct plan_item *item
                         struct error *err)
 {
     CLEANUP(free) float *block_amax = NULL;
-    enum op chooses = is_nvfp4(item) ? scale_method_op(item->scales) : OP_COUNT;
-    if (chooses != OP_COUNT) {
-        if (!memory_alloc(&block_amax, a->n_rows * a->n_cols / item->format->block_cols, sizeof(float), err))
-            return false;
-        a->dst_f32 = block_amax;
-        kernel_for(chooses, q->isa)(a);
-        a->block_amax = block_amax;
+    float *floats = a->dst_f32;
+    enum op chooses = scale_method_op(item->scales);
+    if (chooses == OP_COUNT) {
+        kernel_for(item->format->encode_op, q->isa)(a);
+        return true;
     }
-    kernel_for(chooses == OP_COUNT ? item->format->encode_op : OP_ENCODE_NVFP4_STATIC, q->isa)(a);
+    if (!memory_alloc(&block_amax, a->n_rows * a->n_cols / item->format->block_cols, sizeof(float), err)) return false;
+    a->dst_f32 = block_amax;
+    kernel_for(chooses, q->isa)(a);
+    a->block_amax = block_amax;
+    a->dst_f32 = floats;
+    kernel_for(OP_ENCODE_NVFP4_STATIC, q->isa)(a);
     return true;
 }
 
-static bool rows_of(void *ctx, const struct model_tensor *t, uint64_t first, uint64_t n, float *out, struct error *err)
+static bool decoded_rows(const struct sequential *q, uint32_t i, uint64_t first, uint64_t n, const struct coded *c,
+                         float *out, struct error *err)
 {
-    const struct sequential *q = ctx;
-    uint32_t i = (uint32_t)(t - q->plan->inventory->tensors);
     const struct plan_item *item = &q->plan->items[i];
-    uint64_t cols = t->dims[1];
     float amax = q->group_amax[item->group] > 0 ? q->group_amax[item->group] : 1;
-    CLEANUP(free) uint8_t *codes = NULL;
-    CLEANUP(free) uint8_t *scales = NULL;
-    if (!memory_alloc(&codes, n, cols, err) || !memory_alloc(&scales, n, cols, err)) return false;
     struct kernel_args a = {.n_rows = n,
-                            .n_cols = cols,
+                            .n_cols = item->tensor->dims[1],
                             .src = out,
                             .dtype = DTYPE_F32,
                             .scale = plan_item_weight_scale(item, amax),
                             .amax = amax,
                             .static_max = scale_method_max(item->scales),
                             .rounding = q->plan->recipe->rounding,
-                            .dst = codes,
-                            .dst_scale = scales};
-    if (item->solve.method != SOLVE_NONE) {
-        if (!solved_rows(q, i, first, n, codes, scales, err)) return false;
-    } else if (!solving_weight_rows(q->plan, i, q->isa, first, n, out, err) || !encode_rows(q, item, &a, err)) {
+                            .mxfp4_rule = item->type->mxfp4_rule,
+                            .group = item->format->block_cols,
+                            .dst = c->codes,
+                            .dst_scale = c->bytes,
+                            .dst_f32 = c->floats};
+    bool solved = item->solve.method != SOLVE_NONE;
+    if (!(solved ? solved_rows(q, i, first, n, c, err)
+                 : solving_weight_rows(q->plan, i, q->isa, first, n, out, err) && encode_rows(q, item, &a, err)))
         return false;
-    }
-    struct kernel_args d = {
-        .n_rows = n, .n_cols = cols, .src = codes, .src_scale = scales, .scale = a.scale, .dst_f32 = out};
-    kernel_for(item->format->decode_op, q->isa)(&d);
+    a.src = c->codes;
+    a.src_scale = c->bytes;
+    a.src_scale_f32 = c->floats;
+    a.dst_f32 = out;
+    kernel_for(item->format->decode_op, q->isa)(&a);
     return true;
+}
+
+static bool rows_of(void *ctx, const struct model_tensor *t, uint64_t first, uint64_t n, float *out, struct error *err)
+{
+    const struct sequential *q = ctx;
+    uint64_t cols = t->dims[1];
+    CLEANUP(free) uint8_t *codes = NULL;
+    CLEANUP(free) uint8_t *bytes = NULL;
+    CLEANUP(free) float *floats = NULL;
+    if (!memory_alloc(&codes, n, cols, err) || !memory_alloc(&bytes, n, cols, err) ||
+        !memory_alloc(&floats, n, cols * sizeof *floats, err))
+        return false;
+    struct coded c = {codes, bytes, floats};
+    return decoded_rows(q, (uint32_t)(t - q->plan->inventory->tensors), first, n, &c, out, err);
 }
 
 /* ---- block by block ---- */
@@ -99,8 +124,7 @@ void sequential_open(struct sequential *q, const struct plan *plan, const struct
 void sequential_close(struct sequential *q)
 {
     free(q->input_amax);
-    free(q->codes);
-    free(q->scales);
+    free(q->first);
 }
 
 static bool allocate(struct sequential *q, struct error *err)
@@ -108,21 +132,19 @@ static bool allocate(struct sequential *q, struct error *err)
     uint32_t n = q->plan->n_items;
     if (q->input_amax) return true;
     if (!memory_zalloc(&q->input_amax, n, sizeof *q->input_amax, err) ||
-        !memory_alloc(&q->codes, n, sizeof *q->codes, err) || !memory_alloc(&q->scales, n, sizeof *q->scales, err))
+        !memory_alloc(&q->first, n, sizeof *q->first, err))
         return false;
-    for (uint32_t i = 0; i < n; i++) q->codes[i] = q->scales[i] = NAME_NONE;
+    for (uint32_t i = 0; i < n; i++) q->first[i] = NAME_NONE;
     return true;
 }
 
-/* Finds the solved tensors that have come since the last call: of a linear its codes, and behind them its scales. */
+/* Finds the solved tensors that have come since the last call: a linear's codes are called as its weight, and the other
+ * parts stand behind them. */
 static void learn_solved(struct sequential *q)
 {
-    for (; q->n_known + 1 < q->stats->n_solved; q->n_known += 2) {
+    for (; q->n_known < q->stats->n_solved; q->n_known++) {
         const struct model_tensor *t = inventory_find_name(q->plan->inventory, q->stats->solved[q->n_known].name);
-        if (!t) continue;
-        uint32_t i = (uint32_t)(t - q->plan->inventory->tensors);
-        q->codes[i] = q->n_known;
-        q->scales[i] = q->n_known + 1;
+        if (t) q->first[t - q->plan->inventory->tensors] = q->n_known;
     }
 }
 

@@ -14,9 +14,9 @@ struct sequential {
     const float *group_amax;     /* [n_groups] */
     struct weight_source source; /* for the engine: stands in between begin and end */
     bool active;
-    float *input_amax;        /* [n_items], of the block under way */
-    uint32_t *codes, *scales; /* [n_items]: numbers of the solved tensors; NAME_NONE */
-    uint32_t n_known;         /* solved tensors that are in these lists */
+    float *input_amax; /* [n_items], of the block under way */
+    uint32_t *first;   /* [n_items]: number of the first solved tensor; NAME_NONE */
+    uint32_t n_known;  /* solved tensors that were looked at */
 };
 
 void sequential_open(struct sequential *q, const struct plan *plan, const struct stats *stats, uint64_t isa,

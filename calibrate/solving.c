@@ -2,8 +2,6 @@
 
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
-#include "numeric/nvfp4.h"
-#include "plan/scale_method.h"
 #include "plan/solve_parts.h"
 
 #include <math.h>
@@ -143,13 +141,30 @@ static bool linear_rows(void *ctx, uint64_t first, uint64_t n, float *out, struc
     return solving_weight_rows(w->s->plan, w->item, w->s->isa, first, n, out, err);
 }
 
-/* Where an item's results go, and what they are. */
+/* Where an item's results go, and what they are: parts of its format that are no scalars, as kernels leave them. */
 struct slot {
-    uint32_t item;
-    uint64_t codes_at, scales_at;
-    struct solved_tensor codes, scales;
+    uint32_t item, n_parts;
+    struct solved_tensor parts[QUANT_PARTS_MAX];
+    enum tensor_part names[QUANT_PARTS_MAX];
     struct solve_gain gain;
 };
+
+static void lay_out(struct solving *s, struct slot *slot)
+{
+    const struct plan_item *item = &s->plan->items[slot->item];
+    uint64_t rows = item->tensor->dims[0], cols = item->tensor->dims[1];
+    for (uint32_t k = 0; k < item->format->n_parts; k++) {
+        const struct quant_part *p = &item->format->parts[k];
+        if (!p->cols_per_elem) continue;
+        uint64_t bytes = quant_part_elems(p, rows, cols) * dtype_bytes(p->dtype);
+        slot->names[slot->n_parts] = p->part;
+        slot->parts[slot->n_parts++] = (struct solved_tensor){.dtype = p->dtype,
+                                                              .n_dims = 2,
+                                                              .dims = {rows, bytes / rows / dtype_bytes(p->dtype)},
+                                                              .bytes = bytes,
+                                                              .at = work_reserve(&s->work, bytes)};
+    }
+}
 
 static bool source_digest(const struct plan *p, uint32_t i, struct digest *out, struct error *err)
 {
@@ -169,42 +184,47 @@ static bool source_digest(const struct plan *p, uint32_t i, struct digest *out, 
     return sha256_close(h, ok ? out : NULL, err) && ok;
 }
 
+/* Codes first; of the rest what has bytes as elements, and what has floats. */
+static bool store(const struct solving *s, struct slot *slot, const struct gptq_result *r, struct error *err)
+{
+    for (uint32_t k = 0; k < slot->n_parts; k++) {
+        struct solved_tensor *t = &slot->parts[k];
+        const void *data = k == 0 ? r->codes : dtype_bytes(t->dtype) == 1 ? r->bytes : (const void *)r->floats;
+        if (!sha256_of(bytes_of(data, t->bytes), &t->digest, err) || !work_write(&s->work, t->at, data, t->bytes, err))
+            return false;
+    }
+    return true;
+}
+
 static bool solve_item(const struct solving *s, struct slot *slot, const struct gptq_factor *f, struct pool *pool,
                        struct error *err)
 {
     const struct plan_item *item = &s->plan->items[slot->item];
     const struct model_tensor *t = item->tensor;
-    uint64_t rows = t->dims[0], cols = t->dims[1];
+    uint64_t rows = t->dims[0], cols = t->dims[1], blocks = cols / item->format->block_cols;
     struct gptq_env env = {.math = math_for(s->isa), .pool = pool, .isa = s->isa};
     struct linear_weights ctx = {s, slot->item};
-    float amax = s->group_amax[item->group] > 0 ? s->group_amax[item->group] : 1; /* as quantize/scalars.c */
     struct gptq_weights w = {.ctx = &ctx,
                              .rows = linear_rows,
                              .n_rows = rows,
                              .cols = cols,
-                             .group_amax = amax,
-                             .tensor_scale = plan_item_weight_scale(item, amax),
-                             .scales = item->scales,
-                             .range = item->range,
                              .method = item->solve.method,
                              .passes = item->solve.passes};
+    struct digest source;
     CLEANUP(free) uint8_t *codes = NULL;
-    CLEANUP(free) uint8_t *scales = NULL;
-    if (!(w.tensor_scale > 0))
-        return error_set(err, ERR_FORMAT, "tensor '%.256s': its largest magnitude %g is too small for a scale", t->name,
-                         (double)amax);
+    CLEANUP(free) uint8_t *bytes = NULL;
+    CLEANUP(free) float *floats = NULL;
+    if (!grid_of(&w.grid, item, s->group_amax[item->group], s->isa, err) ||
+        !memory_alloc(&codes, rows, cols / 2, err) || !memory_alloc(&bytes, rows, blocks, err) ||
+        !memory_alloc(&floats, rows * blocks, sizeof *floats, err))
+        return false;
+    struct gptq_result r = {.codes = codes, .bytes = bytes, .floats = floats};
     slot->gain.module = t->module;
-    slot->codes = (struct solved_tensor){.dtype = DTYPE_U8, .n_dims = 2, .dims = {rows, cols / 2}};
-    slot->scales = (struct solved_tensor){.dtype = DTYPE_F8_E4M3, .n_dims = 2, .dims = {rows, cols / NVFP4_BLOCK}};
-    slot->codes.bytes = rows * (cols / 2);
-    slot->scales.bytes = rows * (cols / NVFP4_BLOCK);
-    return memory_alloc(&codes, slot->codes.bytes, 1, err) && memory_alloc(&scales, slot->scales.bytes, 1, err) &&
-           gptq_solve(&w, f, &env, codes, scales, &slot->gain, err) &&
-           sha256_of(bytes_of(codes, slot->codes.bytes), &slot->codes.digest, err) &&
-           sha256_of(bytes_of(scales, slot->scales.bytes), &slot->scales.digest, err) &&
-           source_digest(s->plan, slot->item, &slot->codes.source, err) &&
-           work_write(&s->work, slot->codes_at, codes, slot->codes.bytes, err) &&
-           work_write(&s->work, slot->scales_at, scales, slot->scales.bytes, err);
+    if (!gptq_solve(&w, f, &env, &r, &slot->gain, err) || !store(s, slot, &r, err) ||
+        !source_digest(s->plan, slot->item, &source, err))
+        return false;
+    for (uint32_t k = 0; k < slot->n_parts; k++) slot->parts[k].source = source;
+    return true;
 }
 
 /* ---- a part of a block ---- */
@@ -263,17 +283,14 @@ static bool owner_item(void *ctx, uint64_t o, uint32_t worker, struct error *err
 
 static bool add_results(struct solving *s, struct slot *slot, struct error *err)
 {
-    const char *module = s->plan->items[slot->item].tensor->module;
-    char name[1024];
-    snprintf(name, sizeof name, "%s.%s", module, tensor_part_suffix(PART_WEIGHT));
-    slot->codes.name = name;
-    slot->codes.at = slot->codes_at;
-    if (!stats_add_solved(s->work.stats, &slot->codes, err)) return false;
-    snprintf(name, sizeof name, "%s.%s", module, tensor_part_suffix(PART_WEIGHT_SCALE));
-    slot->scales.name = name;
-    slot->scales.at = slot->scales_at;
-    slot->scales.source = slot->codes.source;
-    return stats_add_solved(s->work.stats, &slot->scales, err) && stats_add_gain(s->work.stats, &slot->gain, err);
+    for (uint32_t k = 0; k < slot->n_parts; k++) {
+        char name[1024];
+        snprintf(name, sizeof name, "%s.%s", s->plan->items[slot->item].tensor->module,
+                 tensor_part_suffix(slot->names[k]));
+        slot->parts[k].name = name;
+        if (!stats_add_solved(s->work.stats, &slot->parts[k], err)) return false;
+    }
+    return stats_add_gain(s->work.stats, &slot->gain, err);
 }
 
 static bool list_part(struct solving *s, uint32_t part, struct part_ctx *p, uint32_t *n_owners, uint64_t *widest,
@@ -291,12 +308,10 @@ static bool list_part(struct solving *s, uint32_t part, struct part_ctx *p, uint
             if (item->solve.method == SOLVE_NONE || item->tensor->place.block != plan->items[o].tensor->place.block ||
                 item->tensor->place.mtp || solve_owner(plan, i) != o)
                 continue;
-            uint64_t elems = item->tensor->dims[0] * item->tensor->dims[1];
             if (item->tensor->dims[1] > *widest) *widest = item->tensor->dims[1];
             struct slot *slot = &p->slots[p->n_slots++];
             slot->item = i;
-            slot->codes_at = work_reserve(&s->work, elems / 2);
-            slot->scales_at = work_reserve(&s->work, elems / NVFP4_BLOCK);
+            lay_out(s, slot);
         }
     }
     p->first[*n_owners] = p->n_slots;

@@ -121,9 +121,12 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
                          "add a later line with solve: none",
                          b->plan->recipe->name, line, t->name);
-    if (item->format->encode_op == OP_ENCODE_NVFP4) return true;
-    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4 weights, not %s",
-                     b->plan->recipe->name, line, t->name, method, item->format->name);
+    enum op op = item->format->encode_op;
+    bool also_int4 = how == SOLVE_GPTQ;
+    if (op == OP_ENCODE_NVFP4 || (also_int4 && (op == OP_ENCODE_INT4 || op == OP_ENCODE_INT4_ZERO))) return true;
+    return error_set(b->err, ERR_UNSUPPORTED,
+                     "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4%s weights, not %s",
+                     b->plan->recipe->name, line, t->name, method, also_int4 ? " or int4" : "", item->format->name);
 }
 
 /* Errors of values say nothing where every block of 16 has a scale of its own, and block maxima nothing without. */

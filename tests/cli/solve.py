@@ -111,12 +111,24 @@ for name, rule in (("order", "solve: {method: gptq, act_order: true}"), ("rounde
     calibrate(r, name + "1", "-t", "1", "--solve-memory", "1")
     check(f"{rule}: the same with one thread and no memory", same(name, name + "1"))
 
+r = recipe("int4", ["role: [mlp, attention], weights: int4, group: 32, solve: gptq"])
+p = calibrate(r, "int4", "--json", "--sequential")
+q = ingot("quantize", MODEL, "-r", r, "-s", f"{W}/int4.safetensors", "-o", f"{W}/q", "-q", "--force")
+d = json.loads(p.stdout or "{}").get("solved", {})
+check("INT4 in groups: calibrates and quantizes", p.returncode == q.returncode == 0 and 0 < d.get("error", 0) < d.get("error_max", 0), p.stderr + q.stderr)
+solved, _ = tensors(f"{W}/int4.safetensors")
+written, _ = tensors(f"{W}/q/model.safetensors")
+name = next(k for k in solved if k.endswith("down_proj.weight") and k.startswith("solved."))[7:]
+a, b = solved["solved." + name], written[name]
+check("INT4: ModelOpt's container holds the same nibbles, two rows to a byte", sorted(x for v in a for x in (v & 15, v >> 4)) == sorted(x for v in b for x in (v & 15, v >> 4)) and a != b)
+check("INT4: scales as they were solved", solved["solved." + name + "_scale"] == written[name + "_scale"])
+
 # ---- refused ----
 with open(f"{W}/s.safetensors", "rb") as f:
     file = bytearray(f.read())
 n = struct.unpack("<Q", file[:8])[0]
 head = json.loads(file[8:8 + n])
-name = next(k for k in head if k.startswith("solved.") and k.endswith("mlp.down_proj.weight") or k.endswith("experts.0.up_proj.weight") and k.startswith("solved."))
+name = next(k for k in head if k.startswith("solved.") and k.endswith("experts.0.up_proj.weight"))
 file[8 + n + head[name]["data_offsets"][0]] ^= 1
 with open(f"{W}/bad.safetensors", "wb") as f:
     f.write(file)

@@ -176,9 +176,10 @@ static struct solved solve(const struct shape *s, const float *w, struct moments
     struct rows_ctx ctx = {w, s->cols};
     float amax = 0;
     for (uint32_t i = 0; i < s->rows * s->cols; i++) amax = fmaxf(amax, fabsf(w[i]));
-    struct gptq_weights weights = {&ctx, give_rows, s->rows, s->cols, amax, amax / 2688.0f, SCALES_MAX, {0, 0, 0}, SOLVE_GPTQ, 0};
+    struct gptq_weights weights = {&ctx, give_rows, s->rows, s->cols, {quant_format_find("nvfp4"), SCALES_MAX, {0, 0, 0}, amax, amax / 2688.0f, isa}, SOLVE_GPTQ, 0};
+    struct gptq_result result = {.codes = out.codes, .bytes = out.scales};
     CHECK_OK(gptq_factor_make(&f, m, &choice, &env, e_));
-    CHECK_OK(gptq_solve(&weights, &f, &env, out.codes, out.scales, &out.gain, e_));
+    CHECK_OK(gptq_solve(&weights, &f, &env, &result, &out.gain, e_));
     gptq_factor_close(&f);
     return out;
 }
@@ -295,6 +296,121 @@ static void threads_and_cpu_do_not_show(void **unused)
     pool_close(pool);
 }
 
+/* ---- INT4 ---- */
+
+/* In the columns' own order: every code is the nearest to what the published update leaves, near ties aside. */
+static void int4_codes_follow(bool zero)
+{
+    const struct shape s = {9, 96, 400, false, false, 21};
+    enum { GROUP = 32 };
+    struct sample d = make_sample(&s);
+    struct moments m = sum_moments(&s, d.x, 100, NULL, isa_detected());
+    struct quant_format format = {.name = "int4", .block_cols = GROUP, .encode_op = zero ? OP_ENCODE_INT4_ZERO : OP_ENCODE_INT4,
+                                  .decode_op = zero ? OP_DECODE_INT4_ZERO : OP_DECODE_INT4};
+    uint8_t codes[9 * 48], zeros[9 * 3];
+    float scales[9 * 3];
+    struct gptq_result result = {.codes = codes, .bytes = zero ? zeros : NULL, .floats = scales};
+    struct gptq_env env = {.math = math_for(isa_detected()), .isa = isa_detected()};
+    struct solve_choice choice = {.method = SOLVE_GPTQ, .damp = 0.01};
+    struct gptq_factor f;
+    struct solve_gain gain = {.module = "m"};
+    struct rows_ctx ctx = {d.w, 96};
+    struct gptq_weights w = {&ctx, give_rows, 9, 96, {&format, SCALES_MAX, {0, 0, 0}, 1, 0, isa_detected()}, SOLVE_GPTQ, 0};
+    CHECK_OK(gptq_factor_make(&f, &m, &choice, &env, e_));
+    CHECK_OK(gptq_solve(&w, &f, &env, &result, &gain, e_));
+    assert_true(gain.after < 0.5 * gain.before);
+    double mean = 0, *h = malloc(96 * 96 * 8), follow[96];
+    for (int c = 0; c < 96; c++) mean += d.h[c * 97] / 96;
+    memcpy(h, d.h, 96 * 96 * 8);
+    for (int c = 0; c < 96; c++) h[c * 97] += 0.01 * mean;
+    double *u = upper_of_inverse(h, 96);
+    for (uint32_t r = 0; r < 9; r++) {
+        for (uint32_t c = 0; c < 96; c++) follow[c] = (double)d.w[r * 96 + c];
+        for (uint32_t c = 0; c < 96; c++) {
+            struct slow_int4 g = slow_int4_group(d.w + r * 96 + c / GROUP * GROUP, GROUP, !zero, NULL);
+            assert_int_equal(slow_to_bits(scales[r * 3 + c / GROUP]), slow_to_bits(g.scale));
+            if (zero) assert_int_equal(zeros[r * 3 + c / GROUP], g.zero);
+            int code = (int)code_of(codes, r * 96 + c), low = zero ? -g.zero : -8, high = zero ? 15 - g.zero : 7;
+            int is = zero ? code - g.zero : code - (code & 8 ? 16 : 0);
+            double t = follow[c] / (double)g.scale;
+            if (fabs(is - t) > fabs(slow_integer(t, low, high) - t) + 2e-3) fail_msg("row %u, column %u: %d for %g", r, c, is, t);
+            double err = (follow[c] - is * (double)g.scale) / u[c * 97];
+            for (uint32_t j = c + 1; j < 96; j++) follow[j] -= err * u[c * 96 + j];
+        }
+    }
+    free(h), free(u);
+    gptq_factor_close(&f);
+    moments_close(&m);
+    drop_sample(&d);
+}
+
+static void int4_symmetric(void **unused) { (void)unused; int4_codes_follow(false); }
+static void int4_with_zero_points(void **unused) { (void)unused; int4_codes_follow(true); }
+
+/* ---- inputs as they are rounded ---- */
+
+/* W* = W + W D (H + add)^-1 by way of the inverse, in double precision. */
+static void target_is_the_least_squares_one(void **unused)
+{
+    (void)unused;
+    const struct shape s = {5, 80, 500, false, false, 31};
+    struct sample d = make_sample(&s);
+    float *z = malloc(500 * 80 * 4), *got = malloc(5 * 80 * 4);
+    for (uint32_t i = 0; i < 500 * 80; i++) { /* both are bf16 numbers, and so is their difference nearly */
+        d.x[i] = (float)slow_decode(&slow_bf16, slow_encode(&slow_bf16, (double)d.x[i]));
+        z[i] = (float)(round((double)d.x[i] * 2) / 2);
+    }
+    struct moments m;
+    struct moments_env env = {.gemm = gemm_for(isa_detected()), .math = math_for(isa_detected())};
+    CHECK_OK(moments_open(&m, 80, true, e_));
+    for (uint32_t t = 0; t < 500; t += 50) CHECK_OK(moments_add(&m, &env, d.x + t * 80, z + t * 80, 50, 80, e_));
+    CHECK_OK(moments_finish(&m, &env, e_));
+    double *h = calloc(80 * 80, 8), *off = calloc(80 * 80, 8), mean = 0;
+    for (uint32_t t = 0; t < 500; t++)
+        for (uint32_t i = 0; i < 80; i++)
+            for (uint32_t j = 0; j < 80; j++) {
+                h[i * 80 + j] += (double)z[t * 80 + i] * (double)z[t * 80 + j];
+                off[i * 80 + j] += ((double)d.x[t * 80 + i] - (double)z[t * 80 + i]) * (double)z[t * 80 + j];
+            }
+    for (uint32_t c = 0; c < 80; c++) mean += h[c * 81] / 80;
+    for (uint32_t c = 0; c < 80; c++) h[c * 81] += 0.01 * mean;
+    struct solve_choice choice = {.method = SOLVE_GPTQ, .damp = 0.01, .act_order = true, .rounded_inputs = true};
+    struct gptq_env ge = {.math = math_for(isa_detected()), .isa = isa_detected()};
+    struct gptq_factor f;
+    CHECK_OK(gptq_factor_make(&f, &m, &choice, &ge, e_));
+    assert_non_null(f.target.off);
+    float *room[4];
+    for (int i = 0; i < 4; i++) room[i] = malloc(128 * 96 * 4);
+    struct target_room tr = {room[0], room[1], room[2], room[3], 128, 96};
+    memcpy(got, d.w, 5 * 80 * 4);
+    target_rows(&f.target, math_for(isa_detected()), got, 5, &tr);
+    double *u = upper_of_inverse(h, 80), moved = 0;
+    for (uint32_t r = 0; r < 5; r++) {
+        double v[80], x[80];
+        for (uint32_t c = 0; c < 80; c++) {
+            v[c] = 0;
+            for (uint32_t k = 0; k < 80; k++) v[c] += (double)d.w[r * 80 + k] * off[k * 80 + c];
+        }
+        for (uint32_t i = 0; i < 80; i++) { /* u v^T, then u^T of that: the inverse is u^T u */
+            x[i] = 0;
+            for (uint32_t k = i; k < 80; k++) x[i] += u[i * 80 + k] * v[k];
+        }
+        for (uint32_t c = 0; c < 80; c++) {
+            double want = 0;
+            for (uint32_t i = 0; i <= c; i++) want += x[i] * u[i * 80 + c];
+            double is = (double)got[r * 80 + c] - (double)d.w[r * 80 + c];
+            if (fabs(is - want) > 2e-5 + 0.01 * fabs(want)) fail_msg("[%u, %u] moved by %g, expected %g", r, c, is, want);
+            moved += fabs(want);
+        }
+    }
+    assert_true(moved / 400 > 1e-4);
+    free(u), free(h), free(off), free(z), free(got);
+    for (int i = 0; i < 4; i++) free(room[i]);
+    gptq_factor_close(&f);
+    moments_close(&m);
+    drop_sample(&d);
+}
+
 /* ---- moments of no use ---- */
 
 static void plain_when_nothing_was_seen(void **unused)
@@ -385,6 +501,8 @@ int main(void)
         cmocka_unit_test(factor_multiplies_back),     cmocka_unit_test(codes_are_those_of_the_reference),
         cmocka_unit_test(threads_and_cpu_do_not_show), cmocka_unit_test(plain_when_nothing_was_seen),
         cmocka_unit_test(damping_rises_until_it_helps),
+        cmocka_unit_test(int4_symmetric),              cmocka_unit_test(int4_with_zero_points),
+        cmocka_unit_test(target_is_the_least_squares_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
