@@ -81,7 +81,7 @@ def recipe(role, inputs, extra):
 def kl(r):
     if not r or "error" in r:
         return "-"
-    return "%.5f ± %.5f" % (r["kl_mean"], r["kl_mean_half_width_95"])
+    return ("%.5f ± %.5f" if r["kl_mean"] >= 1e-4 else "%.1e ± %.1e") % (r["kl_mean"], r["kl_mean_half_width_95"])
 
 
 def row(*cells):

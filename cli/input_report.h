@@ -1,5 +1,5 @@
-/* What observers made of the inputs (plan/input_observer.h), for calibrate and quantize: as JSON and in lines for people.
- */
+/* What observers made of the inputs (plan/input_observer.h), for calibrate and quantize: as JSON and in lines for
+ * people. */
 #ifndef CLI_INPUT_REPORT_H
 #define CLI_INPUT_REPORT_H
 

@@ -4,8 +4,8 @@
  *
  * The sweep (nvfp4_sweep.h) tries every scale there is and is never worse; this is for recipes that say a range.
  *
- * Source: ModelOpt 0.47.0, mse with start_multiplier 0.25, stop_multiplier 4.0, step_size 0.1: 39 multipliers, spaced as
- * torch.linspace spaces them, from both ends towards the middle. */
+ * Source: ModelOpt 0.47.0, mse with start_multiplier 0.25, stop_multiplier 4.0, step_size 0.1: 39 multipliers, spaced
+ * as torch.linspace spaces them, from both ends towards the middle. */
 #ifndef NUMERIC_NVFP4_RANGE_H
 #define NUMERIC_NVFP4_RANGE_H
 
