@@ -5,10 +5,10 @@
 #include "calibrate/observing.h"
 #include "calibrate/sequential.h"
 #include "calibrate/solving.h"
+#include "calibrate/weights.h"
 #include "core/memory.h"
 #include "core/version.h"
 #include "plan/solve_parts.h"
-#include "plan/workspace.h"
 
 #include <math.h>
 
@@ -176,49 +176,6 @@ static bool run_head(struct calibration *c, struct stream *s, const struct progr
            (!solves || (solving_end(c->solving, 0, pr, err) && solving_done(c->solving, block, err)));
 }
 
-/* ---- weights ---- */
-
-struct weight_ctx {
-    const struct plan *plan;
-    kernel_fn amax;
-    float *result;
-};
-
-static bool weight_item(void *ctx, uint64_t i, uint32_t worker, struct error *err)
-{
-    (void)worker;
-    struct weight_ctx *w = ctx;
-    const struct plan_item *item = &w->plan->items[i];
-    w->result[i] = NAN;
-    if (item->action != ACTION_QUANTIZE || item->decoded) return true;
-    const struct checkpoint *ck = w->plan->inventory->checkpoint;
-    uint32_t t = item->tensor->parts[PART_WEIGHT];
-    const struct tensor_info *info = checkpoint_tensor(ck, t);
-    uint64_t chunk = u64_min(PLAN_PIECE_BYTES, info->bytes), elem = dtype_bytes(info->dtype);
-    CLEANUP(free) void *raw = NULL;
-    if (!memory_alloc(&raw, chunk, 1, err)) return false;
-    float top = 0;
-    for (uint64_t at = 0; at < info->bytes; at += chunk) {
-        uint64_t n = u64_min(chunk, info->bytes - at);
-        float part;
-        if (!checkpoint_read(ck, t, at, raw, n, err)) return false;
-        w->amax(
-            &(struct kernel_args){.n_rows = 1, .n_cols = n / elem, .src = raw, .dtype = info->dtype, .dst_f32 = &part});
-        keep_larger(&top, part);
-    }
-    if (!isfinite(top))
-        return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite", info->name);
-    w->result[i] = top;
-    return true;
-}
-
-static bool weight_maxima(const struct plan *plan, const struct calibrate_options *opt, float *result,
-                          struct error *err)
-{
-    struct weight_ctx w = {plan, kernel_for(OP_AMAX, opt->isa), result};
-    return pool_try(opt->pool, plan->n_items, weight_item, &w, err);
-}
-
 /* ---- results ---- */
 
 static bool add_experts(const struct calibration *c, struct stats *s, struct error *err)
@@ -286,13 +243,6 @@ static bool observe(struct calibration *c, const struct corpus *corpus, const st
            run_blocks(c, s, pr, err) && run_head(c, s, pr, err);
 }
 
-/* The largest magnitude of each group that shares a scale. */
-static void group_maxima(const struct plan *p, const float *weights, float *groups)
-{
-    for (uint32_t i = 0; i < p->n_items; i++)
-        if (!isnan(weights[i]) && weights[i] > groups[p->items[i].group]) groups[p->items[i].group] = weights[i];
-}
-
 /* Everything that solved tensors depend on. */
 static bool open_work(struct solving *s, const struct corpus *corpus, const struct calibrate_options *opt,
                       struct stats *stats, struct error *err)
@@ -319,7 +269,7 @@ static bool run_all(struct calibration *c, const struct corpus *corpus, const st
                     float *weights, float *groups, struct stats *stats, const struct progress *pr, struct error *err)
 {
     struct sequential sequential;
-    if (!weight_maxima(c->plan, opt, weights, err)) return false;
+    if (!weight_maxima(c->plan, opt->pool, opt->isa, weights, err)) return false;
     group_maxima(c->plan, weights, groups);
     stats->sequential = opt->sequential;
     if (!open_work(c->solving, corpus, opt, stats, err)) return false;
