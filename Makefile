@@ -90,7 +90,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
 .PHONY: all demo test test-programs check check-asan check-strict check-interop check-quant-clients check-numeric check-parity \
         check-families check-memory check-faults check-neon neon-run check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz \
-        fuzz-run bench bench-quantize deps help clean install
+        fuzz-run bench bench-quantize bench-quality deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -234,7 +234,7 @@ check-numeric: $(B)/tests/numeric/sweep_patterns $(B)/tests/numeric/reciprocal  
 	@$(B)/tests/numeric/reciprocal && $<
 
 check-parity: $(BIN)  ## every recorded recipe against an independent program's parity figures (4 min; needs shared/ for half of it)
-	@PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) golden/parity
+	@PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) golden/parity && PARITY_ALL=1 sh tests/run.sh $(BIN) $(B) golden/algorithms
 
 check-families: $(BIN)  ## random small models of every family against transformers (2 min; PYTHON with torch, FAMILIES_ARGS)
 	@INGOT=$(BIN) $(PYTHON) tests/tools/families.py $(FAMILIES_ARGS)
@@ -329,6 +329,9 @@ fuzz-run: $(FUZZ)
 
 bench: $(BENCH)  ## how fast the kernels are here, beside memcpy and the machine's peak (1 min; docs/performance.md)
 	@for b in $(filter-out %/make_checkpoint,$(BENCH)); do echo "$$(basename $$b)"; $$b; done
+
+bench-quality: $(BIN)  ## KL, top-1 and perplexity of every algorithm on the nano models (docs/algorithms.md; 20 min)
+	@python3 bench/quality.py --cache $(B)/quality.json
 
 # MODELOPT and LLMCOMPRESSOR: Pythons that have them; without, only ours is measured. Needs 4 GB of disk below build/.
 bench-quantize: $(BIN)  ## quantize beside its peers and the machine's limit, in one run (1 min; with peers 5)

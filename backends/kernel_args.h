@@ -28,8 +28,10 @@ struct kernel_args {
                                    DECODE_INT4*: [n_rows, n_cols/group] */
     const float *block_amax;    /* ENCODE_NVFP4_STATIC: f32 [n_rows, n_cols/16] */
     float scale;                /* NVFP4 dynamic/decode: weight_scale_2; FP8: weight_scale; INPUT: input_scale */
-    float amax;                 /* ENCODE_NVFP4_STATIC, SWEEP_NVFP4, FOUR_SIX_NVFP4: g, largest magnitude of tensor or
+    float amax;                 /* ENCODE_NVFP4_STATIC, SWEEP_, RANGE_, FOUR_SIX_NVFP4: g, largest of the tensor or
                                    fused group */
+    float range_start, range_stop; /* RANGE_NVFP4: of the multipliers of a block's own maximum, */
+    uint32_t range_count;       /* and how many */
     float static_max;           /* ENCODE_NVFP4_STATIC, SWEEP_NVFP4: 448, or 256 after FOUR_SIX_NVFP4 */
     enum fp8_rounding rounding; /* ENCODE_FP8 */
     enum fp8_scale_form form;   /* ENCODE_FP8_BLOCK */

@@ -2,6 +2,7 @@
 
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
+#include "calibrate/observing.h"
 #include "calibrate/sequential.h"
 #include "calibrate/solving.h"
 #include "calibrate/weights.h"
@@ -17,6 +18,7 @@ struct calibration {
     float *shared;         /* [n_items]: input maxima as quantize will use them, of the block under way */
     float *input, *output; /* [n_items] largest magnitudes; NaN sticks */
     uint64_t *rows;        /* [n_items] input rows seen */
+    struct observing observing;
     uint64_t *forced;      /* [n_items] those of them that the router did not send */
     bool forcing;
     struct solving *solving;
@@ -50,8 +52,9 @@ static void on_input(void *ctx, const struct model_tensor *linear, const float *
     solving_input(c->solving, i, x, n_rows, stride);
     if (c->again) return;
     (c->forcing ? c->forced : c->rows)[i] += n_rows;
-    if (c->plan->items[i].observe_input)
-        keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
+    if (!c->plan->items[i].observe_input) return;
+    keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
+    if (isfinite(c->input[i])) observing_input(&c->observing, i, x, n_rows, stride);
 }
 
 static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t n_cols,
@@ -125,6 +128,7 @@ static bool run_block(struct calibration *c, struct stream *s, uint32_t b, const
             return false;
     }
     c->again = false;
+    if (!observing_choose(&c->observing, c->input, err)) return false;
     if (solves && !solving_done(c->solving, b, err)) return false;
     if (!c->sequential) return true;
     bool ok = sequential_begin(c->sequential, b, c->input, err) && stream_block(s, b, NULL, pr, err);
@@ -168,6 +172,7 @@ static bool run_head(struct calibration *c, struct stream *s, const struct progr
     bool solves = !recalled && c->solving->solves;
     if (!head || !(c->plan->items[item_of(c, head)].observe_input || solves)) return true;
     return (!solves || solving_begin(c->solving, 0, NULL, err)) && see_head(c, s, head, err) &&
+           observing_choose(&c->observing, c->input, err) &&
            (!solves || (solving_end(c->solving, 0, pr, err) && solving_done(c->solving, block, err)));
 }
 
@@ -213,6 +218,7 @@ static bool collect(const struct calibration *c, const float *weights, const str
         if (item->observe_input && (c->rows[i] || c->forced[i]) &&
             !stats_add(s, module, STAT_INPUT_AMAX, c->input[i], err))
             return false;
+        if (!observing_stats(&c->observing, i, s, err)) return false;
         if (item->kv_scale && !stats_add(s, module, STAT_OUTPUT_AMAX, c->output[i], err)) return false;
         if (!isnan(weights[i]) && !stats_add(s, module, STAT_WEIGHT_AMAX, weights[i], err)) return false;
     }
@@ -280,7 +286,7 @@ bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const s
                    struct stats **out, const struct progress *pr, struct error *err)
 {
     *out = NULL;
-    struct solving solving;
+    struct solving solving = {0};
     struct calibration c = {.plan = plan, .math = math_for(opt->isa), .solving = &solving};
     CLEANUP(free) float *input = NULL;
     CLEANUP(free) float *output = NULL;
@@ -304,9 +310,11 @@ bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const s
     c.rows = rows;
     c.forced = forced;
     struct error local = ERROR_INIT;
-    bool ok = solving_open(&solving, plan, opt->pool, opt->isa, opt->solve_bytes ? opt->solve_bytes : PLAN_SOLVE_BYTES,
+    bool ok = observing_open(&c.observing, plan, opt->pool, &local) &&
+              solving_open(&solving, plan, opt->pool, opt->isa, opt->solve_bytes ? opt->solve_bytes : PLAN_SOLVE_BYTES,
                            groups, &local) &&
               run_all(&c, corpus, opt, weights, groups, s, pr, &local);
+    observing_close(&c.observing);
     solving_close(&solving);
     s->keep_work = local.code == ERR_CANCELLED;
     if (ok) *out = take_ptr(&s);

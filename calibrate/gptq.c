@@ -12,6 +12,7 @@ void gptq_factor_close(struct gptq_factor *f)
     target_close(&f->target);
     free(f->order);
     free(f->added);
+    free(f->added_to);
     *f = (struct gptq_factor){0};
 }
 
@@ -63,8 +64,11 @@ static double fill_diagonal(struct moments *m, float *added)
 /* Puts them into the factor's order, and takes the columns that were filled out of the moments again. */
 static bool keep_added(struct gptq_factor *out, struct moments *m, const float *filled, double add, struct error *err)
 {
-    if (!memory_alloc(&out->added, m->cols, sizeof *out->added, err)) return false;
-    for (uint64_t c = 0; c < m->cols; c++) out->added[c] = (float)((double)filled[out->order[c]] + add);
+    if (!memory_alloc(&out->added, m->cols, sizeof *out->added, err) ||
+        !memory_alloc(&out->added_to, m->cols, sizeof *out->added_to, err))
+        return false;
+    for (uint64_t c = 0; c < m->cols; c++) out->added_to[c] = (float)((double)filled[c] + add);
+    for (uint64_t c = 0; c < m->cols; c++) out->added[c] = out->added_to[out->order[c]];
     for (uint64_t c = 0; c < m->cols; c++)
         if (filled[c] > 0) m->sum[c * m->cols + c] = 0;
     return true;
@@ -73,7 +77,7 @@ static bool keep_added(struct gptq_factor *out, struct moments *m, const float *
 bool gptq_factor_make(struct gptq_factor *out, struct moments *m, const struct solve_choice *choice,
                       const struct gptq_env *env, struct error *err)
 {
-    *out = (struct gptq_factor){.n_rows = m->n_rows};
+    *out = (struct gptq_factor){.n_rows = m->n_rows, .moments = m};
     CLEANUP(free) float *filled = NULL;
     if (!memory_zalloc(&filled, m->cols, sizeof *filled, err) || !choose_order(out, m, choice->act_order, err))
         return false;

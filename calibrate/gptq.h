@@ -25,8 +25,10 @@ struct gptq_factor {
     struct factor *factor; /* NULL: none could be made */
     uint32_t *order;       /* [cols]: column c of the factor is this one of the weights */
     double damp;
-    float *added; /* [cols], by column of the factor: what was added to the diagonal of the sum */
+    float *added;    /* [cols], by column of the factor: what was added to the diagonal of the sum */
+    float *added_to; /* the same by column of the weights */
     uint64_t n_rows;
+    const struct moments *moments; /* borrowed: what the factor was made of */
     struct target target; /* off NULL: W itself */
 };
 
@@ -36,7 +38,7 @@ struct gptq_env {
     uint64_t isa;
 };
 
-/* The moments must be finished; they are what they were afterwards. */
+/* The moments must be finished, and stay until the close; they are what they were afterwards. */
 MUST_CHECK bool gptq_factor_make(struct gptq_factor *out, struct moments *m, const struct solve_choice *choice,
                                  const struct gptq_env *env, struct error *err);
 void gptq_factor_close(struct gptq_factor *f);
@@ -47,6 +49,8 @@ struct gptq_weights {
     bool (*rows)(void *ctx, uint64_t first, uint64_t n, float *out, struct error *err);
     uint64_t n_rows, cols;
     struct grid grid;
+    enum solve_method method;
+    uint32_t passes; /* SOLVE_DESCENT */
 };
 
 /* codes: [n_rows, cols / 2]; bytes and floats: [n_rows, blocks], as kernels leave them (calibrate/grid.h), NULL where

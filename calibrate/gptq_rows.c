@@ -1,4 +1,5 @@
 /* Codes of a linear's rows, a tile of them at a time (calibrate/gptq.h). */
+#include "calibrate/descent.h"
 #include "calibrate/gptq.h"
 
 #include "core/bytes.h"
@@ -168,6 +169,55 @@ static void round_plain(const struct solver *s, struct tile *t, uint64_t n)
         }
 }
 
+/* ---- NVFP4 by its moments ---- */
+
+/* scales: local_hessian. */
+static void choose_by_moments(const struct solver *s, struct tile *t, uint64_t n)
+{
+    float s2 = s->w->grid.tensor_scale;
+    for (uint64_t b = 0; b < s->blocks; b++) {
+        float h[NVFP4_BLOCK * NVFP4_BLOCK];
+        descent_block_moments(s->f->moments, s->f->added_to, b * NVFP4_BLOCK, h);
+        nvfp4_search_for(s->env->isa)->sweep(t->w + b * NVFP4_BLOCK, s->w->cols, n, h, s2, t->scales.bytes + b,
+                                             s->blocks);
+    }
+    for (uint64_t i = 0; i < n * s->blocks; i++) t->scales.steps[i] = nvfp4_block_scale(t->scales.bytes[i], s2);
+}
+
+/* What the codes as they stand do to the outputs. */
+static double code_errors(const struct solver *s, struct tile *t, uint64_t n)
+{
+    uint64_t cols = s->w->cols, width = s->w->grid.format->block_cols;
+    for (uint64_t r = 0; r < n; r++)
+        for (uint64_t c = 0; c < cols; c++) {
+            uint64_t at = s->f->order[c], b = r * s->blocks + at / width;
+            float q = grid_value(s->kind, t->column[r * cols + at], t->scales.steps[b],
+                                 s->kind == GRID_INT4_ZERO ? t->scales.bytes[b] : 0);
+            t->error[r * s->stride + c] = t->w[r * cols + at] - q;
+        }
+    return weighted(s, t->error, s->stride, n, t->now);
+}
+
+/* Codes and scales as GPTQ left them, moved until the row as a whole is better. */
+static bool descend(const struct solver *s, struct tile *t, uint64_t n, struct error *err)
+{
+    uint64_t cols = s->w->cols;
+    float s2 = s->w->grid.tensor_scale, *steps = t->scales.steps;
+    CLEANUP(free) float *q = NULL;
+    if (!memory_alloc(&q, n * cols, sizeof *q, err)) return false;
+    for (uint64_t i = 0; i < n * cols; i++) q[i] = e2m1_decode(t->column[i]) * steps[i / NVFP4_BLOCK];
+    struct descent d = {.moments = s->f->moments,
+                        .add = s->f->added_to,
+                        .s2 = s2,
+                        .passes = s->w->passes,
+                        .math = s->env->math,
+                        .search = nvfp4_search_for(s->env->isa)};
+    if (!descent_rows(&d, t->w, q, t->scales.bytes, n, err)) return false;
+    for (uint64_t i = 0; i < n * s->blocks; i++) steps[i] = nvfp4_block_scale(t->scales.bytes[i], s2);
+    for (uint64_t i = 0; i < n * cols; i++) t->column[i] = nvfp4_code(q[i] / steps[i / NVFP4_BLOCK]);
+    return true;
+}
+
 static void pack_rows(const struct tile *t, uint64_t n, uint64_t cols, uint8_t *codes)
 {
     for (uint64_t i = 0; i < n * cols / 2; i++)
@@ -186,12 +236,17 @@ static bool solve_tile(const struct solver *s, struct tile *t, uint64_t item, st
     struct target_room room = {t->plain, t->error, t->now, t->side, TILE, s->stride};
     if (s->f->target.off) target_rows(&s->f->target, s->env->math, t->w, n, &room);
     grid_choose(grid, t->w, n, cols, &t->scales, t->baseline);
+    if (grid->scales == SCALES_LOCAL_HESSIAN && s->f->factor) choose_by_moments(s, t, n);
     if (!s->f->factor) {
         round_plain(s, t, n);
     } else {
         take_errors(s, t, t->base, n);
         g->before = weighted(s, t->plain, s->stride, n, t->now);
-        for (uint64_t c = 0; c < cols; c += FACTOR_PANEL) solve_panel(s, t, c, n);
+        if (s->w->method == SOLVE_ROUND) round_plain(s, t, n);
+        else
+            for (uint64_t c = 0; c < cols; c += FACTOR_PANEL) solve_panel(s, t, c, n);
+        if (s->w->method == SOLVE_DESCENT && !descend(s, t, n, err)) return false;
+        if (s->w->method != SOLVE_GPTQ) t->left = code_errors(s, t, n);
         g->after = t->left > 0 ? t->left : 0;
         take_errors(s, t, NULL, n);
         g->output = weighted(s, t->plain, s->stride, n, t->now);

@@ -18,7 +18,8 @@ enum grid_kind grid_kind(const struct grid *g)
 bool grid_of(struct grid *g, const struct plan_item *item, float group_amax, uint64_t isa, struct error *err)
 {
     float amax = group_amax > 0 ? group_amax : 1; /* as quantize/scalars.c */
-    *g = (struct grid){.format = item->format, .scales = item->scales, .group_amax = amax, .isa = isa};
+    *g = (struct grid){
+        .format = item->format, .scales = item->scales, .range = item->range, .group_amax = amax, .isa = isa};
     if (grid_kind(g) != GRID_NVFP4) return true;
     g->tensor_scale = plan_item_weight_scale(item, amax);
     return g->tensor_scale > 0 ||
@@ -53,6 +54,9 @@ static struct kernel_args encode_args(const struct grid *g, const float *w, uint
                                 .amax = g->group_amax,
                                 .scale = nvfp4_tensor_scale(g->group_amax),
                                 .static_max = scale_method_max(g->scales),
+                                .range_start = g->range.start,
+                                .range_stop = g->range.stop,
+                                .range_count = g->range.n,
                                 .group = g->format->block_cols,
                                 .int4_scale = scale_type(g->format),
                                 .dst = codes,
@@ -67,9 +71,10 @@ void grid_choose(const struct grid *g, const float *w, uint64_t n, uint64_t cols
     uint64_t n_blocks = n * (cols / g->format->block_cols);
     if (g->scales == SCALES_MAX) {
         kernel_for(g->format->encode_op, g->isa)(&a);
-    } else {
+    } else { /* by moments: choose_by_moments comes later, and without moments all inputs are alike */
+        enum op op = g->scales == SCALES_LOCAL_HESSIAN ? OP_SWEEP_NVFP4 : scale_method_op(g->scales);
         a.dst_f32 = out->steps; /* the maxima, before the steps */
-        kernel_for(scale_method_op(g->scales), g->isa)(&a);
+        kernel_for(op, g->isa)(&a);
         a.block_amax = out->steps;
         kernel_for(OP_ENCODE_NVFP4_STATIC, g->isa)(&a);
     }

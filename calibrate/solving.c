@@ -204,7 +204,12 @@ static bool solve_item(const struct solving *s, struct slot *slot, const struct 
     uint64_t rows = t->dims[0], cols = t->dims[1], blocks = cols / item->format->block_cols;
     struct gptq_env env = {.math = math_for(s->isa), .pool = pool, .isa = s->isa};
     struct linear_weights ctx = {s, slot->item};
-    struct gptq_weights w = {.ctx = &ctx, .rows = linear_rows, .n_rows = rows, .cols = cols};
+    struct gptq_weights w = {.ctx = &ctx,
+                             .rows = linear_rows,
+                             .n_rows = rows,
+                             .cols = cols,
+                             .method = item->solve.method,
+                             .passes = item->solve.passes};
     struct digest source;
     CLEANUP(free) uint8_t *codes = NULL;
     CLEANUP(free) uint8_t *bytes = NULL;

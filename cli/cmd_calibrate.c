@@ -2,6 +2,7 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
+#include "cli/input_report.h"
 #include "cli/memory_report.h"
 #include "cli/solve_report.h"
 #include "core/file.h"
@@ -47,11 +48,13 @@ static bool report(const struct command_env *env, const struct stats *s, const s
                               (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens, "points",
                               (json_int_t)s->n_stats, "memory", memory_report_json(memory));
         ok = (j || error_memory(err, 0)) && stats_put_experts(s, plan, j, err) && solve_report_json(s, j, err) &&
+             input_report_json(s, j, err) &&
              print_json(json_incref(j), err);
     } else if (ok) {
         print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts,
                    (unsigned long long)s->n_tokens, s->n_stats, output);
         solve_report_print(s);
+        input_report_print(s);
         for (uint32_t i = 0; i < n_unseen; i++)
             print_text("saw no token: %s%s\n", unseen[i],
                        plan->recipe->unseen == UNSEEN_ALL_TOKENS  ? ": all tokens were sent through it"

@@ -2,6 +2,8 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/data_args.h"
+#include "cli/gain_report.h"
+#include "cli/input_report.h"
 #include "cli/solve_report.h"
 #include "plan/recipe_words.h"
 #include "quantize/quantize.h"
@@ -110,6 +112,7 @@ static bool report(const struct command_env *env, const struct plan *plan, const
                       "backend", r->backend, "device", r->device, "devices", (json_int_t)r->n_devices);
         return (j || error_memory(err, 0)) && (!stats || stats_put_experts(stats, plan, j, err)) &&
                (!scales_from || put_clipped(j, r, err)) && solve_report_json(stats, j, err) &&
+               gain_report_json(plan, r, j, err) && input_report_json(stats, j, err) &&
                print_json(json_incref(j), err);
     }
     text_bytes(was, plan->read_bytes);
@@ -117,6 +120,8 @@ static bool report(const struct command_env *env, const struct plan *plan, const
     print_text("%s -> %s (%.3f bits per weight), %u tensors quantized%s -> %s\n", was, is, plan_effective_bits(plan),
                r->n_quantized, r->resumed ? ", resumed" : "", output);
     solve_report_print(stats);
+    gain_report_print(plan, r);
+    input_report_print(stats);
     if (scales_from && r->n_clipped)
         print_text("%llu weights of %u tensors lie beyond what their scale reaches; most in %s: %llu of %llu\n",
                    (unsigned long long)r->n_clipped, r->n_clipped_tensors, r->worst_clipped,

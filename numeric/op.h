@@ -29,6 +29,7 @@ enum op {
     OP_DECODE_INT4_ZERO,       /* -> f32 */
     OP_ENCODE_Q8_0,            /* signed bytes, blocks of 32 with a binary16 scale in front of each */
     OP_DECODE_Q8_0,            /* -> f32 */
+    OP_RANGE_NVFP4,            /* chooses block maxima as OP_SWEEP_NVFP4 does: among multiples of the block's own */
     OP_COUNT
 };
 

@@ -13,8 +13,10 @@ struct wish {
     uint32_t group;
     bool zero;
     enum scale_method scales;
+    struct scale_range range;
     struct solve_choice solve;
     double input_amax;
+    struct input_observer observer;
     const struct recipe_line *weights_line, *inputs_line; /* the last that spoke */
     const struct recipe_line *weights_type, *inputs_type; /* the last that said what, also when it was switched off */
 };
@@ -63,11 +65,13 @@ static void apply_lines(struct plan_builder *b, const struct model_tensor *t, st
         w->group = weights->group;
         w->zero = weights->zero;
         w->scales = weights->scales;
+        w->range = weights->range;
         w->solve = weights->solve;
     }
     if (inputs) {
         w->inputs = inputs->inputs;
         w->input_amax = inputs->input_amax;
+        w->observer = inputs->observer;
     }
 }
 
@@ -109,10 +113,10 @@ static bool check_blocks(struct plan_builder *b, const struct plan_item *item, c
 }
 
 /* What calibration has a solver for, and runs. */
-static bool solvable(struct plan_builder *b, const struct plan_item *item, const struct wish *w)
+static bool solvable(struct plan_builder *b, const struct plan_item *item, const struct wish *w, enum solve_method how)
 {
     const struct model_tensor *t = item->tensor;
-    const char *method = solve_name(w->solve.method), *line = w->weights_line->text;
+    const char *method = solve_name(how), *line = w->weights_line->text;
     if (t->place.mtp)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
@@ -124,10 +128,22 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
                          "recipe '%s': %s: tensor '%.256s': solve: %s cannot be written as %s yet",
                          b->plan->recipe->name, line, t->name, method, item->format->name);
     enum op op = item->format->encode_op;
-    if (op == OP_ENCODE_NVFP4 || op == OP_ENCODE_INT4 || op == OP_ENCODE_INT4_ZERO) return true;
+    bool also_int4 = how == SOLVE_GPTQ;
+    if (op == OP_ENCODE_NVFP4 || (also_int4 && (op == OP_ENCODE_INT4 || op == OP_ENCODE_INT4_ZERO))) return true;
     return error_set(b->err, ERR_UNSUPPORTED,
-                     "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4 or int4 weights, not %s",
-                     b->plan->recipe->name, line, t->name, method, item->format->name);
+                     "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4%s weights, not %s",
+                     b->plan->recipe->name, line, t->name, method, also_int4 ? " or int4" : "", item->format->name);
+}
+
+/* Errors of values say nothing where every block of 16 has a scale of its own, and block maxima nothing without. */
+static bool observer_fits(struct plan_builder *b, const struct plan_item *item, const struct input_observer *o)
+{
+    bool blocks = item->format->input_op == OP_INPUT_NVFP4, needs_blocks = o->method == OBSERVER_HEADROOM;
+    bool needs_values = o->method == OBSERVER_ENTROPY || o->method == OBSERVER_MSE;
+    if (!(blocks ? needs_values : needs_blocks)) return true;
+    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': tensor '%.256s': observer: %s is for %s inputs, not %s",
+                     b->plan->recipe->name, item->tensor->name, observer_name(o->method),
+                     needs_blocks ? "nvfp4" : "fp8", item->format->name);
 }
 
 static bool choose_format(struct plan_builder *b, struct plan_item *item, const struct wish *w)
@@ -156,16 +172,21 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
                          w->inputs->word, layout);
     }
     if (!check_blocks(b, item, w)) return false;
-    if (w->solve.method != SOLVE_NONE && !solvable(b, item, w)) return false;
+    struct solve_choice solve = w->solve;
+    if (solve.method == SOLVE_NONE && w->scales == SCALES_LOCAL_HESSIAN) solve = solve_round; /* only data can tell */
+    if (solve.method != SOLVE_NONE && !solvable(b, item, w, solve.method)) return false;
     item->action = ACTION_QUANTIZE;
     item->type = w->weights;
     item->zero = w->zero;
     item->scales = w->scales;
-    item->solve = w->solve;
+    item->range = w->range;
+    item->solve = solve;
     item->reason = w->weights_line->text;
     bool scales_input = quant_format_has_input_scale(item->format);
     item->input_amax = scales_input ? (float)w->input_amax : 0;
     item->observe_input = scales_input && !(w->input_amax > 0);
+    if (item->observe_input && !observer_fits(b, item, &w->observer)) return false;
+    item->observer = w->observer;
     if (item->observe_input && t->place.mtp)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "

@@ -20,6 +20,8 @@ struct plan_item {
     const struct quant_type *type;     /* what the recipe calls its weights; QUANTIZE only */
     bool zero;                         /* INT4 with zero points */
     enum scale_method scales;
+    struct scale_range range; /* SCALES_RANGE */
+    struct input_observer observer;
     struct solve_choice solve;         /* method SOLVE_NONE: quantize rounds the weights itself */
     uint32_t group;                    /* items of one group share the weight's maximum; numbered from 0 */
     bool observe_input;                /* calibrate watches this linear's input */

@@ -3,6 +3,7 @@
 #include "core/version.h"
 #include "plan/plan.h"
 #include "plan/recipe_words.h"
+#include "plan/scale_method.h"
 
 static const char *const kv_names[] = {[KV_NONE] = "none",
                                        [KV_FP8] = "fp8",
@@ -46,11 +47,21 @@ static bool put_solved(const struct plan *p, json_t *observe, struct error *err)
         const struct plan_item *item = &p->items[i];
         if (item->solve.method == SOLVE_NONE) continue;
         json_t *row =
-            json_pack("{s:s,s:s,s:s,s:i,s:o}", "module", item->tensor->module, "format", item->format->name, "scales",
-                      scales_name(item->scales), "group", (int)item->group, "solve", solve_json(&item->solve));
+            json_pack("{s:s,s:s,s:o,s:i,s:o}", "module", item->tensor->module, "format", item->format->name, "scales",
+                      scales_json(item), "group", (int)item->group, "solve", solve_json(&item->solve));
         if (json_array_append_new(solved, row) != 0) return error_memory(err, 0);
     }
     return json_array_size(solved) == 0 || json_put(observe, "solved", json_incref(solved), err);
+}
+
+/* As ever for the largest magnitude; others say how they choose. */
+static json_t *input_point(const struct plan_item *item)
+{
+    const struct input_observer *o = &item->observer;
+    const char *module = item->tensor->module, *name = observer_name(o->method);
+    if (o->method == OBSERVER_MAX) return json_sprintf("%s.input", module);
+    if (o->method == OBSERVER_PERCENTILE) return json_sprintf("%s.input %s %.9g", module, name, o->percentile);
+    return json_sprintf("%s.input %s", module, name);
 }
 
 static bool observe_json(const struct plan *p, json_t **out, struct error *err)
@@ -61,8 +72,7 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         const char *module = item->tensor->module;
-        if (item->observe_input && json_array_append_new(points, json_sprintf("%s.input", module)) != 0)
-            return error_memory(err, 0);
+        if (item->observe_input && json_array_append_new(points, input_point(item)) != 0) return error_memory(err, 0);
         if (item->kv_scale && json_array_append_new(points, json_sprintf("%s.output", module)) != 0)
             return error_memory(err, 0);
     }
@@ -93,10 +103,12 @@ static json_t *item_json(const struct plan *p, const struct plan_item *item)
         if (strcmp(item->type->word, item->type->stored) != 0)
             bad |= json_object_set_new(j, "type", json_string(item->type->word));
         bad |= json_object_set_new(j, "group", json_integer(item->group));
-        bad |= json_object_set_new(j, "scales", json_string(scales_name(item->scales)));
+        bad |= json_object_set_new(j, "scales", scales_json(item));
         if (item->solve.method != SOLVE_NONE) bad |= json_object_set_new(j, "solve", solve_json(&item->solve));
         if (item->format->encode_op == OP_ENCODE_FP8)
             bad |= json_object_set_new(j, "rounding", json_string(rounding_name(p->recipe->rounding)));
+        if (item->observe_input && item->observer.method != OBSERVER_MAX)
+            bad |= json_object_set_new(j, "observer", observer_json(&item->observer));
         if (item->input_amax > 0) bad |= json_object_set_new(j, "input_amax", json_real((double)item->input_amax));
     }
     json_t *outputs = json_array();

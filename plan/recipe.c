@@ -4,6 +4,7 @@
 #include "formats/quant_method.h"
 #include "plan/recipe_foreign.h"
 #include "plan/recipe_words.h"
+#include "plan/scale_method.h"
 
 static bool copy_strings(struct recipe *r, const json_t *v, const char *what, const char *const **out,
                          struct error *err)
@@ -76,10 +77,12 @@ static bool read_inputs(struct recipe_line *l, const json_t *json, const char *w
 {
     const json_t *v = json_object_get(json, "inputs");
     if (!json_is_object(v)) return word_of_type(json, "inputs", what, USE_INPUTS, &l->inputs, err);
-    static const char *const keys[] = {"type", "amax", NULL};
+    static const char *const keys[] = {"type", "amax", "observer", "percentile", NULL};
     if (!json_known_keys(v, what, keys, err) || !word_of_type(v, "type", what, USE_INPUTS, &l->inputs, err) ||
-        !json_opt_number(v, "amax", what, &l->input_amax, err))
+        !json_opt_number(v, "amax", what, &l->input_amax, err) || !observer_read(v, what, &l->observer, err))
         return false;
+    if (json_has(v, "amax") && l->observer.method != OBSERVER_MAX)
+        return error_set(err, ERR_FORMAT, "%s: inputs with an amax are not observed", what);
     if (json_has(v, "amax") && !(l->input_amax > 0 && l->input_amax < 1e30))
         return error_set(err, ERR_FORMAT, "%s: inputs.amax: expected a positive number, found %g", what, l->input_amax);
     return true;
@@ -175,7 +178,7 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
         !json_opt_string(json, "class", what, &text[2], err) || !json_opt_string(json, "refuse", what, &text[3], err) ||
         !json_opt_string(json, "note", what, &text[4], err) || !read_before(l, json, what, err) ||
         !json_opt_bool(json, "mtp", what, &l->mtp, err) || !json_opt_bool(json, "optional", what, &l->optional, err) ||
-        !word_of_scales(json, "scales", what, &l->scales, err) || !solve_read(json, what, &l->solve, err))
+        !scales_read(json, what, &l->scales, &l->range, err) || !solve_read(json, what, &l->solve, err))
         return false;
     const char **slots[5] = {&l->module, &l->quantizer, &l->module_class, &l->refuse, &l->note};
     for (int k = 0; k < 5; k++)

@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "formats/quant_format.h"
 #include "models/arch.h"
+#include "plan/input_observer.h"
 #include "plan/quant_type.h"
 #include "plan/solve.h"
 
@@ -18,8 +19,17 @@
 enum scale_method {
     SCALES_MAX,           /* each block's own maximum ("dynamic" order) */
     SCALES_MSE,           /* least squared error over all E4M3 scales ("static" order) */
+    SCALES_LOCAL_HESSIAN, /* least error of the outputs, by the second moments of a block's inputs ("static" order) */
     SCALES_FOUR_OVER_SIX, /* a block's maximum is mapped to 6 or to 4, by squared error ("static" order, m = 256) */
-    SCALES_MXFP4_CAST     /* of MXFP4 sources: powers of two that give every number back (numeric/nvfp4_cast.h) */
+    SCALES_RANGE, /* least squared error over multiples of the maximum: of a block (NVFP4), of the tensor (FP8) */
+    SCALES_MXFP4_CAST, /* of MXFP4 sources: powers of two that give every number back (numeric/nvfp4_cast.h) */
+    SCALES_COUNT
+};
+
+/* Of SCALES_RANGE: n multipliers from start to stop (numeric/nvfp4_range.h). */
+struct scale_range {
+    float start, stop;
+    uint32_t n;
 };
 
 enum unseen_policy {
@@ -52,7 +62,9 @@ struct recipe_line {
     uint32_t group;                                 /* columns that share a scale, where the type has groups; 0: 128 */
     bool zero;                                      /* with zero points */
     enum scale_method scales;
+    struct scale_range range; /* SCALES_RANGE */
     struct solve_choice solve;
+    struct input_observer observer;
     double input_amax;  /* > 0: inputs are not observed, this maximum is used */
     bool kv_constant;   /* a CAST */
     bool optional;      /* may match nothing */

@@ -10,6 +10,8 @@ struct word {
 static const struct word scales[] = {{"max", SCALES_MAX},
                                      {"mse", SCALES_MSE},
                                      {"four_over_six", SCALES_FOUR_OVER_SIX},
+                                     {"local_hessian", SCALES_LOCAL_HESSIAN},
+                                     {"mse_range", SCALES_RANGE},
                                      {"mxfp4_cast", SCALES_MXFP4_CAST},
                                      {NULL, 0}};
 static const struct word roundings[] = {

@@ -5,7 +5,13 @@
 
 #include "plan/plan.h"
 
-/* The operation that chooses; OP_COUNT for SCALES_MAX. */
+/* The value of key `scales`: a method's word, or a mapping with it and, for mse, start, stop and step of multipliers.
+ * An absent key leaves *out as it is. */
+MUST_CHECK bool scales_read(const json_t *line, const char *what, enum scale_method *out, struct scale_range *range,
+                            struct error *err);
+json_t *scales_json(const struct plan_item *item); /* new reference, NULL when memory is gone */
+
+/* The operation that chooses; OP_COUNT for SCALES_MAX, and for SCALES_LOCAL_HESSIAN, which calibrate chooses. */
 enum op scale_method_op(enum scale_method m);
 /* m: weight_scale_2 is g / (6 * m). The same for all that share a tensor scale. */
 float scale_method_max(enum scale_method m);

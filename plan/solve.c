@@ -2,7 +2,11 @@
 
 #include "core/text.h"
 
-static const char *const names[] = {[SOLVE_NONE] = "none", [SOLVE_GPTQ] = "gptq"};
+static const char *const names[] = {
+    [SOLVE_NONE] = "none", [SOLVE_GPTQ] = "gptq", [SOLVE_DESCENT] = "descent", [SOLVE_ROUND] = "round"};
+
+const struct solve_choice solve_round = {
+    .method = SOLVE_ROUND, .damp = SOLVE_DAMP_DEFAULT, .block = SOLVE_BLOCK_DEFAULT, .passes = SOLVE_PASSES_DEFAULT};
 #define N_NAMES (sizeof names / sizeof *names)
 
 const char *solve_name(enum solve_method m)
@@ -13,7 +17,8 @@ const char *solve_name(enum solve_method m)
 static bool read_method(const char *word, const char *what, struct solve_choice *out, struct error *err)
 {
     __attribute__((cleanup(cleanup_text))) struct text list = TEXT_INIT;
-    *out = (struct solve_choice){.damp = SOLVE_DAMP_DEFAULT, .block = SOLVE_BLOCK_DEFAULT};
+    *out =
+        (struct solve_choice){.damp = SOLVE_DAMP_DEFAULT, .block = SOLVE_BLOCK_DEFAULT, .passes = SOLVE_PASSES_DEFAULT};
     for (size_t i = 0; i < N_NAMES; i++) {
         out->method = (enum solve_method)i;
         if (strcmp(names[i], word) == 0) return true;
@@ -24,10 +29,13 @@ static bool read_method(const char *word, const char *what, struct solve_choice 
 
 static bool read_gptq(const json_t *v, const char *what, struct solve_choice *out, struct error *err)
 {
-    static const char *const keys[] = {"method", "damp", "block", "act_order", "inputs", NULL};
+    static const char *const gptq_keys[] = {"method", "damp", "block", "act_order", "inputs", NULL};
+    static const char *const descent_keys[] = {"method", "damp", "block", "act_order", "inputs", "passes", NULL};
     const char *inputs = "original";
-    uint64_t block = out->block;
-    if (!json_known_keys(v, what, keys, err) || !json_opt_number(v, "damp", what, &out->damp, err) ||
+    uint64_t block = out->block, passes = out->passes;
+    if (!json_known_keys(v, what, out->method == SOLVE_DESCENT ? descent_keys : gptq_keys, err) ||
+        !json_opt_u64(v, "passes", what, 1, SOLVE_PASSES_MAX, &passes, err) ||
+        !json_opt_number(v, "damp", what, &out->damp, err) ||
         !json_opt_u64(v, "block", what, 32, SOLVE_BLOCK_MAX, &block, err) ||
         !json_opt_bool(v, "act_order", what, &out->act_order, err) || !json_opt_string(v, "inputs", what, &inputs, err))
         return false;
@@ -42,6 +50,7 @@ static bool read_gptq(const json_t *v, const char *what, struct solve_choice *ou
         return error_set(err, ERR_FORMAT, "%s: solve.block: expected a multiple of 32, found %llu", what,
                          (unsigned long long)block);
     out->block = (uint32_t)block;
+    out->passes = (uint32_t)passes;
     return true;
 }
 
@@ -53,14 +62,17 @@ bool solve_read(const json_t *line, const char *what, struct solve_choice *out, 
     if (!json_is_object(v))
         return json_get_string(line, "solve", what, &word, err) && read_method(word, what, out, err);
     if (!json_get_string(v, "method", what, &word, err) || !read_method(word, what, out, err)) return false;
-    if (out->method == SOLVE_GPTQ) return read_gptq(v, what, out, err);
+    if (out->method == SOLVE_GPTQ || out->method == SOLVE_DESCENT) return read_gptq(v, what, out, err);
     static const char *const keys[] = {"method", NULL};
     return json_known_keys(v, what, keys, err);
 }
 
 json_t *solve_json(const struct solve_choice *s)
 {
-    if (s->method != SOLVE_GPTQ) return json_string(solve_name(s->method));
-    return json_pack("{s:s,s:f,s:b,s:s}", "method", "gptq", "damp", s->damp, "act_order", s->act_order, "inputs",
-                     s->rounded_inputs ? "rounded" : "original");
+    if (s->method != SOLVE_GPTQ && s->method != SOLVE_DESCENT) return json_string(solve_name(s->method));
+    json_t *j = json_pack("{s:s,s:f,s:b,s:s}", "method", solve_name(s->method), "damp", s->damp, "act_order",
+                          s->act_order, "inputs", s->rounded_inputs ? "rounded" : "original");
+    if (j && s->method == SOLVE_DESCENT && json_object_set_new(j, "passes", json_integer(s->passes)) != 0)
+        json_decref(take_ptr(&j));
+    return j;
 }

@@ -7,7 +7,9 @@
 
 enum solve_method {
     SOLVE_NONE,
-    SOLVE_GPTQ /* column by column; the error of each is taken over by those that follow (calibrate/gptq.h) */
+    SOLVE_GPTQ,    /* column by column; the error of each is taken over by those that follow (calibrate/gptq.h) */
+    SOLVE_DESCENT, /* GPTQ, then coordinate descent over codes and block scales (calibrate/descent.h) */
+    SOLVE_ROUND    /* to the nearest; only the scales need the data. What scales: local_hessian means by itself */
 };
 
 struct solve_choice {
@@ -19,11 +21,16 @@ struct solve_choice {
      * of them (calibrate/target.h). Each layer is run once more for it, and its moments cost three times as much. */
     bool rounded_inputs;
     bool act_order; /* columns in order of their second moment, largest first; scales stay where they are */
+    uint32_t passes; /* DESCENT: over all blocks of a row, at most */
 };
 
 #define SOLVE_DAMP_DEFAULT 0.01
 #define SOLVE_BLOCK_DEFAULT 128u
 #define SOLVE_BLOCK_MAX 1024u
+#define SOLVE_PASSES_DEFAULT 4u
+#define SOLVE_PASSES_MAX 64u
+
+extern const struct solve_choice solve_round; /* SOLVE_ROUND with its defaults */
 
 /* The value of key `solve`: a method's word, or a mapping with it and its options. An absent key leaves *out as it
  * is. */

@@ -6,7 +6,8 @@
 #include <math.h>
 
 static const char *const kind_suffix[STAT_KIND_COUNT] = {
-    [STAT_INPUT_AMAX] = "input_amax", [STAT_OUTPUT_AMAX] = "output_amax", [STAT_WEIGHT_AMAX] = "weight_amax"};
+    [STAT_INPUT_AMAX] = "input_amax", [STAT_OUTPUT_AMAX] = "output_amax", [STAT_WEIGHT_AMAX] = "weight_amax",
+    [STAT_INPUT_PEAK] = "input_peak", [STAT_INPUT_GAIN] = "input_gain"};
 
 bool stats_new(struct stats **out, struct error *err)
 {

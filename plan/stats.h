@@ -11,7 +11,14 @@
 #include "plan/solved.h"
 
 /* What a maximum was taken of. */
-enum stat_kind { STAT_INPUT_AMAX, STAT_OUTPUT_AMAX, STAT_WEIGHT_AMAX, STAT_KIND_COUNT };
+enum stat_kind {
+    STAT_INPUT_AMAX,
+    STAT_OUTPUT_AMAX,
+    STAT_WEIGHT_AMAX,
+    STAT_INPUT_PEAK, /* the largest magnitude where an observer chose another maximum, STAT_INPUT_AMAX */
+    STAT_INPUT_GAIN, /* squared error of the inputs under what was chosen over that under the peak; FP8 only */
+    STAT_KIND_COUNT
+};
 
 struct statistic {
     const char *module;

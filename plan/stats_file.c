@@ -7,7 +7,8 @@
 #define SCHEMA "ingot.stats/1"
 
 static const char *const suffixes[STAT_KIND_COUNT] = {
-    [STAT_INPUT_AMAX] = ".input_amax", [STAT_OUTPUT_AMAX] = ".output_amax", [STAT_WEIGHT_AMAX] = ".weight_amax"};
+    [STAT_INPUT_AMAX] = ".input_amax", [STAT_OUTPUT_AMAX] = ".output_amax", [STAT_WEIGHT_AMAX] = ".weight_amax",
+    [STAT_INPUT_PEAK] = ".input_peak", [STAT_INPUT_GAIN] = ".input_gain"};
 #define TOKENS_SUFFIX ".tokens"
 #define FORCED_SUFFIX ".all_tokens"
 #define GAIN_SUFFIX ".solve_error" /* F64 [4]: before, after, output, damp */

@@ -154,6 +154,9 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
     if (s->bytes == 0 || piece_is_cast(j, s) || job_is_solved(j, s->pass->item)) return true;
     if (j->given) return encode_given(j, s, err);
     a.static_max = scale_method_max(item->scales);
+    a.range_start = item->range.start;
+    a.range_stop = item->range.stop;
+    a.range_count = item->range.n;
     a.rounding = item->stack ? FP8_SINGLE : j->plan->recipe->rounding;
     a.mxfp4_rule = item->type->mxfp4_rule;
     a.group = item->format->block_cols;
@@ -206,7 +209,7 @@ static bool write_parts(struct job *j, struct slot *s, struct error *err)
     if (s->first && !open_hashes(j, f, err)) return false;
     bool solved = job_is_solved(j, s->pass->item);
     if (s->bytes && !(solved ? piece_take_solved(j, s, err) : j->ops->wait(s->lane, err))) return false;
-    if (!piece_check_lost(j, s, err)) return false;
+    if (!piece_check_lost(j, s, err) || !piece_gain(j, s, err)) return false;
     if (f->row_pairs) job_wait_hashed(j, s); /* pairing works in the source's room */
     if (f->parts[0].on_side) return piece_gather(j, s, err);
     if (s->bytes && !piece_repack(j, s, err)) return false;

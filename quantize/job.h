@@ -171,6 +171,8 @@ MUST_CHECK bool piece_check_lost(struct job *j, const struct slot *s, struct err
  * written with their last piece. */
 MUST_CHECK bool piece_repack(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_gather(struct job *j, struct slot *s, struct error *err);
+/* quantize/gain.c: adds up what was gained over scales: max, when the piece's results are there. */
+MUST_CHECK bool piece_gain(struct job *j, const struct slot *s, struct error *err);
 /* quantize/scalars.c: what stands behind a weight; weight_scale and weight_scale_2, input_scale, k_scale, v_scale. */
 MUST_CHECK bool job_weight_scale(struct job *j, uint32_t item, float *g, float *scale, struct error *err);
 MUST_CHECK bool job_write_scalars(struct job *j, uint32_t item, struct error *err);

@@ -49,6 +49,8 @@ static bool allocate(struct job *j, struct error *err)
     if (!memory_zalloc(&j->input_amax, p->n_items, sizeof(float), err) ||
         !memory_alloc(&j->group_amax, p->n_groups, sizeof(float), err))
         return false;
+    j->result->gains = arena_alloc(p->arena, (size_t)p->n_items + 1, sizeof *j->result->gains);
+    if (!j->result->gains) return error_memory(err, p->n_items * sizeof *j->result->gains);
     for (uint32_t g = 0; g < p->n_groups; g++) j->group_amax[g] = NAN;
     return true;
 }

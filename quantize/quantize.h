@@ -20,6 +20,12 @@ struct quantize_options {
     uint64_t hold_bytes;           /* 0: PLAN_HOLD_BYTES */
 };
 
+/* What choosing a linear's block scales was worth: sums of squared errors of its weights. */
+struct quantize_gain {
+    double error_max, error; /* with each block's own maximum; as it is written */
+    bool measured;           /* false: nothing was chosen, calibration did (solve_gain), or an earlier run wrote it */
+};
+
 /* Everything that the command reports. */
 struct quantize_result {
     uint64_t read_bytes, written_bytes;
@@ -29,6 +35,7 @@ struct quantize_result {
     char device[128];
     uint32_t n_devices;
     uint64_t piece_bytes;
+    struct quantize_gain *gains; /* [plan->n_items], in the plan's arena */
     uint64_t n_clipped;         /* with scales_from: weights beyond what their scale reaches, in this run */
     uint32_t n_clipped_tensors; /* those that have some */
     const char *worst_clipped;  /* the one with the largest share; of the plan; NULL: none */

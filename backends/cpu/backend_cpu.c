@@ -58,8 +58,9 @@ static const struct layout {
     [OP_DECODE_INT4_ZERO] = {.src = 4, .src_scale = PER_GROUP, .src_f32 = PER_GROUP, .dst_f32 = PER_ELEM},
     [OP_ENCODE_Q8_0] = {.dst_32 = 34},
     [OP_DECODE_Q8_0] = {.src_32 = 34, .dst_f32 = PER_ELEM},
+    [OP_RANGE_NVFP4] = {.block_amax = PER_16},
 };
-_Static_assert(OP_COUNT == 25, "every operation has a layout: add the new ones here");
+_Static_assert(OP_COUNT == 26, "every operation has a layout: add the new ones here");
 
 #define TILE 128u
 
@@ -131,7 +132,8 @@ static void step_task(void *ctx, uint64_t task, uint32_t worker)
     struct extent at = extent_of(c->step, first);
     struct kernel_args a = c->step->args;
     float *blocks = c->lane->block_amax + at.in.block_amax / sizeof(float);
-    bool chooses = c->step->op == OP_SWEEP_NVFP4 || c->step->op == OP_FOUR_SIX_NVFP4;
+    enum op op = c->step->op;
+    bool chooses = op == OP_SWEEP_NVFP4 || op == OP_FOUR_SIX_NVFP4 || op == OP_RANGE_NVFP4;
     a.n_rows = u64_min(c->task_rows, a.n_rows - first);
     a.src = l->src + at.in.src;
     a.src_scale = l->src + c->src_scale_at + at.src_scale;

@@ -41,6 +41,7 @@ static const char *const op_names[] = {
     [OP_DECODE_INT4_ZERO] = "decode_int4_zero",
     [OP_ENCODE_Q8_0] = "encode_q8_0",
     [OP_DECODE_Q8_0] = "decode_q8_0",
+    [OP_RANGE_NVFP4] = "range_nvfp4",
 };
 _Static_assert(sizeof op_names / sizeof *op_names == OP_COUNT, "every operation has a name");
 

@@ -2,6 +2,7 @@
 #include "backends/cpu/element.h"
 #include "backends/cpu/kernel_list.h"
 #include "numeric/nvfp4_four_six.h"
+#include "numeric/nvfp4_range.h"
 #include "numeric/nvfp4_sweep.h"
 
 void widen_scalar(const struct kernel_args *a)
@@ -38,5 +39,15 @@ void four_six_nvfp4_scalar(const struct kernel_args *a)
         float w[NVFP4_BLOCK];
         element_widen_block(a->src, a->dtype, b * NVFP4_BLOCK, w);
         element_store_f32(a->dst_f32, b, nvfp4_four_six_block(w, normal));
+    }
+}
+
+void range_nvfp4_scalar(const struct kernel_args *a)
+{
+    uint64_t n_blocks = a->n_rows * (a->n_cols / NVFP4_BLOCK);
+    for (uint64_t b = 0; b < n_blocks; b++) {
+        float w[NVFP4_BLOCK];
+        element_widen_block(a->src, a->dtype, b * NVFP4_BLOCK, w);
+        element_store_f32(a->dst_f32, b, nvfp4_range_block(w, a->amax, a->range_start, a->range_stop, a->range_count));
     }
 }

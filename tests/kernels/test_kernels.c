@@ -112,7 +112,7 @@ static uint64_t op_block(enum op op)
 {
     switch (op) {
     case OP_ENCODE_NVFP4: case OP_ENCODE_NVFP4_STATIC: case OP_SWEEP_NVFP4: case OP_DECODE_NVFP4: case OP_INPUT_NVFP4:
-    case OP_FOUR_SIX_NVFP4: return 16;
+    case OP_FOUR_SIX_NVFP4: case OP_RANGE_NVFP4: return 16;
     case OP_ENCODE_MXFP4: case OP_DECODE_MXFP4: case OP_ENCODE_MXFP8: case OP_DECODE_MXFP8:
     case OP_ENCODE_Q8_0: case OP_DECODE_Q8_0: return 32;
     case OP_ENCODE_INT4: case OP_DECODE_INT4: case OP_ENCODE_INT4_ZERO: case OP_DECODE_INT4_ZERO: return 16;
@@ -188,7 +188,7 @@ static struct results result_sizes(enum op op, const struct kernel_args *a)
     case OP_ENCODE_INT4: return (struct results){.n_dst = n / 2, .n_f32 = 4 * (n / a->group)};
     case OP_ENCODE_INT4_ZERO:
         return (struct results){.n_dst = n / 2, .n_scale = n / a->group, .n_f32 = 4 * (n / a->group)};
-    case OP_SWEEP_NVFP4: case OP_FOUR_SIX_NVFP4: return (struct results){.n_f32 = n / 4};
+    case OP_SWEEP_NVFP4: case OP_FOUR_SIX_NVFP4: case OP_RANGE_NVFP4: return (struct results){.n_f32 = n / 4};
     case OP_AMAX: return (struct results){.n_f32 = 4 * a->n_rows};
     default: return (struct results){.n_f32 = 4 * n};
     }

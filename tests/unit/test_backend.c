@@ -43,7 +43,7 @@ static uint64_t block_of(enum op op)
 
 static bool chooses(enum op op)
 {
-    return op == OP_SWEEP_NVFP4 || op == OP_FOUR_SIX_NVFP4;
+    return op == OP_SWEEP_NVFP4 || op == OP_FOUR_SIX_NVFP4 || op == OP_RANGE_NVFP4;
 }
 
 /* Finite values of every type around 0.02; any byte where codes are decoded. */

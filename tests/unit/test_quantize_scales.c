@@ -107,6 +107,21 @@ static float choose_four_six(const float w[16], float g, float *m)
     return slow_four_six(w, g, error);
 }
 
+/* ModelOpt's 39 multipliers of 0.25 to 4; the grid as linspace has it, from both ends. */
+static float choose_range(const float w[16], float g, float *m)
+{
+    float a = slow_amax(w), best = a, best_error = (float)INFINITY, step = slow_div(3.75f, 38);
+    *m = 448;
+    for (int i = 0; i < 39; i++) {
+        float k = i < 19 ? slow_add(0.25f, slow_mul(step, (float)i)) : slow_sub(4, slow_mul(step, (float)(38 - i)));
+        float amax = slow_mul(a, k), p = slow_div(slow_mul(slow_div(amax, 6), 448), slow_div(g, 6));
+        float e = slow_mul((float)slow_decode(&slow_e4m3, slow_scale(p)), slow_div(g, 2688));
+        float error = slow_block_error(w, e);
+        if (error < best_error) best_error = error, best = amax;
+    }
+    return best;
+}
+
 static void quantize_with(const char *rules, struct model *from, struct model *to, const char *want_error)
 {
     struct recipe *recipe;
@@ -125,6 +140,12 @@ static void quantize_with(const char *rules, struct model *from, struct model *t
         CHECK_OK(quantize_run(plan, from, NULL, out, &o, &r, NULL, e_));
         CHECK_OK(model_open(to, out, e_));
     }
+    double error_max = 0, error = 0;
+    for (uint32_t i = 0; plan && i < plan->n_items; i++) {
+        assert_int_equal(r.gains[i].measured, plan->items[i].action == ACTION_QUANTIZE);
+        error_max += r.gains[i].error_max, error += r.gains[i].error;
+    }
+    if (plan) assert_true(error > 0 && error < 0.97 * error_max); /* a search that gains nothing is none */
     plan_free(plan);
     recipe_free(recipe);
 }
@@ -154,6 +175,23 @@ static void test_four_over_six(void **state)
     model_close(&from);
 }
 
+static void test_range(void **state)
+{
+    (void)state;
+    struct model from = {0}, to = {0};
+    quantize_with("  - {role: routed_experts, weights: nvfp4, inputs: none, scales: {method: mse, step: 0.1}}\n"
+                  "  - {role: [attn_q, attn_k, attn_v], weights: nvfp4, inputs: none, scales: mse_range}\n",
+                  &from, &to, NULL);
+    static const char *const qkv[] = {MIXER("2", "q_proj"), MIXER("2", "k_proj"), MIXER("2", "v_proj"), NULL};
+    static const char *const expert[] = {MIXER("1", "experts.2.up_proj"), NULL};
+    unsigned changed = 0;
+    for (const char *const *m = qkv; *m; m++) check_module(&from, &to, *m, group_amax(&from, qkv), choose_range, &changed);
+    check_module(&from, &to, expert[0], group_amax(&from, expert), choose_range, &changed);
+    assert_true(changed > 20);
+    model_close(&to);
+    model_close(&from);
+}
+
 /* weight_scale_2 depends on the method: members of a fused group must have the same. */
 static void test_group_of_two_methods(void **state)
 {
@@ -169,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_four_over_six, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_range, setup, teardown),
         cmocka_unit_test_setup_teardown(test_group_of_two_methods, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,156 @@
+/* Coordinate descent over whole rows (calibrate/descent.h): sums in double from the definition say that it never makes
+ * the outputs worse, that no single code could be better in the end, and what it is worth beside plain rounding; widths
+ * that are no multiple of a product's panel; every instruction set, and rows cut in any way, give the same bytes. */
+#include "tests/checks.h"
+
+#include "backends/cpu/kernel.h"
+#include "calibrate/descent.h"
+#include "numeric/nvfp4_local.h"
+
+#include <math.h>
+
+#define ROWS 19u
+#define COLS_MAX 176u
+
+static float normal(uint64_t *seed)
+{
+    float s = 0;
+    for (int i = 0; i < 4; i++) s += (float)((double)(check_random(seed) >> 11) * 0x1p-53 - 0.5);
+    return s;
+}
+
+/* Inputs of few directions, some channels louder than others. Only the lower triangle: the rest is not to be read. */
+static void draw_moments(struct moments *m, uint64_t cols, uint64_t *seed)
+{
+    float x[COLS_MAX];
+    *m = (struct moments){.cols = cols, .n_rows = 60, .sum = calloc(cols * cols, sizeof(float))};
+    for (int r = 0; r < 60; r++) {
+        float common = normal(seed);
+        for (uint64_t i = 0; i < cols; i++) x[i] = (normal(seed) + common) * (i % 11 == 3 ? 6 : 1);
+        for (uint64_t i = 0; i < cols; i++)
+            for (uint64_t j = 0; j <= i; j++) m->sum[i * cols + j] += x[i] * x[j];
+    }
+    for (uint64_t i = 0; i < cols; i++)
+        for (uint64_t j = i + 1; j < cols; j++) m->sum[i * cols + j] = (float)NAN;
+}
+
+static double h_of(const struct moments *m, const float *add, uint64_t i, uint64_t j)
+{
+    return (double)(i < j ? m->sum[j * m->cols + i] : m->sum[i * m->cols + j]) + (i == j ? (double)add[i] : 0);
+}
+
+static double error_of(const struct moments *m, const float *add, const float *w, const float *q)
+{
+    double sum = 0;
+    for (uint64_t i = 0; i < m->cols; i++)
+        for (uint64_t j = 0; j < m->cols; j++)
+            sum += ((double)w[i] - (double)q[i]) * h_of(m, add, i, j) * ((double)w[j] - (double)q[j]);
+    return sum;
+}
+
+/* Rounded to the nearest with each block's own maximum. */
+static void round_rows(const float *w, float *q, uint8_t *scales, uint64_t cols, float s2)
+{
+    for (uint64_t b = 0; b < ROWS * cols / 16; b++) {
+        scales[b] = nvfp4_scale_dynamic(nvfp4_block_amax(w + 16 * b), s2);
+        for (uint64_t i = 0; i < 16; i++) q[16 * b + i] = nvfp4_round_to(w[16 * b + i], nvfp4_block_scale(scales[b], s2));
+    }
+}
+
+static float add[COLS_MAX]; /* uneven, as where columns saw nothing */
+
+static struct descent options(const struct moments *m, float s2, uint32_t passes, uint64_t isa)
+{
+    return (struct descent){
+        .moments = m, .add = add, .s2 = s2, .passes = passes, .math = math_for(isa), .search = nvfp4_search_for(isa)};
+}
+
+static void check_cols(uint64_t cols)
+{
+    uint64_t seed = cols;
+    struct moments m;
+    float w[ROWS * COLS_MAX], start[ROWS * COLS_MAX], q[ROWS * COLS_MAX], s2 = 0.3f / 2688;
+    uint8_t start_scales[ROWS * COLS_MAX / 16], scales[ROWS * COLS_MAX / 16];
+    double before = 0, after = 0;
+    draw_moments(&m, cols, &seed);
+    for (uint64_t i = 0; i < ROWS * cols; i++) w[i] = normal(&seed) * 0.1f;
+    round_rows(w, start, start_scales, cols, s2);
+    memcpy(q, start, sizeof q);
+    memcpy(scales, start_scales, sizeof scales);
+    struct descent d = options(&m, s2, 40, isa_detected());
+    CHECK_OK(descent_rows(&d, w, q, scales, ROWS, e_));
+    for (uint64_t r = 0; r < ROWS; r++) {
+        float *row = q + r * cols;
+        double was = error_of(&m, d.add, w + r * cols, start + r * cols), is = error_of(&m, d.add, w + r * cols, row);
+        if (is > was) fail_msg("row %u: the error rose from %g to %g", (unsigned)r, was, is);
+        before += was, after += is;
+        for (uint64_t i = 0; i < cols; i++) { /* what is written can be read, and no other code is better */
+            float e = nvfp4_block_scale(scales[r * cols / 16 + i / 16], s2), keep = row[i];
+            assert_true(nvfp4_round_to(keep, e) == keep);
+            for (uint8_t code = 0; r < 3 && code < 16; code++) {
+                row[i] = e2m1_decode(code) * e;
+                double other = error_of(&m, d.add, w + r * cols, row);
+                if (other < is * (1 - 1e-4)) fail_msg("row %u: another code of element %u gives %g, not %g", (unsigned)r, (unsigned)i, other, is);
+            }
+            row[i] = keep;
+        }
+    }
+    if (after > 0.35 * before) fail_msg("%u columns: errors %g after %g", (unsigned)cols, after, before);
+    /* row by row, and with each instruction set */
+    static const uint64_t isas[] = {0, ISA_AVX2, ISA_AVX2 | ISA_AVX512};
+    for (size_t k = 0; k < sizeof isas / sizeof *isas; k++) {
+        if (isas[k] & ~isa_detected()) continue;
+        float again[ROWS * COLS_MAX];
+        uint8_t again_scales[ROWS * COLS_MAX / 16];
+        memcpy(again, start, sizeof again);
+        memcpy(again_scales, start_scales, sizeof again_scales);
+        struct descent one = options(&m, s2, 40, isas[k]);
+        for (uint64_t r = 0; r < ROWS; r += k + 1)
+            CHECK_OK(descent_rows(&one, w + r * cols, again + r * cols, again_scales + r * cols / 16,
+                                  r + k + 1 > ROWS ? ROWS - r : k + 1, e_));
+        check_bytes(again, q, ROWS * cols * sizeof *q, "weights as read");
+        check_bytes(again_scales, scales, ROWS * cols / 16, "scales");
+    }
+    free(m.sum);
+}
+
+static void test_widths(void **state)
+{
+    (void)state;
+    static const uint64_t widths[] = {16, 32, 48, 128, 176};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) check_cols(widths[i]);
+}
+
+/* One pass is the first of several: the error falls from pass to pass. */
+static void test_passes(void **state)
+{
+    (void)state;
+    uint64_t seed = 3, cols = 96;
+    struct moments m;
+    float w[ROWS * COLS_MAX], s2 = 0.3f / 2688;
+    double last = 1e300;
+    draw_moments(&m, cols, &seed);
+    for (uint64_t i = 0; i < ROWS * cols; i++) w[i] = normal(&seed) * 0.1f;
+    for (uint32_t passes = 0; passes <= 8; passes += 2) {
+        float q[ROWS * COLS_MAX];
+        uint8_t scales[ROWS * COLS_MAX / 16];
+        double sum = 0;
+        round_rows(w, q, scales, cols, s2);
+        struct descent d = options(&m, s2, passes, isa_detected());
+        CHECK_OK(descent_rows(&d, w, q, scales, ROWS, e_));
+        for (uint64_t r = 0; r < ROWS; r++) sum += error_of(&m, d.add, w + r * cols, q + r * cols);
+        if (!(sum < last || (passes > 4 && sum == last))) fail_msg("%u passes: %g after %g", passes, sum, last);
+        last = sum;
+    }
+    free(m.sum);
+}
+
+int main(void)
+{
+    for (int i = 0; i < (int)COLS_MAX; i++) add[i] = 0.3f + 0.01f * (float)(i % 40);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_widths),
+        cmocka_unit_test(test_passes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
