@@ -2,6 +2,7 @@
  * quantization configs, and what a family makes of config.json. The parts of an input are separated by a byte 0x1e;
  * after the third come names to ask for. */
 #include "core/json_scan.h"
+#include "formats/name_match.h"
 #include "formats/quant_config.h"
 #include "models/expected.h"
 
@@ -54,10 +55,14 @@ static void ask(const struct quant_rules *r, struct bytes names)
     size_t n = names.size < sizeof name ? names.size : sizeof name - 1;
     if (n) memcpy(name, names.data, n);
     name[n] = '\0';
+    const char *asked[64], *first;
+    uint32_t n_asked = 0;
     for (char *p = strtok(name, "\n"); p; p = strtok(NULL, "\n")) {
-        const struct quant_format *f = quant_rules_resolve(r, p);
-        if (f && !quant_format_find(f->name)) abort();
+        const struct quant_format *f = quant_rules_resolve(r, p), *by_name = quant_rules_named(r, p);
+        if ((f && !quant_format_find(f->name)) || (by_name && by_name != f)) abort();
+        if (n_asked < 64) asked[n_asked++] = p;
     }
+    if (quant_rules_idle(r, asked, texts_sort(asked, n_asked), &first) != 0 && !first) abort();
     quant_rules_kv_algo(r);
 }
 

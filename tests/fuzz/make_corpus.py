@@ -117,6 +117,17 @@ def config():
         "strings": join('{"a":"\\u00e9\\ud83d\\ude00\\n\\"\\\\\\/","b":"\\ud800"}'), "not_utf8": join('{"a":"') .encode() + b'\xff"}', "nothing": join(""), "array": join("[]"),
         "members": join('{\n  "a" : 1 ,\n  "b":[ ],"c" : { "d" : null }\n}\n'),
     }
+    linear = {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16, "symmetric": True, "dynamic": False, "scale_dtype": "torch.float8_e4m3fn"}
+    fp8 = {"num_bits": 8, "type": "float", "strategy": "channel", "symmetric": True, "dynamic": False}
+    groups = {"group_0": {"targets": ["Linear", "re:.*\\.experts\\..*"], "weights": linear, "input_activations": dict(linear, dynamic="local"), "format": "nvfp4-pack-quantized"},
+              "group_1": {"targets": ["m.0.in_proj"], "weights": fp8, "input_activations": dict(fp8, strategy="token", dynamic=True), "format": "float-quantized"}}
+    ct = {"quant_method": "compressed-tensors", "quantization_status": "compressed", "format": "mixed-precision", "config_groups": groups, "ignore": ["lm_head", "re:m\\.1\\.(?:a|b)$"],
+          "kv_cache_scheme": {"num_bits": 8, "type": "float", "strategy": "tensor", "symmetric": True, "dynamic": False}}
+    int4 = {"bits": 4, "group_size": 128}
+    rows["compressed"] = join({"quantization_config": ct}, None, None, names)
+    rows["awq"] = join({"quantization_config": dict(int4, quant_method="awq", zero_point=True, version="gemm", modules_to_not_convert=["lm_head", "gate"])}, None, None, names)
+    rows["gptq"] = join({"quantization_config": dict(int4, quant_method="gptq", sym=False, desc_act=True, lm_head=True, checkpoint_format="gptq",
+                                                     dynamic={"-:.*\\.gate$": {}}, modules_in_block_to_quantize=[["in_proj"], ["mixer.experts.3.up_proj"]])}, None, None, names)
     for name, data in rows.items():
         save("config", name, data)
     # One configuration of every family, and what none of them may stumble over.
