@@ -77,8 +77,13 @@ static bool run(uint64_t rows, uint64_t cols, uint64_t tokens, uint64_t share, s
     double t2 = seconds(), c2 = cpu_seconds();
     struct rows_ctx ctx = {w, cols};
     struct solve_gain gain = {.module = "bench"};
+    struct grid grid = {.format = quant_format_find("nvfp4"),
+                        .scales = SCALES_MAX,
+                        .group_amax = 0.05f,
+                        .tensor_scale = 0.05f / 2688.0f,
+                        .isa = isa};
     struct gptq_weights weights = {
-        &ctx, give_rows, rows, cols, {quant_format_find("nvfp4"), SCALES_MAX, 0.05f, 0.05f / 2688.0f, isa}};
+        .ctx = &ctx, .rows = give_rows, .n_rows = rows, .cols = cols, .grid = grid, .method = SOLVE_GPTQ};
     struct gptq_result result = {.codes = codes, .bytes = scales};
     if (!gptq_solve(&weights, &f, &env, &result, &gain, err)) return false;
     double t3 = seconds(), c3 = cpu_seconds(), k = (double)share;

@@ -19,7 +19,7 @@ struct calibration {
     float *input, *output; /* [n_items] largest magnitudes; NaN sticks */
     uint64_t *rows;        /* [n_items] input rows seen */
     struct observing observing;
-    uint64_t *forced;      /* [n_items] those of them that the router did not send */
+    uint64_t *forced; /* [n_items] those of them that the router did not send */
     bool forcing;
     struct solving *solving;
     struct sequential *sequential; /* NULL: inputs are those of the original model */

@@ -29,7 +29,7 @@ struct gptq_factor {
     float *added_to; /* the same by column of the weights */
     uint64_t n_rows;
     const struct moments *moments; /* borrowed: what the factor was made of */
-    struct target target; /* off NULL: W itself */
+    struct target target;          /* off NULL: W itself */
 };
 
 struct gptq_env {

@@ -178,8 +178,8 @@ static void choose_by_moments(const struct solver *s, struct tile *t, uint64_t n
     for (uint64_t b = 0; b < s->blocks; b++) {
         float h[NVFP4_BLOCK * NVFP4_BLOCK];
         descent_block_moments(s->f->moments, s->f->added_to, b * NVFP4_BLOCK, h);
-        nvfp4_search_for(s->env->isa)->sweep(t->w + b * NVFP4_BLOCK, s->w->cols, n, h, s2, t->scales.bytes + b,
-                                             s->blocks);
+        nvfp4_search_for(s->env->isa)
+            ->sweep(t->w + b * NVFP4_BLOCK, s->w->cols, n, h, s2, t->scales.bytes + b, s->blocks);
     }
     for (uint64_t i = 0; i < n * s->blocks; i++) t->scales.steps[i] = nvfp4_block_scale(t->scales.bytes[i], s2);
 }

@@ -11,8 +11,8 @@ struct grid {
     const struct quant_format *format;
     enum scale_method scales;
     struct scale_range range; /* SCALES_RANGE */
-    float group_amax;   /* of the tensor or its fused group, not zero */
-    float tensor_scale; /* NVFP4: weight_scale_2 that goes with it and with `scales`, not zero */
+    float group_amax;         /* of the tensor or its fused group, not zero */
+    float tensor_scale;       /* NVFP4: weight_scale_2 that goes with it and with `scales`, not zero */
     uint64_t isa;
 };
 
