@@ -44,7 +44,7 @@ bool plan_check_never(const struct plan *p, const bool *selects, struct error *e
             bool named = kind == KIND_SSM && names_leaf(l->quantizer ? l->quantizer : l->module, t->module);
             if (!named && selects[i]) continue;
             return error_set(
-                err, ERR_UNSUPPORTED,
+                err, ERR_FORMAT,
                 "recipe '%s': %s: it names '%.256s', and %s never quantized: no engine loads such a file%s", r->name,
                 l->text, t->name,
                 kind == KIND_SSM      ? "the state path of recurrent layers is"

@@ -65,6 +65,7 @@ static bool formats_are_planned(const struct plan *p, const struct inventory *in
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         const struct model_tensor *t = &inv->tensors[i];
+        if (item->tensor->place.role == ROLE_CARRIED && t->place.role == ROLE_CARRIED) continue; /* in any order */
         const struct quant_format *want = item->action == ACTION_QUANTIZE ? item->format
                                           : item->decoded                 ? NULL
                                                                           : item->tensor->format;

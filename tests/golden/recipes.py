@@ -148,7 +148,7 @@ FORMAT = {("off", "off"): None, ("nvfp4", "nvfp4"): "nvfp4", ("nvfp4", "off"): "
           ("int4", "off"): "w4a16_awq_g128"}
 # Words of refusals that are about the model, not about what the recipe selects.
 MODEL_SAYS_NO = ("are not a multiple of", "lies in the stack", "quantized already", "matches nothing", "quantizes nothing", "need one format",
-                 "is no format that engines load", "is no type that", "is not supported", "are not supported", "does not run", "Mamba's projections")
+                 "is no format that engines load", "is no type that", "is not supported", "are not supported", "does not run", "Mamba's projections", "are no multiple of an NVFP4 cache's block")
 
 
 def selections(name, recipe, algorithm, lines, models, linear_roles):
