@@ -312,17 +312,17 @@ static void test_state_path(void **state)
 {
     (void)state;
     static const struct { const char *yaml, *why; enum error_code code; } rows[] = {
-        {R("  - {quantizer: \"*mixer.conv1d*weight_quantizer\", type: fp8}\n"), "rule 1: *mixer.conv1d*weight_quantizer: it names 'backbone.layers.0.mixer.conv1d"},
-        {R("  - {module: \"*.A_log\", weights: fp8}\n"), "'backbone.layers.0.mixer.A_log', and the state path of recurrent layers is never quantized: no engine loads"},
-        {R("  - {module: \"*.dt_bias\", weights: fp8}\n"), "dt_bias"}, {R("  - {module: \"*mixer.D\", weights: fp8}\n"), "mixer.D"},
-        {R("  - {module: \"*conv*\", weights: fp8}\n"), "conv1d"},
-        {"name: t\nallow_ssm: true\nrules:\n  - {module: \"*conv1d\", weights: fp8}\n", "with allow_ssm: true neither"},
-        {R("  - {module: \"*mixer.gate\", weights: fp8}\n"), "routers are never quantized"},
-        {R("  - {module: \"*norm*\", weights: fp8}\n"), "norms and biases are never quantized"},
+        {R("  - {quantizer: \"*mixer.conv1d*weight_quantizer\", type: fp8}\n"), "rule 1: *mixer.conv1d*weight_quantizer: it names 'backbone.layers.0.mixer.conv1d", ERR_FORMAT},
+        {R("  - {module: \"*.A_log\", weights: fp8}\n"), "'backbone.layers.0.mixer.A_log', and the state path of recurrent layers is never quantized: no engine loads", ERR_FORMAT},
+        {R("  - {module: \"*.dt_bias\", weights: fp8}\n"), "dt_bias", ERR_FORMAT}, {R("  - {module: \"*mixer.D\", weights: fp8}\n"), "mixer.D", ERR_FORMAT},
+        {R("  - {module: \"*conv*\", weights: fp8}\n"), "conv1d", ERR_FORMAT},
+        {"name: t\nallow_ssm: true\nrules:\n  - {module: \"*conv1d\", weights: fp8}\n", "with allow_ssm: true neither", ERR_FORMAT},
+        {R("  - {module: \"*mixer.gate\", weights: fp8}\n"), "routers are never quantized", ERR_FORMAT},
+        {R("  - {module: \"*norm*\", weights: fp8}\n"), "norms and biases are never quantized", ERR_FORMAT},
         {R("  - {role: mamba_linears, weights: nvfp4, inputs: nvfp4, scales: four_over_six}\n"), "cost Nemotron 3 Ultra 14 points of recovery", ERR_UNSUPPORTED},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        CHECK_FAILS(plan_fails(rows[i].yaml, e_), rows[i].code ? rows[i].code : ERR_FORMAT, rows[i].why);
+        CHECK_FAILS(plan_fails(rows[i].yaml, e_), rows[i].code, rows[i].why);
     struct recipe *r;
     struct plan *p;
     /* Weights alone may, and so may who accepts the cost, which the plan then says. */
