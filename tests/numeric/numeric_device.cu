@@ -14,8 +14,11 @@
 #include "numeric/nvfp4.h"
 #include "numeric/nvfp4_cast.h"
 #include "numeric/nvfp4_four_six.h"
+#include "numeric/nvfp4_local.h"
+#include "numeric/nvfp4_range.h"
 #include "numeric/nvfp4_sweep.h"
 #include "numeric/op.h"
+#include "numeric/q8_0.h"
 
 #define AT (blockIdx.x * blockDim.x + threadIdx.x)
 
@@ -112,4 +115,20 @@ extern "C" __global__ void int4_types(const float *w, float amax, int type, unsi
     code[2 * i] = int4_code(w[i], scale), code[2 * i + 1] = int4_zero_code(w[i], zero_scale, zero);
     back[2 * i] = int4_decode(code[2 * i], scale);
     back[2 * i + 1] = int4_zero_decode(code[2 * i + 1], zero_scale, zero);
+}
+
+extern "C" __global__ void choose_nvfp4(const float *w, const float *h, float g, float s2, unsigned n, float *amax,
+                                        unsigned char *scale, float *q, const float *hd)
+{
+    unsigned i = AT;
+    amax[i] = nvfp4_range_block(w + 16 * i, g, 0.25f, 4.0f, n);
+    scale[i] = nvfp4_local_scale(w + 16 * i, s2, h + 256 * i);
+    nvfp4_descend_block(q + 16 * i, scale + i, hd + 16 * i, s2, h + 256 * i);
+}
+
+extern "C" __global__ void q8_0_types(const float *w, unsigned char *block, float *back)
+{
+    unsigned i = AT;
+    q8_0_encode_block(w + 32 * i, block + 34 * i);
+    q8_0_decode_block(block + 34 * i, back + 32 * i);
 }
