@@ -2,8 +2,14 @@
 
 #include <stddef.h>
 
-const struct nvfp4_search_ops *const nvfp4_search_tables[] = {&nvfp4_search_scalar, &nvfp4_search_avx2,
-                                                              &nvfp4_search_avx512, NULL};
+const struct nvfp4_search_ops *const nvfp4_search_tables[] = {
+    &nvfp4_search_scalar,
+#if defined(__x86_64__)
+    &nvfp4_search_avx2,
+    &nvfp4_search_avx512,
+#endif
+    NULL,
+};
 
 const struct nvfp4_search_ops *nvfp4_search_for(uint64_t isa)
 {
