@@ -40,6 +40,7 @@ static inline __attribute__((noreturn)) void skip(void)
 #define assert_false(c) assert_true(!(c))
 #define assert_non_null(p) assert_true((p) != NULL)
 #define assert_null(p) assert_true((p) == NULL)
+#define assert_in_range(v, low, high) assert_true((v) >= (low) && (v) <= (high))
 #define assert_string_equal(a, b) assert_true(strcmp((a), (b)) == 0)
 #define assert_memory_equal(a, b, n) assert_true(memcmp((a), (b), (n)) == 0)
 #define assert_int_equal(a, b)                                                                            \
