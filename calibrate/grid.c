@@ -37,13 +37,6 @@ uint32_t grid_scale_floats(const struct grid *g)
     return grid_kind(g) != GRID_NVFP4;
 }
 
-/* The type that the file keeps INT4 scales in. */
-static enum int4_scale_type scale_type(const struct quant_format *f)
-{
-    enum dtype d = f->n_parts > 1 ? f->parts[1].dtype : DTYPE_F32;
-    return d == DTYPE_F16 ? INT4_SCALE_F16 : d == DTYPE_BF16 ? INT4_SCALE_BF16 : INT4_SCALE_F32;
-}
-
 static struct kernel_args encode_args(const struct grid *g, const float *w, uint64_t n, uint64_t cols,
                                       const struct grid_scales *out, uint8_t *codes)
 {
@@ -58,7 +51,7 @@ static struct kernel_args encode_args(const struct grid *g, const float *w, uint
                                 .range_stop = g->range.stop,
                                 .range_count = g->range.n,
                                 .group = g->format->block_cols,
-                                .int4_scale = scale_type(g->format),
+                                .int4_scale = quant_format_int4_scale(g->format),
                                 .dst = codes,
                                 .dst_scale = out->bytes,
                                 .dst_f32 = out->floats};
@@ -87,12 +80,12 @@ void grid_round(const struct grid *g, const float *w, uint64_t n, uint64_t cols,
 {
     struct kernel_args a = encode_args(g, w, n, cols, room, codes);
     kernel_for(g->format->encode_op, g->isa)(&a);
-    kernel_for(g->format->decode_op, g->isa)(&(struct kernel_args){.n_rows = n,
-                                                                   .n_cols = cols,
-                                                                   .src = codes,
-                                                                   .src_scale = room->bytes,
-                                                                   .src_scale_f32 = room->floats,
-                                                                   .scale = a.scale,
-                                                                   .group = a.group,
-                                                                   .dst_f32 = base});
+    kernel_for(quant_format_decoder(g->format, true), g->isa)(&(struct kernel_args){.n_rows = n,
+                                                                                    .n_cols = cols,
+                                                                                    .src = codes,
+                                                                                    .src_scale = room->bytes,
+                                                                                    .src_scale_f32 = room->floats,
+                                                                                    .scale = a.scale,
+                                                                                    .group = a.group,
+                                                                                    .dst_f32 = base});
 }

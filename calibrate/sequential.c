@@ -1,15 +1,13 @@
 #include "calibrate/sequential.h"
 
-#include "backends/cpu/kernel.h"
-#include "calibrate/solving.h"
+#include "calibrate/rounded.h"
 #include "core/memory.h"
-#include "plan/scale_method.h"
 
-/* What can be rounded and decoded again a few rows at a time; linears of other formats pass on what the original makes.
- */
+/* What can be rounded and decoded again a few rows at a time from plain numbers; other linears pass on what the
+ * original makes. */
 static bool stands_in(const struct plan_item *item)
 {
-    return item->action == ACTION_QUANTIZE && item->format->encode_op != OP_ENCODE_FP8_BLOCK;
+    return item->action == ACTION_QUANTIZE && !item->decoded && item->format->encode_op != OP_ENCODE_FP8_BLOCK;
 }
 
 static const struct quant_format *format_of(void *ctx, const struct model_tensor *t, float *input_scale)
@@ -25,12 +23,7 @@ static const struct quant_format *format_of(void *ctx, const struct model_tensor
 
 /* ---- weights as they will be written ---- */
 
-struct coded {
-    uint8_t *codes, *bytes;
-    float *floats;
-};
-
-static bool solved_rows(const struct sequential *q, uint32_t i, uint64_t first, uint64_t n, const struct coded *c,
+static bool solved_rows(const struct sequential *q, uint32_t i, uint64_t first, uint64_t n, const struct coded_rows *c,
                         struct error *err)
 {
     const struct plan_item *item = &q->plan->items[i];
@@ -48,68 +41,23 @@ static bool solved_rows(const struct sequential *q, uint32_t i, uint64_t first, 
     return true;
 }
 
-/* Rounds fp32 rows as quantize does. */
-static bool encode_rows(const struct sequential *q, const struct plan_item *item, struct kernel_args *a,
-                        struct error *err)
-{
-    CLEANUP(free) float *block_amax = NULL;
-    float *floats = a->dst_f32;
-    enum op chooses = scale_method_op(item->scales);
-    if (chooses == OP_COUNT) {
-        kernel_for(item->format->encode_op, q->isa)(a);
-        return true;
-    }
-    if (!memory_alloc(&block_amax, a->n_rows * a->n_cols / item->format->block_cols, sizeof(float), err)) return false;
-    a->dst_f32 = block_amax;
-    kernel_for(chooses, q->isa)(a);
-    a->block_amax = block_amax;
-    a->dst_f32 = floats;
-    kernel_for(OP_ENCODE_NVFP4_STATIC, q->isa)(a);
-    return true;
-}
-
-static bool decoded_rows(const struct sequential *q, uint32_t i, uint64_t first, uint64_t n, const struct coded *c,
-                         float *out, struct error *err)
-{
-    const struct plan_item *item = &q->plan->items[i];
-    float amax = q->group_amax[item->group] > 0 ? q->group_amax[item->group] : 1;
-    struct kernel_args a = {.n_rows = n,
-                            .n_cols = item->tensor->dims[1],
-                            .src = out,
-                            .dtype = DTYPE_F32,
-                            .scale = plan_item_weight_scale(item, amax),
-                            .amax = amax,
-                            .static_max = scale_method_max(item->scales),
-                            .rounding = q->plan->recipe->rounding,
-                            .mxfp4_rule = item->type->mxfp4_rule,
-                            .group = item->format->block_cols,
-                            .dst = c->codes,
-                            .dst_scale = c->bytes,
-                            .dst_f32 = c->floats};
-    bool solved = item->solve.method != SOLVE_NONE;
-    if (!(solved ? solved_rows(q, i, first, n, c, err)
-                 : solving_weight_rows(q->plan, i, q->isa, first, n, out, err) && encode_rows(q, item, &a, err)))
-        return false;
-    a.src = c->codes;
-    a.src_scale = c->bytes;
-    a.src_scale_f32 = c->floats;
-    a.dst_f32 = out;
-    kernel_for(item->format->decode_op, q->isa)(&a);
-    return true;
-}
-
 static bool rows_of(void *ctx, const struct model_tensor *t, uint64_t first, uint64_t n, float *out, struct error *err)
 {
     const struct sequential *q = ctx;
-    uint64_t cols = t->dims[1];
+    uint32_t i = (uint32_t)(t - q->plan->inventory->tensors);
+    const struct plan_item *item = &q->plan->items[i];
+    float amax = q->group_amax[item->group] > 0 ? q->group_amax[item->group] : 1;
+    if (item->solve.method == SOLVE_NONE) return rounded_rows(q->plan, i, amax, q->isa, first, n, out, err);
     CLEANUP(free) uint8_t *codes = NULL;
     CLEANUP(free) uint8_t *bytes = NULL;
     CLEANUP(free) float *floats = NULL;
-    if (!memory_alloc(&codes, n, cols, err) || !memory_alloc(&bytes, n, cols, err) ||
-        !memory_alloc(&floats, n, cols * sizeof *floats, err))
+    if (!memory_alloc(&codes, n, t->dims[1], err) || !memory_alloc(&bytes, n, t->dims[1], err) ||
+        !memory_alloc(&floats, n, t->dims[1] * sizeof *floats, err))
         return false;
-    struct coded c = {codes, bytes, floats};
-    return decoded_rows(q, (uint32_t)(t - q->plan->inventory->tensors), first, n, &c, out, err);
+    struct coded_rows c = {codes, bytes, floats};
+    if (!solved_rows(q, i, first, n, &c, err)) return false;
+    decode_rows(item, amax, q->isa, &c, n, out);
+    return true;
 }
 
 /* ---- block by block ---- */

@@ -115,8 +115,9 @@ void solving_input(struct solving *s, uint32_t i, const float *x, uint64_t n_row
 
 /* ---- one linear ---- */
 
-bool solving_weight_rows(const struct plan *p, uint32_t i, uint64_t isa, uint64_t first, uint64_t n, float *out,
-                         struct error *err)
+/* Rows of an item's weight as fp32, from the source. */
+static bool weight_rows(const struct plan *p, uint32_t i, uint64_t isa, uint64_t first, uint64_t n, float *out,
+                        struct error *err)
 {
     const struct model_tensor *t = p->items[i].tensor;
     const struct checkpoint *ck = p->inventory->checkpoint;
@@ -138,7 +139,7 @@ struct linear_weights {
 static bool linear_rows(void *ctx, uint64_t first, uint64_t n, float *out, struct error *err)
 {
     const struct linear_weights *w = ctx;
-    return solving_weight_rows(w->s->plan, w->item, w->s->isa, first, n, out, err);
+    return weight_rows(w->s->plan, w->item, w->s->isa, first, n, out, err);
 }
 
 /* Where an item's results go, and what they are: parts of its format that are no scalars, as kernels leave them. */

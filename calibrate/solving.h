@@ -42,8 +42,4 @@ MUST_CHECK bool solving_end(struct solving *s, uint32_t part, const struct progr
 /* After the last part. */
 MUST_CHECK bool solving_done(struct solving *s, uint32_t block, struct error *err);
 
-/* Rows of an item's weight as fp32, from the source. */
-MUST_CHECK bool solving_weight_rows(const struct plan *p, uint32_t item, uint64_t isa, uint64_t first, uint64_t n,
-                                    float *out, struct error *err);
-
 #endif

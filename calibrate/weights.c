@@ -6,9 +6,30 @@
 
 #include <math.h>
 
+bool weight_maximum(const struct checkpoint *ck, uint32_t tensor, uint64_t isa, float *out, struct error *err)
+{
+    const struct tensor_info *info = checkpoint_tensor(ck, tensor);
+    kernel_fn amax = kernel_for(OP_AMAX, isa);
+    uint64_t chunk = u64_min(PLAN_PIECE_BYTES, info->bytes), elem = dtype_bytes(info->dtype);
+    CLEANUP(free) void *raw = NULL;
+    if (!memory_alloc(&raw, chunk, 1, err)) return false;
+    *out = 0;
+    for (uint64_t at = 0; at < info->bytes; at += chunk) {
+        uint64_t n = u64_min(chunk, info->bytes - at);
+        float part;
+        if (!checkpoint_read(ck, tensor, at, raw, n, err)) return false;
+        amax(
+            &(struct kernel_args){.n_rows = 1, .n_cols = n / elem, .src = raw, .dtype = info->dtype, .dst_f32 = &part});
+        if (!isfinite(part))
+            return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite", info->name);
+        if (part > *out) *out = part;
+    }
+    return true;
+}
+
 struct weight_ctx {
     const struct plan *plan;
-    kernel_fn amax;
+    uint64_t isa;
     float *result;
 };
 
@@ -19,30 +40,12 @@ static bool weight_item(void *ctx, uint64_t i, uint32_t worker, struct error *er
     const struct plan_item *item = &w->plan->items[i];
     w->result[i] = NAN;
     if (item->action != ACTION_QUANTIZE || item->decoded) return true;
-    const struct checkpoint *ck = w->plan->inventory->checkpoint;
-    uint32_t t = item->tensor->parts[PART_WEIGHT];
-    const struct tensor_info *info = checkpoint_tensor(ck, t);
-    uint64_t chunk = u64_min(PLAN_PIECE_BYTES, info->bytes), elem = dtype_bytes(info->dtype);
-    CLEANUP(free) void *raw = NULL;
-    if (!memory_alloc(&raw, chunk, 1, err)) return false;
-    float top = 0;
-    for (uint64_t at = 0; at < info->bytes; at += chunk) {
-        uint64_t n = u64_min(chunk, info->bytes - at);
-        float part;
-        if (!checkpoint_read(ck, t, at, raw, n, err)) return false;
-        w->amax(
-            &(struct kernel_args){.n_rows = 1, .n_cols = n / elem, .src = raw, .dtype = info->dtype, .dst_f32 = &part});
-        if (isnan(part) || part > top) top = part; /* NaN once seen stays */
-    }
-    if (!isfinite(top))
-        return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite", info->name);
-    w->result[i] = top;
-    return true;
+    return weight_maximum(w->plan->inventory->checkpoint, item->tensor->parts[PART_WEIGHT], w->isa, &w->result[i], err);
 }
 
 bool weight_maxima(const struct plan *plan, struct pool *pool, uint64_t isa, float *result, struct error *err)
 {
-    struct weight_ctx w = {plan, kernel_for(OP_AMAX, isa), result};
+    struct weight_ctx w = {plan, isa, result};
     return pool_try(pool, plan->n_items, weight_item, &w, err);
 }
 

@@ -5,6 +5,9 @@
 #include "core/pool.h"
 #include "plan/plan.h"
 
+/* Of one stored tensor of plain floats. ERR_FORMAT when it is not finite. */
+MUST_CHECK bool weight_maximum(const struct checkpoint *ck, uint32_t tensor, uint64_t isa, float *out,
+                               struct error *err);
 /* result: [n_items], NaN for what is not quantized. ERR_FORMAT for a weight that is not finite. */
 MUST_CHECK bool weight_maxima(const struct plan *plan, struct pool *pool, uint64_t isa, float *result,
                               struct error *err);

@@ -125,6 +125,22 @@ uint32_t quant_format_rows(const struct quant_format *f)
     return rows;
 }
 
+enum op quant_format_encoder(const struct quant_format *f, bool zero)
+{
+    return f->zeros == ZEROS_EITHER && !zero ? OP_ENCODE_INT4 : f->encode_op;
+}
+
+enum op quant_format_decoder(const struct quant_format *f, bool zero)
+{
+    return quant_format_encoder(f, zero) == OP_ENCODE_INT4 ? OP_DECODE_INT4 : f->decode_op;
+}
+
+enum int4_scale_type quant_format_int4_scale(const struct quant_format *f)
+{
+    enum dtype d = f->n_parts > 1 ? f->parts[1].dtype : DTYPE_F32;
+    return d == DTYPE_F16 ? INT4_SCALE_F16 : d == DTYPE_BF16 ? INT4_SCALE_BF16 : INT4_SCALE_F32;
+}
+
 bool quant_format_has_tensor_scale(const struct quant_format *f)
 {
     return f->amax_per_scale > 0;

@@ -105,6 +105,12 @@ void quant_part_shape(const struct quant_part *p, uint64_t rows, uint64_t cols, 
 uint64_t quant_part_elems(const struct quant_part *p, uint64_t rows, uint64_t cols);
 /* How a weight may be cut: at multiples of so many rows; 0: inside of rows too. */
 uint32_t quant_format_rows(const struct quant_format *f);
+/* What an encoder leaves of a weight before a layout packs it, and what reads just that: the format's own decode_op may
+ * ask for another form (INT4 layouts store the number plus 8). zero: with zero points, where a format has either. */
+enum op quant_format_encoder(const struct quant_format *f, bool zero);
+enum op quant_format_decoder(const struct quant_format *f, bool zero);
+/* The type that the file keeps INT4 scales in. */
+enum int4_scale_type quant_format_int4_scale(const struct quant_format *f);
 /* True when one scale, made of the tensor's largest magnitude, serves all of a weight: it must be known before the
  * first byte is, and may be shared with other tensors. */
 bool quant_format_has_tensor_scale(const struct quant_format *f);

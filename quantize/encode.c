@@ -127,19 +127,6 @@ static bool encode_given(struct job *j, struct slot *s, struct error *err)
     return j->ops->wait(s->lane, err) && given_encode(j->given, j->plan, j->opt->pool, &p, err);
 }
 
-/* The type that the file keeps INT4 scales in. */
-static enum int4_scale_type scale_type_of(const struct quant_format *f)
-{
-    enum dtype d = f->n_parts > 1 ? f->parts[1].dtype : DTYPE_F32;
-    return d == DTYPE_F16 ? INT4_SCALE_F16 : d == DTYPE_BF16 ? INT4_SCALE_BF16 : INT4_SCALE_F32;
-}
-
-enum op encode_op_of(const struct plan_item *item)
-{
-    bool either = item->format->zeros == ZEROS_EITHER;
-    return either && !item->zero ? OP_ENCODE_INT4 : item->format->encode_op;
-}
-
 bool piece_encode(struct job *j, struct slot *s, struct error *err)
 {
     const struct plan_item *item = item_of(j, s);
@@ -160,8 +147,9 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
     a.rounding = item->stack ? FP8_SINGLE : j->plan->recipe->rounding;
     a.mxfp4_rule = item->type->mxfp4_rule;
     a.group = item->format->block_cols;
-    a.int4_scale = scale_type_of(item->format);
-    struct lane_step steps[2] = {{own ? encode_op_of(item) : chooses, a}, {OP_ENCODE_NVFP4_STATIC, a}};
+    a.int4_scale = quant_format_int4_scale(item->format);
+    struct lane_step steps[2] = {{own ? quant_format_encoder(item->format, item->zero) : chooses, a},
+                                 {OP_ENCODE_NVFP4_STATIC, a}};
     return j->ops->submit(s->lane, steps, own ? 1 : 2, s->pass->kind == PASS_ENCODE, err);
 }
 

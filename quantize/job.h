@@ -164,7 +164,6 @@ MUST_CHECK bool job_check_solved(const struct job *j, struct error *err);
 MUST_CHECK bool piece_take_solved(struct job *j, const struct slot *s, struct error *err);
 /* At the end of a pass; of others it is true. */
 MUST_CHECK bool job_believe_solved(struct job *j, const struct pass *p, struct error *err);
-enum op encode_op_of(const struct plan_item *item); /* where blocks have their own maxima */
 /* quantize/lost.c: ERR_FORMAT for a block of a written piece that was not zero and is. Before piece_repack. */
 MUST_CHECK bool piece_check_lost(struct job *j, const struct slot *s, struct error *err);
 /* quantize/repack.c: an encoded piece in its layout's order; weights that lie on their side are put together, and

@@ -24,7 +24,8 @@ static bool has_ops(const struct job *j, const struct backend_ops *ops, enum op 
         if (item->action != ACTION_QUANTIZE) continue;
         enum op chooses = scale_method_op(item->scales);
         const enum op wanted[] = {OP_AMAX, chooses == OP_COUNT ? OP_AMAX : chooses,
-                                  chooses == OP_COUNT ? item->format->encode_op : OP_ENCODE_NVFP4_STATIC};
+                                  chooses == OP_COUNT ? quant_format_encoder(item->format, item->zero)
+                                                      : OP_ENCODE_NVFP4_STATIC};
         for (size_t k = 0; k < sizeof wanted / sizeof *wanted; k++) {
             *missing = wanted[k];
             if (!ops->has_op(wanted[k])) return false;

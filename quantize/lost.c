@@ -46,7 +46,7 @@ static bool blocks_of(const struct job *j, const struct slot *s, struct blocks *
     bool turned = is_sideways(j, s);
     *out = (struct blocks){.rows = turned ? s->at.n_cols : s->at.n_rows, .cols = turned ? s->at.n_rows : s->at.n_cols};
     out->n = item->format->block_cols;
-    switch (encode_op_of(item)) {
+    switch (quant_format_encoder(item->format, item->zero)) {
     case OP_ENCODE_NVFP4:
     case OP_ENCODE_MXFP4: out->code_bits = 4, out->mask = 0x77u; return true;
     case OP_ENCODE_INT4: out->code_bits = 4, out->mask = 0xFFu; return true;
@@ -64,7 +64,7 @@ bool piece_check_lost(struct job *j, const struct slot *s, struct error *err)
     if (!s->bytes || job_is_solved(j, s->pass->item) || piece_is_cast(j, s) || !blocks_of(j, s, &b)) return true;
     const struct tensor_info *t = pass_source(j, s->pass);
     uint64_t n = b.cols ? b.rows * (b.cols / b.n) : 0;
-    enum op op = encode_op_of(item);
+    enum op op = quant_format_encoder(item->format, item->zero);
     for (uint64_t k = next_suspect(s, op, 0, n); k < n; k = next_suspect(s, op, k + 1, n)) {
         uint64_t first = k * b.n;
         if (!codes_are_zero(s, &b, first) || source_is_zero(s, t->dtype, first, b.n)) continue;

@@ -123,6 +123,14 @@ a, b = solved["solved." + name], written[name]
 check("INT4: ModelOpt's container holds the same nibbles, two rows to a byte", sorted(x for v in a for x in (v & 15, v >> 4)) == sorted(x for v in b for x in (v & 15, v >> 4)) and a != b)
 check("INT4: scales as they were solved", solved["solved." + name + "_scale"] == written[name + "_scale"])
 
+for more in ([], ["--sequential"]):
+    found = []
+    for layout in ("modelopt", "compressed-tensors"):
+        r = recipe("int4" + layout, ["role: [mlp, attention], weights: int4, group: 32, solve: gptq"], f"unseen_experts: layer_max\nlayout: {layout}\n")
+        d = json.loads(calibrate(r, "int4" + layout, "--json", *more).stdout or "{}").get("solved", {})
+        found.append((d.get("count"), d.get("error"), d.get("error_max")))
+    check(f"INT4{' '.join([''] + more)}: as good in layout compressed-tensors as in modelopt", found[0] == found[1] and found[0][0] and 0 < found[0][1] < found[0][2], found)
+
 # ---- refused ----
 with open(f"{W}/s.safetensors", "rb") as f:
     file = bytearray(f.read())

@@ -1,0 +1,22 @@
+/* Weights as quantize would write them and a reader find them: rounded by the kernels of their plan item, and decoded.
+ */
+#ifndef CALIBRATE_ROUNDED_H
+#define CALIBRATE_ROUNDED_H
+
+#include "plan/plan.h"
+
+/* Rows [first, first + n) of an item whose source holds plain floats: out [n, cols]. amax: the largest magnitude of all
+ * that share its scale, not zero. Types whose blocks reach over rows are rounded in whole blocks. */
+MUST_CHECK bool rounded_rows(const struct plan *p, uint32_t item, float amax, uint64_t isa, uint64_t first, uint64_t n,
+                             float *out, struct error *err);
+
+/* What encoders leave of some rows (backends/kernel_args.h): codes in dst, scales of a byte and zero points in
+ * dst_scale, others in dst_f32. */
+struct coded_rows {
+    uint8_t *codes, *bytes;
+    float *floats;
+};
+void decode_rows(const struct plan_item *item, float amax, uint64_t isa, const struct coded_rows *c, uint64_t n,
+                 float *out);
+
+#endif
