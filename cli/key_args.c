@@ -46,6 +46,14 @@ static bool ask_terminal(const char *prompt, const char *what, char out[KEY_SECR
     return ok;
 }
 
+static bool read_descriptor(const char *text, char out[KEY_SECRET_MAX], struct error *err)
+{
+    size_t n = strspn(text, "0123456789");
+    if (n == 0 || n > 5 || text[n])
+        return error_set(err, ERR_USAGE, "option --passphrase-fd: expected a descriptor's number, found '%.64s'", text);
+    return read_line(atoi(text), "the descriptor of --passphrase-fd", out, err);
+}
+
 /* From option or variable; *found says whether either is there. */
 static bool given(const struct key_args *a, char out[KEY_SECRET_MAX], bool *found, struct error *err)
 {
@@ -54,7 +62,7 @@ static bool given(const struct key_args *a, char out[KEY_SECRET_MAX], bool *foun
     *found = a->passphrase_fd || text;
     if (a->passphrase_fd && a->passphrase_env)
         return error_set(err, ERR_USAGE, "options --passphrase-env and --passphrase-fd exclude each other");
-    if (a->passphrase_fd) return read_line((int)a->passphrase_fd, "the descriptor of --passphrase-fd", out, err);
+    if (a->passphrase_fd) return read_descriptor(a->passphrase_fd, out, err);
     if (a->passphrase_env && !text)
         return error_set(err, ERR_USAGE, "option --passphrase-env: there is no variable '%.128s'", name);
     if (text && strlen(text) >= KEY_SECRET_MAX)

@@ -7,8 +7,7 @@
 #include "core/crypto.h"
 
 struct key_args {
-    const char *key, *passphrase_env;
-    uint64_t passphrase_fd; /* 0: none; standard input is 0, so it is not one */
+    const char *key, *passphrase_env, *passphrase_fd;
 };
 
 #define KEY_PASSPHRASE_ENV "INGOT_KEY_PASSPHRASE"
@@ -23,8 +22,8 @@ struct key_args {
      0,                                                                                                                \
      0},                                                                                                               \
     {                                                                                                                  \
-        "passphrase-fd", 0, OPTION_NUMBER, offsetof(type, member.passphrase_fd), "N",                                  \
-            "open file descriptor to read the passphrase or PIN from", 3, 65535                                        \
+        "passphrase-fd", 0, OPTION_TEXT, offsetof(type, member.passphrase_fd), "N",                                    \
+            "open file descriptor to read the passphrase or PIN from", 0, 0                                            \
     }
 #define KEY_OPTIONS(type, member)                                                                                      \
     {                                                                                                                  \
