@@ -75,13 +75,18 @@ def spelled_out(config):
                                         "ffn": {"ffn_mult": f, "no_op": f is None, "replace_with_linear": False}} for a, f in config["block_configs"]])
 
 
+# A process of its own: what a child takes counts from what its parent had when it forked.
+WATCH = "import os,sys; p=os.spawnv(os.P_NOWAIT,sys.argv[1],sys.argv[1:]); _,s,u=os.wait4(p,0); print(os.waitstatus_to_exitcode(s),u.ru_utime+u.ru_stime,u.ru_maxrss,file=open(3,'w'))"
+
+
 def run(*args):
     """status, standard output, standard error, CPU seconds (a busy machine does not matter), KiB at most"""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        pid = subprocess.Popen([INGOT, *args], stdout=out, stderr=err).pid
-        _, status, used = os.wait4(pid, 0)
-        out.seek(0), err.seek(0)
-        return os.waitstatus_to_exitcode(status), out.read(), err.read(), used.ru_utime + used.ru_stime, used.ru_maxrss
+    with tempfile.TemporaryFile("w+") as used:
+        p = subprocess.run(["sh", "-c", 'exec python3 -c "$0" "$@" 3>&%d' % used.fileno(), WATCH, INGOT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           text=True, pass_fds=[used.fileno()])
+        used.seek(0)
+        status, seconds, kib = used.read().split()
+        return int(status), p.stdout, p.stderr, float(seconds), int(kib)
 
 
 def one(name, entry, tensors, folder):
