@@ -1,4 +1,4 @@
-/* Which kinds of keys are taken, for what, with which hash: the table of docs/signing.md, tried with cosign 3.1.3,
+/* Which kinds of keys are taken, for what, with which hash: the table of docs/signing.md (keys), tried with cosign 3.1.3,
  * containers-policy 5.36.2, model_signing 1.1.1 and notation 1.3.2. */
 #include "core/crypto_kind.h"
 
