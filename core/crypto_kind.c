@@ -1,5 +1,5 @@
-/* Which kinds of keys are taken, for what, with which hash: the table of docs/signing.md (keys), tried with cosign 3.1.3,
- * containers-policy 5.36.2, model_signing 1.1.1 and notation 1.3.2. */
+/* Which kinds of keys are taken, for what, with which hash: the table of docs/signing.md (keys), tried with
+ * cosign 3.1.3, containers-policy 5.36.2, model_signing 1.1.1 and notation 1.3.2. */
 #include "core/crypto_kind.h"
 
 #include <openssl/core_names.h>
