@@ -12,6 +12,7 @@ struct pulling {
     struct registry_jobs jobs;
     struct graph graph;
     struct pull_place place;
+    bool began; /* fetching */
     _Atomic uint32_t n_there;
 };
 
@@ -64,12 +65,12 @@ bool pull_run(const struct pull_options *o, struct pull_result *out, struct erro
         describe(&p);
         p.jobs.total_bytes = out->bytes;
         ok = pull_place_open(&p.place, o->dir, out->tag, o->force, &p.graph, &own) &&
-             registry_jobs_run(&p.jobs, p.graph.n_blobs, fetch_blob, &p, &own) &&
+             (p.began = true) && registry_jobs_run(&p.jobs, p.graph.n_blobs, fetch_blob, &p, &own) &&
              pull_place_commit(&p.place, &p.graph, &own);
     }
     out->n_there = atomic_load(&p.n_there);
     /* What came is right as far as it came, whatever went wrong: the next run goes on from there. */
-    pull_place_close(&p.place, !ok);
+    pull_place_close(&p.place, !ok && p.began);
     registry_jobs_close(&p.jobs);
     registry_close(p.registry);
     graph_close(&p.graph);

@@ -250,7 +250,8 @@ static bool commit_into(struct pull_place *p, const struct graph *g, struct erro
     struct file_out index;
     CLEANUP(free) char *path = NULL;
     if (!path_join(&path, p->dir, OCI_INDEX_FILE, err) || !file_out_open(&index, path, 0666, err)) return false;
-    if (add_to_index(p, g, &index, err)) return file_out_commit(&index, err);
+    p->done = add_to_index(p, g, &index, err);
+    if (p->done) return p->done = file_out_commit(&index, err);
     file_out_abort(&index);
     return false;
 }
@@ -263,7 +264,7 @@ bool pull_place_commit(struct pull_place *p, const struct graph *g, struct error
 
 void pull_place_close(struct pull_place *p, bool keep)
 {
-    staging_close(p->staging, keep);
+    if (p->staging) staging_close(p->staging, keep || (staging_resumed(p->staging) && !p->done));
     p->staging = NULL;
     if (p->blobs >= 0) close(p->blobs);
     p->blobs = -1;

@@ -10,7 +10,7 @@
 
 struct pull_place {
     const char *dir, *tag;
-    bool force, exists;
+    bool force, exists, done;
     struct oci_layout layout; /* the one that is there */
     struct staging *staging;
     int blobs; /* blobs/sha256 of the partial folder */
@@ -27,7 +27,7 @@ MUST_CHECK bool pull_place_open(struct pull_place *p, const char *dir, const cha
 MUST_CHECK bool pull_place_has(const struct pull_place *p, const struct registry_blob *b, bool *has, struct error *err);
 /* All blobs are there: writes the documents and the index, and makes them visible. */
 MUST_CHECK bool pull_place_commit(struct pull_place *p, const struct graph *g, struct error *err);
-/* keep: a later run goes on from what is in the partial folder. */
+/* keep: a later run goes on from what is in the partial folder; what an earlier run left is kept until it is done. */
 void pull_place_close(struct pull_place *p, bool keep);
 
 #endif

@@ -146,13 +146,13 @@ static size_t on_send(char *dst, size_t size, size_t n, void *ctx)
     return want;
 }
 
-/* libcurl begins anew on a fresh connection when a kept one turns out to be dead. */
+/* libcurl sends a request anew on a fresh connection when a kept one turns out to be dead. Of a piece of a blob the
+ * registry may by then hold a part, and would append the rest to it twice: who sends pieces asks first. */
 static int on_seek(void *ctx, curl_off_t offset, int origin)
 {
     struct http *h = ctx;
-    if (origin != SEEK_SET || offset < 0) return CURL_SEEKFUNC_FAIL;
-    if (h->rq->sent) atomic_fetch_sub_explicit(h->rq->sent, h->body_at - (uint64_t)offset, memory_order_relaxed);
-    h->body_at = (uint64_t)offset;
+    if (origin != SEEK_SET || offset != 0 || (!h->rq->body.data && h->body_at > 0)) return CURL_SEEKFUNC_FAIL;
+    h->body_at = 0;
     return CURL_SEEKFUNC_OK;
 }
 

@@ -101,7 +101,8 @@ static bool mount(struct sending *s, bool *done, struct error *err)
 {
     const struct registry_options *o = registry_options(s->line->registry);
     *done = false;
-    for (uint32_t i = 0; i < o->n_mount_from && !*done && !s->session; i++)
+    /* A registry that cannot begins an upload instead: the last one is used, the others expire. */
+    for (uint32_t i = 0; i < o->n_mount_from && !*done; i++)
         if (strcmp(o->mount_from[i], o->ref->repository) != 0 && !begin(s, o->mount_from[i], done, err)) return false;
     return true;
 }
