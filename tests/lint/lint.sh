@@ -16,7 +16,8 @@ allowed() {
     backends) echo numeric core ;;
     plan) echo models formats numeric core ;;
     engine) echo backends models formats numeric core ;;
-    convert | quantize) echo plan backends models formats numeric core ;;
+    convert) echo engine plan backends models formats numeric core ;; # quantized sources are read as the engine reads them
+    quantize) echo plan backends models formats numeric core ;;
     calibrate | verify) echo plan engine backends models formats numeric core ;;
     pack) echo plan models formats numeric core ;;
     cli | tests | bench) echo ANY ;;
