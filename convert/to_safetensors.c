@@ -1,6 +1,6 @@
 /* A model as a Hugging Face folder: from GGUF, or with other shards, or with matrices of another type. */
 #include "convert/cast.h"
-#include "convert/carried.h"
+#include "convert/other_files.h"
 #include "convert/convert.h"
 #include "convert/decoded.h"
 #include "convert/lora.h"

@@ -1,6 +1,6 @@
 /* The files of a model's folder that are no weights, in a folder with other weights. */
-#ifndef CONVERT_CARRIED_H
-#define CONVERT_CARRIED_H
+#ifndef CONVERT_OTHER_FILES_H
+#define CONVERT_OTHER_FILES_H
 
 #include "models/inventory.h"
 

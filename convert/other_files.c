@@ -1,4 +1,4 @@
-#include "convert/carried.h"
+#include "convert/other_files.h"
 
 #include "core/file.h"
 
