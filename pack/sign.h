@@ -11,8 +11,9 @@ struct cert_chain;
 struct sign_options {
     const char *ref; /* "oci:DIR:TAG"; a thin layout is enough */
     const struct key *key;
-    const struct cert_chain *chain; /* of the key, put into bundles; needed for notation; or NULL */
-    bool no_bundle;                 /* leave out the sigstore bundle */
+    const struct cert_chain *chain; /* of the key, needed for x509 and notation; or NULL */
+    bool no_bundle;                 /* leave out the sigstore bundle of the bare key, which cosign verifies */
+    bool x509;                      /* adds a bundle with the chain, which is verified against a root and a time */
     const char *docker_reference;   /* HOST/REPOSITORY:TAG: adds the legacy signature that containers-policy reads */
     bool notation;                  /* adds a notation signature */
 };
