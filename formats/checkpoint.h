@@ -46,6 +46,7 @@ struct tensor_info {
     enum tensor_recode recode;
     uint32_t head_rows;             /* RECODE_ROWS_APART: rows of a head, an even number that divides dims[0] */
     const struct tensor_view *view; /* NULL: the bytes lie there in order */
+    const struct tensor_pieces *pieces; /* not NULL: they lie in several places (formats/tensor_pieces.h) */
 };
 /* As checkpoint_read does for such a tensor: n bytes from byte `offset` of it (a view: whole elements). */
 MUST_CHECK bool tensor_recode_read(const struct folder *f, const struct tensor_info *t, uint64_t offset, void *dst,
@@ -89,6 +90,10 @@ struct checkpoint_file {
 };
 const struct checkpoint_file *checkpoint_files(const struct checkpoint *ck, uint32_t *n);
 
+/* Reads everything that has a checksum and compares (the storages of PyTorch's zip files); true for formats without.
+ * ERR_FORMAT names the file and the part. What writes from a checkpoint asks first. */
+MUST_CHECK bool checkpoint_check_sums(const struct checkpoint *ck, struct error *err);
+
 /* A value that the files carry beside their tensors (safetensors' __metadata__), or NULL; of several files the first
  * that has it. */
 const char *checkpoint_metadata(const struct checkpoint *ck, const char *key);
@@ -104,7 +109,7 @@ struct checkpoint_format {
     bool (*open)(struct checkpoint *ck, struct error *err);
 };
 extern const struct checkpoint_format *const checkpoint_formats[]; /* NULL-terminated; formats/checkpoint.c */
-extern const struct checkpoint_format checkpoint_safetensors, checkpoint_gguf;
+extern const struct checkpoint_format checkpoint_safetensors, checkpoint_gguf, checkpoint_torch;
 
 /* For formats: called by `open`, files in the folder's order. Names and infos are copied; n_elems and bytes are worked
  * out here. */
@@ -113,6 +118,9 @@ MUST_CHECK bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, 
                                         struct error *err);
 MUST_CHECK bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct digest *header,
                                     struct error *err);
+/* The CRC-32 that the file says its n bytes from `offset` on have; `what` names them. */
+MUST_CHECK bool checkpoint_add_sum(struct checkpoint *ck, uint32_t member, uint64_t offset, uint64_t n, uint32_t crc32,
+                                   const char *what, struct error *err);
 MUST_CHECK bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Puts the tensors from number `first` on into the order of their offsets. */
 MUST_CHECK bool checkpoint_sort(struct checkpoint *ck, uint32_t first, struct error *err);
