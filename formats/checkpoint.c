@@ -8,7 +8,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safetensors, &checkpoint_gguf, &checkpoint_torch, NULL};
+const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safetensors, &checkpoint_gguf,
+                                                              &checkpoint_torch, NULL};
 
 /* Weights that people have and that no format above reads: a sentence that names the format is worth more than "nothing
  * found". A row matches the end of a member's name, and the beginning of its last component when `begin` is given. */
@@ -25,9 +26,28 @@ static const struct {
     {NULL, ".pth", "a PyTorch pickle"},
     {NULL, ".ckpt", "a PyTorch pickle"},
     {NULL, ".onnx", "ONNX"},
+    {NULL, ".onnx_data", "ONNX"},
     {NULL, ".npz", "NumPy arrays"},
-    {NULL, ".h5", "HDF5"},
+    {NULL, ".npy", "a NumPy array"},
+    {NULL, ".h5", "HDF5 (Keras, TensorFlow)"},
+    {NULL, ".hdf5", "HDF5 (Keras, TensorFlow)"},
+    {NULL, ".keras", "Keras"},
     {NULL, ".msgpack", "Flax"},
+    {"saved_model", ".pb", "a TensorFlow SavedModel"},
+    {NULL, ".pb", "a TensorFlow graph"},
+    {"model.ckpt", "", "a TensorFlow checkpoint"},
+    {NULL, ".tflite", "TensorFlow Lite"},
+    {NULL, ".mlmodel", "Core ML"},
+    {NULL, ".mlpackage", "Core ML"},
+    {NULL, ".pkl", "a Python pickle"},
+    {NULL, ".pickle", "a Python pickle"},
+    {NULL, ".joblib", "a Python pickle"},
+    {NULL, ".mar", "a TorchServe archive"},
+    {NULL, ".pte", "ExecuTorch"},
+    {NULL, ".ggml", "GGML, the format before GGUF"},
+    {NULL, ".llamafile", "a llamafile"},
+    {NULL, ".pdparams", "PaddlePaddle"},
+    {NULL, ".mlx", "MLX"},
     {NULL, ".engine", "a TensorRT engine"},
 };
 
@@ -84,7 +104,8 @@ static bool no_format(const struct folder *f, struct error *err)
             const char *name = folder_name(f, i);
             if (row_matches(r, name))
                 return error_set(err, ERR_UNSUPPORTED,
-                                 "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors, GGUF and PyTorch's files are",
+                                 "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors, GGUF and "
+                                 "PyTorch's files are",
                                  folder_path(f), name, not_read[r].what);
         }
     if (folder_find(f, "oci-layout") != NAME_NONE)
@@ -189,10 +210,10 @@ bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, v
     if (offset > t->bytes || n > t->bytes - offset)
         return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu",
                          t->name, n, (unsigned long long)offset, (unsigned long long)t->bytes);
-    bool ok = t->recode ? tensor_recode_read(ck->folder, t, offset, dst, n, err)
-              : t->view ? tensor_view_read(ck->folder, t, offset, dst, n, err)
+    bool ok = t->recode   ? tensor_recode_read(ck->folder, t, offset, dst, n, err)
+              : t->view   ? tensor_view_read(ck->folder, t, offset, dst, n, err)
               : t->pieces ? tensor_pieces_read(ck->folder, t, offset, dst, n, err)
-                        : folder_read(ck->folder, t->member, t->offset + offset, dst, n, err);
+                          : folder_read(ck->folder, t->member, t->offset + offset, dst, n, err);
     return ok || error_wrap(err, "tensor '%.256s'", t->name);
 }
 

@@ -44,8 +44,8 @@ struct tensor_info {
     uint32_t member;                /* of the folder */
     uint64_t offset;                /* of the first byte in that member */
     enum tensor_recode recode;
-    uint32_t head_rows;             /* RECODE_ROWS_APART: rows of a head, an even number that divides dims[0] */
-    const struct tensor_view *view; /* NULL: the bytes lie there in order */
+    uint32_t head_rows;                 /* RECODE_ROWS_APART: rows of a head, an even number that divides dims[0] */
+    const struct tensor_view *view;     /* NULL: the bytes lie there in order */
     const struct tensor_pieces *pieces; /* not NULL: they lie in several places (formats/tensor_pieces.h) */
 };
 /* As checkpoint_read does for such a tensor: n bytes from byte `offset` of it (a view: whole elements). */
@@ -67,9 +67,10 @@ const char *checkpoint_format_name(const struct checkpoint *ck); /* "safetensors
 const struct folder *checkpoint_folder(const struct checkpoint *ck);
 uint32_t checkpoint_count(const struct checkpoint *ck);     /* stored tensors: 0 .. count - 1 */
 uint32_t checkpoint_count_all(const struct checkpoint *ck); /* with the views, which follow */
-const struct tensor_info *checkpoint_tensor(const struct checkpoint *ck, uint32_t i); /* in (file, offset) order */
-uint32_t checkpoint_find(const struct checkpoint *ck, const char *name);              /* NAME_NONE when absent */
-uint64_t checkpoint_bytes(const struct checkpoint *ck);                               /* sum over tensors */
+const struct tensor_info *checkpoint_tensor(const struct checkpoint *ck,
+                                            uint32_t i);                 /* in (file, offset) order, or PyTorch's own */
+uint32_t checkpoint_find(const struct checkpoint *ck, const char *name); /* NAME_NONE when absent */
+uint64_t checkpoint_bytes(const struct checkpoint *ck);                  /* sum over tensors */
 /* What is odd but published checkpoints do, one sentence each: no reason to refuse, worth telling. NULL past the end.
  */
 const char *checkpoint_remark(const struct checkpoint *ck, uint32_t i);

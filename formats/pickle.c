@@ -14,7 +14,8 @@ bool pickle_bad(struct pickle_machine *m, const char *why)
 static void *take(struct pickle_machine *m, uint64_t n, uint64_t size)
 {
     uint64_t bytes;
-    if (!u64_mul(n, size, &bytes) || !u64_add(m->memory, (bytes + 15) & ~(uint64_t)15, &m->memory) || m->memory > PICKLE_MEMORY_MAX) {
+    if (!u64_mul(n, size, &bytes) || !u64_add(m->memory, (bytes + 15) & ~(uint64_t)15, &m->memory) ||
+        m->memory > PICKLE_MEMORY_MAX) {
         error_set(m->err, ERR_UNSUPPORTED, "'%.256s': the pickle's values take more than %llu MiB", m->what,
                   (unsigned long long)(PICKLE_MEMORY_MAX >> 20));
         return NULL;
@@ -155,6 +156,7 @@ static bool push_decimal(struct pickle_machine *m, bool is_int)
     if (is_int && l.size == 2 && l.data[0] == '0' && (l.data[1] == '0' || l.data[1] == '1'))
         return push_int(m, l.data[1] - '0', PICKLE_BOOL);
     if (l.size && l.data[l.size - 1] == 'L' && !is_int) l.size--;
+    if (!is_int && l.size > 19) return push_text(m, PICKLE_BIGINT, l);
     if (l.size == 0 || l.size >= sizeof text) return pickle_bad(m, "a number that is none or has over 64 bits");
     memcpy(text, l.data, l.size);
     text[l.size] = '\0';
@@ -511,8 +513,9 @@ bool pickle_u64(const struct pickle_value *v, uint64_t max, uint64_t *out)
 
 const char *pickle_kind_name(const struct pickle_value *v)
 {
-    static const char *const names[] = {"None", "a truth value", "a number", "a number of over 64 bits",
-                                        "a fraction", "a text", "bytes", "a tuple", "a list", "a dict",
-                                        "a name", "an object", "a storage", "a tensor"};
+    static const char *const names[] = {"None",       "a truth value", "a number", "a number of over 64 bits",
+                                        "a fraction", "a text",        "bytes",    "a tuple",
+                                        "a list",     "a dict",        "a name",   "an object",
+                                        "a storage",  "a tensor"};
     return names[v->kind];
 }

@@ -1,6 +1,6 @@
 /* Pickles that torch.save and torch.distributed.checkpoint write, as a tree of plain values. Nothing is executed and
- * nothing is imported: a global is a row of a table (formats/pickle_global.c) or an error that names it, and calling one
- * gives a value of the kinds below. There is no other way in. Protocols 0 to 5, without INST, OBJ, extensions and
+ * nothing is imported: a global is a row of a table (formats/pickle_global.c) or an error that names it, and calling
+ * one gives a value of the kinds below. There is no other way in. Protocols 0 to 5, without INST, OBJ, extensions and
  * out-of-band buffers. */
 #ifndef FORMATS_PICKLE_H
 #define FORMATS_PICKLE_H
@@ -22,7 +22,7 @@ enum pickle_kind {
     PICKLE_NONE,
     PICKLE_BOOL,
     PICKLE_INT,    /* 64 bits */
-    PICKLE_BIGINT, /* text: its little-endian bytes */
+    PICKLE_BIGINT, /* text: its little-endian bytes, or its digits */
     PICKLE_FLOAT,
     PICKLE_TEXT,  /* str */
     PICKLE_BYTES, /* bytes, bytearray */

@@ -3,9 +3,18 @@
 
 #define T PICKLE_FOR_TENSORS
 #define M PICKLE_FOR_METADATA
-#define STORAGE(name, type) {"torch", name "Storage", T, PICKLE_CALL_NEVER, type}
-#define DTYPE(name, type) {"torch", name, T | M, PICKLE_CALL_NEVER, type}
-#define CLASS(module, name, where) {module, name, where, PICKLE_CALL_OBJECT, DTYPE_COUNT}
+#define STORAGE(name, type)                                                                                            \
+    {                                                                                                                  \
+        "torch", name "Storage", T, PICKLE_CALL_NEVER, type                                                            \
+    }
+#define DTYPE(name, type)                                                                                              \
+    {                                                                                                                  \
+        "torch", name, T | M, PICKLE_CALL_NEVER, type                                                                  \
+    }
+#define CLASS(module, name, where)                                                                                     \
+    {                                                                                                                  \
+        module, name, where, PICKLE_CALL_OBJECT, DTYPE_COUNT                                                           \
+    }
 
 static const struct pickle_global globals[] = {
     {"collections", "OrderedDict", T | M, PICKLE_CALL_DICT, DTYPE_COUNT},

@@ -16,7 +16,7 @@ struct pickle_machine {
     uint32_t *marks;
     uint32_t n_marks, marks_capacity;
     struct pickle_value *small[256]; /* one value per small number */
-    struct pickle_value *storages; /* the last one */
+    struct pickle_value *storages;   /* the last one */
     struct error *err;
 };
 

@@ -86,8 +86,8 @@ static bool gather(struct reading *r, const struct tensor_piece *p, uint64_t off
     return true;
 }
 
-static bool read_stepped(struct reading *r, const struct tensor_piece *p, uint64_t offset, uint64_t rows,
-                         uint64_t cols, uint8_t *dst, uint64_t pitch)
+static bool read_stepped(struct reading *r, const struct tensor_piece *p, uint64_t offset, uint64_t rows, uint64_t cols,
+                         uint8_t *dst, uint64_t pitch)
 {
     if (p->col_step <= p->row_step || rows == 1) {
         for (uint64_t i = 0; i < rows; i++)

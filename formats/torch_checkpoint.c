@@ -8,8 +8,9 @@
 #define SINGLE "pytorch_model.bin"
 
 /* Files that training leaves beside a model. */
-static const char *const no_model[] = {"training_args.bin", "optimizer.", "scheduler.", "rng_state", "random_states",
-                                       "scaler.", "adapter_model.", "common.pt", NULL};
+static const char *const no_model[] = {"training_args.bin", "optimizer.",    "scheduler.",
+                                       "rng_state",         "random_states", "scaler.",
+                                       "adapter_model.",    "common.pt",     NULL};
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -101,8 +102,7 @@ static bool read_index(struct opening *o)
         !json_parse(buffer_view(&text), JSON_DIALECT_STRICT, TORCH_INDEX_NAME, &doc, o->err) ||
         !json_get_object(doc, "weight_map", TORCH_INDEX_NAME, &map, o->err))
         return false;
-    json_object_foreach(map, name, value)
-    {
+    json_object_foreach (map, name, value) {
         const char *file = json_string_value(value);
         uint32_t member = file && path_is_safe(file) ? folder_find(o->folder, file) : NAME_NONE;
         if (!file || !path_is_safe(file))
@@ -161,7 +161,8 @@ static bool check_index(struct opening *o)
     uint32_t n = 0;
     for (uint32_t i = 0; o->map && i < o->list.n; i++) {
         const struct torch_tensor *t = &o->list.tensors[i];
-        const char *file = folder_name(o->folder, t->member), *said = json_string_value(json_object_get(o->map, t->name));
+        const char *file = folder_name(o->folder, t->member),
+                   *said = json_string_value(json_object_get(o->map, t->name));
         if (!said)
             return error_set(o->err, ERR_FORMAT, "'%.256s': tensor '%.256s' is not in " TORCH_INDEX_NAME, file,
                              t->name);
@@ -181,29 +182,24 @@ static bool read_files(struct opening *o)
         struct digest digest;
         if (!o->wanted[i]) continue;
         struct file_range r = {o->folder, i, 0, folder_size(o->folder, i), folder_name(o->folder, i)};
-        if (!torch_file_read(&o->list, o->ck, &r, &digest, o->err) ||
-            !checkpoint_add_file(o->ck, i, &digest, o->err))
+        if (!torch_file_read(&o->list, o->ck, &r, &digest, o->err) || !checkpoint_add_file(o->ck, i, &digest, o->err))
             return false;
     }
     return true;
 }
 
+/* In the order of the state dict: where old files have their storages follows from addresses in memory. */
 static bool add_all(struct opening *o)
 {
     size_t prefix = common_prefix(&o->list);
-    uint32_t first = 0;
     if (prefix && !checkpoint_add_remark(o->ck, o->err, "every name begins with '%.*s', which is left out", (int)prefix,
                                          o->list.tensors[0].name))
         return false;
     for (uint32_t i = 0; i < o->list.n; i++) {
         const struct torch_tensor *t = &o->list.tensors[i];
-        if (i && t->member != o->list.tensors[i - 1].member) {
-            if (!checkpoint_sort(o->ck, first, o->err)) return false;
-            first = checkpoint_count(o->ck);
-        }
         if (!torch_add(o->ck, t, t->name + prefix, o->err)) return false;
     }
-    return checkpoint_sort(o->ck, first, o->err);
+    return true;
 }
 
 static bool open_torch(struct checkpoint *ck, struct error *err)

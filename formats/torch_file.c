@@ -99,8 +99,7 @@ static bool read_zip(struct torch_list *l, struct checkpoint *ck, const struct f
     *digest = z.directory;
     if (torch_zip_find(&z, "constants.pkl"))
         return error_set(err, ERR_UNSUPPORTED, "'%.256s' is a TorchScript program, which is not read here", r->what);
-    if (!check_order(&z, r, err) ||
-        !torch_zip_load(r, torch_zip_find(&z, "data.pkl"), PICKLE_BYTES_MAX, &text, err) ||
+    if (!check_order(&z, r, err) || !torch_zip_load(r, torch_zip_find(&z, "data.pkl"), PICKLE_BYTES_MAX, &text, err) ||
         !pickle_read(buffer_view(&text), PICKLE_FOR_TENSORS, r->what, arena, &tree, err))
         return false;
     if (tree.used != text.size)
@@ -249,8 +248,8 @@ static bool neither(const struct file_range *r, const uint8_t *head, size_t n, s
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (n >= known[i].at + known[i].n && memcmp(head + known[i].at, known[i].bytes, known[i].n) == 0)
             return error_set(err, ERR_UNSUPPORTED, "'%.256s' is %s, which is not read here", r->what, known[i].what);
-    return error_set(err, ERR_FORMAT, "'%.256s' is not a file of torch.save: neither a zip archive nor its magic number",
-                     r->what);
+    return error_set(err, ERR_FORMAT,
+                     "'%.256s' is not a file of torch.save: neither a zip archive nor its magic number", r->what);
 }
 
 bool torch_file_read(struct torch_list *l, struct checkpoint *ck, const struct file_range *r, struct digest *digest,

@@ -7,7 +7,7 @@
 #include "formats/pickle.h"
 #include "formats/torch_zip.h"
 
-#define TORCH_NAME_MAX 1024u     /* bytes of a tensor's name */
+#define TORCH_NAME_MAX 1024u      /* bytes of a tensor's name */
 #define TORCH_VISITS_MAX 8000000u /* values that a state dict's walk meets */
 
 struct torch_tensor {
@@ -25,8 +25,8 @@ struct torch_list {
 void torch_list_free(struct torch_list *l);
 MUST_CHECK bool torch_list_add(struct torch_list *l, const struct torch_tensor *t, struct error *err);
 
-/* Adds the tensors of a file. `digest` is of everything but the tensors' bytes (of a zip archive: with their sums). Sums
- * go to ck when it is not NULL. */
+/* Adds the tensors of a file. `digest` is of everything but the tensors' bytes (of a zip archive: with their sums).
+ * Sums go to ck when it is not NULL. */
 MUST_CHECK bool torch_file_read(struct torch_list *l, struct checkpoint *ck, const struct file_range *r,
                                 struct digest *digest, struct error *err);
 
@@ -48,8 +48,8 @@ MUST_CHECK bool torch_add(struct checkpoint *ck, const struct torch_tensor *t, c
 /* What a storage's persistent id says: "storage", class, key, location, elements, and maybe a part of it. */
 struct torch_storage_id {
     const struct pickle_global *type;
-    const char *key; /* in the arena */
-    uint64_t n;      /* elements of the whole */
+    const char *key;      /* in the arena */
+    uint64_t n;           /* elements of the whole */
     uint64_t first, part; /* the part that is meant, in elements */
     bool has_part;
 };

@@ -1,11 +1,11 @@
 /* From the tree of a pickle to tensors. A state dict is a dict of names and tensors. Training programs put it under a
- * key of their own (wrappers[]), and then everything beside it stays unread; dicts inside it are names with dots. What
- * is no tensor and holds none (numbers, texts, extra states of layers) is skipped. */
+ * key of their own (wrappers[], each once and in this order), and then everything beside it stays unread; dicts inside
+ * it are names with dots. What is no tensor and holds none (numbers, texts, extra states of layers) is skipped. */
 #include "formats/torch_file.h"
 
 #include <stdio.h>
 
-static const char *const wrappers[] = {"state_dict", "model_state_dict", "model", "module", NULL};
+static const char *const wrappers[] = {"state_dict", "model_state_dict", "model", "module"};
 
 struct walk {
     struct torch_list *list;
@@ -56,8 +56,8 @@ static bool check_bounds(const struct walk *w, const struct pickle_value *v, con
     if (!u64_add(last, 1, &end) || !u64_add(end, offset, &end) || end > part)
         return bad(w, "reaches beyond its storage");
     if (n > part)
-        return error_set(w->err, ERR_UNSUPPORTED, "'%.256s': tensor '%.256s' has more elements than its storage", w->what,
-                         w->name);
+        return error_set(w->err, ERR_UNSUPPORTED, "'%.256s': tensor '%.256s' has more elements than its storage",
+                         w->what, w->name);
     t->offset = s->offset + (first + offset) * elem;
     return true;
 }
@@ -95,7 +95,8 @@ static bool walk_dict(struct walk *w, const struct pickle_value *dict, uint32_t 
 static bool visit(struct walk *w, const struct pickle_value *v, uint32_t level)
 {
     if (++w->visits > TORCH_VISITS_MAX || level > PICKLE_DEPTH_MAX)
-        return error_set(w->err, ERR_UNSUPPORTED, "'%.256s': the state dict is nested too deeply or too often", w->what);
+        return error_set(w->err, ERR_UNSUPPORTED, "'%.256s': the state dict is nested too deeply or too often",
+                         w->what);
     switch (v->kind) {
     case PICKLE_TENSOR: return add_tensor(w, v);
     case PICKLE_DICT: return walk_dict(w, v, level);
@@ -148,13 +149,9 @@ bool torch_state_read(struct torch_list *l, const struct pickle_value *root, con
                       const char *what, struct error *err)
 {
     struct walk w = {.list = l, .storages = storages, .what = what, .err = err};
-    for (size_t i = 0; wrappers[i]; i++) {
+    for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++) {
         const struct pickle_value *inner = pickle_dict_get(root, wrappers[i]);
-        if (inner && inner->kind == PICKLE_DICT) {
-            root = inner;
-            i = (size_t)-1;
-            if (++w.visits > PICKLE_DEPTH_MAX) return error_set(err, ERR_FORMAT, "'%.256s': dicts without end", what);
-        }
+        if (inner && inner->kind == PICKLE_DICT) root = inner;
     }
     if (root->kind != PICKLE_DICT && root->kind != PICKLE_TENSOR)
         return error_set(err, ERR_FORMAT, "'%.256s' holds %s; a dict of tensors is expected", what,

@@ -110,10 +110,8 @@ static bool read_end(struct reading *z, uint64_t *directory_bytes)
         bytes = load_le64(e64 + 40);
         offset = load_le64(e64 + 48);
         expect = at64;
-    } else if (n == 0xffff || bytes == NOT_HERE32 || offset == NOT_HERE32)
-        return bad(z, "its zip64 record is missing");
-    if (offset > expect || bytes != expect - offset)
-        return bad(z, "its directory is not in front of the end record");
+    } else if (n == 0xffff || bytes == NOT_HERE32 || offset == NOT_HERE32) return bad(z, "its zip64 record is missing");
+    if (offset > expect || bytes != expect - offset) return bad(z, "its directory is not in front of the end record");
     if (n > ZIP_ENTRIES_MAX || bytes > ZIP_DIRECTORY_MAX)
         return error_set(z->err, ERR_UNSUPPORTED, "'%.256s': zip archive: more than %u members", z->r->what,
                          ZIP_ENTRIES_MAX);
@@ -187,10 +185,10 @@ static bool read_descriptor(const struct reading *z, struct central *c)
     for (size_t skip = 0; skip <= 4; skip += 4) {
         if (skip && (n < 4 || load_le32(d) != DESCRIPTOR_MAGIC)) break;
         const uint8_t *p = d + skip;
-        bool wide = n >= skip + 20 && load_le32(p) == c->crc32 && load_le64(p + 4) == c->size &&
-                    load_le64(p + 12) == c->size;
-        bool narrow = n >= skip + 12 && load_le32(p) == c->crc32 && load_le32(p + 4) == c->size &&
-                      load_le32(p + 8) == c->size;
+        bool wide =
+            n >= skip + 20 && load_le32(p) == c->crc32 && load_le64(p + 4) == c->size && load_le64(p + 12) == c->size;
+        bool narrow =
+            n >= skip + 12 && load_le32(p) == c->crc32 && load_le32(p + 4) == c->size && load_le32(p + 8) == c->size;
         if (!wide && !narrow) continue;
         c->end += skip + (wide ? 20 : 12);
         return true;
@@ -218,8 +216,7 @@ static bool read_local(struct reading *z, struct central *c)
     c->end = c->data + c->size;
     uint32_t crc = load_le32(h + 14), stored = load_le32(h + 18), size = load_le32(h + 22);
     bool later = c->flags & FLAG_DESCRIPTOR;
-    if (crc != c->crc32 && !(later && crc == 0))
-        return bad_entry(z, c->name, "has another CRC in front of its data");
+    if (crc != c->crc32 && !(later && crc == 0)) return bad_entry(z, c->name, "has another CRC in front of its data");
     bool is64 = stored == NOT_HERE32 || size == NOT_HERE32; /* the numbers are the directory's, which were checked */
     if (!is64 && (stored != c->size || size != c->size) && !(later && stored == 0 && size == 0))
         return bad_entry(z, c->name, "has another size in front of its data");
@@ -253,8 +250,8 @@ static bool find_prefix(struct reading *z, size_t *out)
         pkl = z->entries[i].name;
     }
     if (!pkl)
-        return error_set(z->err, ERR_FORMAT, "'%.256s' is a zip archive without a data.pkl: torch.save did not write it",
-                         z->r->what);
+        return error_set(z->err, ERR_FORMAT,
+                         "'%.256s' is a zip archive without a data.pkl: torch.save did not write it", z->r->what);
     *out = (size_t)(strchr(pkl, '/') - pkl) + 1;
     for (uint64_t i = 0; i < z->n; i++)
         if (strncmp(z->entries[i].name, pkl, *out) != 0)

@@ -1,7 +1,7 @@
 /* The zip archives that torch.save writes: "NAME/data.pkl", "NAME/version", "NAME/data/0" ... , all members stored, so
- * that a tensor's bytes can be read where they lie. A parser of our own: libarchive, which reads our tar layers a second
- * time, gives a stream of members and no offsets, takes the archive's two directories for what they say, and has no
- * opinion about members that overlap.
+ * that a tensor's bytes can be read where they lie. A parser of our own: libarchive, which reads our tar layers a
+ * second time, gives a stream of members and no offsets, takes the archive's two directories for what they say, and has
+ * no opinion about members that overlap.
  *
  * Both directories are read and must agree on every member: names, sizes, sums. docs/formats.md lists the rules. */
 #ifndef FORMATS_TORCH_ZIP_H
