@@ -33,7 +33,8 @@ MUST_CHECK bool sha256_of(struct bytes data, struct digest *out, struct error *e
 MUST_CHECK bool sha256_of_file(int fd, const char *name, uint64_t offset, uint64_t n, struct digest *out,
                                struct error *err);
 
-/* What git calls a file with these bytes: SHA-1 of "blob SIZE", a NUL, and the bytes, 40 hex digits. A name, no proof. */
+/* What git calls a file with these bytes: SHA-1 of "blob SIZE", a NUL, and the bytes; 40 hex digits. A name, no
+ * proof. */
 #define GIT_ID_HEX_SIZE 41u
 MUST_CHECK bool git_blob_id(struct bytes data, char out[GIT_ID_HEX_SIZE], struct error *err);
 
@@ -45,6 +46,9 @@ bool digest_equal(const struct digest *a, const struct digest *b);
 /* Standard alphabet, padded. *out: caller frees. Decoding refuses anything else (white space too). */
 MUST_CHECK bool base64_encode(struct bytes data, char **out, struct error *err);
 MUST_CHECK bool base64_decode(const char *text, size_t max, uint8_t **out, size_t *out_size, struct error *err);
+/* The alphabet for URLs, without padding (JWS). */
+MUST_CHECK bool base64url_encode(struct bytes data, char **out, struct error *err);
+MUST_CHECK bool base64url_decode(const char *text, size_t max, uint8_t **out, size_t *out_size, struct error *err);
 
 /* Secrets: wiped, and not by a call that the compiler may leave out. */
 void secret_wipe(void *p, size_t n);
