@@ -33,7 +33,7 @@ bool parity_predicate(const struct attest_facts *f, json_t **out, struct error *
 {
     const json_t *figures = json_object_get(f->report, "parity"), *checks = json_object_get(f->report, "checks");
     CLEANUP(json) json_t *list = json_array();
-    char report[DIGEST_HEX_SIZE];
+    char hex[DIGEST_HEX_SIZE];
     size_t i;
     json_t *c;
     if (!json_is_object(figures))
@@ -42,8 +42,8 @@ bool parity_predicate(const struct attest_facts *f, json_t **out, struct error *
         const char *check = json_string_value(json_object_get(c, "check"));
         if (check && strcmp(check, "parity") == 0 && json_array_append(list, c) != 0) return error_memory(err, 0);
     }
-    digest_hex(&f->report_digest, report);
-    *out = json_pack("{s:s,s:s,s:O,s:O,s:O}", "schema", "ingot.parity/1", "report_sha256", report, "verdict",
+    digest_hex(&f->figures, hex);
+    *out = json_pack("{s:s,s:s,s:O,s:O,s:O}", "schema", "ingot.parity/1", "figures_sha256", hex, "verdict",
                      json_object_get(f->report, "verdict"), "figures", figures, "checks", list);
     return *out ? true : error_set(err, ERR_FORMAT, "the report has no verdict");
 }
@@ -53,13 +53,17 @@ static bool load_report(const struct attest_options *o, const struct attach *a, 
                         struct error *err)
 {
     CLEANUP_BUFFER struct buffer text = {0};
+    CLEANUP(free) char *figures = NULL;
+    size_t n = 0;
     char image[OCI_DIGEST_SIZE];
     if (!o->report)
         return !o->kinds[ATTEST_KIND_PARITY] ||
                error_set(err, ERR_USAGE, "an attestation of parity needs a report: --report is missing");
     if (!file_load(AT_FDCWD, o->report, REPORT_BYTES_MAX, &text, err) ||
-        !json_parse(buffer_view(&text), JSON_DIALECT_STRICT, o->report, out, err) ||
-        !sha256_of(buffer_view(&text), digest, err))
+        !json_parse(buffer_view(&text), JSON_DIALECT_STRICT, o->report, out, err))
+        return false;
+    const json_t *parity = json_object_get(*out, "parity");
+    if (parity && (!json_canonical(parity, &figures, &n, err) || !sha256_of(bytes_of(figures, n), digest, err)))
         return false;
     const char *said = json_string_value(json_object_get(json_object_get(*out, "package"), "image"));
     oci_digest_text(&attach_subject(a, 0)->digest, image);
@@ -162,8 +166,8 @@ static bool check_options(const struct attest_options *o, struct error *err)
 static bool attest_all(struct attach *a, const struct attest_options *o, struct attest_result *out, struct error *err)
 {
     CLEANUP(json) json_t *report = NULL;
-    struct digest report_digest = {{0}}, tool;
-    if (!load_report(o, a, &report, &report_digest, err) || !hash_tool(&tool, err)) return false;
+    struct digest figures = {{0}}, tool;
+    if (!load_report(o, a, &report, &figures, err) || !hash_tool(&tool, err)) return false;
     out->image = attach_subject(a, 0)->digest;
     out->n_subjects = attach_subjects(a);
     for (uint32_t i = out->n_subjects; i-- > 0;) { /* the package last: its answers are handed out */
@@ -172,7 +176,7 @@ static bool attest_all(struct attach *a, const struct attest_options *o, struct 
             .image = subject->digest,
             .name = a->ref.tag,
             .report = report,
-            .report_digest = report_digest,
+            .figures = figures,
             .source_files = o->source_files,
             .builder_id = o->builder_id ? o->builder_id : ATTEST_BUILDER_DEFAULT,
             .backend = o->backend ? o->backend : "not recorded",

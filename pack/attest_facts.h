@@ -11,10 +11,11 @@ struct attest_facts {
     const char *name;             /* of the model: the tag, borrowed */
     json_t *checkpoint;           /* ingot.json; NULL: an original was packed */
     struct digest checkpoint_digest;
-    json_t *config;       /* config.json, or NULL */
-    json_t *licences;     /* declared by the card: array of strings */
-    const json_t *report; /* of `ingot verify --report`, or NULL; borrowed */
-    struct digest report_digest;
+    json_t *config;        /* config.json, or NULL */
+    json_t *licences;      /* declared by the card: array of strings */
+    const json_t *report;  /* of `ingot verify --report`, or NULL; borrowed */
+    struct digest figures; /* SHA-256 of the canonical JSON of its figures; of nothing else in it, because it also lists
+                              the statements that are attached, this one's forerunner among them */
     const json_t
         *source_files; /* [{"name", "bytes", "sha256"}] of the original, when it was hashed; or NULL; borrowed */
     const char *builder_id, *backend;

@@ -62,8 +62,8 @@ static bool byproducts(const struct attest_facts *f, json_t **out, struct error 
     if (!add(list, "plan", "sha256", text_of(f->checkpoint, "plan_sha256"), err) ||
         (f->checkpoint && !add(list, "ingot.json", "sha256", hex, err)))
         return false;
-    digest_hex(&f->report_digest, hex);
-    if (f->report && !add(list, "report.json", "sha256", hex, err)) return false;
+    digest_hex(&f->figures, hex);
+    if (json_object_get(f->report, "parity") && !add(list, "parity figures", "sha256", hex, err)) return false;
     *out = take_ptr(&list);
     return true;
 }

@@ -169,6 +169,8 @@ static bool write_manifest(const struct job *j, json_t *digests, json_t *left_ou
         (!put_digest(scales, "sha256", &j->given->digest, err) || !json_put(doc, "scales_from", scales, err)))
         return false;
     if (!plan_source_json(p, &source, err) || !json_put(doc, "source", source, err)) return false;
+    json_t *signature = (json_t *)(uintptr_t)j->opt->source_signature; /* jansson counts references in it */
+    if (signature && !json_put(source, "signature", json_incref(signature), err)) return false;
     if (!json_put(doc, "files", json_incref(digests), err) || !json_put(doc, "left_out", json_incref(left_out), err))
         return false;
     json_t *licences;
