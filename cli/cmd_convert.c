@@ -93,6 +93,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(json) json_t *signature = NULL;
     return find_type(a->type, &o.type, err) && check_output(a, gguf, err) &&
            source_check(env, &a->source, operands[0], &signature, err) && model_open(&m, operands[0], err) &&
+           checkpoint_check_sums(m.checkpoint, err) &&
            (gguf ? convert_to_gguf : convert_to_safetensors)(&m, a->output, &o, &r, env->progress, err) &&
            report(env, a, &r, err);
 }

@@ -1,9 +1,31 @@
 #include "cli/commands.h"
 
-extern const struct command command_inspect, command_plan, command_convert, command_calibrate, command_search,
-    command_quantize, command_profile, command_pack, command_sign, command_attest, command_verify, command_push,
-    command_pull, command_build, command_keygen, command_list, command_logits, command_eval, command_generate,
-    command_render, command_tokenize, command_detokenize;
+/* One line each, so that two commands can be added side by side. */
+/* clang-format off */
+extern const struct command
+    command_inspect,
+    command_plan,
+    command_convert,
+    command_calibrate,
+    command_search,
+    command_quantize,
+    command_profile,
+    command_pack,
+    command_profiles,
+    command_sign,
+    command_attest,
+    command_verify,
+    command_push,
+    command_pull,
+    command_build,
+    command_keygen,
+    command_list,
+    command_logits,
+    command_eval,
+    command_generate,
+    command_render,
+    command_tokenize,
+    command_detokenize;
 
 const struct command *const commands[] = {
     &command_inspect,
@@ -14,6 +36,7 @@ const struct command *const commands[] = {
     &command_quantize,
     &command_profile,
     &command_pack,
+    &command_profiles,
     &command_sign,
     &command_attest,
     &command_verify,
@@ -30,3 +53,4 @@ const struct command *const commands[] = {
     &command_detokenize,
     NULL,
 };
+/* clang-format on */
