@@ -180,6 +180,7 @@ for page, part, command in (
     ("ingot-json.5", "merge", "ingot merge build/demo/package --from j/thin --json"),
     ("ingot-json.5", "keygen", "ingot keygen -o j/k --json"),
     ("ingot-json.5", "sign", "ingot sign j/p -k j/k.key --json"),
+    ("ingot-json.5", "attest", "ingot attest j/p -k j/k.key --json"),
     ("ingot-json.5", "push", "ingot push j/p localhost:5000/j:t --plain-http --json"),
     ("ingot-json.5", "pull", "ingot pull localhost:5000/j:t -o oci:j/pulled --plain-http --json"),
     ("ingot-json.5", "verify", "ingot verify build/demo/package -k build/demo/release.pub -a build/demo/original -d examples/nano-hybrid/evaluation.jsonl --json"),
