@@ -185,11 +185,11 @@ static bool describe(struct job *j)
 {
     const json_t *config = j->m->hf.config;
     const struct ggml_type *type = ggml_type_of(j->type);
-    if (!type || type->file_type == FILE_TYPE_NONE)
+    if (!type)
         return error_set(j->err, ERR_UNSUPPORTED, "matrices stored as %s are not written as GGUF: name a --type",
                          dtype_name(j->type));
     gguf_put_text(j->w, "general.type", bytes_text("model"));
-    gguf_put_u32(j->w, "general.file_type", type->file_type);
+    gguf_put_u32(j->w, "general.file_type", 0);
     gguf_put_u32(j->w, "general.quantization_version", 2);
     j->heads = j->m->inventory->config.attention.n_heads;
     j->kv_heads = j->m->inventory->config.attention.n_kv_heads;

@@ -209,8 +209,9 @@ bool gguf_add_tensor(struct gguf_writer *w, const char *name, const struct ggml_
     for (uint32_t i = 0; i < n_dims; i++)
         if (!u64_mul(n, t->dims[i] = dims[i], &n))
             return error_set(err, ERR_FORMAT, "tensor '%.256s': the product of its shape overflows", name);
-    if (dims[n_dims - 1] % type->block_elems != 0 || !u64_mul(n / type->block_elems, type->block_bytes, &t->bytes))
-        return error_set(err, ERR_INTERNAL, "tensor '%.256s' cannot be stored as %s", name, type->name);
+    uint32_t block = dtype_block_elems(type->dtype);
+    if (dims[n_dims - 1] % block != 0 || !u64_mul(n / block, dtype_block_bytes(type->dtype), &t->bytes))
+        return error_set(err, ERR_INTERNAL, "tensor '%.256s' cannot be stored as %s", name, dtype_name(type->dtype));
     w->n_tensors++;
     return true;
 }
