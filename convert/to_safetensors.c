@@ -14,9 +14,10 @@ struct job {
     struct staging *staging;
     struct tensor_spec *specs;
     struct convert_item *items;
-    uint32_t *numbers; /* 0, 1, 2 ...: each item has one source */
-    uint32_t n;
-    enum dtype type; /* of the matrices; DTYPE_COUNT: as the source has them */
+    uint32_t *numbers;                  /* of the checkpoint, one for each item */
+    const struct model_tensor **owners; /* [n] whose weight a tensor is; NULL: no weight */
+    uint32_t n, n_out;                  /* of the checkpoint, and of the output */
+    enum dtype type;                    /* of the matrices; DTYPE_COUNT: as the source has them */
     bool from_gguf;
     struct shard_layout layout;
     struct shard_writer *writer;
@@ -58,36 +59,41 @@ static bool choose_type(const struct job *j, uint32_t i, enum role_kind kind, bo
     return true;
 }
 
-/* What each source tensor is; scales of quantized linears are neither. */
-static void kinds(const struct job *j, enum role_kind *kind, bool *quantized)
+/* What each source tensor is; scales of quantized linears are neither. Those of GGUF's NVFP4 go with the numbers. */
+static void kinds(const struct job *j, enum role_kind *kind, bool *quantized, bool *drop)
 {
     const struct inventory *inv = j->m->inventory;
-    for (uint32_t i = 0; i < j->n; i++) kind[i] = KIND_SMALL, quantized[i] = false;
+    for (uint32_t i = 0; i < j->n; i++) kind[i] = KIND_SMALL, quantized[i] = drop[i] = false;
     for (uint32_t i = 0; i < inv->n_tensors; i++) {
         const struct model_tensor *t = &inv->tensors[i];
         for (int part = 0; part < PART_COUNT; part++) {
             if (t->parts[part] == NAME_NONE) continue;
             quantized[t->parts[part]] = t->format && !t->format->self_described;
             if (part == PART_WEIGHT) kind[t->parts[part]] = role_info(t->place.role)->kind;
+            else drop[t->parts[part]] = t->format && t->format->self_described;
+            if (part == PART_WEIGHT) j->owners[t->parts[part]] = t;
         }
     }
 }
 
 static bool make_item(struct job *j, uint32_t i, enum role_kind kind, bool quantized)
 {
+    uint32_t k = j->n_out++;
     const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, i);
     enum dtype to;
     if (!choose_type(j, i, kind, quantized, &to)) return false;
-    if (!cast_possible(t->dtype, to) || to == DTYPE_Q8_0)
+    if (!cast_possible(t->dtype, to) || dtype_is_blocks(to))
         return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s' is stored as %s, which cannot become %s here",
                          t->name, dtype_name(t->dtype), dtype_name(to));
-    j->specs[i] = (struct tensor_spec){.name = t->name, .dtype = to, .n_dims = t->n_dims};
-    memcpy(j->specs[i].dims, t->dims, sizeof t->dims);
+    j->specs[k] = (struct tensor_spec){.name = t->name, .dtype = to, .n_dims = t->n_dims};
+    memcpy(j->specs[k].dims, t->dims, sizeof t->dims);
     /* As bytes in rows: a tensor that stays as it is may be of a type without arithmetic. */
     uint64_t cols = t->n_dims ? t->dims[t->n_dims - 1] : 1;
-    bool plain = dtype_is_plain_float(t->dtype) || t->dtype == DTYPE_Q8_0;
-    j->numbers[i] = i;
-    j->items[i] = (struct convert_item){.parts = &j->numbers[i],
+    bool plain = dtype_is_plain_float(t->dtype) || dtype_is_decoded(t->dtype);
+    bool scaled = j->owners[i] && j->owners[i]->format && j->owners[i]->format->self_described;
+    j->numbers[k] = i;
+    j->items[k] = (struct convert_item){.parts = &j->numbers[k],
+                                        .tensors = scaled ? &j->owners[i] : NULL,
                                         .n_parts = 1,
                                         .cols = plain      ? cols
                                                 : t->bytes ? 1
@@ -95,7 +101,7 @@ static bool make_item(struct job *j, uint32_t i, enum role_kind kind, bool quant
                                         .from = plain ? t->dtype : DTYPE_U8,
                                         .to = plain ? to : DTYPE_U8,
                                         .name = t->name};
-    struct convert_item *it = &j->items[i];
+    struct convert_item *it = &j->items[k];
     if (!plain && it->cols) it->cols = t->bytes % 4096 == 0 ? 4096 : 1;
     it->rows = it->part_rows = it->cols ? (plain ? t->n_elems : t->bytes) / it->cols : 0;
     return true;
@@ -105,15 +111,17 @@ static bool collect(struct job *j)
 {
     CLEANUP(free) enum role_kind *kind = malloc((j->n + 1) * sizeof *kind);
     CLEANUP(free) bool *quantized = malloc((j->n + 1) * sizeof *quantized);
+    CLEANUP(free) bool *drop = malloc((j->n + 1) * sizeof *drop);
     j->specs = calloc(j->n + 1, sizeof *j->specs);
     j->items = calloc(j->n + 1, sizeof *j->items);
     j->numbers = calloc(j->n + 1, sizeof *j->numbers);
-    if (!kind || !quantized || !j->specs || !j->items || !j->numbers)
+    j->owners = calloc(j->n + 1, sizeof *j->owners);
+    if (!drop || !j->owners || !kind || !quantized || !j->specs || !j->items || !j->numbers)
         return error_memory(j->err, j->n * sizeof *j->items);
-    kinds(j, kind, quantized);
+    kinds(j, kind, quantized, drop);
     for (uint32_t i = 0; i < j->n; i++)
-        if (!make_item(j, i, kind[i], quantized[i])) return false;
-    return shard_layout_make(&j->layout, j->specs, j->n, j->opt->shard_bytes, j->err);
+        if (!drop[i] && !make_item(j, i, kind[i], quantized[i])) return false;
+    return shard_layout_make(&j->layout, j->specs, j->n_out, j->opt->shard_bytes, j->err);
 }
 
 /* ---- shards ---- */
@@ -229,7 +237,57 @@ static enum dtype main_type(const struct job *j)
     const struct model_tensor *embed = inventory_find(j->m->inventory, ROLE_EMBED, -1, -1, false);
     enum dtype t = embed ? checkpoint_tensor(j->m->checkpoint, embed->parts[PART_WEIGHT])->dtype : DTYPE_COUNT;
     if (j->opt->type != DTYPE_COUNT || !j->from_gguf) return j->opt->type;
-    return t == DTYPE_Q8_0 ? DTYPE_BF16 : t;
+    return dtype_is_blocks(t) ? DTYPE_BF16 : t;
+}
+
+/* ---- reading back ---- */
+
+struct back {
+    const struct job *j;
+    const struct checkpoint *ck;
+    const struct convert_item *item;
+    uint32_t index;
+    uint64_t step;
+};
+
+static bool back_piece(void *ctx, uint64_t i, uint32_t worker, struct error *err)
+{
+    (void)worker;
+    const struct back *b = ctx;
+    uint64_t row = dtype_row_bytes(b->item->to, b->item->cols), first = i * b->step;
+    uint64_t n = u64_min(b->step, b->item->rows - first);
+    CLEANUP(free) uint8_t *want = NULL;
+    CLEANUP(free) uint8_t *read = NULL;
+    if (!memory_alloc(&want, n * row, 1, err) || !memory_alloc(&read, n * row, 1, err) ||
+        !convert_rows(b->j->m->checkpoint, b->item, b->j->opt->isa, first, n, want, err) ||
+        !checkpoint_read(b->ck, b->index, first * row, read, n * row, err))
+        return false;
+    return memcmp(want, read, n * row) == 0 ||
+           error_set(err, ERR_MISMATCH, "tensor '%.256s': what was written is not what the source says", b->item->name);
+}
+
+/* Every tensor of the folder that was written, under its name, in its type and shape, byte for byte. */
+static bool read_back(struct job *j, struct convert_result *out, const struct progress *pr)
+{
+    CLEANUP(folder) struct folder *folder = NULL;
+    CLEANUP(checkpoint) struct checkpoint *ck = NULL;
+    if (!folder_open(&folder, staging_path(j->staging), j->err) || !checkpoint_open(&ck, folder, j->err)) return false;
+    for (uint32_t k = 0; k < j->n_out; k++) {
+        struct back b = {j, ck, &j->items[k], checkpoint_find(ck, j->specs[k].name), 0};
+        const struct tensor_info *t = b.index == NAME_NONE ? NULL : checkpoint_tensor(ck, b.index);
+        progress_update(pr, "verify", j->specs[k].name, k, j->n_out);
+        if (!progress_go_on(pr, j->err)) return false;
+        if (!t || t->dtype != j->specs[k].dtype || t->n_dims != j->specs[k].n_dims ||
+            memcmp(t->dims, j->specs[k].dims, t->n_dims * sizeof *t->dims) != 0)
+            return error_set(j->err, ERR_MISMATCH, "tensor '%.256s' is not in the output as it should be",
+                             j->specs[k].name);
+        uint64_t row = b.item->cols * sizeof(float);
+        b.step = row && row < CONVERT_PIECE_BYTES ? CONVERT_PIECE_BYTES / row : 1;
+        if (b.item->rows && !pool_try(j->opt->pool, u64_div_up(b.item->rows, b.step), back_piece, &b, j->err))
+            return false;
+        out->n_verified++;
+    }
+    return true;
 }
 
 static bool run(struct job *j, const char *output, struct convert_result *out, const struct progress *pr)
@@ -242,9 +300,13 @@ static bool run(struct job *j, const char *output, struct convert_result *out, c
         staging_close(j->staging, j->err && j->err->code == ERR_CANCELLED);
         return false;
     }
-    *out = (struct convert_result){.n_tensors = j->n, .n_files = j->layout.n_shards};
+    *out = (struct convert_result){.n_tensors = j->n_out, .n_files = j->layout.n_shards};
     out->read_bytes = checkpoint_bytes(j->m->checkpoint);
     for (uint32_t s = 0; s < j->layout.n_shards; s++) out->bytes += j->layout.shard_bytes[s];
+    if (j->opt->verify && !read_back(j, out, pr)) {
+        staging_close(j->staging, false);
+        return false;
+    }
     return staging_commit(j->staging, j->err);
 }
 
@@ -257,12 +319,11 @@ bool convert_to_safetensors(const struct model *m, const char *output, const str
                     .from_gguf = strcmp(checkpoint_format_name(m->checkpoint), "gguf") == 0,
                     .err = err};
     j.type = main_type(&j);
-    if (opt->type == DTYPE_Q8_0)
-        return error_set(err, ERR_USAGE, "--type q8_0 is for GGUF; safetensors cannot hold it");
     bool ok = folder_survives(m->folder, output, err) && run(&j, output, out, pr);
     shard_layout_free(&j.layout);
     free(j.specs);
     free(j.items);
     free(j.numbers);
+    free(j.owners);
     return ok;
 }
