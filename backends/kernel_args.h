@@ -27,7 +27,8 @@ struct kernel_args {
                                    DECODE_FP8_BLOCK: [ceil(n_rows/128), ceil(n_cols/128)];
                                    DECODE_INT4*: [n_rows, n_cols/group] */
     const float *block_amax;    /* ENCODE_NVFP4_STATIC: f32 [n_rows, n_cols/16] */
-    float scale;                /* NVFP4 dynamic/decode, DECODE_GGML of NVFP4: weight_scale_2; FP8: weight_scale; INPUT: input_scale */
+    float scale;                /* NVFP4 dynamic/decode, DECODE_GGML of NVFP4: weight_scale_2; FP8: weight_scale;
+                                   INPUT: input_scale */
     float amax;                 /* ENCODE_NVFP4_STATIC, SWEEP_, RANGE_, FOUR_SIX_NVFP4: g, largest of the tensor or
                                    fused group */
     float range_start, range_stop; /* RANGE_NVFP4: of the multipliers of a block's own maximum, */

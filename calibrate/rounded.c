@@ -46,6 +46,7 @@ static bool there_and_back(const struct plan_item *item, struct kernel_args a, u
         encodes = OP_ENCODE_NVFP4_STATIC;
     }
     kernel_for(encodes, isa)(&a);
+    quant_raise_zeros(item->format, bytes, codes, a.n_rows, a.n_cols);
     decode_rows(item, a.amax, isa, &(struct coded_rows){codes, bytes, floats}, a.n_rows, out);
     return true;
 }

@@ -3,6 +3,7 @@
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
 #include "plan/solve_parts.h"
+#include "plan/solved_parts.h"
 
 #include <math.h>
 
@@ -142,28 +143,26 @@ static bool linear_rows(void *ctx, uint64_t first, uint64_t n, float *out, struc
     return weight_rows(w->s->plan, w->item, w->s->isa, first, n, out, err);
 }
 
-/* Where an item's results go, and what they are: parts of its format that are no scalars, as kernels leave them. */
+/* Where an item's results go, and what they are. */
 struct slot {
     uint32_t item, n_parts;
-    struct solved_tensor parts[QUANT_PARTS_MAX];
-    enum tensor_part names[QUANT_PARTS_MAX];
+    struct solved_tensor parts[SOLVED_PARTS_MAX];
+    struct solved_part kinds[SOLVED_PARTS_MAX];
     struct solve_gain gain;
 };
 
 static void lay_out(struct solving *s, struct slot *slot)
 {
     const struct plan_item *item = &s->plan->items[slot->item];
-    uint64_t rows = item->tensor->dims[0], cols = item->tensor->dims[1];
-    for (uint32_t k = 0; k < item->format->n_parts; k++) {
-        const struct quant_part *p = &item->format->parts[k];
-        if (!p->cols_per_elem) continue;
-        uint64_t bytes = quant_part_elems(p, rows, cols) * dtype_bytes(p->dtype);
-        slot->names[slot->n_parts] = p->part;
-        slot->parts[slot->n_parts++] = (struct solved_tensor){.dtype = p->dtype,
-                                                              .n_dims = 2,
-                                                              .dims = {rows, bytes / rows / dtype_bytes(p->dtype)},
-                                                              .bytes = bytes,
-                                                              .at = work_reserve(&s->work, bytes)};
+    uint64_t rows = item->tensor->dims[0];
+    slot->n_parts = solved_parts(item, slot->kinds);
+    for (uint32_t k = 0; k < slot->n_parts; k++) {
+        const struct solved_part *p = &slot->kinds[k];
+        slot->parts[k] = (struct solved_tensor){.dtype = p->dtype,
+                                                .n_dims = 2,
+                                                .dims = {rows, p->row_bytes / dtype_bytes(p->dtype)},
+                                                .bytes = rows * p->row_bytes,
+                                                .at = work_reserve(&s->work, rows * p->row_bytes)};
     }
 }
 
@@ -185,12 +184,12 @@ static bool source_digest(const struct plan *p, uint32_t i, struct digest *out, 
     return sha256_close(h, ok ? out : NULL, err) && ok;
 }
 
-/* Codes first; of the rest what has bytes as elements, and what has floats. */
 static bool store(const struct solving *s, struct slot *slot, const struct gptq_result *r, struct error *err)
 {
     for (uint32_t k = 0; k < slot->n_parts; k++) {
+        const void *const rooms[] = {[SOLVED_CODES] = r->codes, [SOLVED_BYTES] = r->bytes, [SOLVED_FLOATS] = r->floats};
         struct solved_tensor *t = &slot->parts[k];
-        const void *data = k == 0 ? r->codes : dtype_bytes(t->dtype) == 1 ? r->bytes : (const void *)r->floats;
+        const void *data = rooms[slot->kinds[k].room];
         if (!sha256_of(bytes_of(data, t->bytes), &t->digest, err) || !work_write(&s->work, t->at, data, t->bytes, err))
             return false;
     }
@@ -287,7 +286,7 @@ static bool add_results(struct solving *s, struct slot *slot, struct error *err)
     for (uint32_t k = 0; k < slot->n_parts; k++) {
         char name[1024];
         snprintf(name, sizeof name, "%s.%s", s->plan->items[slot->item].tensor->module,
-                 tensor_part_suffix(slot->names[k]));
+                 tensor_part_suffix(slot->kinds[k].part));
         slot->parts[k].name = name;
         if (!stats_add_solved(s->work.stats, &slot->parts[k], err)) return false;
     }

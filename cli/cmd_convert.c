@@ -6,7 +6,7 @@
 
 struct convert_args {
     struct common_args common;
-    const char *to, *type, *output;
+    const char *to, *type, *output, *lora;
     uint64_t shard_bytes;
     bool no_tokenizer, force, verify, requantize;
 };
@@ -25,6 +25,8 @@ static const struct option options[] = {
      "make few bits of few bits, losing precision twice", 0, 0},
     {"shard-size", 0, OPTION_NUMBER, offsetof(struct convert_args, shard_bytes), "BYTES",
      "tensor bytes per file of safetensors at most (default 5G)", 1, UINT64_MAX / 2},
+    {"merge-lora", 0, OPTION_TEXT, offsetof(struct convert_args, lora), "DIR",
+     "safetensors: merge the LoRA or DoRA adapter in this folder", 0, 0},
     {"no-tokenizer", 0, OPTION_FLAG, offsetof(struct convert_args, no_tokenizer), NULL, "gguf without a tokenizer", 0,
      0},
     {"force", 0, OPTION_FLAG, offsetof(struct convert_args, force), NULL, "replace an output that exists", 0, 0},
@@ -53,16 +55,17 @@ static bool report(const struct command_env *env, const struct convert_args *a, 
 {
     char was[32], is[32];
     if (env->common->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "output", a->output, "format", a->to,
-                                    "tensors", (json_int_t)r->n_tensors, "files", (json_int_t)r->n_files,
-                                    "source_bytes", (json_int_t)r->read_bytes, "bytes", (json_int_t)r->bytes,
-                                    "fallbacks", (json_int_t)r->n_fallback, "verified", (json_int_t)r->n_verified,
-                                    "worst_error", r->worst_error),
+        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "output", a->output, "format", a->to,
+                                    "tensors", (json_int_t)r->n_tensors, "merged", (json_int_t)r->n_merged, "files",
+                                    (json_int_t)r->n_files, "source_bytes", (json_int_t)r->read_bytes, "bytes",
+                                    (json_int_t)r->bytes, "fallbacks", (json_int_t)r->n_fallback, "verified",
+                                    (json_int_t)r->n_verified, "worst_error", r->worst_error),
                           err);
     text_bytes(was, r->read_bytes);
     text_bytes(is, r->bytes);
     print_text("%s -> %s in %u tensors, %u file%s -> %s\n", was, is, r->n_tensors, r->n_files,
                r->n_files == 1 ? "" : "s", a->output);
+    if (a->lora) print_text("%u tensors changed by %s\n", r->n_merged, a->lora);
     if (r->n_fallback)
         print_text(
             "%u tensor%s of another type than asked for, because of their rows or of what llama.cpp reads: %s%s\n",
@@ -92,6 +95,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                 .no_tokenizer = a->no_tokenizer,
                                 .verify = a->verify,
                                 .requantize = a->requantize,
+                                .lora = a->lora,
                                 .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct convert_result r;
     if (!a->to) return error_set(err, ERR_USAGE, "option --to is missing: gguf or safetensors");
@@ -99,6 +103,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     bool gguf = strcmp(a->to, "gguf") == 0;
     if (!gguf && strcmp(a->to, "safetensors") != 0)
         return error_set(err, ERR_USAGE, "option --to: expected gguf or safetensors, found '%.64s'", a->to);
+    if (gguf && a->lora)
+        return error_set(err, ERR_USAGE, "--merge-lora is for --to safetensors; what comes out can become gguf then");
     return find_type(a->type, gguf, &o, err) && check_output(a, gguf, err) && model_open(&m, operands[0], err) &&
            (gguf ? convert_to_gguf : convert_to_safetensors)(&m, a->output, &o, &r, env->progress, err) &&
            report(env, a, &r, err);

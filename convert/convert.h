@@ -22,10 +22,11 @@ struct convert_options {
     uint64_t shard_bytes;       /* of safetensors */
     bool replace;               /* an output that exists */
     bool no_tokenizer;          /* GGUF */
+    const char *lora;           /* safetensors: the folder of an adapter that is merged (convert/lora.h), or NULL */
 };
 
 struct convert_result {
-    uint32_t n_tensors, n_files;
+    uint32_t n_tensors, n_files, n_merged; /* merged: changed by the adapter */
     uint64_t read_bytes, bytes;
     /* GGUF: tensors whose rows are not whole blocks of the type that was asked for, and what the first of them became.
      */
@@ -54,14 +55,17 @@ struct convert_item {
     enum dtype from, to;
     int change; /* enum cast_change */
     const char *name;
+    /* Rows that are made rather than stored, as F32; then parts, part_rows and interleave say nothing. May be NULL. */
+    bool (*read)(void *ctx, uint32_t worker, uint64_t first, uint64_t n, float *out, struct error *err);
+    void *read_ctx;
     /* Of a source whose codes have scales beside them, and of NVFP4 that is made: the tensors of the parts; or NULL. */
     const struct model_tensor *const *tensors;
     const float *scales; /* [n_parts] of NVFP4 that is made from numbers; NULL: codes stay as they are */
 };
 /* Rows [first, first + n) of an item as they belong into the output, `bytes` of them. */
-MUST_CHECK bool convert_rows(const struct checkpoint *ck, const struct convert_item *item, uint64_t isa, uint64_t first,
-                             uint64_t n, void *dst, struct error *err);
-/* The same rows as fp32 numbers, before they are rounded to the item's type. */
+MUST_CHECK bool convert_rows(const struct checkpoint *ck, const struct convert_item *item, uint64_t isa,
+                             uint32_t worker, uint64_t first, uint64_t n, void *dst, struct error *err);
+/* The same rows as fp32 numbers, before they are rounded to the item's type; not of an item with `read`. */
 MUST_CHECK bool convert_values(const struct checkpoint *ck, const struct convert_item *item, uint64_t isa,
                                uint64_t first, uint64_t n, float *dst, struct error *err);
 /* The largest magnitude of each part of an item, to out[n_parts]. */

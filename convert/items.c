@@ -154,9 +154,21 @@ static bool part_values(const struct rows *r, uint8_t *dst, struct error *err)
     return plain_values(r, (float *)(void *)dst, err);
 }
 
-bool convert_rows(const struct checkpoint *ck, const struct convert_item *item, uint64_t isa, uint64_t first,
-                  uint64_t n, void *dst, struct error *err)
+/* Rows that somebody makes. */
+static bool made_rows(const struct convert_item *t, uint64_t isa, uint32_t worker, uint64_t first, uint64_t n,
+                      void *dst, struct error *err)
 {
+    struct cast c = cast_make(DTYPE_F32, t->to, (enum cast_change)t->change, isa);
+    CLEANUP(free) float *values = NULL;
+    return memory_alloc(&values, n * t->cols, sizeof *values, err) &&
+           t->read(t->read_ctx, worker, first, n, values, err) &&
+           (cast_f32_rows(&c, values, n, t->cols, dst, err) || error_wrap(err, "tensor '%.256s'", t->name));
+}
+
+bool convert_rows(const struct checkpoint *ck, const struct convert_item *item, uint64_t isa, uint32_t worker,
+                  uint64_t first, uint64_t n, void *dst, struct error *err)
+{
+    if (item->read) return made_rows(item, isa, worker, first, n, dst, err);
     return by_parts((struct rows){.ck = ck, .t = item, .isa = isa}, first, n, dst,
                     dtype_row_bytes(item->to, item->cols), part_rows, err);
 }
@@ -170,14 +182,13 @@ bool convert_values(const struct checkpoint *ck, const struct convert_item *item
 
 static bool piece(void *ctx, uint64_t i, uint32_t worker, struct error *err)
 {
-    (void)worker;
     const struct run *r = ctx;
     uint32_t item = item_of(r, r->base + i);
     const struct convert_item *t = &r->items[item];
     uint64_t step = rows_of_piece(t), row = (r->base + i - r->first[item]) * step, n = u64_min(step, t->rows - row);
     uint64_t row_bytes = dtype_row_bytes(t->to, t->cols);
     CLEANUP(free) void *dst = NULL;
-    return memory_alloc(&dst, n * row_bytes, 1, err) && convert_rows(r->ck, t, r->opt->isa, row, n, dst, err) &&
+    return memory_alloc(&dst, n * row_bytes, 1, err) && convert_rows(r->ck, t, r->opt->isa, worker, row, n, dst, err) &&
            r->write(r->ctx, item, row * row_bytes, dst, n * row_bytes, err);
 }
 

@@ -51,11 +51,13 @@ static bool differs(const struct check *c, uint64_t row, struct error *err)
                      (unsigned long long)row);
 }
 
-static bool same_bytes(const struct check *c, uint64_t first, uint64_t n, const uint8_t *read, struct error *err)
+static bool same_bytes(const struct check *c, uint32_t worker, uint64_t first, uint64_t n, const uint8_t *read,
+                       struct error *err)
 {
     uint64_t row_bytes = dtype_row_bytes(c->t->to, c->t->cols);
     CLEANUP(free) uint8_t *want = NULL;
-    if (!memory_alloc(&want, n * row_bytes, 1, err) || !convert_rows(c->ck, c->t, c->opt->isa, first, n, want, err))
+    if (!memory_alloc(&want, n * row_bytes, 1, err) ||
+        !convert_rows(c->ck, c->t, c->opt->isa, worker, first, n, want, err))
         return false;
     for (uint64_t r = 0; r < n; r++)
         if (memcmp(read + r * row_bytes, want + r * row_bytes, row_bytes) != 0) return differs(c, first + r, err);
@@ -103,13 +105,12 @@ static bool near_enough(const struct check *c, uint64_t piece, uint64_t first, u
 
 static bool check_piece(void *ctx, uint64_t i, uint32_t worker, struct error *err)
 {
-    (void)worker;
     const struct check *c = ctx;
     uint64_t first = i * c->step, n = u64_min(c->step, c->t->rows - first), row = dtype_row_bytes(c->t->to, c->t->cols);
     CLEANUP(free) uint8_t *read = NULL;
     return memory_alloc(&read, n * row, 1, err) &&
            folder_read(c->folder, c->stored->member, c->stored->offset + first * row, read, n * row, err) &&
-           (is_exact(c->t) ? same_bytes(c, first, n, read, err) : near_enough(c, i, first, n, read, err));
+           (is_exact(c->t) ? same_bytes(c, worker, first, n, read, err) : near_enough(c, i, first, n, read, err));
 }
 
 static bool check_item(struct check *c, double *worst, struct error *err)

@@ -19,6 +19,10 @@ static bool load_image(struct signing *s, struct error *err)
     if (!oci_layout_marker(&s->layout, err) || !oci_layout_index(&s->layout, &s->index, err)) return false;
     s->image = oci_index_find(&s->index, s->ref.tag);
     if (!s->image) return error_set(err, ERR_FORMAT, OCI_INDEX_FILE ": no image has the tag '%s'", s->ref.tag);
+    CLEANUP(oci_index) struct oci_index images = {0};
+    if (strcmp(s->image->media_type, OCI_MEDIA_INDEX) == 0)
+        return oci_blob_load(&s->layout, s->image, OCI_DOCUMENT_BYTES_MAX, "index", &text, NULL, err) &&
+               oci_images_parse(buffer_view(&text), "index", &images, err);
     if (!oci_blob_load(&s->layout, s->image, OCI_DOCUMENT_BYTES_MAX, "manifest", &text, NULL, err) ||
         !oci_manifest_parse(buffer_view(&text), "manifest", &m, err))
         return false;

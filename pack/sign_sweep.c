@@ -41,6 +41,10 @@ static bool collect(const struct oci_layout *l, const struct oci_index *index, s
     for (uint32_t i = 0; i < index->n_manifests; i++) {
         CLEANUP_BUFFER struct buffer text = {0};
         CLEANUP(oci_manifest) struct oci_manifest m = {0};
+        if (strcmp(index->manifests[i].media_type, OCI_MEDIA_INDEX) == 0) { /* what it lists has entries of its own */
+            if (!add_name(set, &index->manifests[i].digest, err)) return false;
+            continue;
+        }
         if (!oci_blob_load(l, &index->manifests[i], OCI_DOCUMENT_BYTES_MAX, "manifest", &text, NULL, NULL) ||
             !oci_manifest_parse(buffer_view(&text), "manifest", &m, NULL))
             return false;

@@ -122,17 +122,12 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
                          "add a later line with solve: none",
                          b->plan->recipe->name, line, t->name);
-    /* What is solved is kept as encoders leave it, which these layouts do not hold part by part. */
-    if (item->format->parts[0].on_side || item->format->zeros == ZEROS_STORED)
-        return error_set(b->err, ERR_UNSUPPORTED,
-                         "recipe '%s': %s: tensor '%.256s': solve: %s cannot be written as %s yet",
-                         b->plan->recipe->name, line, t->name, method, item->format->name);
     enum op op = item->format->encode_op;
-    bool also_int4 = how == SOLVE_GPTQ;
+    bool also_int4 = how != SOLVE_ROUND;
     if (op == OP_ENCODE_NVFP4 || (also_int4 && (op == OP_ENCODE_INT4 || op == OP_ENCODE_INT4_ZERO))) return true;
     return error_set(b->err, ERR_UNSUPPORTED,
-                     "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4%s weights, not %s",
-                     b->plan->recipe->name, line, t->name, method, also_int4 ? " or int4" : "", item->format->name);
+                     "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4%s weights, not %s", b->plan->recipe->name,
+                     line, t->name, method, also_int4 ? " or int4" : "", item->format->name);
 }
 
 /* Errors of values say nothing where every block of 16 has a scale of its own, and block maxima nothing without. */
