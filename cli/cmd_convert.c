@@ -106,6 +106,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (gguf && a->lora)
         return error_set(err, ERR_USAGE, "--merge-lora is for --to safetensors; what comes out can become gguf then");
     return find_type(a->type, gguf, &o, err) && check_output(a, gguf, err) && model_open(&m, operands[0], err) &&
+           checkpoint_check_sums(m.checkpoint, err) &&
            (gguf ? convert_to_gguf : convert_to_safetensors)(&m, a->output, &o, &r, env->progress, err) &&
            report(env, a, &r, err);
 }

@@ -174,6 +174,7 @@ for page, part, command in (
     ("ingot-json.5", "calibrate", f"ingot calibrate {M} -r nvfp4-super -d examples/nano-hybrid/calibration.jsonl -o j/s.safetensors --json"),
     ("ingot-json.5", "quantize", f"ingot quantize {M} -r nvfp4-super -s j/s.safetensors -o j/q --json"),
     ("ingot-json.5", "pack", "ingot pack j/q -o oci:j/p:t --json"),
+    ("ingot-json.5", "profiles", "ingot profiles build/demo/package --json"),
     ("ingot-json.5", "keygen", "ingot keygen -o j/k --json"),
     ("ingot-json.5", "sign", "ingot sign j/p -k j/k.key --json"),
     ("ingot-json.5", "push", "ingot push j/p localhost:5000/j:t --plain-http --json"),
@@ -196,7 +197,7 @@ for page, part, command in (
     for line in p.stdout.splitlines():
         doc = json.loads(line)
         keys |= set(doc)
-        for inner in ("checks", "items", "roles", "recipes") if part != "list" else ("recipes",):
+        for inner in ("checks", "items", "roles", "recipes", "images", "profiles") if part != "list" else ("recipes",):
             keys |= {k for row in doc.get(inner, []) for k in row}
         for inner in ("parity", "package", "engine", "gpu", "precision", "sizes", "source"):
             keys |= set(doc[inner]) if isinstance(doc.get(inner), dict) else set()
