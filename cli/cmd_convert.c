@@ -1,4 +1,5 @@
 #include "cli/commands.h"
+#include "cli/source_check.h"
 #include "convert/convert.h"
 
 #include <stdio.h>
@@ -9,6 +10,7 @@ struct convert_args {
     const char *to, *type, *output, *lora;
     uint64_t shard_bytes;
     bool no_tokenizer, force, verify, requantize;
+    struct source_args source;
 };
 
 static const struct option options[] = {
@@ -30,6 +32,7 @@ static const struct option options[] = {
     {"no-tokenizer", 0, OPTION_FLAG, offsetof(struct convert_args, no_tokenizer), NULL, "gguf without a tokenizer", 0,
      0},
     {"force", 0, OPTION_FLAG, offsetof(struct convert_args, force), NULL, "replace an output that exists", 0, 0},
+    SOURCE_OPTIONS(struct convert_args, source),
     COMMON_OPTIONS(struct convert_args),
 };
 
@@ -105,7 +108,9 @@ static bool run(const struct command_env *env, const void *args, char *const *op
         return error_set(err, ERR_USAGE, "option --to: expected gguf or safetensors, found '%.64s'", a->to);
     if (gguf && a->lora)
         return error_set(err, ERR_USAGE, "--merge-lora is for --to safetensors; what comes out can become gguf then");
-    return find_type(a->type, gguf, &o, err) && check_output(a, gguf, err) && model_open(&m, operands[0], err) &&
+    CLEANUP(json) json_t *signature = NULL;
+    return find_type(a->type, gguf, &o, err) && check_output(a, gguf, err) &&
+           source_check(env, &a->source, operands[0], &signature, err) && model_open(&m, operands[0], err) &&
            checkpoint_check_sums(m.checkpoint, err) &&
            (gguf ? convert_to_gguf : convert_to_safetensors)(&m, a->output, &o, &r, env->progress, err) &&
            report(env, a, &r, err);

@@ -64,8 +64,8 @@ bool pull_run(const struct pull_options *o, struct pull_result *out, struct erro
     if (ok) {
         describe(&p);
         p.jobs.total_bytes = out->bytes;
-        ok = pull_place_open(&p.place, o->dir, out->tag, o->force, &p.graph, &own) &&
-             (p.began = true) && registry_jobs_run(&p.jobs, p.graph.n_blobs, fetch_blob, &p, &own) &&
+        ok = pull_place_open(&p.place, o->dir, out->tag, o->force, &p.graph, &own) && (p.began = true) &&
+             registry_jobs_run(&p.jobs, p.graph.n_blobs, fetch_blob, &p, &own) &&
              pull_place_commit(&p.place, &p.graph, &own);
     }
     out->n_there = atomic_load(&p.n_there);
