@@ -29,6 +29,11 @@ static bool grow(struct attach *a, const struct oci_descriptor *d, struct error 
     return true;
 }
 
+bool attach_entry(struct attach *a, const struct oci_descriptor *entry, struct error *err)
+{
+    return grow(a, entry, err);
+}
+
 static bool load(struct attach *a, struct error *err)
 {
     if (!oci_package_open(&a->package, &a->layout, a->ref.tag, err) || !check_subjects(a, err) ||
