@@ -126,32 +126,37 @@ static struct coded_rows rows_at(const struct clip *c, uint64_t from)
                                c->all.floats + from * c->n_blocks};
 }
 
+/* The error of q, whose rows are divided by what the maker of other channels is divided by. */
+static bool measure(const struct clip *c, struct clip_tile *t, uint64_t from, uint64_t n, double *error, double *energy,
+                    struct error *err)
+{
+    for (uint64_t r = 0; c->f->over && r < n; r++)
+        for (uint64_t k = 0; k < c->cols; k++) t->q[r * c->cols + k] *= c->f->over[from + r];
+    return fold_tile_error(c->e, c->s, c->e->plan->items[c->item].format->input_op, c->input_scale, c->f->by, t->was,
+                           t->q, n, error, energy, err);
+}
+
 static bool tile_steps(struct clip *c, struct clip_tile *t, uint64_t tile, struct error *err)
 {
     const struct plan *p = c->e->plan;
-    const struct plan_item *item = &p->items[c->item];
     uint64_t from = tile * FOLD_TILE, n = u64_min(FOLD_TILE, c->rows - from);
     if (!fold_rows(c->e, c->item, c->f, from, n, t->was, t->changed, err)) return false;
     kernel_for(OP_WIDEN, c->e->isa)(
         &(struct kernel_args){.n_rows = n, .n_cols = c->cols, .src = t->changed, .dtype = c->dtype, .dst_f32 = t->w});
     for (uint64_t k = 0; k < n * c->n_blocks; k++)
         t->amax[k] = math_for(c->e->isa)->amax(t->w + k * c->block, c->block);
-    double *before = &c->before[tile], *after = &c->after[tile], *energy = &c->energy[tile];
     for (uint32_t k = 0; k < SHARES; k++) {
         cut_off(c, t, n, NULL, share_of(k));
         if (!round_rows(p, c->item, SCALES_MAX, c->group_amax, c->e->isa, t->cut, DTYPE_F32, n, t->q, err))
             return false;
         weigh(c, t, n, share_of(k));
-        if (k == 0 && !fold_tile_error(c->e, c->s, item->format->input_op, c->input_scale, c->f->by, t->was, t->q, n,
-                                       before, energy, err))
-            return false;
+        if (k == 0 && !measure(c, t, from, n, &c->before[tile], &c->energy[tile], err)) return false;
     }
     const struct coded_rows out = rows_at(c, from);
     cut_off(c, t, n, t->share, 0);
     code_rows(p, c->item, SCALES_MAX, c->group_amax, c->e->isa, t->cut, DTYPE_F32, n, &out);
-    decode_rows(item, c->group_amax, c->e->isa, &out, n, t->q);
-    return fold_tile_error(c->e, c->s, item->format->input_op, c->input_scale, c->f->by, t->was, t->q, n, after, NULL,
-                           err);
+    decode_rows(&p->items[c->item], c->group_amax, c->e->isa, &out, n, t->q);
+    return measure(c, t, from, n, &c->after[tile], NULL, err);
 }
 
 static bool tile_item(void *ctx, uint64_t tile, uint32_t worker, struct error *err)

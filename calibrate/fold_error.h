@@ -8,8 +8,6 @@
 #include "calibrate/sample.h"
 #include "plan/fold.h"
 
-#define FOLD_TILE 128u /* rows that are looked at together */
-
 struct fold_env {
     const struct plan *plan;
     struct pool *pool;

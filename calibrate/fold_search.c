@@ -155,7 +155,7 @@ static float effect(const struct search *s, uint32_t c, float wish)
     const struct plan_fold *f = s->g->fold;
     float over = wish < LEAST ? LEAST : wish > MOST ? MOST : wish;
     if (!isfinite(wish) || !(wish > 0)) return 1;
-    if (f->choice.exact) over = f->kind == FOLD_ROOT ? fold_power_of_four(over) : fold_power_of_two(over);
+    if (f->exact) over = f->kind == FOLD_ROOT ? fold_power_of_four(over) : fold_power_of_two(over);
     if (!s->norm || over == 1.0f) return over;
     bool one = f->kind == FOLD_NORM_ONE;
     float w = s->norm[c], after = in_type(s->norm_dtype, one ? fold_norm_one(w, over) : fold_norm(w, over));

@@ -197,6 +197,18 @@ static void set_maker(struct plan *p, const struct model_tensor *t, uint32_t num
     if (bias) p->items[bias - p->items].fold_out = number;
 }
 
+/* A member that stays in its own type would be rounded once more: routers in bf16 flip choices by that. Norms do not
+ * count, since what their rounding leaves is what the columns get. */
+static bool needs_exact(const struct folder *f, const struct party *q)
+{
+    for (uint32_t k = f->first[q->block]; k < f->first[q->block + 1]; k++) {
+        const struct plan_item *item = &f->p->items[f->by_block[k]];
+        bool makes = is_maker(q, item) && (q->row->how == BY_ROWS || q->row->how == BY_MLP);
+        if ((makes || is_reader(q, item)) && item->action != ACTION_QUANTIZE) return true;
+    }
+    return false;
+}
+
 static bool join(struct folder *f, struct party *q, enum fold_maker kind)
 {
     struct plan *p = f->p;
@@ -220,6 +232,7 @@ static bool join(struct folder *f, struct party *q, enum fold_maker kind)
                             .n = (uint32_t)maker->dims[0],
                             .choice = q->asks->solve.fold};
     if (!g->name) return error_memory(f->err, 0);
+    g->exact = g->choice.exact || needs_exact(f, q);
     if (!map_columns(f, q, g)) return false;
     p->n_folds++;
     for (uint32_t k = f->first[q->block]; k < f->first[q->block + 1]; k++) {
@@ -337,8 +350,9 @@ json_t *plan_folds_json(const struct plan *p)
     json_t *list = json_array();
     for (uint32_t g = 0; list && g < p->n_folds; g++) {
         const struct plan_fold *fold = &p->folds[g];
-        json_array_append_new(list, json_pack("{s:s,s:s,s:i,s:o}", "maker", fold->maker, "kind", kind_names[fold->kind],
-                                              "channels", (int)fold->n, "choice", fold_json(&fold->choice)));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:i,s:b,s:o}", "maker", fold->maker, "kind",
+                                              kind_names[fold->kind], "channels", (int)fold->n, "exact", fold->exact,
+                                              "choice", fold_json(&fold->choice)));
     }
     return list;
 }
@@ -374,4 +388,13 @@ uint64_t plan_fold_bytes(const struct plan *p)
         if (sum > most) most = sum;
     }
     return most;
+}
+
+/* A dozen copies of a tile: source, fp32, rounded, codes and scales, what is left, a piece of the sample. */
+uint64_t plan_fold_worker_bytes(const struct plan *p)
+{
+    uint64_t widest = 0;
+    for (uint32_t i = 0; i < p->n_items; i++)
+        if (plan_fold_watches(p, i) && p->items[i].tensor->dims[1] > widest) widest = p->items[i].tensor->dims[1];
+    return widest * FOLD_TILE * 12 * sizeof(float);
 }

@@ -24,6 +24,7 @@ struct plan_fold {
     uint32_t n;              /* channels */
     const uint32_t *columns; /* [readers' columns]: the channel of each; NULL: its own */
     struct fold_choice choice;
+    bool exact; /* powers of two: it is asked for, or a member stays in its own type */
 };
 
 /* Fills p->folds and the items' fold_in and fold_out from what the items' lines ask for. A group of which one member
@@ -42,7 +43,9 @@ json_t *plan_folds_json(const struct plan *p); /* what calibration is asked to f
 /* True when the input of item i is kept: owners of shared inputs (plan/solve_parts.h) alone. */
 bool plan_fold_watches(const struct plan *p, uint32_t i);
 uint32_t plan_fold_sample_rows(const struct plan_item *item);
-uint64_t plan_fold_bytes(const struct plan *p); /* of the largest block */
+uint64_t plan_fold_bytes(const struct plan *p);        /* of the largest block */
+#define FOLD_TILE 128u                                 /* rows of a weight that a thread looks at together */
+uint64_t plan_fold_worker_bytes(const struct plan *p); /* what each thread works in, at most */
 
 /* The factors of one item, expanded: by [columns], over [rows, or elements of what has no columns]; NULL: none. */
 struct fold_factors {

@@ -132,8 +132,8 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
     bool also_int4 = how == SOLVE_GPTQ || how == SOLVE_CLIP;
     if (op == OP_ENCODE_NVFP4 || (also_int4 && (op == OP_ENCODE_INT4 || op == OP_ENCODE_INT4_ZERO))) return true;
     return error_set(b->err, ERR_UNSUPPORTED,
-                     "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4%s weights, not %s",
-                     b->plan->recipe->name, line, t->name, method, also_int4 ? " or int4" : "", item->format->name);
+                     "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4%s weights, not %s", b->plan->recipe->name,
+                     line, t->name, method, also_int4 ? " or int4" : "", item->format->name);
 }
 
 /* Errors of values say nothing where every block of 16 has a scale of its own, and block maxima nothing without. */
@@ -642,8 +642,8 @@ static bool build(struct plan_builder *b)
         if (!decide(b, &p->items[i]) || !plan_decode(p, &p->items[i], b->err)) return false;
     }
     if (!join_stacks(b)) return false;
-    if (!make_groups(b) || !check_containers(b) || !decide_kv(b) || !plan_fold(p, b->err) ||
-        !make_outputs(b) || !check_lines(b))
+    if (!make_groups(b) || !check_containers(b) || !decide_kv(b) || !plan_fold(p, b->err) || !make_outputs(b) ||
+        !check_lines(b))
         return false;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];

@@ -274,8 +274,7 @@ static void summary_rows(const struct plan *p, struct text *t)
         for (uint32_t k = i; k < p->n_items; k++) {
             const struct plan_item *b = &p->items[k];
             if (done[k] || a->tensor->place.role != b->tensor->place.role || a->format != b->format ||
-                a->action != b->action || strcmp(a->reason, b->reason) != 0 ||
-                plan_item_folds(a) != plan_item_folds(b))
+                a->action != b->action || strcmp(a->reason, b->reason) != 0 || plan_item_folds(a) != plan_item_folds(b))
                 continue;
             done[k] = true;
             n++;

@@ -44,7 +44,8 @@ static bool read_method(const char *word, const char *what, struct solve_choice 
     out->method = SOLVE_NONE;
     for (size_t i = FOLD_AWQ; i < N_FOLD_NAMES; i++) {
         out->fold = (struct fold_choice){.method = (enum fold_method)i,
-                                         .alpha = i == FOLD_SMOOTHQUANT ? FOLD_ALPHA_DEFAULT : 0};
+                                         .alpha = i == FOLD_SMOOTHQUANT ? FOLD_ALPHA_DEFAULT : 0,
+                                         .duo = i == FOLD_AWQ};
         if (strcmp(fold_names[i], word) == 0) return true;
         text_add(&list, ", %s", fold_names[i]);
     }
