@@ -3,7 +3,7 @@
 #include "core/bytes.h"
 #include "core/cleanup.h"
 #include "core/memory.h"
-#include "numeric/nvfp4.h"
+#include "numeric/nvfp4_local.h"
 
 #define WIDTH GEMM_PANEL /* columns of a product; two blocks */
 
@@ -11,7 +11,7 @@ struct rows {
     const struct descent *d;
     const float *w;
     float *q;
-    uint8_t *scales;
+    const struct grid_scales *scales;
     uint64_t n, cols;
     float *error; /* [n, cols]: w - q */
     float *panel; /* [cols][WIDTH]: of H */
@@ -46,6 +46,31 @@ static void fill_panel(const struct rows *r, uint64_t first, uint64_t width)
         for (uint64_t j = width; j < WIDTH; j++) r->panel[k * WIDTH + j] = 0.0f;
 }
 
+/* The block of INT4 at `first`: codes under the scale and zero point that they have. */
+static void descend_codes(const struct rows *r, uint64_t first, uint64_t at, const float *h)
+{
+    const struct grid *g = r->d->grid;
+    enum grid_kind kind = grid_kind(g);
+    for (uint64_t row = 0; row < r->n; row++) {
+        uint64_t group = (row * r->cols + first) / g->format->block_cols;
+        float *q = r->q + row * r->cols + first, *hd = r->pull + row * WIDTH + at, step = r->scales->steps[group];
+        uint8_t zero = kind == GRID_INT4_ZERO ? r->scales->bytes[group] : 0;
+        bool changed = true;
+        for (uint32_t sweep = 0; changed && sweep < NVFP4_DESCENT_SWEEPS; sweep++) {
+            changed = false;
+            for (uint32_t i = 0; i < NVFP4_BLOCK; i++) {
+                float own = h[(NVFP4_BLOCK + 1) * i];
+                float to = grid_value(kind, grid_code(kind, q[i] + hd[i] / own, step, zero), step, zero);
+                float move = q[i] - to, gain = move * (hd[i] + hd[i] + move * own);
+                if (!(gain < 0.0f)) continue;
+                for (uint32_t j = 0; j < NVFP4_BLOCK; j++) hd[j] = hd[j] + h[NVFP4_BLOCK * i + j] * move;
+                q[i] = to;
+                changed = true;
+            }
+        }
+    }
+}
+
 /* The block at `first`, column `at` of the panel. True when a code or a scale moved. */
 static bool move_block(const struct rows *r, uint64_t first, uint64_t at)
 {
@@ -55,8 +80,10 @@ static bool move_block(const struct rows *r, uint64_t first, uint64_t at)
         memcpy(h + NVFP4_BLOCK * i, r->panel + (first + i) * WIDTH + at, NVFP4_BLOCK * sizeof *h);
     for (uint64_t row = 0; row < r->n; row++)
         memcpy(r->moved + row * NVFP4_BLOCK, r->q + row * r->cols + first, NVFP4_BLOCK * sizeof *h);
-    r->d->search->descend(r->q + first, r->cols, r->pull + at, WIDTH, r->n, h, r->d->s2,
-                          r->scales + first / NVFP4_BLOCK, r->cols / NVFP4_BLOCK);
+    if (grid_kind(r->d->grid) == GRID_NVFP4)
+        r->d->search->descend(r->q + first, r->cols, r->pull + at, WIDTH, r->n, h, r->d->grid->tensor_scale,
+                              r->scales->bytes + first / NVFP4_BLOCK, r->cols / NVFP4_BLOCK);
+    else descend_codes(r, first, at, h);
     for (uint64_t row = 0; row < r->n; row++)
         for (uint64_t i = 0; i < NVFP4_BLOCK; i++) {
             uint64_t k = row * r->cols + first + i;
@@ -87,7 +114,8 @@ static bool pass(const struct rows *r)
     return any;
 }
 
-bool descent_rows(const struct descent *d, const float *w, float *q, uint8_t *scales, uint64_t n, struct error *err)
+bool descent_rows(const struct descent *d, const float *w, float *q, const struct grid_scales *scales, uint64_t n,
+                  struct error *err)
 {
     uint64_t cols = d->moments->cols;
     CLEANUP(free) float *error = NULL;

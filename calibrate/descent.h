@@ -2,21 +2,23 @@
  *
  *     (w - q) H (w - q)^T            H: second moments of the linear's inputs, with GPTQ's addition on the diagonal
  *
- * block by block: what the errors of all other blocks do to the block's columns is one product, and
- * numeric/nvfp4_local.h says how the block's codes and its scale then move. A pass goes over all blocks; none makes the
- * sum larger but by rounding of fp32. Unlike GPTQ a column may answer to those behind it, and scales are chosen after
- * the codes around them are known. */
+ * block by block of 16: what the errors of all other blocks do to the block's columns is one product, and
+ * numeric/nvfp4_local.h says how the block's codes and its scale then move. Of INT4 only the codes move, one after the
+ * other, each to its best value given the others; scales and zero points stay. A pass goes over all blocks; none makes
+ * the sum larger but by rounding of fp32. Unlike GPTQ a column may answer to those behind it, and NVFP4's scales are
+ * chosen after the codes around them are known. */
 #ifndef CALIBRATE_DESCENT_H
 #define CALIBRATE_DESCENT_H
 
 #include "backends/cpu/math.h"
 #include "backends/cpu/nvfp4_search.h"
+#include "calibrate/grid.h"
 #include "calibrate/moments.h"
 
 struct descent {
     const struct moments *moments; /* finished; the diagonal is positive with `add` on it */
     const float *add;              /* [cols]: on the diagonal */
-    float s2;                      /* weight_scale_2 */
+    const struct grid *grid;
     uint32_t passes;
     const struct math_ops *math;
     const struct nvfp4_search_ops *search;
@@ -25,9 +27,9 @@ struct descent {
 /* H of the 16 columns from `first` on, which a block's search takes. */
 void descent_block_moments(const struct moments *m, const float *add, uint64_t first, float h[256]);
 
-/* w: [n, cols]; q: the same as it is read now, in and out; scales: [n, cols/16], in and out. All are of the same rows;
- * rows do not know of each other. */
-MUST_CHECK bool descent_rows(const struct descent *d, const float *w, float *q, uint8_t *scales, uint64_t n,
-                             struct error *err);
+/* w: [n, cols]; q: the same as it is read now, in and out; scales: of the same rows; NVFP4's bytes in and out. Rows do
+ * not know of each other. */
+MUST_CHECK bool descent_rows(const struct descent *d, const float *w, float *q, const struct grid_scales *scales,
+                             uint64_t n, struct error *err);
 
 #endif

@@ -198,23 +198,28 @@ static double code_errors(const struct solver *s, struct tile *t, uint64_t n)
     return weighted(s, t->error, s->stride, n, t->now);
 }
 
-/* Codes and scales as GPTQ left them, moved until the row as a whole is better. */
+/* Codes (and NVFP4's scales) as GPTQ left them, moved until the row as a whole is better. */
 static bool descend(const struct solver *s, struct tile *t, uint64_t n, struct error *err)
 {
-    uint64_t cols = s->w->cols;
-    float s2 = s->w->grid.tensor_scale, *steps = t->scales.steps;
+    const struct grid *g = &s->w->grid;
+    uint64_t cols = s->w->cols, width = g->format->block_cols;
+    float *steps = t->scales.steps;
+    const uint8_t *zeros = s->kind == GRID_INT4_ZERO ? t->scales.bytes : NULL;
     CLEANUP(free) float *q = NULL;
     if (!memory_alloc(&q, n * cols, sizeof *q, err)) return false;
-    for (uint64_t i = 0; i < n * cols; i++) q[i] = e2m1_decode(t->column[i]) * steps[i / NVFP4_BLOCK];
+    for (uint64_t i = 0; i < n * cols; i++)
+        q[i] = grid_value(s->kind, t->column[i], steps[i / width], zeros ? zeros[i / width] : 0);
     struct descent d = {.moments = s->f->moments,
                         .add = s->f->added_to,
-                        .s2 = s2,
+                        .grid = g,
                         .passes = s->w->passes,
                         .math = s->env->math,
                         .search = nvfp4_search_for(s->env->isa)};
-    if (!descent_rows(&d, t->w, q, t->scales.bytes, n, err)) return false;
-    for (uint64_t i = 0; i < n * s->blocks; i++) steps[i] = nvfp4_block_scale(t->scales.bytes[i], s2);
-    for (uint64_t i = 0; i < n * cols; i++) t->column[i] = nvfp4_code(q[i] / steps[i / NVFP4_BLOCK]);
+    if (!descent_rows(&d, t->w, q, &t->scales, n, err)) return false;
+    for (uint64_t i = 0; s->kind == GRID_NVFP4 && i < n * s->blocks; i++)
+        steps[i] = nvfp4_block_scale(t->scales.bytes[i], g->tensor_scale);
+    for (uint64_t i = 0; i < n * cols; i++)
+        t->column[i] = grid_code(s->kind, q[i], steps[i / width], zeros ? zeros[i / width] : 0);
     return true;
 }
 

@@ -10,16 +10,19 @@ bool grid_knows(const struct quant_format *f)
 
 enum grid_kind grid_kind(const struct grid *g)
 {
-    return g->format->encode_op == OP_ENCODE_NVFP4  ? GRID_NVFP4
-           : g->format->encode_op == OP_ENCODE_INT4 ? GRID_INT4
-                                                    : GRID_INT4_ZERO;
+    return g->encode == OP_ENCODE_NVFP4 ? GRID_NVFP4 : g->encode == OP_ENCODE_INT4 ? GRID_INT4 : GRID_INT4_ZERO;
 }
 
 bool grid_of(struct grid *g, const struct plan_item *item, float group_amax, uint64_t isa, struct error *err)
 {
     float amax = group_amax > 0 ? group_amax : 1; /* as quantize/scalars.c */
-    *g = (struct grid){
-        .format = item->format, .scales = item->scales, .range = item->range, .group_amax = amax, .isa = isa};
+    *g = (struct grid){.format = item->format,
+                       .encode = quant_format_encoder(item->format, item->zero),
+                       .decode = quant_format_decoder(item->format, item->zero),
+                       .scales = item->scales,
+                       .range = item->range,
+                       .group_amax = amax,
+                       .isa = isa};
     if (grid_kind(g) != GRID_NVFP4) return true;
     g->tensor_scale = plan_item_weight_scale(item, amax);
     return g->tensor_scale > 0 ||
@@ -57,13 +60,20 @@ static struct kernel_args encode_args(const struct grid *g, const float *w, uint
                                 .dst_f32 = out->floats};
 }
 
+/* Codes and zero points as the layout will have them. */
+static void encode(const struct grid *g, const struct kernel_args *a)
+{
+    kernel_for(g->encode, g->isa)(a);
+    quant_raise_zeros(g->format, a->dst_scale, a->dst, a->n_rows, a->n_cols);
+}
+
 void grid_choose(const struct grid *g, const float *w, uint64_t n, uint64_t cols, const struct grid_scales *out,
                  uint8_t *codes)
 {
     struct kernel_args a = encode_args(g, w, n, cols, out, codes);
     uint64_t n_blocks = n * (cols / g->format->block_cols);
     if (g->scales == SCALES_MAX) {
-        kernel_for(g->format->encode_op, g->isa)(&a);
+        encode(g, &a);
     } else { /* by moments: choose_by_moments comes later, and without moments all inputs are alike */
         enum op op = g->scales == SCALES_LOCAL_HESSIAN ? OP_SWEEP_NVFP4 : scale_method_op(g->scales);
         a.dst_f32 = out->steps; /* the maxima, before the steps */
@@ -79,13 +89,13 @@ void grid_round(const struct grid *g, const float *w, uint64_t n, uint64_t cols,
                 uint8_t *codes, float *base)
 {
     struct kernel_args a = encode_args(g, w, n, cols, room, codes);
-    kernel_for(g->format->encode_op, g->isa)(&a);
-    kernel_for(quant_format_decoder(g->format, true), g->isa)(&(struct kernel_args){.n_rows = n,
-                                                                                    .n_cols = cols,
-                                                                                    .src = codes,
-                                                                                    .src_scale = room->bytes,
-                                                                                    .src_scale_f32 = room->floats,
-                                                                                    .scale = a.scale,
-                                                                                    .group = a.group,
-                                                                                    .dst_f32 = base});
+    encode(g, &a);
+    kernel_for(g->decode, g->isa)(&(struct kernel_args){.n_rows = n,
+                                                        .n_cols = cols,
+                                                        .src = codes,
+                                                        .src_scale = room->bytes,
+                                                        .src_scale_f32 = room->floats,
+                                                        .scale = a.scale,
+                                                        .group = a.group,
+                                                        .dst_f32 = base});
 }

@@ -9,6 +9,7 @@
 
 struct grid {
     const struct quant_format *format;
+    enum op encode, decode; /* kernels of what the item's weights become, before a layout has them */
     enum scale_method scales;
     struct scale_range range; /* SCALES_RANGE */
     float group_amax;         /* of the tensor or its fused group, not zero */

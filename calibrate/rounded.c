@@ -61,6 +61,7 @@ void code_rows(const struct plan *p, uint32_t i, enum scale_method scales, float
                             .group = item.format->block_cols,
                             .int4_scale = quant_format_int4_scale(item.format)};
     encode(&item, scales, a, isa, c);
+    quant_raise_zeros(item.format, c->bytes, c->codes, n, a.n_cols);
 }
 
 bool round_rows(const struct plan *p, uint32_t i, enum scale_method scales, float amax, uint64_t isa, const void *rows,

@@ -3,11 +3,11 @@
 #include "backends/cpu/math.h"
 #include "calibrate/trial.h"
 #include "core/memory.h"
+#include "engine/compare.h"
 
 #include <math.h>
 
 #define LOGIT_BYTES ((uint64_t)64 << 20) /* of one model's logits held at a time */
-#define COMPARE_ROWS 1024u
 
 /* One fork: a group in a type, or a block in its smallest types. */
 struct fork {
@@ -64,76 +64,31 @@ static bool list_forks(struct measurement *m, struct error *err)
 
 /* ---- comparing ---- */
 
-struct rows_ctx {
-    const float *a, *b;
-    uint64_t cols;
-    double *signal, *noise;
-};
-
-static void error_item(void *ctx, uint64_t row, uint32_t worker)
-{
-    (void)worker;
-    const struct rows_ctx *c = ctx;
-    const float *a = c->a + row * c->cols, *b = c->b + row * c->cols;
-    double signal = 0, noise = 0;
-    for (uint64_t i = 0; i < c->cols; i++) {
-        double d = (double)a[i] - (double)b[i];
-        signal += (double)a[i] * (double)a[i];
-        noise += d * d;
-    }
-    c->signal[row] = signal;
-    c->noise[row] = noise;
-}
-
 /* Squared error of the residual stream behind a block, over its squares. */
 static bool squared_error(struct measurement *m, const struct stream *base, const struct stream *fork, double *out,
                           struct error *err)
 {
-    uint64_t total = stream_rows(base), n_max = u64_min(total, COMPARE_ROWS),
-             hidden = m->space->inventory->config.dims[DIM_HIDDEN];
-    CLEANUP(free) float *a = NULL;
-    CLEANUP(free) float *b = NULL;
-    CLEANUP(free) double *sums = NULL;
-    double signal = 0, noise = 0;
-    if (!memory_alloc(&a, n_max * hidden, sizeof *a, err) || !memory_alloc(&b, n_max * hidden, sizeof *b, err) ||
-        !memory_alloc(&sums, 2 * n_max, sizeof *sums, err))
-        return false;
-    for (uint64_t first = 0; first < total; first += n_max) {
-        uint64_t n = u64_min(n_max, total - first);
-        if (!stream_read(base, first, n, a, err) || !stream_read(fork, first, n, b, err)) return false;
-        struct rows_ctx c = {a, b, hidden, sums, sums + n_max};
-        pool_for(m->opt->pool, n, error_item, &c);
-        for (uint64_t i = 0; i < n; i++) {
-            signal += c.signal[i];
-            noise += c.noise[i];
-        }
-    }
+    double signal, noise;
+    uint64_t hidden = m->space->inventory->config.dims[DIM_HIDDEN];
+    if (!stream_difference(base, fork, hidden, m->opt->pool, &signal, &noise, err)) return false;
     *out = signal > 0 ? noise / signal : 0;
     return true;
 }
 
-/* log(sum(exp(x))) */
-static double log_of_sum(const float *x, uint64_t n)
-{
-    float top = x[0];
-    double sum = 0;
-    for (uint64_t i = 1; i < n; i++)
-        if (x[i] > top) top = x[i];
-    for (uint64_t i = 0; i < n; i++) sum += exp((double)x[i] - (double)top);
-    return (double)top + log(sum);
-}
+struct logit_rows {
+    const float *a, *b;
+    uint64_t vocab;
+    double *kl;
+};
 
 static void kl_item(void *ctx, uint64_t row, uint32_t worker)
 {
     (void)worker;
-    const struct rows_ctx *c = ctx;
-    const float *a = c->a + row * c->cols, *b = c->b + row * c->cols;
-    double za = log_of_sum(a, c->cols), zb = log_of_sum(b, c->cols), kl = 0;
-    for (uint64_t k = 0; k < c->cols; k++) {
-        double lp = (double)a[k] - za, lq = (double)b[k] - zb;
-        kl += exp(lp) * (lp - lq);
-    }
-    c->signal[row] = kl;
+    const struct logit_rows *c = ctx;
+    const float *a = c->a + row * c->vocab, *b = c->b + row * c->vocab;
+    uint64_t top;
+    double za = logits_log_sum(a, c->vocab, &top), zb = logits_log_sum(b, c->vocab, &top);
+    c->kl[row] = logits_kl(a, za, b, zb, c->vocab);
 }
 
 /* The forks [from, to) that went on, at the end: their mean KL. */
@@ -155,7 +110,7 @@ static bool compare_logits(struct measurement *m, struct stream *base, uint32_t 
             struct fork *f = &m->forks[i];
             if (!f->to_end) continue;
             if (!progress_go_on(m->pr, err) || !stream_logits(f->stream, first, n, NULL, b, err)) return false;
-            struct rows_ctx c = {a, b, vocab, kl, NULL};
+            struct logit_rows c = {a, b, vocab, kl};
             pool_for(m->opt->pool, n, kl_item, &c);
             for (uint64_t k = 0; k < n; k++) f->kl += kl[k];
         }

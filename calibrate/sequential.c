@@ -2,6 +2,7 @@
 
 #include "calibrate/rounded.h"
 #include "core/memory.h"
+#include "plan/solved_parts.h"
 
 /* What can be rounded and decoded again a few rows at a time from plain numbers; other linears pass on what the
  * original makes. */
@@ -27,15 +28,13 @@ static bool solved_rows(const struct sequential *q, uint32_t i, uint64_t first, 
                         struct error *err)
 {
     const struct plan_item *item = &q->plan->items[i];
-    uint64_t cols = item->tensor->dims[1];
-    uint32_t at = q->first[i];
+    struct solved_part parts[SOLVED_PARTS_MAX];
+    uint32_t at = q->first[i], n_parts = solved_parts(item, parts);
     if (at == NAME_NONE) return error_set(err, ERR_INTERNAL, "'%.256s' was not solved", item->tensor->module);
-    for (uint32_t k = 0; k < item->format->n_parts; k++) {
-        const struct quant_part *p = &item->format->parts[k];
-        uint64_t elem = dtype_bytes(p->dtype);
-        if (!p->cols_per_elem) continue;
-        void *to = k == 0 ? c->codes : elem == 1 ? c->bytes : (void *)c->floats;
-        uint64_t row = k == 0 ? cols * item->format->weight_bits / 8 : quant_part_elems(p, 1, cols) * elem;
+    for (uint32_t k = 0; k < n_parts; k++) {
+        void *const rooms[] = {[SOLVED_CODES] = c->codes, [SOLVED_BYTES] = c->bytes, [SOLVED_FLOATS] = c->floats};
+        void *to = rooms[parts[k].room];
+        uint64_t row = parts[k].row_bytes;
         if (!stats_read_solved(q->stats, &q->stats->solved[at++], first * row, to, n * row, err)) return false;
     }
     return true;

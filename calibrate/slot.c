@@ -6,17 +6,15 @@
 void slot_lay_out(struct slot *slot, const struct plan *p, struct work *w)
 {
     const struct plan_item *item = &p->items[slot->item];
-    uint64_t rows = item->tensor->dims[0], cols = item->tensor->dims[1];
-    for (uint32_t k = 0; k < item->format->n_parts; k++) {
-        const struct quant_part *part = &item->format->parts[k];
-        if (!part->cols_per_elem) continue;
-        uint64_t bytes = quant_part_elems(part, rows, cols) * dtype_bytes(part->dtype);
-        slot->names[slot->n_parts] = part->part;
-        slot->parts[slot->n_parts++] = (struct solved_tensor){.dtype = part->dtype,
-                                                              .n_dims = 2,
-                                                              .dims = {rows, bytes / rows / dtype_bytes(part->dtype)},
-                                                              .bytes = bytes,
-                                                              .at = work_reserve(w, bytes)};
+    uint64_t rows = item->tensor->dims[0];
+    slot->n_parts = solved_parts(item, slot->kinds);
+    for (uint32_t k = 0; k < slot->n_parts; k++) {
+        const struct solved_part *part = &slot->kinds[k];
+        slot->parts[k] = (struct solved_tensor){.dtype = part->dtype,
+                                                .n_dims = 2,
+                                                .dims = {rows, part->row_bytes / dtype_bytes(part->dtype)},
+                                                .bytes = rows * part->row_bytes,
+                                                .at = work_reserve(w, rows * part->row_bytes)};
     }
 }
 
@@ -38,15 +36,15 @@ static bool source_digest(const struct plan *p, uint32_t i, struct digest *out, 
     return sha256_close(h, ok ? out : NULL, err) && ok;
 }
 
-/* Codes first; of the rest what has bytes as elements, and what has floats. */
 bool slot_store(struct slot *slot, const struct plan *p, const struct work *w, const struct gptq_result *r,
                 struct error *err)
 {
     struct digest source;
     if (!source_digest(p, slot->item, &source, err)) return false;
     for (uint32_t k = 0; k < slot->n_parts; k++) {
+        const void *const rooms[] = {[SOLVED_CODES] = r->codes, [SOLVED_BYTES] = r->bytes, [SOLVED_FLOATS] = r->floats};
         struct solved_tensor *t = &slot->parts[k];
-        const void *data = k == 0 ? r->codes : dtype_bytes(t->dtype) == 1 ? r->bytes : (const void *)r->floats;
+        const void *data = rooms[slot->kinds[k].room];
         t->source = source;
         if (!sha256_of(bytes_of(data, t->bytes), &t->digest, err) || !work_write(w, t->at, data, t->bytes, err))
             return false;
@@ -58,7 +56,8 @@ bool slot_add(struct slot *slot, const struct plan *p, struct stats *s, struct e
 {
     for (uint32_t k = 0; k < slot->n_parts; k++) {
         char name[1024];
-        snprintf(name, sizeof name, "%s.%s", p->items[slot->item].tensor->module, tensor_part_suffix(slot->names[k]));
+        snprintf(name, sizeof name, "%s.%s", p->items[slot->item].tensor->module,
+                 tensor_part_suffix(slot->kinds[k].part));
         slot->parts[k].name = name;
         if (!stats_add_solved(s, &slot->parts[k], err)) return false;
     }

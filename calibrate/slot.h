@@ -5,11 +5,12 @@
 
 #include "calibrate/gptq.h"
 #include "calibrate/work.h"
+#include "plan/solved_parts.h"
 
 struct slot {
     uint32_t item, n_parts;
-    struct solved_tensor parts[QUANT_PARTS_MAX];
-    enum tensor_part names[QUANT_PARTS_MAX];
+    struct solved_tensor parts[SOLVED_PARTS_MAX];
+    struct solved_part kinds[SOLVED_PARTS_MAX];
     struct solve_gain gain;
 };
 

@@ -49,8 +49,7 @@ static bool report(const struct command_env *env, const struct stats *s, const s
                               (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens, "points",
                               (json_int_t)s->n_stats, "memory", memory_report_json(memory));
         ok = (j || error_memory(err, 0)) && stats_put_experts(s, plan, j, err) && solve_report_json(s, j, err) &&
-             input_report_json(s, j, err) &&
-             print_json(json_incref(j), err);
+             input_report_json(s, j, err) && print_json(json_incref(j), err);
     } else if (ok) {
         print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts,
                    (unsigned long long)s->n_tokens, s->n_stats, output);

@@ -3,8 +3,7 @@
 #include "core/file.h"
 #include "core/version.h"
 #include "formats/folder.h"
-#include "formats/oci.h"
-#include "formats/oci_layout.h"
+#include "formats/oci_package.h"
 
 #define MANIFEST_BYTES_MAX ((size_t)1 << 30)
 
@@ -68,19 +67,18 @@ bool image_labels(const char *path, const char *profiles, json_t **out, struct e
 
 bool image_labels_of(const char *text, const json_t *labels, struct digest *image, struct error *err)
 {
-    __attribute__((cleanup(cleanup_oci_ref))) struct oci_ref ref = {0};
-    __attribute__((cleanup(cleanup_oci_layout))) struct oci_layout layout = OCI_LAYOUT_INIT;
-    __attribute__((cleanup(cleanup_oci_index))) struct oci_index index = {0};
-    __attribute__((cleanup(cleanup_oci_manifest))) struct oci_manifest manifest = {0};
-    CLEANUP_BUFFER struct buffer bytes = {0};
+    CLEANUP(oci_ref) struct oci_ref ref = {0};
+    CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
+    CLEANUP(oci_package) struct oci_package package = {0};
+    CLEANUP(oci_manifest) struct oci_manifest manifest = {0};
     if (!oci_ref_parse(text, &ref, err) || !oci_layout_open(&layout, ref.dir, err) ||
-        !oci_layout_index(&layout, &index, err))
-        return false;
-    const struct oci_descriptor *d = oci_index_find(&index, ref.tag);
-    if (!d) return error_set(err, ERR_FORMAT, "'%.256s' holds no image '%.128s'", ref.dir, ref.tag);
-    if (!oci_blob_load(&layout, d, OCI_DOCUMENT_BYTES_MAX, "manifest", &bytes, NULL, err) ||
-        !oci_manifest_parse(buffer_view(&bytes), "manifest", &manifest, err))
-        return false;
-    *image = d->digest;
-    return json_equal(manifest.annotations, labels) ? true : error_set(err, ERR_FORMAT, "the labels differ");
+        !oci_package_open(&package, &layout, ref.tag, err))
+        return error_wrap(err, "'%.256s'", text);
+    const json_t *found = package.images.annotations;
+    if (!oci_package_has_index(&package)) {
+        if (!oci_package_manifest(&layout, package.entry, &manifest, err)) return false;
+        found = manifest.annotations;
+    }
+    *image = package.entry->digest;
+    return json_equal(found, labels) ? true : error_set(err, ERR_FORMAT, "the labels differ");
 }

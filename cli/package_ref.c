@@ -2,7 +2,7 @@
 
 #include "core/cleanup.h"
 #include "core/file.h"
-#include "formats/oci.h"
+#include "formats/oci_package.h"
 
 #include <sys/stat.h>
 
@@ -12,21 +12,14 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static bool only_tag(const char *dir, const char **tag, struct oci_index *index, struct error *err)
+static bool only_tag(const char *dir, char **out, struct error *err)
 {
-    CLEANUP(fd) int fd = -1;
-    CLEANUP_BUFFER struct buffer text = {0};
-    if (!dir_open(dir, &fd, err) || !file_load(fd, "index.json", OCI_DOCUMENT_BYTES_MAX, &text, err) ||
-        !oci_index_parse(buffer_view(&text), "index.json", index, err))
-        return error_wrap(err, "'%.256s'", dir);
-    *tag = NULL;
-    for (uint32_t i = 0; i < index->n_manifests; i++) {
-        const char *t = oci_annotation(index->manifests[i].annotations, OCI_ANNOTATION_REF);
-        if (t && *tag)
-            return error_set(err, ERR_USAGE, "'%.256s' holds several images; say which: oci:%.256s:TAG", dir, dir);
-        if (t) *tag = t;
-    }
-    return *tag ? true : error_set(err, ERR_FORMAT, "'%.256s' holds no tagged image", dir);
+    CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
+    CLEANUP(oci_package) struct oci_package p = {0};
+    if (!oci_layout_open(&layout, dir, err)) return false;
+    if (!oci_package_open(&p, &layout, NULL, err)) return error_wrap(err, "'%.256s'", dir);
+    const char *tag = oci_annotation(p.entry->annotations, OCI_ANNOTATION_REF);
+    return asprintf(out, OCI_REF_PREFIX "%s:%s", dir, tag) >= 0 ? true : error_memory(err, strlen(dir));
 }
 
 bool package_ref(const char *operand, char **out, struct error *err)
@@ -42,8 +35,5 @@ bool package_ref(const char *operand, char **out, struct error *err)
         if (asprintf(out, OCI_REF_PREFIX "%s", operand) < 0) return error_memory(err, strlen(operand));
         return true;
     }
-    __attribute__((cleanup(cleanup_oci_index))) struct oci_index index = {0};
-    const char *tag = NULL;
-    if (!only_tag(operand, &tag, &index, err)) return false;
-    return asprintf(out, OCI_REF_PREFIX "%s:%s", operand, tag) >= 0 ? true : error_memory(err, strlen(operand));
+    return only_tag(operand, out, err);
 }

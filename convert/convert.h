@@ -18,10 +18,11 @@ struct convert_options {
     uint64_t shard_bytes; /* of safetensors */
     bool replace;         /* an output that exists */
     bool no_tokenizer;    /* GGUF */
+    const char *lora;     /* safetensors: the folder of an adapter that is merged (convert/lora.h), or NULL */
 };
 
 struct convert_result {
-    uint32_t n_tensors, n_files;
+    uint32_t n_tensors, n_files, n_merged; /* merged: changed by the adapter */
     uint64_t read_bytes, bytes;
 };
 
@@ -44,6 +45,9 @@ struct convert_item {
     enum dtype from, to;
     int change; /* enum cast_change */
     const char *name;
+    /* Rows that are made rather than stored, as F32; then parts, part_rows and interleave say nothing. May be NULL. */
+    bool (*read)(void *ctx, uint32_t worker, uint64_t first, uint64_t n, float *out, struct error *err);
+    void *read_ctx;
 };
 typedef bool (*convert_write_fn)(void *ctx, uint32_t item, uint64_t offset, const void *data, size_t n,
                                  struct error *err);

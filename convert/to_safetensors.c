@@ -1,11 +1,13 @@
 /* A model as a Hugging Face folder: from GGUF, or with other shards, or with matrices of another type. */
 #include "convert/cast.h"
+#include "convert/other_files.h"
 #include "convert/convert.h"
+#include "convert/decoded.h"
+#include "convert/lora.h"
 #include "core/memory.h"
 #include "core/staging.h"
 #include "core/version.h"
 
-#define COPY_CHUNK_BYTES ((size_t)4 << 20)
 #define SMALL_BYTES ((uint64_t)64 << 20) /* tensors that are looked at whole before their type is chosen */
 
 struct job {
@@ -14,9 +16,11 @@ struct job {
     struct staging *staging;
     struct tensor_spec *specs;
     struct convert_item *items;
-    uint32_t *numbers; /* 0, 1, 2 ...: each item has one source */
-    uint32_t n;
-    enum dtype type; /* of the matrices; DTYPE_COUNT: as the source has them */
+    uint32_t *numbers;       /* 0, 1, 2 ...: each stored item has one source */
+    uint32_t n;              /* of the result */
+    struct decoded *decoded; /* what a quantized source becomes with --type; NULL: everything stays as it is stored */
+    struct lora *lora;       /* or NULL */
+    enum dtype type;         /* of the matrices; DTYPE_COUNT: as the source has them */
     bool from_gguf;
     struct shard_layout layout;
     struct shard_writer *writer;
@@ -46,11 +50,7 @@ static bool choose_type(const struct job *j, uint32_t i, enum role_kind kind, bo
     const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, i);
     bool matrix = kind == KIND_LINEAR || kind == KIND_TABLE, exact = false;
     *out = t->dtype;
-    if (quantized) {
-        if (j->opt->type == DTYPE_COUNT) return true;
-        return error_set(j->err, ERR_UNSUPPORTED,
-                         "tensor '%.256s' is part of a quantized linear: --type is not for those", t->name);
-    }
+    if (quantized) return true;
     if (matrix && j->type != DTYPE_COUNT) *out = j->type;
     if (matrix || !j->from_gguf) return true;
     if (!fits_exactly(j, i, j->type, &exact)) return false;
@@ -62,18 +62,20 @@ static bool choose_type(const struct job *j, uint32_t i, enum role_kind kind, bo
 static void kinds(const struct job *j, enum role_kind *kind, bool *quantized)
 {
     const struct inventory *inv = j->m->inventory;
-    for (uint32_t i = 0; i < j->n; i++) kind[i] = KIND_SMALL, quantized[i] = false;
+    for (uint32_t i = 0; i < checkpoint_count(j->m->checkpoint); i++) kind[i] = KIND_SMALL, quantized[i] = false;
     for (uint32_t i = 0; i < inv->n_tensors; i++) {
         const struct model_tensor *t = &inv->tensors[i];
         for (int part = 0; part < PART_COUNT; part++) {
             if (t->parts[part] == NAME_NONE) continue;
-            quantized[t->parts[part]] = t->format && !t->format->self_described;
-            if (part == PART_WEIGHT) kind[t->parts[part]] = role_info(t->place.role)->kind;
+            uint32_t stored = checkpoint_stored(j->m->checkpoint, t->parts[part]);
+            quantized[stored] = t->format && !t->format->self_described;
+            if (part == PART_WEIGHT) kind[stored] = role_info(t->place.role)->kind;
         }
     }
 }
 
-static bool make_item(struct job *j, uint32_t i, enum role_kind kind, bool quantized)
+/* A stored tensor as it is, or cast. */
+static bool add_stored(struct job *j, uint32_t i, enum role_kind kind, bool quantized)
 {
     const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, i);
     enum dtype to;
@@ -81,38 +83,82 @@ static bool make_item(struct job *j, uint32_t i, enum role_kind kind, bool quant
     if (!cast_possible(t->dtype, to) || to == DTYPE_Q8_0)
         return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s' is stored as %s, which cannot become %s here",
                          t->name, dtype_name(t->dtype), dtype_name(to));
-    j->specs[i] = (struct tensor_spec){.name = t->name, .dtype = to, .n_dims = t->n_dims};
-    memcpy(j->specs[i].dims, t->dims, sizeof t->dims);
+    struct tensor_spec *spec = &j->specs[j->n];
+    struct convert_item *it = &j->items[j->n++];
+    *spec = (struct tensor_spec){.name = t->name, .dtype = to, .n_dims = t->n_dims};
+    memcpy(spec->dims, t->dims, sizeof t->dims);
     /* As bytes in rows: a tensor that stays as it is may be of a type without arithmetic. */
     uint64_t cols = t->n_dims ? t->dims[t->n_dims - 1] : 1;
     bool plain = dtype_is_plain_float(t->dtype) || t->dtype == DTYPE_Q8_0;
     j->numbers[i] = i;
-    j->items[i] = (struct convert_item){.parts = &j->numbers[i],
-                                        .n_parts = 1,
-                                        .cols = plain      ? cols
-                                                : t->bytes ? 1
-                                                           : 0,
-                                        .from = plain ? t->dtype : DTYPE_U8,
-                                        .to = plain ? to : DTYPE_U8,
-                                        .name = t->name};
-    struct convert_item *it = &j->items[i];
+    *it = (struct convert_item){.parts = &j->numbers[i],
+                                .n_parts = 1,
+                                .cols = plain      ? cols
+                                        : t->bytes ? 1
+                                                   : 0,
+                                .from = plain ? t->dtype : DTYPE_U8,
+                                .to = plain ? to : DTYPE_U8,
+                                .name = t->name};
     if (!plain && it->cols) it->cols = t->bytes % 4096 == 0 ? 4096 : 1;
     it->rows = it->part_rows = it->cols ? (plain ? t->n_elems : t->bytes) / it->cols : 0;
     return true;
 }
 
+static void add_decoded(struct job *j, const struct decoded_output *o)
+{
+    struct tensor_spec *spec = &j->specs[j->n];
+    struct convert_item *it = &j->items[j->n++];
+    *spec = (struct tensor_spec){.name = o->name, .dtype = j->type, .n_dims = o->n_dims};
+    memcpy(spec->dims, o->dims, sizeof o->dims);
+    *it = (struct convert_item){.rows = o->dims[0],
+                                .cols = o->n_dims == 3 ? o->dims[1] * o->dims[2] : o->dims[1],
+                                .from = DTYPE_F32,
+                                .to = j->type,
+                                .name = o->name,
+                                .read = decoded_read,
+                                .read_ctx = o->ctx};
+}
+
+/* The item that was added last, changed by the adapter: its rows are made, not read. */
+static bool merge(struct job *j, uint32_t stored, bool quantized)
+{
+    const struct tensor_spec *spec = &j->specs[j->n - 1];
+    struct convert_item *it = &j->items[j->n - 1];
+    if (quantized && !j->decoded)
+        return error_set(j->err, ERR_UNSUPPORTED,
+                         "tensor '%.256s' is quantized, and the adapter changes it: --type says what it becomes",
+                         spec->name);
+    it->cols = spec->dims[spec->n_dims - 1];
+    it->rows = 1;
+    for (uint32_t k = 0; k + 1 < spec->n_dims; k++) it->rows *= spec->dims[k];
+    it->from = DTYPE_F32;
+    it->to = spec->dtype;
+    it->read = lora_read;
+    it->read_ctx = lora_change(j->lora, stored);
+    return true;
+}
+
 static bool collect(struct job *j)
 {
-    CLEANUP(free) enum role_kind *kind = malloc((j->n + 1) * sizeof *kind);
-    CLEANUP(free) bool *quantized = malloc((j->n + 1) * sizeof *quantized);
-    j->specs = calloc(j->n + 1, sizeof *j->specs);
-    j->items = calloc(j->n + 1, sizeof *j->items);
-    j->numbers = calloc(j->n + 1, sizeof *j->numbers);
-    if (!kind || !quantized || !j->specs || !j->items || !j->numbers)
-        return error_memory(j->err, j->n * sizeof *j->items);
+    uint32_t n = checkpoint_count(j->m->checkpoint);
+    CLEANUP(free) enum role_kind *kind = malloc((n + 1) * sizeof *kind);
+    CLEANUP(free) bool *quantized = malloc((n + 1) * sizeof *quantized);
+    j->specs = calloc(n + 1, sizeof *j->specs);
+    j->items = calloc(n + 1, sizeof *j->items);
+    j->numbers = calloc(n + 1, sizeof *j->numbers);
+    if (!kind || !quantized || !j->specs || !j->items || !j->numbers) return error_memory(j->err, n * sizeof *j->items);
     kinds(j, kind, quantized);
-    for (uint32_t i = 0; i < j->n; i++)
-        if (!make_item(j, i, kind[i], quantized[i])) return false;
+    if (j->opt->lora && !lora_open(&j->lora, j->opt->lora, j->m, j->opt, j->err)) return false;
+    if (j->opt->type != DTYPE_COUNT && j->m->inventory->is_quantized &&
+        !decoded_open(&j->decoded, j->m, j->opt, j->err))
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct decoded_output *o = NULL;
+        bool replaced = j->decoded && decoded_replaces(j->decoded, i, &o);
+        if (o) add_decoded(j, o);
+        if (!replaced && !add_stored(j, i, kind[i], quantized[i])) return false;
+        if (j->lora && lora_change(j->lora, i) && !merge(j, i, quantized[i])) return false;
+    }
     return shard_layout_make(&j->layout, j->specs, j->n, j->opt->shard_bytes, j->err);
 }
 
@@ -139,68 +185,12 @@ static bool write_shard(struct job *j, uint32_t shard, const struct progress *pr
     return shard_writer_commit(j->writer, j->err) && staging_record(j->staging, name, "written", j->err);
 }
 
-/* ---- the other files ---- */
-
-static bool is_ours(const struct job *j, const char *name)
-{
-    uint32_t n;
-    const struct checkpoint_file *files = checkpoint_files(j->m->checkpoint, &n);
-    for (uint32_t i = 0; i < n; i++)
-        if (strcmp(name, folder_name(j->m->folder, files[i].member)) == 0) return true;
-    return strcmp(name, "config.json") == 0 || strcmp(name, "model.safetensors.index.json") == 0 ||
-           checkpoint_is_weights(name);
-}
-
-static bool copy_file(const struct job *j, uint32_t member)
-{
-    const char *name = folder_name(j->m->folder, member);
-    CLEANUP(free) char *path = NULL;
-    CLEANUP(free) uint8_t *chunk = malloc(COPY_CHUNK_BYTES);
-    struct file_out out = FILE_OUT_INIT;
-    if (!chunk) return error_memory(j->err, COPY_CHUNK_BYTES);
-    if (!path_join(&path, staging_path(j->staging), name, j->err) || !dir_make_parents(path, j->err) ||
-        !file_out_open(&out, path, 0666, j->err))
-        return false;
-    bool ok = true;
-    for (uint64_t at = 0, size = folder_size(j->m->folder, member); ok && at < size; at += COPY_CHUNK_BYTES) {
-        size_t n = (size_t)u64_min(COPY_CHUNK_BYTES, size - at);
-        ok = folder_read(j->m->folder, member, at, chunk, n, j->err) && file_out_write(&out, chunk, n, j->err);
-    }
-    if (ok) return file_out_commit(&out, j->err);
-    file_out_abort(&out);
-    return false;
-}
-
-static const char *torch_name(enum dtype t)
-{
-    return t == DTYPE_F16 ? "float16" : t == DTYPE_BF16 ? "bfloat16" : "float32";
-}
-
-/* config.json keeps every byte but the type. */
-static bool write_config(const struct job *j)
-{
-    CLEANUP(json) json_t *members = json_object();
-    CLEANUP(free) char *text = NULL;
-    CLEANUP(free) char *path = NULL;
-    size_t n;
-    if (!members) return error_memory(j->err, 0);
-    bool newer = json_has(j->m->hf.config, "dtype") && !json_has(j->m->hf.config, "torch_dtype");
-    if (j->type != DTYPE_COUNT &&
-        !json_put(members, newer ? "dtype" : "torch_dtype", json_string(torch_name(j->type)), j->err))
-        return false;
-    return json_splice(buffer_view(&j->m->hf.config_text), JSON_DIALECT_HF, members, "config.json", &text, &n,
-                       j->err) &&
-           path_join(&path, staging_path(j->staging), "config.json", j->err) &&
-           file_save(path, bytes_of(text, n), 0666, j->err);
-}
-
 static bool write_all(struct job *j, const struct progress *pr)
 {
     for (uint32_t s = 0; s < j->layout.n_shards; s++)
         if (!write_shard(j, s, pr)) return false;
-    for (uint32_t i = 0; i < folder_count(j->m->folder); i++)
-        if (!is_ours(j, folder_name(j->m->folder, i)) && !copy_file(j, i)) return false;
-    return write_config(j) && shard_index_write(staging_path(j->staging), j->specs, &j->layout, j->err);
+    return carry_files(j->m, staging_path(j->staging), j->type, j->decoded != NULL, j->err) &&
+           shard_index_write(staging_path(j->staging), j->specs, &j->layout, j->err);
 }
 
 /* Everything that the output depends on. */
@@ -219,6 +209,10 @@ static bool key_of(const struct job *j, char hex[DIGEST_HEX_SIZE])
     struct digest stamp;
     bool ok = folder_stamp(j->m->folder, &stamp, j->err);
     if (ok) sha256_add(h, &stamp, sizeof stamp);
+    if (ok && j->lora) {
+        ok = lora_stamp(j->lora, &stamp, j->err);
+        if (ok) sha256_add(h, &stamp, sizeof stamp);
+    }
     ok = sha256_close(h, ok ? &d : NULL, j->err) && ok;
     if (ok) digest_hex(&d, hex);
     return ok;
@@ -244,6 +238,7 @@ static bool run(struct job *j, const char *output, struct convert_result *out, c
     }
     *out = (struct convert_result){.n_tensors = j->n, .n_files = j->layout.n_shards};
     out->read_bytes = checkpoint_bytes(j->m->checkpoint);
+    out->n_merged = j->lora ? lora_count(j->lora) : 0;
     for (uint32_t s = 0; s < j->layout.n_shards; s++) out->bytes += j->layout.shard_bytes[s];
     return staging_commit(j->staging, j->err);
 }
@@ -251,11 +246,8 @@ static bool run(struct job *j, const char *output, struct convert_result *out, c
 bool convert_to_safetensors(const struct model *m, const char *output, const struct convert_options *opt,
                             struct convert_result *out, const struct progress *pr, struct error *err)
 {
-    struct job j = {.m = m,
-                    .opt = opt,
-                    .n = checkpoint_count(m->checkpoint),
-                    .from_gguf = strcmp(checkpoint_format_name(m->checkpoint), "gguf") == 0,
-                    .err = err};
+    struct job j = {
+        .m = m, .opt = opt, .from_gguf = strcmp(checkpoint_format_name(m->checkpoint), "gguf") == 0, .err = err};
     j.type = main_type(&j);
     if (opt->type == DTYPE_Q8_0)
         return error_set(err, ERR_USAGE, "--type q8_0 is for GGUF; safetensors cannot hold it");
@@ -264,5 +256,7 @@ bool convert_to_safetensors(const struct model *m, const char *output, const str
     free(j.specs);
     free(j.items);
     free(j.numbers);
+    decoded_close(j.decoded);
+    lora_close(j.lora);
     return ok;
 }

@@ -1,5 +1,6 @@
-/* A model folder: a directory, or the same files inside an OCI image layout ("oci:DIR:TAG"), read in place without
- * unpacking. Everything that reads a checkpoint goes through it, so every command works on both.
+/* A model folder: a directory, a revision in the Hugging Face cache ("hf://ORG/NAME@REVISION"), or the same files
+ * inside an OCI image layout ("oci:DIR:TAG"), read in place without unpacking. Everything that reads a checkpoint goes
+ * through it, so every command works on all of them.
  *
  * Members are the regular files below the folder, by relative path, sorted by name; symbolic links to files count (the
  * Hugging Face cache is made of them), links to directories do not, hidden names (".git", our own temporaries) and
@@ -49,12 +50,16 @@ struct folder_kind {
     bool (*open)(struct folder *f, const char *rest, struct error *err);
 };
 extern const struct folder_kind folder_kind_oci;  /* formats/oci_folder.c */
+extern const struct folder_kind folder_kind_hub;  /* formats/hub_folder.c */
 extern const struct folder_kind folder_kind_file; /* "file:PATH", one file as a folder; formats/folder_dir.c */
-extern const struct folder_kind folder_kind_dir; /* a path that ends in ".gguf" may be one file, or one of its parts */
+extern const struct folder_kind folder_kind_dir;  /* a path that ends in ".gguf" may be one file, or one of its parts */
 /* For kinds: a member whose bytes are `size` bytes at `offset` of file `path`, relative to the folder's own directory.
  * Both names are copied and must be path_is_safe. */
 MUST_CHECK bool folder_add(struct folder *f, const char *name, const char *path, uint64_t offset, uint64_t size,
                            struct error *err);
+/* For kinds: all files below the directory `path`, which becomes the folder's own. whole: a link to a file that is not
+ * there is ERR_FORMAT; otherwise it is passed over. */
+MUST_CHECK bool folder_add_dir(struct folder *f, const char *path, bool whole, struct error *err);
 /* A member that no file holds: its bytes are made from others (a GGUF file's configuration and tokenizer). Copied, into
  * anonymous memory of the kernel, so that folder_place has a descriptor for it too. Only while the folder is opened. */
 MUST_CHECK bool folder_add_made(struct folder *f, const char *name, struct bytes data, struct error *err);

@@ -9,6 +9,7 @@
 struct walk {
     struct folder *f;
     uint32_t n_entries; /* bounds the walk also where there are only directories */
+    bool whole;         /* a link that leads nowhere is an error */
     struct error *err;
 };
 
@@ -34,7 +35,8 @@ static bool visit(struct walk *w, int parent, const char *name, const char *path
                        : error_set_errno(w->err, "cannot open folder '%.256s'", path);
     }
     /* A link counts when it leads to a regular file; one that leads nowhere is a file that is not there. */
-    if (S_ISLNK(st.st_mode) && fstatat(parent, name, &st, 0) != 0) return true;
+    if (S_ISLNK(st.st_mode) && fstatat(parent, name, &st, 0) != 0)
+        return !w->whole ? true : error_set(w->err, ERR_FORMAT, "the link '%.256s' leads to no file", path);
     return S_ISREG(st.st_mode) ? folder_add(w->f, path, path, 0, (uint64_t)st.st_size, w->err) : true;
 }
 
@@ -88,15 +90,20 @@ static bool gguf_file_open(struct folder *f, const char *path, struct error *err
     return true;
 }
 
-static bool dir_kind_open(struct folder *f, const char *rest, struct error *err)
+bool folder_add_dir(struct folder *f, const char *path, bool whole, struct error *err)
 {
     int fd;
+    if (!dir_open(path, &fd, err)) return false;
+    folder_set_dir(f, fd);
+    struct walk w = {.f = f, .whole = whole, .err = err};
+    return walk(&w, fd, "", 1);
+}
+
+static bool dir_kind_open(struct folder *f, const char *rest, struct error *err)
+{
     struct stat st;
     if (gguf_is_name(rest) && stat(rest, &st) == 0 && S_ISREG(st.st_mode)) return gguf_file_open(f, rest, err);
-    if (!dir_open(rest, &fd, err)) return false;
-    folder_set_dir(f, fd);
-    struct walk w = {.f = f, .err = err};
-    return walk(&w, fd, "", 1);
+    return folder_add_dir(f, rest, false, err);
 }
 
 const struct folder_kind folder_kind_dir = {.prefix = "", .open = dir_kind_open};

@@ -22,9 +22,20 @@
     "org.opencontainers.image.title" /* on a layer: the path of its file; oras skips layers without it */
 #define OCI_ANNOTATION_KIND "kind"   /* on an index entry: how cosign finds the image on disk */
 #define OCI_KIND_IMAGE "dev.cosignproject.cosign/image"
+#define OCI_KIND_INDEX "dev.cosignproject.cosign/imageIndex"
+#define OCI_KIND_SIGNATURES "dev.cosignproject.cosign/sigs" /* of an entry tagged sha256-HEX.sig */
+#define OCI_KIND_ATTESTATIONS "dev.cosignproject.cosign/atts"
+#define OCI_ANNOTATION_BASE_DIGEST "org.opencontainers.image.base.digest" /* on a manifest with a base */
+#define OCI_ANNOTATION_BASE_NAME "org.opencontainers.image.base.name"
+/* Ours, on a manifest with a base: how many of its layers, from the first on, are the base's. */
+#define OCI_ANNOTATION_BASE_LAYERS "ingot.base.layers"
+#define OCI_ANNOTATION_THIN "ingot.thin" /* ours, on index.json: "true" when the weights are elsewhere */
 /* Ours, on a layer: SHA-256 of the file inside, so that an unpacked file can be checked against the signed manifest. */
 #define OCI_ANNOTATION_FILE_SHA256 "ingot.file.sha256"
-#define OCI_CREATED "1970-01-01T00:00:00Z" /* the one time that is ever written */
+#define OCI_CREATED "1970-01-01T00:00:00Z" /* written where SOURCE_DATE_EPOCH does not say another time */
+#define OCI_CREATED_SIZE 24u
+#define OCI_ARCHITECTURE "amd64" /* of an image without a base */
+#define OCI_OS "linux"
 
 /* Registries take manifests of up to 4 MiB (docker-registry's own limit). */
 #define OCI_DOCUMENT_BYTES_MAX ((size_t)4 << 20)
@@ -39,10 +50,11 @@
 
 struct oci_descriptor {
     const char *media_type;
-    const char *artifact_type; /* NULL: absent */
-    struct digest digest;      /* SHA-256 is the only algorithm taken */
-    uint64_t size;             /* bytes */
-    const json_t *annotations; /* object of strings; NULL: absent */
+    const char *artifact_type;     /* NULL: absent */
+    struct digest digest;          /* SHA-256 is the only algorithm taken */
+    uint64_t size;                 /* bytes */
+    const json_t *annotations;     /* object of strings; NULL: absent */
+    const char *architecture, *os; /* of an image in an index of images; NULL: absent */
 };
 
 struct oci_manifest {
@@ -56,18 +68,25 @@ struct oci_manifest {
     const json_t *annotations;     /* NULL: absent */
 };
 
+/* index.json, which lists what is in a layout, or an index of images, which is one package (docs/package.md). */
 struct oci_index {
     json_t *doc;
     struct oci_descriptor *manifests;
     uint32_t n_manifests;
+    const json_t *annotations; /* NULL: absent */
 };
 
-/* Config of a data-only image for linux/amd64: what runtimes need to mount or unpack it, and no more. */
+/* Config of an image. Without a base it is a data image: `settings` is empty, and runtimes learn what they need to
+ * mount or unpack it, and no more. */
 struct oci_config {
     json_t *doc;
-    struct digest *diff_ids; /* of the uncompressed layers, in layer order */
-    const char **created_by; /* one history entry per layer */
+    const char *architecture, *os; /* for writing, NULL: OCI_ARCHITECTURE, OCI_OS */
+    const char *created;           /* for writing, NULL: OCI_CREATED */
+    const json_t *settings;        /* entrypoint, environment, ...; for writing, NULL: empty */
+    const json_t *base_history;    /* for writing: a base's entries, before those of created_by; or NULL */
+    struct digest *diff_ids;       /* of the uncompressed layers, in layer order, a base's first */
     uint32_t n_layers;
+    const char **created_by; /* one per layer, in layer order; a base's layers may have none: NULL */
 };
 
 /* The value of an annotation, or NULL. `annotations` may be NULL. */
@@ -81,7 +100,12 @@ bool oci_digest_parse(const char *text, struct digest *out);
  */
 MUST_CHECK bool oci_manifest_parse(struct bytes text, const char *what, struct oci_manifest *out, struct error *err);
 MUST_CHECK bool oci_index_parse(struct bytes text, const char *what, struct oci_index *out, struct error *err);
+/* An index of images, as a tag of index.json may name one: at least one manifest, each with a platform, no tags, no
+ * artifact types. The same struct, closed and written by the same functions. */
+MUST_CHECK bool oci_images_parse(struct bytes text, const char *what, struct oci_index *out, struct error *err);
 MUST_CHECK bool oci_config_parse(struct bytes text, const char *what, struct oci_config *out, struct error *err);
+/* Of a parsed config: that it is one of an image without a base, and says nothing that pack does not say. */
+MUST_CHECK bool oci_config_check_data(const struct oci_config *c, const char *what, struct error *err);
 void oci_manifest_close(struct oci_manifest *m);
 void oci_index_close(struct oci_index *ix);
 void oci_config_close(struct oci_config *c);
@@ -130,5 +154,9 @@ static inline void cleanup_oci_ref(struct oci_ref *ref)
 }
 
 bool oci_tag_is_valid(const char *tag);
+/* "1970-01-01T00:00:00Z" or the time that the environment's SOURCE_DATE_EPOCH (seconds) says; ERR_USAGE when that is no
+ * number of this or the next 7000 years. */
+MUST_CHECK bool oci_created(char out[OCI_CREATED_SIZE], struct error *err);
+bool oci_created_is_valid(const char *text);
 
 #endif

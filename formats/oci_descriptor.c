@@ -81,9 +81,18 @@ bool oci_media_type_parse(const json_t *obj, const char *key, const char *what, 
     return error_set(err, ERR_FORMAT, "%s: key '%s': \"%.128s\" is not a media type", what, key, *out);
 }
 
+static bool platform_parse(const json_t *j, const char *what, struct oci_descriptor *out, struct error *err)
+{
+    static const char *const keys[] = {"architecture", "os", NULL};
+    json_t *platform;
+    return json_get_object(j, "platform", what, &platform, err) && json_known_keys(platform, what, keys, err) &&
+           json_get_string(platform, "architecture", what, &out->architecture, err) &&
+           json_get_string(platform, "os", what, &out->os, err);
+}
+
 bool oci_descriptor_parse(const json_t *j, const char *what, struct oci_descriptor *out, struct error *err)
 {
-    static const char *const keys[] = {"mediaType", "digest", "size", "annotations", "artifactType", NULL};
+    static const char *const keys[] = {"mediaType", "digest", "size", "annotations", "artifactType", "platform", NULL};
     const char *digest;
     *out = (struct oci_descriptor){0};
     if (!json_known_keys(j, what, keys, err) || !oci_media_type_parse(j, "mediaType", what, &out->media_type, err) ||
@@ -93,6 +102,7 @@ bool oci_descriptor_parse(const json_t *j, const char *what, struct oci_descript
         return false;
     if (json_object_get(j, "artifactType") && !oci_media_type_parse(j, "artifactType", what, &out->artifact_type, err))
         return false;
+    if (json_object_get(j, "platform") && !platform_parse(j, what, out, err)) return false;
     if (oci_digest_parse(digest, &out->digest)) return true;
     return error_set(err, ERR_FORMAT, "%s: \"%.128s\" is not \"sha256:\" and 64 lower-case hex digits", what, digest);
 }
@@ -132,6 +142,8 @@ static bool descriptor_json(const struct oci_descriptor *d, json_t **out, struct
     json_t *j = json_pack("{s:s,s:s,s:I}", "mediaType", d->media_type, "digest", digest, "size", (json_int_t)d->size);
     if (!j) return error_memory(err, 0);
     if (d->artifact_type && !json_put(j, "artifactType", json_string(d->artifact_type), err)) return false;
+    if (d->os && !json_put(j, "platform", json_pack("{s:s,s:s}", "architecture", d->architecture, "os", d->os), err))
+        return false;
     if (!oci_annotations_put(j, d->annotations, err)) return false;
     *out = take_ptr(&j);
     return true;

@@ -1,7 +1,7 @@
 /* The members of an image's /models as a folder, read where they lie in the layers. Sizes and shapes are checked here;
  * digests are verify's work, which reads everything. */
 #include "formats/folder.h"
-#include "formats/oci_layout.h"
+#include "formats/oci_package.h"
 #include "formats/tar.h"
 
 #define MODELS_PREFIX "models/"
@@ -25,18 +25,16 @@ static bool add_layer(struct folder *f, const struct oci_layout *l, const struct
     return folder_add(f, tar.path + strlen(MODELS_PREFIX), path, tar.data_offset, tar.data_bytes, err);
 }
 
+/* All images of a package hold the same model, so the first serves. */
 static bool add_image(struct folder *f, const struct oci_layout *l, const char *tag, struct error *err)
 {
-    CLEANUP(oci_index) struct oci_index index = {0};
+    CLEANUP(oci_package) struct oci_package p = {0};
     CLEANUP(oci_manifest) struct oci_manifest manifest = {0};
-    CLEANUP_BUFFER struct buffer text = {0};
-    if (!oci_layout_marker(l, err) || !oci_layout_index(l, &index, err)) return false;
-    const struct oci_descriptor *d = oci_index_find(&index, tag);
-    if (!d) return error_set(err, ERR_FORMAT, OCI_INDEX_FILE ": no image has the tag '%s'", tag);
-    if (!oci_blob_load(l, d, OCI_DOCUMENT_BYTES_MAX, "manifest", &text, NULL, err) ||
-        !oci_manifest_parse(buffer_view(&text), "manifest", &manifest, err))
+    uint32_t n_base;
+    if (!oci_package_open(&p, l, tag, err) || !oci_package_manifest(l, oci_package_image(&p, 0), &manifest, err) ||
+        !oci_base_layers(&manifest, "manifest", &n_base, err))
         return false;
-    for (uint32_t i = 0; i < manifest.n_layers; i++)
+    for (uint32_t i = n_base; i < manifest.n_layers; i++)
         if (!add_layer(f, l, &manifest, i, err)) return false;
     return true;
 }

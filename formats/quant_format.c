@@ -135,6 +135,20 @@ enum op quant_format_decoder(const struct quant_format *f, bool zero)
     return quant_format_encoder(f, zero) == OP_ENCODE_INT4 ? OP_DECODE_INT4 : f->decode_op;
 }
 
+void quant_raise_zeros(const struct quant_format *f, uint8_t *zeros, uint8_t *codes, uint64_t n_rows, uint64_t n_cols)
+{
+    if (f->zeros != ZEROS_STORED || f->parts[f->n_parts - 1].part != PART_G_IDX) return;
+    uint64_t bytes = f->block_cols / 2;
+    for (uint64_t g = 0; g < n_rows * (n_cols / f->block_cols); g++) {
+        if (zeros[g] != 0) continue;
+        zeros[g] = 1;
+        for (uint8_t *c = codes + g * bytes; c < codes + (g + 1) * bytes; c++) {
+            uint32_t low = *c & 15u, high = *c >> 4;
+            *c = (uint8_t)((low < 15 ? low + 1 : 15) | (high < 15 ? high + 1 : 15) << 4);
+        }
+    }
+}
+
 enum int4_scale_type quant_format_int4_scale(const struct quant_format *f)
 {
     enum dtype d = f->n_parts > 1 ? f->parts[1].dtype : DTYPE_F32;

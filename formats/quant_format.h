@@ -109,6 +109,10 @@ uint32_t quant_format_rows(const struct quant_format *f);
  * ask for another form (INT4 layouts store the number plus 8). zero: with zero points, where a format has either. */
 enum op quant_format_encoder(const struct quant_format *f, bool zero);
 enum op quant_format_decoder(const struct quant_format *f, bool zero);
+/* What an encoder left, as the layout can hold it. GPTQ's stores zero - 1, and its readers do not agree about what
+ * comes after 15: a zero point of 0 becomes 1 there, and the group's codes go up with it, as far as 15. Of other
+ * formats nothing changes. */
+void quant_raise_zeros(const struct quant_format *f, uint8_t *zeros, uint8_t *codes, uint64_t n_rows, uint64_t n_cols);
 /* The type that the file keeps INT4 scales in. */
 enum int4_scale_type quant_format_int4_scale(const struct quant_format *f);
 /* True when one scale, made of the tensor's largest magnitude, serves all of a weight: it must be known before the

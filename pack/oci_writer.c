@@ -2,6 +2,7 @@
 
 #include "core/crypto.h"
 #include "core/staging.h"
+#include "core/text.h"
 #include "formats/oci_layout.h"
 #include "pack/layer_stream.h"
 
@@ -136,6 +137,23 @@ bool oci_writer_add_blob(struct oci_writer *w, struct bytes data, struct digest 
     if (!sha256_of(data, out, err)) return false;
     digest_hex(out, hex);
     return path_join(&path, w->blobs, hex, err) && file_save(path, data, 0666, err);
+}
+
+bool oci_writer_add_text(struct oci_writer *w, const char *path_in_image, struct bytes text, struct oci_layer *out,
+                         struct error *err)
+{
+    static const uint8_t zeros[4 * TAR_BLOCK_BYTES];
+    CLEANUP_BUFFER struct buffer head = {0};
+    struct tar_layer tar;
+    CLEANUP(text) struct text t = TEXT_INIT;
+    if (!tar_layer_header(path_in_image, text.size, &head, &tar, err)) return false;
+    text_put(&t, head.data, head.size);
+    text_put(&t, text.data, text.size);
+    text_put(&t, zeros, tar_layer_tail(&tar));
+    if (t.failed) return error_memory(err, t.capacity);
+    out->layer_bytes = tar.total_bytes;
+    return sha256_of(text, &out->file_digest, err) &&
+           oci_writer_add_blob(w, bytes_of(t.data, t.size), &out->digest, err);
 }
 
 static bool write_index(struct oci_writer *w, const struct oci_index *index, struct error *err)

@@ -31,6 +31,9 @@ MUST_CHECK bool oci_writer_open(struct oci_writer **out, const struct oci_writer
 /* Layer number `number` (each is written once): one member of `f` under path_in_image. */
 MUST_CHECK bool oci_writer_add_layer(struct oci_writer *w, uint32_t number, const char *path_in_image,
                                      const struct folder *f, uint32_t member, struct oci_layer *out, struct error *err);
+/* A layer whose file is `text`. */
+MUST_CHECK bool oci_writer_add_text(struct oci_writer *w, const char *path_in_image, struct bytes text,
+                                    struct oci_layer *out, struct error *err);
 /* Whether a stopped run has left this layer finished: then it needs no space. */
 bool oci_writer_has_layer(const struct oci_writer *w, uint32_t number);
 MUST_CHECK bool oci_writer_add_blob(struct oci_writer *w, struct bytes data, struct digest *out, struct error *err);

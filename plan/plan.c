@@ -123,13 +123,8 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
                          "add a later line with solve: none",
                          b->plan->recipe->name, line, t->name);
-    /* What is solved is kept as encoders leave it, which these layouts do not hold part by part. */
-    if (item->format->parts[0].on_side || item->format->zeros == ZEROS_STORED)
-        return error_set(b->err, ERR_UNSUPPORTED,
-                         "recipe '%s': %s: tensor '%.256s': solve: %s cannot be written as %s yet",
-                         b->plan->recipe->name, line, t->name, method, item->format->name);
     enum op op = item->format->encode_op;
-    bool also_int4 = how == SOLVE_GPTQ || how == SOLVE_CLIP;
+    bool also_int4 = how != SOLVE_ROUND;
     if (op == OP_ENCODE_NVFP4 || (also_int4 && (op == OP_ENCODE_INT4 || op == OP_ENCODE_INT4_ZERO))) return true;
     return error_set(b->err, ERR_UNSUPPORTED,
                      "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4%s weights, not %s", b->plan->recipe->name,
@@ -164,6 +159,7 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
     const struct model_tensor *t = item->tensor;
     if ((t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED) && b->plan->recipe->published) {
         item->format = NULL;
+        item->solve.fold.method = FOLD_NONE;
         item->reason = "engines look embeddings up in 16 bits";
         return plan_note(b->plan, b->err, "%s: '%.256s' stays as it is: engines look embeddings up in 16 bits",
                          (w->weights_line ? w->weights_line : w->inputs_line)->text, t->name);

@@ -1,13 +1,13 @@
-/* What calibration has solved (plan/solve.h): tensors of the result, byte for byte as quantize will write them, with
- * the digest of the source tensor that each was made from. They are large, so they wait on disk: in a work file while
- * calibration runs, in the statistics file afterwards, read from there piece by piece. */
+/* What calibration has solved (plan/solve.h): codes and scales of the result as encoders leave them
+ * (plan/solved_parts.h), with the digest of the source tensor that each was made from. They are large, so they wait on
+ * disk: in a work file while calibration runs, in the statistics file afterwards, read from there piece by piece. */
 #ifndef PLAN_SOLVED_H
 #define PLAN_SOLVED_H
 
 #include "core/crypto.h"
 #include "core/dtype.h"
 
-/* One tensor; its bytes are those of the plan's format (quant_format.h), before any other layout. */
+/* One part of one weight. */
 struct solved_tensor {
     const char *name; /* "<module>.<suffix of the part>" */
     enum dtype dtype;

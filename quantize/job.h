@@ -104,7 +104,7 @@ struct job {
     const struct backend_ops *ops;
     uint64_t n_lost;                               /* blocks of the pass that is being written (quantize/lost.c) */
     float pass_amax;                               /* of the pass that is being collected */
-    struct sha256 *solved_hashes[QUANT_PARTS_MAX]; /* the same of what calibration solved, as it comes */
+    struct sha256 *solved_hashes[QUANT_PARTS_MAX]; /* of what calibration solved, as it comes */
     struct sha256 *part_hashes[QUANT_PARTS_MAX];   /* of the pass that is being written; NULL for scalars */
     void *gathered[QUANT_PARTS_MAX];               /* parts of the weight that is being written on its side */
     uint32_t progress_item;                        /* items in front of it are done, with progress_bytes */

@@ -73,15 +73,6 @@ static uint32_t awq_place(uint64_t row)
     return place[row % 8];
 }
 
-/* GPTQ stores zero - 1, and its readers do not agree about what comes after 15: a zero point of 0 becomes 1, and the
- * codes go up with it. */
-static uint8_t zero_of(const struct gather *g, uint64_t row, uint64_t group, bool *raised)
-{
-    uint8_t zero = g->item->zero ? g->s->lane->dst_scale[row * (g->cols / g->group) + group] : 8;
-    *raised = !g->awq && zero == 0;
-    return *raised ? 1 : zero;
-}
-
 static void gather_row(const struct gather *g, uint64_t row)
 {
     const struct slot *s = g->s;
@@ -89,14 +80,12 @@ static void gather_row(const struct gather *g, uint64_t row)
     const uint8_t *codes = s->lane->dst + row * g->cols / 2;
     uint8_t flip = g->item->zero ? 0 : 8;
     for (uint64_t k = 0; k < n_groups; k++) {
-        bool raised;
-        uint8_t zero = zero_of(g, row, k, &raised);
+        uint8_t zero = g->item->zero ? s->lane->dst_scale[row * n_groups + k] : 8;
         uint32_t *z = &g->zeros[k * (g->rows / 8) + to / 8];
         *z |= g->awq ? (uint32_t)zero << awq_place(to) * 4 : (uint32_t)(zero - 1u) << to % 8 * 4;
         g->scales[k * g->rows + to] = f16_encode(s->lane->dst_f32[row * n_groups + k]);
         for (uint64_t c = k * g->group; c < (k + 1) * g->group; c++) {
             uint32_t code = (codes[c / 2] >> c % 2 * 4 & 15u) ^ flip;
-            if (raised && code < 15) code++;
             if (g->awq) g->words[c * (g->rows / 8) + to / 8] |= code << awq_place(to) * 4;
             else g->words[c / 8 * g->rows + to] |= code << c % 8 * 4;
         }
@@ -135,6 +124,7 @@ bool piece_gather(struct job *j, struct slot *s, struct error *err)
     g.words = j->gathered[0];
     g.scales = j->gathered[1];
     g.zeros = j->gathered[2];
+    if (s->bytes) quant_raise_zeros(f, s->lane->dst_scale, s->lane->dst, s->at.n_rows, s->at.n_cols);
     for (uint64_t r = 0; s->bytes && r < s->at.n_rows; r++) gather_row(&g, r);
     return !s->last || write_gathered(j, s->pass, &g, err);
 }

@@ -1,7 +1,7 @@
 #include "verify/eval.h"
 
 #include "core/memory.h"
-#include "verify/log_sum.h"
+#include "engine/compare.h"
 
 #include <math.h>
 #include <time.h>
@@ -24,7 +24,7 @@ static void eval_item(void *ctx, uint64_t i, uint32_t worker)
     const struct eval_ctx *c = ctx;
     const float *x = c->logits + i * c->vocab;
     uint64_t top;
-    double z = log_sum(x, c->vocab, &top);
+    double z = logits_log_sum(x, c->vocab, &top);
     bool predicted = c->next[i] != NO_NEXT_TOKEN;
     c->rows[i] = (struct eval_row){.predicted = predicted,
                                    .hit = predicted && top == c->next[i],

@@ -8,15 +8,6 @@
 
 #define CHUNK_BYTES ((size_t)1 << 20)
 
-struct layer_check {
-    const char *check_class;
-    enum verdict verdict;
-    bool ok;
-    char text[ERROR_TEXT_MAX];
-    struct tar_layer tar;
-    struct digest file_digest;
-};
-
 struct layer_run {
     struct package *p;
     const struct oci_manifest *m;
@@ -24,6 +15,7 @@ struct layer_run {
     _Atomic uint64_t done_bytes;
     _Atomic bool cancelled;
     uint64_t total_bytes;
+    uint32_t n_base; /* layers of the base: only their bytes are checked */
 };
 
 static void set_verdict(struct layer_check *c, const char *check_class, enum verdict v, const char *text)
@@ -136,6 +128,31 @@ static bool check_open_layer(struct layer_run *run, uint32_t i, int fd, uint32_t
     return true;
 }
 
+/* The first image's layer of this digest, when that was found good. */
+static const struct layer_check *known(const struct layer_run *run, const struct oci_descriptor *d)
+{
+    const struct package *p = run->p;
+    const struct oci_manifest *first = &p->manifests[p->image_entries[0]];
+    for (uint32_t i = 0; p->first && i < first->n_layers; i++)
+        if (p->first[i].ok && digest_equal(&first->layers[i].digest, &d->digest) && first->layers[i].size == d->size)
+            return &p->first[i];
+    return NULL;
+}
+
+static bool check_base_layer(struct layer_run *run, uint32_t i, int fd, uint32_t worker, struct error *err)
+{
+    const struct oci_descriptor *d = &run->m->layers[i];
+    struct layer_check *c = &run->checks[i];
+    struct error found = ERROR_INIT;
+    struct digest whole;
+    if (!hash_layer(run, fd, "layer", d->size, NULL, worker, &whole, &c->file_digest, &found))
+        return judge(c, CHECK_DIGEST, &found, err);
+    c->ok = digest_equal(&whole, &d->digest);
+    if (c->ok) return true;
+    error_set(&found, ERR_FORMAT, "a layer of the base has other bytes than its digest says");
+    return judge(c, CHECK_DIGEST, &found, err);
+}
+
 static bool check_layer(void *ctx, uint64_t item, uint32_t worker, struct error *err)
 {
     struct layer_run *run = ctx;
@@ -145,6 +162,18 @@ static bool check_layer(void *ctx, uint64_t item, uint32_t worker, struct error 
     struct error found = ERROR_INIT;
     CLEANUP(fd) int fd = -1;
     bool differs = false;
+    const struct layer_check *same = known(run, d);
+    if (same) {
+        *c = *same;
+        c->shared = true;
+        c->ok = i < run->n_base || check_labels(run, i, &found);
+        return c->ok || judge(c, CHECK_LAYOUT, &found, err);
+    }
+    if (i < run->n_base) {
+        if (oci_blob_open(&run->p->layout, d, "layer", &fd, &differs, &found))
+            return check_base_layer(run, i, fd, worker, err);
+        return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
+    }
     if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
         error_set(&found, ERR_FORMAT, "expected media type \"" OCI_MEDIA_LAYER "\", found \"%.128s\"", d->media_type);
     else if (oci_blob_open(&run->p->layout, d, "layer", &fd, &differs, &found))
@@ -161,7 +190,11 @@ static void report_layers(const struct layer_run *run)
         char name[256], hex[DIGEST_HEX_SIZE];
         snprintf(name, sizeof name, "layer %u of %u (%.180s)", i + 1, run->m->n_layers, title ? title : "no title");
         digest_hex(&c->file_digest, hex);
-        if (c->ok)
+        if (c->ok && c->shared) continue; /* its line stands with the first image */
+        if (c->ok && i < run->n_base)
+            report_add(run->p->report, CHECK_DIGEST, VERDICT_PASS, name, "%llu bytes of the base as named",
+                       (unsigned long long)run->m->layers[i].size);
+        else if (c->ok)
             report_add(run->p->report, CHECK_DIGEST, VERDICT_PASS, name,
                        "%llu bytes as named, one file of %llu bytes, sha256 %s",
                        (unsigned long long)run->m->layers[i].size, (unsigned long long)c->tar.data_bytes, hex);
@@ -178,7 +211,7 @@ static bool tree_fault(const struct layer_run *run, char fault[ERROR_TEXT_MAX], 
     struct error found = ERROR_INIT;
     if (!paths) return error_memory(err, n * sizeof *paths);
     fault[0] = '\0';
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = run->n_base; i < n; i++)
         if (run->checks[i].ok) paths[used++] = run->checks[i].tar.path;
     if (!name_index_build(&ix, paths, used, "files", &found)) {
         if (found.code == ERR_FORMAT) snprintf(fault, ERROR_TEXT_MAX, "%s", found.text);
@@ -206,7 +239,7 @@ static bool attach_files(const struct layer_run *run, struct error *err)
     oci_digest_text(&package_image(run->p)->digest, image);
     CLEANUP(json) json_t *files = json_array();
     if (!files) return error_memory(err, 0);
-    for (uint32_t i = 0; i < run->m->n_layers; i++) {
+    for (uint32_t i = run->n_base; i < run->m->n_layers; i++) {
         const struct layer_check *c = &run->checks[i];
         char hex[DIGEST_HEX_SIZE], layer[OCI_DIGEST_SIZE];
         if (!c->ok) continue;
@@ -224,20 +257,21 @@ static bool attach_files(const struct layer_run *run, struct error *err)
 
 bool package_check_layers(struct package *p, struct error *err)
 {
-    struct layer_run run = {.p = p, .m = &p->manifests[p->image]};
+    struct layer_run run = {.p = p, .m = package_manifest(p)};
     char fault[ERROR_TEXT_MAX];
-    if (!run.m->doc || run.m->n_layers == 0) return true;
+    if (run.m->n_layers == 0 || !oci_base_layers(run.m, "manifest", &run.n_base, NULL)) return true; /* said already */
     run.checks = calloc(run.m->n_layers, sizeof *run.checks);
     if (!run.checks) return error_memory(err, run.m->n_layers * sizeof *run.checks);
     for (uint32_t i = 0; i < run.m->n_layers; i++) run.total_bytes += run.m->layers[i].size; /* 8192 * 2^47 fits */
     bool ok = pool_try(p->o->pool, run.m->n_layers, check_layer, &run, err);
     if (ok) {
         report_layers(&run);
-        ok = tree_fault(&run, fault, err) && attach_files(&run, err);
+        ok = tree_fault(&run, fault, err) && (p->current > 0 || attach_files(&run, err));
     }
     if (ok)
         report_add(p->report, CHECK_LAYOUT, fault[0] ? VERDICT_FAIL : VERDICT_PASS, "files", "%s",
                    fault[0] ? fault : "every path once, all of them below models/ and profiles/");
+    if (p->current == 0) p->first = take_ptr(&run.checks);
     free(run.checks);
     return ok;
 }

@@ -156,6 +156,8 @@ static void note_others(const struct package *p)
     uint32_t n = 0;
     for (uint32_t i = 0; i < p->index.n_manifests; i++) {
         bool same = digest_equal(&p->index.manifests[i].digest, &package_image(p)->digest);
+        for (uint32_t k = 0; k < p->n_images; k++)
+            same = same || digest_equal(&p->index.manifests[i].digest, &p->index.manifests[p->image_entries[k]].digest);
         n += p->manifests[i].doc && !p->manifests[i].has_subject && !same;
     }
     if (n)

@@ -61,7 +61,7 @@ static void check_wanted(struct package *p)
 
 static void entry_name(const struct package *p, uint32_t i, char name[32])
 {
-    if (i == p->image) snprintf(name, 32, "manifest");
+    if (i == p->image) snprintf(name, 32, p->images.doc ? "index" : "manifest");
     else snprintf(name, 32, "index entry %u", i + 1);
 }
 
@@ -95,6 +95,8 @@ static const char *entry_fault(const struct package *p, uint32_t i)
     const struct oci_descriptor *entry = &p->index.manifests[i];
     const struct oci_manifest *m = &p->manifests[i];
     const char *said = entry->artifact_type;
+    if (strcmp(entry->media_type, OCI_MEDIA_INDEX) == 0)
+        return oci_annotation(entry->annotations, OCI_ANNOTATION_REF) ? NULL : "it is an index without a tag";
     if (said && strcmp(said, m->artifact_type ? m->artifact_type : m->config.media_type) != 0)
         return "index.json gives it another artifact type";
     if (!entry_adds_nothing(entry, m)) return "index.json gives it annotations that it does not have itself";
@@ -102,7 +104,9 @@ static const char *entry_fault(const struct package *p, uint32_t i)
         return "it is attached to an image that is not in this layout, or not as described";
     if (!m->has_subject && !oci_annotation(entry->annotations, OCI_ANNOTATION_REF))
         return "it has neither a tag nor a subject";
-    if (i != p->image) return NULL;
+    bool is_image = false;
+    for (uint32_t k = 0; k < p->n_images; k++) is_image = is_image || p->image_entries[k] == i;
+    if (!is_image) return NULL;
     if (m->has_subject || m->artifact_type) return "it is an artifact, not an image";
     if (strcmp(m->config.media_type, OCI_MEDIA_CONFIG) != 0) return "its config is not an image config";
     if (m->n_layers == 0) return "it has no layers";
@@ -116,6 +120,7 @@ static bool check_manifest(struct package *p, uint32_t i, struct error *err)
     CLEANUP_BUFFER struct buffer text = {0};
     bool differs;
     entry_name(p, i, name);
+    if (strcmp(p->index.manifests[i].media_type, OCI_MEDIA_INDEX) == 0) return true; /* package_find_images */
     if (!oci_blob_load(&p->layout, &p->index.manifests[i], OCI_DOCUMENT_BYTES_MAX, name, &text, &differs, &found) ||
         !oci_manifest_parse(buffer_view(&text), name, &p->manifests[i], &found)) {
         p->all_read = false;
@@ -146,28 +151,10 @@ static void check_entries(struct package *p)
     for (uint32_t i = 0; i < p->index.n_manifests; i++) {
         char name[32];
         entry_name(p, i, name);
-        const char *fault = p->manifests[i].doc ? entry_fault(p, i) : NULL;
+        bool is_index = strcmp(p->index.manifests[i].media_type, OCI_MEDIA_INDEX) == 0;
+        const char *fault = p->manifests[i].doc || is_index ? entry_fault(p, i) : NULL;
         if (fault) report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, name, "%s", fault);
     }
-}
-
-static bool check_config(struct package *p, struct error *err)
-{
-    const struct oci_manifest *m = &p->manifests[p->image];
-    struct error found = ERROR_INIT;
-    CLEANUP_BUFFER struct buffer text = {0};
-    bool differs;
-    if (!m->doc) return true;
-    if (!oci_blob_load(&p->layout, &m->config, OCI_DOCUMENT_BYTES_MAX, "config", &text, &differs, &found) ||
-        !oci_config_parse(buffer_view(&text), "config", &p->config, &found))
-        return report_document(p, "config", &found, differs, err);
-    if (p->config.n_layers != m->n_layers)
-        report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "config", "has %u diff ids, the manifest has %u layers",
-                   p->config.n_layers, m->n_layers);
-    else
-        report_add(p->report, CHECK_DIGEST, VERDICT_PASS, "config", "%zu bytes as named, a data image for linux/amd64",
-                   text.size);
-    return true;
 }
 
 static bool run(struct package *p, struct error *err)
@@ -183,9 +170,11 @@ static bool run(struct package *p, struct error *err)
     if (!check_index(p, &go_on, err)) return false;
     if (!go_on) return true;
     check_wanted(p);
+    if (!package_find_images(p, &go_on, err)) return false;
+    if (!go_on) return true;
     if (!check_manifests(p, err) || !package_check_signatures(p, err)) return false;
     check_entries(p);
-    return check_config(p, err) && package_check_layers(p, err) && package_check_files(p, err);
+    return package_check_images(p, err) && package_check_files(p, err);
 }
 
 bool package_verify(const struct package_options *o, struct report *r, struct error *err)
@@ -194,6 +183,9 @@ bool package_verify(const struct package_options *o, struct report *r, struct er
     bool ok = run(&p, err);
     for (uint32_t i = 0; p.manifests && i < p.index.n_manifests; i++) oci_manifest_close(&p.manifests[i]);
     free(p.manifests);
+    free(p.image_entries);
+    free(p.first);
+    oci_index_close(&p.images);
     oci_config_close(&p.config);
     oci_index_close(&p.index);
     oci_layout_close(&p.layout);

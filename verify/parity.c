@@ -1,12 +1,11 @@
 #include "verify/parity.h"
 
 #include "core/memory.h"
-#include "verify/log_sum.h"
+#include "engine/compare.h"
 
 #include <math.h>
 
 #define LOGIT_BYTES ((uint64_t)64 << 20) /* of one model's logits held at a time */
-#define COMPARE_ROWS 1024u
 
 /* One token's figures. */
 struct row {
@@ -22,56 +21,9 @@ struct pair {
     struct row *rows; /* [stream_rows] */
 };
 
-/* ---- residual streams ---- */
-
-struct noise_ctx {
-    const float *a, *b;
-    uint64_t cols;
-    double *signal, *noise;
-};
-
-static void noise_item(void *ctx, uint64_t row, uint32_t worker)
-{
-    (void)worker;
-    const struct noise_ctx *c = ctx;
-    const float *a = c->a + row * c->cols, *b = c->b + row * c->cols;
-    double signal = 0, noise = 0;
-    for (uint64_t i = 0; i < c->cols; i++) {
-        double d = (double)a[i] - (double)b[i];
-        signal += (double)a[i] * (double)a[i];
-        noise += d * d;
-    }
-    c->signal[row] = signal;
-    c->noise[row] = noise;
-}
-
 static double decibel(double signal, double noise)
 {
     return noise > 0 ? 10 * log10(signal / noise) : (double)INFINITY;
-}
-
-static bool layer_sqnr(const struct pair *p, double *out, struct error *err)
-{
-    uint64_t total = stream_rows(p->original), n_max = u64_min(total, COMPARE_ROWS);
-    CLEANUP(free) float *a = NULL;
-    CLEANUP(free) float *b = NULL;
-    CLEANUP(free) double *sums = NULL;
-    double signal = 0, noise = 0;
-    if (!memory_alloc(&a, n_max * p->hidden, sizeof *a, err) || !memory_alloc(&b, n_max * p->hidden, sizeof *b, err) ||
-        !memory_alloc(&sums, 2 * n_max, sizeof *sums, err))
-        return false;
-    for (uint64_t first = 0; first < total; first += n_max) {
-        uint64_t n = u64_min(n_max, total - first);
-        if (!stream_read(p->original, first, n, a, err) || !stream_read(p->quantized, first, n, b, err)) return false;
-        struct noise_ctx c = {a, b, p->hidden, sums, sums + n_max};
-        pool_for(p->opt->pool, n, noise_item, &c);
-        for (uint64_t i = 0; i < n; i++) {
-            signal += c.signal[i];
-            noise += c.noise[i];
-        }
-    }
-    *out = decibel(signal, noise);
-    return true;
 }
 
 /* ---- logits ---- */
@@ -90,11 +42,10 @@ static void logit_item(void *ctx, uint64_t i, uint32_t worker)
     uint64_t vocab = c->p->vocab, top_a, top_b;
     const float *a = c->a + i * vocab, *b = c->b + i * vocab;
     struct row *r = &c->p->rows[c->first + i];
-    double za = log_sum(a, vocab, &top_a), zb = log_sum(b, vocab, &top_b);
-    *r = (struct row){.same_top = top_a == top_b};
+    double za = logits_log_sum(a, vocab, &top_a), zb = logits_log_sum(b, vocab, &top_b);
+    *r = (struct row){.same_top = top_a == top_b, .kl = logits_kl(a, za, b, zb, vocab)};
     for (uint64_t k = 0; k < vocab; k++) {
-        double lp = (double)a[k] - za, lq = (double)b[k] - zb, d = (double)a[k] - (double)b[k];
-        r->kl += exp(lp) * (lp - lq);
+        double d = (double)a[k] - (double)b[k];
         r->signal += (double)a[k] * (double)a[k];
         r->noise += d * d;
     }
@@ -212,9 +163,9 @@ static bool run(struct pair *p, const struct model_config *cfg, struct parity *o
         progress_update(pr, "verify", "parity", b, cfg->n_blocks);
         if (!stream_block(p->original, b, NULL, pr, err) || !stream_block(p->quantized, b, NULL, pr, err)) return false;
         if (layer == end) continue;
-        double db;
-        if (!layer_sqnr(p, &db, err)) return false;
-        for (; layer < end; layer++) out->layer_sqnr_db[layer] = db;
+        double signal, noise;
+        if (!stream_difference(p->original, p->quantized, p->hidden, p->opt->pool, &signal, &noise, err)) return false;
+        for (; layer < end; layer++) out->layer_sqnr_db[layer] = decibel(signal, noise);
     }
     return compare_logits(p, pr, err) && summarize(p, out, err);
 }

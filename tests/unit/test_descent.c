@@ -59,10 +59,16 @@ static void round_rows(const float *w, float *q, uint8_t *scales, uint64_t cols,
 
 static float add[COLS_MAX]; /* uneven, as where columns saw nothing */
 
-static struct descent options(const struct moments *m, float s2, uint32_t passes, uint64_t isa)
+static struct grid nvfp4_grid(float s2)
+{
+    const struct quant_format *f = quant_format_find("nvfp4");
+    return (struct grid){.format = f, .encode = f->encode_op, .decode = f->decode_op, .tensor_scale = s2};
+}
+
+static struct descent options(const struct moments *m, const struct grid *grid, uint32_t passes, uint64_t isa)
 {
     return (struct descent){
-        .moments = m, .add = add, .s2 = s2, .passes = passes, .math = math_for(isa), .search = nvfp4_search_for(isa)};
+        .moments = m, .add = add, .grid = grid, .passes = passes, .math = math_for(isa), .search = nvfp4_search_for(isa)};
 }
 
 static void check_cols(uint64_t cols)
@@ -77,8 +83,9 @@ static void check_cols(uint64_t cols)
     round_rows(w, start, start_scales, cols, s2);
     memcpy(q, start, sizeof q);
     memcpy(scales, start_scales, sizeof scales);
-    struct descent d = options(&m, s2, 40, isa_detected());
-    CHECK_OK(descent_rows(&d, w, q, scales, ROWS, e_));
+    struct grid grid = nvfp4_grid(s2);
+    struct descent d = options(&m, &grid, 40, isa_detected());
+    CHECK_OK(descent_rows(&d, w, q, &(struct grid_scales){.bytes = scales}, ROWS, e_));
     for (uint64_t r = 0; r < ROWS; r++) {
         float *row = q + r * cols;
         double was = error_of(&m, d.add, w + r * cols, start + r * cols), is = error_of(&m, d.add, w + r * cols, row);
@@ -104,9 +111,10 @@ static void check_cols(uint64_t cols)
         uint8_t again_scales[ROWS * COLS_MAX / 16];
         memcpy(again, start, sizeof again);
         memcpy(again_scales, start_scales, sizeof again_scales);
-        struct descent one = options(&m, s2, 40, isas[k]);
+        struct descent one = options(&m, &grid, 40, isas[k]);
         for (uint64_t r = 0; r < ROWS; r += k + 1)
-            CHECK_OK(descent_rows(&one, w + r * cols, again + r * cols, again_scales + r * cols / 16,
+            CHECK_OK(descent_rows(&one, w + r * cols, again + r * cols,
+                                  &(struct grid_scales){.bytes = again_scales + r * cols / 16},
                                   r + k + 1 > ROWS ? ROWS - r : k + 1, e_));
         check_bytes(again, q, ROWS * cols * sizeof *q, "weights as read");
         check_bytes(again_scales, scales, ROWS * cols / 16, "scales");
@@ -136,13 +144,81 @@ static void test_passes(void **state)
         uint8_t scales[ROWS * COLS_MAX / 16];
         double sum = 0;
         round_rows(w, q, scales, cols, s2);
-        struct descent d = options(&m, s2, passes, isa_detected());
-        CHECK_OK(descent_rows(&d, w, q, scales, ROWS, e_));
+        struct grid grid = nvfp4_grid(s2);
+        struct descent d = options(&m, &grid, passes, isa_detected());
+        CHECK_OK(descent_rows(&d, w, q, &(struct grid_scales){.bytes = scales}, ROWS, e_));
         for (uint64_t r = 0; r < ROWS; r++) sum += error_of(&m, d.add, w + r * cols, q + r * cols);
         if (!(sum < last || (passes > 4 && sum == last))) fail_msg("%u passes: %g after %g", passes, sum, last);
         last = sum;
     }
     free(m.sum);
+}
+
+/* INT4, from plain rounding: only codes move, no single one could be better in the end, zero points and scales are not
+ * written, and every instruction set agrees. */
+static void check_int4(const char *format, bool zero, uint64_t cols)
+{
+    const struct quant_format *f = quant_format_find(format);
+    struct grid grid = {.format = f, .encode = quant_format_encoder(f, zero), .decode = quant_format_decoder(f, zero)};
+    uint64_t seed = cols + zero, width = f->block_cols;
+    enum grid_kind kind = grid_kind(&grid);
+    struct moments m;
+    float w[ROWS * COLS_MAX], start[ROWS * COLS_MAX], q[ROWS * COLS_MAX], steps[ROWS * COLS_MAX];
+    uint8_t zeros[ROWS * COLS_MAX];
+    double before = 0, after = 0;
+    draw_moments(&m, cols, &seed);
+    for (uint64_t i = 0; i < ROWS * cols; i++) w[i] = normal(&seed) * 0.1f + 0.02f;
+    for (uint64_t g = 0; g < ROWS * cols / width; g++) {
+        float lo = 0, hi = 0, top = 0;
+        for (uint64_t i = g * width; i < (g + 1) * width; i++) {
+            lo = int4_low(lo, w[i]), hi = int4_high(hi, w[i]);
+            top = f32_abs(w[i]) > top ? f32_abs(w[i]) : top;
+        }
+        steps[g] = zero ? int4_zero_scale(lo, hi, INT4_SCALE_F32) : int4_scale(top, INT4_SCALE_F32);
+        zeros[g] = zero ? int4_zero(lo, steps[g]) : 0;
+        for (uint64_t i = g * width; i < (g + 1) * width; i++)
+            start[i] = grid_value(kind, grid_code(kind, w[i], steps[g], zeros[g]), steps[g], zeros[g]);
+    }
+    static const uint64_t isas[] = {0, ISA_AVX2, ISA_AVX2 | ISA_AVX512};
+    for (size_t k = 0; k < sizeof isas / sizeof *isas; k++) {
+        if (isas[k] & ~isa_detected()) continue;
+        float again[ROWS * COLS_MAX];
+        struct descent d = options(&m, &grid, 40, isas[k]);
+        memcpy(again, start, sizeof again);
+        CHECK_OK(descent_rows(&d, w, again, &(struct grid_scales){.bytes = zeros, .steps = steps}, ROWS, e_));
+        if (k) check_bytes(again, q, ROWS * cols * sizeof *q, "weights as read");
+        memcpy(q, again, sizeof q);
+    }
+    for (uint64_t r = 0; r < ROWS; r++) {
+        float *row = q + r * cols;
+        double was = error_of(&m, add, w + r * cols, start + r * cols), is = error_of(&m, add, w + r * cols, row);
+        if (is > was) fail_msg("row %u: the error rose from %g to %g", (unsigned)r, was, is);
+        before += was, after += is;
+        for (uint64_t i = 0; r < 3 && i < cols; i++) {
+            uint64_t g = (r * cols + i) / width;
+            float keep = row[i];
+            bool can_be_read = false;
+            for (uint8_t code = 0; code < 16; code++) {
+                row[i] = grid_value(kind, code, steps[g], zeros[g]);
+                can_be_read |= row[i] == keep;
+                double other = error_of(&m, add, w + r * cols, row);
+                if (other < is * (1 - 1e-4)) fail_msg("row %u: another code of element %u gives %g, not %g", (unsigned)r, (unsigned)i, other, is);
+            }
+            row[i] = keep;
+            assert_true(can_be_read);
+        }
+    }
+    if (after > 0.5 * before) fail_msg("%s: errors %g after %g", format, after, before);
+    free(m.sum);
+}
+
+static void test_int4(void **state)
+{
+    (void)state;
+    check_int4("w4a16_awq_g32", false, 96);
+    check_int4("awq_g32", false, 160);
+    check_int4("awq_g32", true, 160);
+    check_int4("int4_zero_g64_ct", true, 128);
 }
 
 int main(void)
@@ -151,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_widths),
         cmocka_unit_test(test_passes),
+        cmocka_unit_test(test_int4),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,13 @@ static bool parse_index(const char *text, struct error *err)
 static bool parse_config(const char *text, struct error *err)
 {
     CLEANUP(oci_config) struct oci_config c;
-    return oci_config_parse(bytes_text(text), "config", &c, err);
+    return oci_config_parse(bytes_text(text), "config", &c, err) && oci_config_check_data(&c, "config", err);
+}
+
+static bool parse_images(const char *text, struct error *err)
+{
+    CLEANUP(oci_index) struct oci_index ix;
+    return oci_images_parse(bytes_text(text), "images", &ix, err);
 }
 
 static void refuse(bool (*parse)(const char *, struct error *), const struct row *rows, size_t n)
@@ -94,16 +100,71 @@ static void test_index(void **state)
     CHECK_OK(parse_index(" { \"schemaVersion\" : 2 , \"manifests\" : [ ] } \n", e_));
     static const struct row bad[] = {
         {"{\"schemaVersion\":2,\"manifests\":[],\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\"}", "expected \"application/vnd.oci.image.index"},
-        {"{\"schemaVersion\":2,\"manifests\":[],\"annotations\":{}}", "unknown key 'annotations'"},
+        {"{\"schemaVersion\":2,\"manifests\":[],\"annotations\":[]}", "expected an object"},
+        {"{\"schemaVersion\":2,\"manifests\":[],\"annotations\":{\"a\":1}}", "expected a string"},
+        {"{\"schemaVersion\":2,\"manifests\":[],\"subject\":{}}", "unknown key 'subject'"},
         {"{\"schemaVersion\":2,\"manifests\":[],\"layers\":[]}", "unknown key 'layers'"},
-        {INDEX("{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"digest\":\"" D1 "\",\"size\":2}"), "manifests[0]: expected media type"},
+        {INDEX("{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"" D1 "\",\"size\":2}"), "manifests[0]: expected media type"},
         {INDEX(ENTRY(",\"annotations\":{\"org.opencontainers.image.ref.name\":\"a b\"}")), "\"a b\" is not a tag"},
         {INDEX(ENTRY(",\"annotations\":{\"kind\":\"x\"}")), "kind: expected"},
-        {INDEX(ENTRY(",\"platform\":{}")), "unknown key 'platform'"},
+        {INDEX(ENTRY(",\"platform\":{}")), "'architecture' is missing"},
+        {INDEX(ENTRY(",\"platform\":{\"architecture\":\"amd64\",\"os\":\"linux\",\"variant\":\"v3\"}")), "unknown key 'variant'"},
         {INDEX(ENTRY(",\"annotations\":{\"org.opencontainers.image.ref.name\":\"v1\"}") "," ENTRY(",\"annotations\":{\"org.opencontainers.image.ref.name\":\"v1\"}")),
          "tag 'v1' is there twice"},
     };
     refuse(parse_index, bad, sizeof bad / sizeof *bad);
+}
+
+/* An index of images: what index.json may hold besides, it may not. */
+static void test_images(void **state)
+{
+    (void)state;
+#define PLATFORM ",\"platform\":{\"architecture\":\"amd64\",\"os\":\"linux\"}"
+#define ENTRY2(more) "{" MM ",\"digest\":\"" D2 "\",\"size\":2" more "}"
+#define IMAGES(entries) "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[" entries "],\"annotations\":{\"a\":\"b\"}}"
+    CLEANUP(oci_index) struct oci_index ix;
+    CHECK_OK(oci_images_parse(bytes_text(IMAGES(ENTRY(PLATFORM) "," ENTRY2(PLATFORM))), "images", &ix, e_));
+    assert_int_equal(ix.n_manifests, 2);
+    assert_string_equal(ix.manifests[1].architecture, "amd64");
+    assert_string_equal(ix.manifests[1].os, "linux");
+    assert_string_equal(oci_annotation(ix.annotations, "a"), "b");
+    static const struct row bad[] = {
+        {INDEX(ENTRY(PLATFORM)), "'mediaType' is missing"},
+        {IMAGES(""), "without images"},
+        {IMAGES(ENTRY("")), "'platform' is missing"},
+        {IMAGES(ENTRY(PLATFORM) "," ENTRY(PLATFORM)), "is there twice"},
+        {IMAGES(ENTRY(PLATFORM ",\"artifactType\":\"a/b\"")), "is an artifact"},
+        {IMAGES(ENTRY(PLATFORM ",\"annotations\":{\"org.opencontainers.image.ref.name\":\"v1\"}")), "has a tag"},
+        {IMAGES("{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"digest\":\"" D1 "\",\"size\":2" PLATFORM "}"),
+         "expected media type \"application/vnd.oci.image.manifest"},
+    };
+    refuse(parse_images, bad, sizeof bad / sizeof *bad);
+}
+
+/* SOURCE_DATE_EPOCH. The expected times: date -u -d @N. */
+static void test_created(void **state)
+{
+    (void)state;
+    static const struct { const char *epoch, *time; } good[] = {
+        {"", "1970-01-01T00:00:00Z"}, {"0", "1970-01-01T00:00:00Z"}, {"1", "1970-01-01T00:00:01Z"}, {"1763000000", "2025-11-13T02:13:20Z"},
+        {"253402300799", "9999-12-31T23:59:59Z"},
+    };
+    static const char *const bad[] = {"-1", "x", "1x", " 1", "+1", "253402300800", "99999999999999999999999", "1.5"};
+    char text[OCI_CREATED_SIZE];
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        setenv("SOURCE_DATE_EPOCH", good[i].epoch, 1);
+        CHECK_OK(oci_created(text, e_));
+        assert_string_equal(text, good[i].time);
+        assert_true(oci_created_is_valid(text));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        setenv("SOURCE_DATE_EPOCH", bad[i], 1);
+        CHECK_FAILS(oci_created(text, e_), ERR_USAGE, "expected seconds since 1970");
+    }
+    unsetenv("SOURCE_DATE_EPOCH");
+    assert_false(oci_created_is_valid("1970-01-01T00:00:00"));
+    assert_false(oci_created_is_valid("1970-01-01 00:00:00Z"));
+    assert_false(oci_created_is_valid("197O-01-01T00:00:00Z"));
 }
 
 /* Media types and annotations at the edges of what is taken. */
@@ -152,7 +213,8 @@ static void test_config(void **state)
         {CONFIG_DOC("{\"Entrypoint\":[\"/bin/sh\"]}", "\"layers\"", "", ""), "expected an empty object"},
         {CONFIG_DOC("{}", "\"layer\"", "", ""), "expected \"layers\""}, {CONFIG_DOC("{}", "\"layers\"", "1", "{}"), "diff_ids[0]"},
         {CONFIG_DOC("{}", "\"layers\"", "\"" D1 "\"", "{" CREATED "}"), "'created_by' is missing"},
-        {CONFIG_DOC("{}", "\"layers\"", "\"" D1 "\"", "{" CREATED ",\"created_by\":\"\",\"empty_layer\":true}"), "unknown key 'empty_layer'"},
+        {CONFIG_DOC("{}", "\"layers\"", "\"" D1 "\"", "{" CREATED ",\"created_by\":\"\",\"empty_layer\":true}"), "1 diff_ids and 0 history"},
+        {CONFIG_DOC("{}", "\"layers\"", "\"" D1 "\"", "{" CREATED ",\"created_by\":\"\",\"empty_layer\":false}"), "unknown key 'empty_layer'"},
         {CONFIG_DOC("{}", "\"layers\"", "\"" D1 "\"", "{\"created\":\"2026-01-01T00:00:00Z\",\"created_by\":\"\"}"), "expected \"1970"},
         {"{\"architecture\":\"arm64\",\"os\":\"linux\"," CREATED ",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]},\"history\":[]}",
          "expected \"amd64\""},
@@ -160,8 +222,8 @@ static void test_config(void **state)
          "unknown key 'author'"},
         {"{\"architecture\":\"amd64\",\"os\":\"windows\"," CREATED ",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]},\"history\":[]}",
          "expected \"linux\""},
-        {"{\"architecture\":\"amd64\",\"os\":\"linux\",\"created\":\"1970-01-01T00:00:01Z\",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]},"
-         "\"history\":[]}", "expected \"1970-01-01T00:00:00Z\""},
+        {"{\"architecture\":\"amd64\",\"os\":\"linux\",\"created\":\"1970-01-01T00:00:01\",\"config\":{},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]},"
+         "\"history\":[]}", "expected a time like \"1970-01-01T00:00:00Z\""},
         {CONFIG_DOC("{}", "\"layers\",\"x\":1", "", ""), "unknown key 'x'"},
         {"[]", "expected an object"},
     };
@@ -267,7 +329,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_manifest), cmocka_unit_test(test_index), cmocka_unit_test(test_config),
-        cmocka_unit_test(test_words), cmocka_unit_test(test_caps), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_refs),
+        cmocka_unit_test(test_images), cmocka_unit_test(test_created), cmocka_unit_test(test_words), cmocka_unit_test(test_caps), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_refs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
