@@ -3,7 +3,7 @@
 #include "backends/cpu/kernel.h"
 #include "core/bytes.h"
 #include "core/memory.h"
-#include "numeric/fold.h"
+#include "numeric/fold_scale.h"
 
 #include <math.h>
 

@@ -9,7 +9,7 @@
  * SmoothQuant (arXiv 2211.10438): s = max |x|^alpha / max |w|^(1 - alpha), no search.
  *
  * A channel without inputs keeps 1. What a norm's type makes of w / s is what counts: each candidate's s is the one
- * that is left after that rounding (numeric/fold.h). */
+ * that is left after that rounding (numeric/fold_scale.h). */
 #ifndef CALIBRATE_FOLD_SEARCH_H
 #define CALIBRATE_FOLD_SEARCH_H
 

@@ -1,6 +1,6 @@
-/* The arithmetic of folding on weights in their own type: numeric/fold.h, element by element. */
+/* The arithmetic of folding on weights in their own type: numeric/fold_scale.h, element by element. */
 #include "core/memory.h"
-#include "numeric/fold.h"
+#include "numeric/fold_scale.h"
 #include "plan/fold.h"
 
 #include <math.h>

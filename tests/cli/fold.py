@@ -137,7 +137,7 @@ calibrate(zero, "zero")
 s = floats(tensors(f"{W}/zero.safetensors")["solved." + up[:-7] + ".fold_scale"])
 w = floats(source[down])
 most = [max(abs(x) for x in w[c::cols]) for c in range(cols)]
-check("alpha 0: scales are 1 over the largest weight of the column", all(x == 1 or abs(x * m - 1) < 1e-6 for x, m in zip(s, most)) and sum(x != 1 for x in s) > cols / 2)
+check("alpha 0: scales are 1 over the largest weight of the column, to the power of four", all(x == 1 or (0.5 <= x * m <= 2 and math.log(x, 4) % 1 == 0) for x, m in zip(s, most)) and sum(x != 1 for x in s) > cols / 2)
 
 # ---- threads, interruptions ----
 for name in ("full",):

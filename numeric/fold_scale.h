@@ -1,8 +1,8 @@
 /* Folding: a scale s > 0 per channel goes from what a linear reads into its weights. Whoever makes the channel is
  * divided by s, the columns that read it are multiplied by s, and the model computes what it did. All is fp32, rounded
  * once to the tensor's own type at the end (half.h), so every tensor stays of its type and shape. */
-#ifndef NUMERIC_FOLD_H
-#define NUMERIC_FOLD_H
+#ifndef NUMERIC_FOLD_SCALE_H
+#define NUMERIC_FOLD_SCALE_H
 
 #include "numeric/half.h"
 
