@@ -3,7 +3,8 @@
  * through it, so every command works on all of them.
  *
  * Members are the regular files below the folder, by relative path, sorted by name; symbolic links to files count (the
- * Hugging Face cache is made of them), links to directories do not, hidden names (".git", our own temporaries) and
+ * Hugging Face cache is made of them), links to directories do not, hidden names (".git", our own temporaries; but for
+ * ".metadata" and ".zarray" of distributed checkpoints) and
  * everything below FOLDER_DEPTH_MAX levels do not. Reading is positioned and safe from several threads; a file is
  * opened at its first use and stays open until folder_close, and one whose size is not what the list says is an error.
  */

@@ -38,8 +38,8 @@ static bool add_config(struct folder *f, struct bytes yaml, struct error *err)
     struct error why = ERROR_INIT;
     uint64_t vocab = 0;
     size_t n;
-    bool ok = mega_embedding_rows(f, &vocab, &why) && nemo_config(yaml, vocab, &config, &why);
-    if (!ok && (why.code == ERR_FORMAT || why.code == ERR_UNSUPPORTED))
+    bool read = mega_embedding_rows(f, &vocab, &why), ok = read && nemo_config(yaml, vocab, &config, &why);
+    if (!ok && ((read && why.code == ERR_FORMAT) || why.code == ERR_UNSUPPORTED))
         return folder_explain_absent(f, "config.json", why.text, err);
     if (!ok) {
         if (err) *err = why;
