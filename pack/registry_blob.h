@@ -39,6 +39,8 @@ struct blob_fetch {
     struct registry_blob blob;
     int dirfd; /* of the folder */
     _Atomic uint64_t *received;
+    const char *url;    /* where it is; NULL: among the repository's blobs */
+    const char *suffix; /* of the unfinished file; NULL: REGISTRY_PART_SUFFIX */
 };
 /* *was_there: HEX was in the folder, and has been read and found right. ERR_MISMATCH (class "digest") when what the
  * registry sends is not the blob that was asked for. */

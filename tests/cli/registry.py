@@ -346,6 +346,12 @@ def upload_oddities(t):
         r.rules.append(Say("HEAD", "/blobs/", 500, times=2))
         t.works("a registry that is out of breath", t.push("l", f"{r.host}/m:v1", "--chunk", "1"))
     with FakeRegistry() as r:
+        # as docker-registry 2.8.2 answers while another client writes the same links
+        r.rules.append(Say("PUT", "/manifests/sha256", 400, {}, b'{"errors":[{"code":"DIGEST_INVALID"}]}'))
+        t.works("a registry that is confused for a moment", t.push("l", f"{r.host}/m:v1"))
+        r.rules.append(Say("PUT", "/manifests/sha256", 400, {}, b'{"errors":[{"code":"DIGEST_INVALID"}]}', times=None))
+        t.fails("and one that stays so", t.push("l", f"{r.host}/m:v1", "--retries", "1"), 10, r"answers 400 \(DIGEST_INVALID\)")
+    with FakeRegistry() as r:
         start = time.time()
         r.rules.append(Say("POST", "/uploads/", 429, {"Retry-After": "1"}))
         t.works("too many requests", t.push("l", f"{r.host}/m:v1"))
