@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safetensors, &checkpoint_gguf,
-                                                            &checkpoint_megatron, &checkpoint_torch, NULL};
+                                                              &checkpoint_megatron, &checkpoint_torch, NULL};
 
 /* Weights that people have and that no format above reads: a sentence that names the format is worth more than "nothing
  * found". A row matches the end of a member's name, and the beginning of its last component when `begin` is given. */

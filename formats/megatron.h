@@ -1,6 +1,6 @@
-/* Checkpoints of Megatron-core and NeMo: GPT models whose tensors are fused, stacked over layers and cut over ranks, and
- * their way to the names of the Hugging Face folder. Three containers give arrays of chunks (struct mega_set), and one
- * map makes tensors of them. */
+/* Checkpoints of Megatron-core and NeMo: GPT models whose tensors are fused, stacked over layers and cut over ranks,
+ * and their way to the names of the Hugging Face folder. Three containers give arrays of chunks (struct mega_set), and
+ * one map makes tensors of them. */
 #ifndef FORMATS_MEGATRON_H
 #define FORMATS_MEGATRON_H
 
@@ -10,8 +10,8 @@
 #define MEGA_CHUNKS_MAX 1000000u
 
 struct mega_chunk {
-    struct torch_tensor part;       /* its sizes are the chunk's */
-    uint64_t at[TENSOR_DIMS_MAX];   /* where it lies in the array */
+    struct torch_tensor part;     /* its sizes are the chunk's */
+    uint64_t at[TENSOR_DIMS_MAX]; /* where it lies in the array */
 };
 struct mega_array {
     const char *name; /* as mega_name makes it */
@@ -30,8 +30,8 @@ void mega_set_free(struct mega_set *s);
 struct mega_array *mega_set_array(struct mega_set *s, const struct mega_array *a, struct error *err);
 MUST_CHECK bool mega_add_chunk(struct mega_set *s, struct mega_array *a, const struct mega_chunk *c, struct error *err);
 
-/* A name without what wrappers put in front ("module.", "model."), in Megatron-core's words; NULL for what is no weight of
- * the model (optimizers, extra states, rotary tables). *layer: the number in it, which is taken out, or -1. */
+/* A name without what wrappers put in front ("module.", "model."), in Megatron-core's words; NULL for what is no weight
+ * of the model (optimizers, extra states, rotary tables). *layer: the number in it, which is taken out, or -1. */
 const char *mega_name(struct arena *a, const char *name, int64_t *layer);
 char *mega_layer_name(struct arena *a, const char *name, int64_t layer); /* and back */
 /* Along which dimension ranks cut a tensor of that name: 0, 1, or -1: each has all of it. -2: not known. */

@@ -1,5 +1,5 @@
-/* Distributed checkpoints of torch (Megatron's torch_dist): .metadata, a pickle that says which part of which tensor lies
- * where, and __R_N.distcp files, rows of torch.save's archives. */
+/* Distributed checkpoints of torch (Megatron's torch_dist): .metadata, a pickle that says which part of which tensor
+ * lies where, and __R_N.distcp files, rows of torch.save's archives. */
 #include "formats/megatron.h"
 
 static const char *base_of(const char *name)
@@ -147,8 +147,7 @@ static bool add_part(struct dist *d, const struct pickle_value *index, const str
         return error_set(d->err, ERR_FORMAT, "tensor '%.256s': a part has no place in it", full);
     if (!open_part(d, info, &r)) return false;
     bool ok = torch_file_read(&list, d->ck, &r, &digest, d->err);
-    if (ok && list.n != 1)
-        ok = error_set(d->err, ERR_FORMAT, "tensor '%.256s': a part holds %u tensors", full, list.n);
+    if (ok && list.n != 1) ok = error_set(d->err, ERR_FORMAT, "tensor '%.256s': a part holds %u tensors", full, list.n);
     if (ok) c.part = list.tensors[0];
     c.part.name = NULL;
     torch_list_free(&list);

@@ -12,24 +12,27 @@ static const struct row {
     const char *name, *old, *hf; /* hf: of QKV and FC1 with a %s for the projection */
     enum how how;
     int cut;
-} layer_rows[] = {
-    {"self_attention.linear_qkv.layer_norm_weight", "input_layernorm.weight", "input_layernorm.weight", PLAIN, -1},
-    {"self_attention.linear_qkv.layer_norm_bias", "input_layernorm.bias", "input_layernorm.bias", PLAIN, -1},
-    {"self_attention.linear_qkv.weight", "self_attention.query_key_value.weight", "self_attn.%s_proj.weight", QKV, 0},
-    {"self_attention.linear_qkv.bias", "self_attention.query_key_value.bias", "self_attn.%s_proj.bias", QKV, 0},
-    {"self_attention.linear_proj.weight", "self_attention.dense.weight", "self_attn.o_proj.weight", PLAIN, 1},
-    {"self_attention.linear_proj.bias", "self_attention.dense.bias", "self_attn.o_proj.bias", PLAIN, -1},
-    {"mlp.linear_fc1.layer_norm_weight", "pre_mlp_layernorm.weight", "post_attention_layernorm.weight", PLAIN, -1},
-    {"mlp.linear_fc1.layer_norm_bias", "pre_mlp_layernorm.bias", "post_attention_layernorm.bias", PLAIN, -1},
-    {"mlp.linear_fc1.weight", "mlp.dense_h_to_4h.weight", "mlp.%s_proj.weight", FC1, 0},
-    {"mlp.linear_fc1.bias", "mlp.dense_h_to_4h.bias", "mlp.%s_proj.bias", FC1, 0},
-    {"mlp.linear_fc2.weight", "mlp.dense_4h_to_h.weight", "mlp.down_proj.weight", PLAIN, 1},
-    {"mlp.linear_fc2.bias", "mlp.dense_4h_to_h.bias", "mlp.down_proj.bias", PLAIN, -1},
-}, other_rows[] = {
-    {"embedding.word_embeddings.weight", "word_embeddings.weight", "model.embed_tokens.weight", PLAIN, 0},
-    {"decoder.final_layernorm.weight", "decoder.final_norm.weight", "model.norm.weight", PLAIN, -1},
-    {"decoder.final_layernorm.bias", "decoder.final_norm.bias", "model.norm.bias", PLAIN, -1},
-    {"output_layer.weight", "lm_head.weight", "lm_head.weight", PLAIN, 0},
+} layer_rows[] =
+    {
+        {"self_attention.linear_qkv.layer_norm_weight", "input_layernorm.weight", "input_layernorm.weight", PLAIN, -1},
+        {"self_attention.linear_qkv.layer_norm_bias", "input_layernorm.bias", "input_layernorm.bias", PLAIN, -1},
+        {"self_attention.linear_qkv.weight", "self_attention.query_key_value.weight", "self_attn.%s_proj.weight", QKV,
+         0},
+        {"self_attention.linear_qkv.bias", "self_attention.query_key_value.bias", "self_attn.%s_proj.bias", QKV, 0},
+        {"self_attention.linear_proj.weight", "self_attention.dense.weight", "self_attn.o_proj.weight", PLAIN, 1},
+        {"self_attention.linear_proj.bias", "self_attention.dense.bias", "self_attn.o_proj.bias", PLAIN, -1},
+        {"mlp.linear_fc1.layer_norm_weight", "pre_mlp_layernorm.weight", "post_attention_layernorm.weight", PLAIN, -1},
+        {"mlp.linear_fc1.layer_norm_bias", "pre_mlp_layernorm.bias", "post_attention_layernorm.bias", PLAIN, -1},
+        {"mlp.linear_fc1.weight", "mlp.dense_h_to_4h.weight", "mlp.%s_proj.weight", FC1, 0},
+        {"mlp.linear_fc1.bias", "mlp.dense_h_to_4h.bias", "mlp.%s_proj.bias", FC1, 0},
+        {"mlp.linear_fc2.weight", "mlp.dense_4h_to_h.weight", "mlp.down_proj.weight", PLAIN, 1},
+        {"mlp.linear_fc2.bias", "mlp.dense_4h_to_h.bias", "mlp.down_proj.bias", PLAIN, -1},
+},
+  other_rows[] = {
+      {"embedding.word_embeddings.weight", "word_embeddings.weight", "model.embed_tokens.weight", PLAIN, 0},
+      {"decoder.final_layernorm.weight", "decoder.final_norm.weight", "model.norm.weight", PLAIN, -1},
+      {"decoder.final_layernorm.bias", "decoder.final_norm.bias", "model.norm.bias", PLAIN, -1},
+      {"output_layer.weight", "lm_head.weight", "lm_head.weight", PLAIN, 0},
 };
 #define N_LAYER_ROWS (sizeof layer_rows / sizeof *layer_rows)
 #define N_OTHER_ROWS (sizeof other_rows / sizeof *other_rows)
@@ -233,8 +236,7 @@ static bool emit(struct mapper *m, const char *name, const struct mega_array *a,
     }
     info.dims[0] = rows;
     if (info.n_dims > 1) info.dims[1] = a->dims[axis + 1];
-    struct tensor_pieces p = {
-        .rows = rows, .cols = info.n_dims > 1 ? info.dims[1] : 1, .n = m->n, .piece = m->pieces};
+    struct tensor_pieces p = {.rows = rows, .cols = info.n_dims > 1 ? info.dims[1] : 1, .n = m->n, .piece = m->pieces};
     uint64_t elem = dtype_bytes(a->dtype);
     const struct tensor_piece *one = m->pieces;
     if (m->n == 1 && one->rows == rows && one->cols == p.cols && one->col_step == elem &&
@@ -243,8 +245,7 @@ static bool emit(struct mapper *m, const char *name, const struct mega_array *a,
         info.offset = one->offset;
         return checkpoint_add(m->ck, &info, m->err);
     }
-    if (m->n == 0)
-        return error_set(m->err, ERR_FORMAT, "tensor '%.256s': no stored part of it is there", name);
+    if (m->n == 0) return error_set(m->err, ERR_FORMAT, "tensor '%.256s': no stored part of it is there", name);
     return checkpoint_add_pieces(m->ck, &info, &p, m->err);
 }
 
@@ -399,8 +400,10 @@ bool mega_config_read(const struct folder *f, struct mega_config *out, struct er
         !json_opt_u64(doc, "head_dim", what, 1, 65536, &out->head_dim, err))
         return false;
     if (strcmp(type, "llama") != 0 && strcmp(type, "mistral") != 0 && strcmp(type, "nemotron") != 0)
-        return error_set(err, ERR_UNSUPPORTED, "config.json: model_type '%.64s': Megatron's layouts of llama, mistral and"
-                         " nemotron are read", type);
+        return error_set(err, ERR_UNSUPPORTED,
+                         "config.json: model_type '%.64s': Megatron's layouts of llama, mistral and"
+                         " nemotron are read",
+                         type);
     if (out->heads % out->groups || out->head_dim == 0)
         return error_set(err, ERR_FORMAT, "config.json: %llu heads do not divide into %llu groups",
                          (unsigned long long)out->heads, (unsigned long long)out->groups);

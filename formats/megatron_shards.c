@@ -46,7 +46,8 @@ struct shards {
 };
 
 /* Where this rank's part of an array lies in the whole; gate and up are each cut, so a rank has two parts of them. */
-static bool add_part(struct shards *s, const struct torch_tensor *t, const char *name, uint32_t tp, int cut, bool halves)
+static bool add_part(struct shards *s, const struct torch_tensor *t, const char *name, uint32_t tp, int cut,
+                     bool halves)
 {
     struct mega_array whole = {.name = name, .dtype = t->dtype, .n_dims = t->n_dims};
     struct mega_chunk c = {.part = *t};
@@ -91,7 +92,8 @@ static bool read_rank(struct shards *s, const struct rank *r, uint64_t *top)
         int cut = mega_cut(name, &fc1);
         if (layer >= 0 && (uint64_t)layer >= *top) *top = (uint64_t)layer + 1;
         if (layer >= 0) name = mega_layer_name(s->set->arena, name, layer + (int64_t)s->first_layer);
-        ok = name ? add_part(s, &list.tensors[i], name, r->tp, cut, fc1 && s->c && s->c->gated) : error_memory(s->err, 0);
+        ok = name ? add_part(s, &list.tensors[i], name, r->tp, cut, fc1 && s->c && s->c->gated)
+                  : error_memory(s->err, 0);
     }
     torch_list_free(&list);
     return ok;
@@ -122,7 +124,8 @@ static bool list_ranks(struct shards *s, struct rank *ranks, uint32_t *n)
                      folder_path(f), *n, s->n_tp, s->n_pp);
 }
 
-bool mega_shards_read(struct mega_set *set, const struct folder *f, struct checkpoint *ck, const struct mega_config *c, struct error *err)
+bool mega_shards_read(struct mega_set *set, const struct folder *f, struct checkpoint *ck, const struct mega_config *c,
+                      struct error *err)
 {
     struct shards s = {.set = set, .folder = f, .ck = ck, .c = c, .err = err};
     CLEANUP(free) struct rank *ranks = calloc(RANKS_MAX, sizeof *ranks);

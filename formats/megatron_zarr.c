@@ -1,5 +1,5 @@
-/* Megatron's older distributed checkpoints: a zarr array (version 2) per tensor, NAME/.zarray and NAME/0.0, NAME/0.1 ...,
- * chunks without compression. */
+/* Megatron's older distributed checkpoints: a zarr array (version 2) per tensor, NAME/.zarray and NAME/0.0, NAME/0.1
+ * ..., chunks without compression. */
 #include "core/json.h"
 #include "formats/megatron.h"
 
@@ -40,9 +40,9 @@ static bool read_type(struct zarr *z, const char *text)
     static const struct {
         const char *name;
         enum dtype dtype;
-    } types[] = {{"<f4", DTYPE_F32}, {"<f2", DTYPE_F16},    {"bfloat16", DTYPE_BF16}, {"<V2", DTYPE_BF16}, {"|V2", DTYPE_BF16},
-                 {"<f8", DTYPE_F64}, {"<i8", DTYPE_I64},    {"<i4", DTYPE_I32},       {"<i2", DTYPE_I16},  {"|i1", DTYPE_I8},
-                 {"|u1", DTYPE_U8},  {"|b1", DTYPE_BOOL}};
+    } types[] = {{"<f4", DTYPE_F32},  {"<f2", DTYPE_F16}, {"bfloat16", DTYPE_BF16}, {"<V2", DTYPE_BF16},
+                 {"|V2", DTYPE_BF16}, {"<f8", DTYPE_F64}, {"<i8", DTYPE_I64},       {"<i4", DTYPE_I32},
+                 {"<i2", DTYPE_I16},  {"|i1", DTYPE_I8},  {"|u1", DTYPE_U8},        {"|b1", DTYPE_BOOL}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (strcmp(text, types[i].name) == 0) {
             z->array.dtype = types[i].dtype;
@@ -78,19 +78,20 @@ static bool read_header(struct zarr *z, const json_t *doc)
         !json_opt_string(doc, "order", z->what, &order, z->err) ||
         !json_opt_string(doc, "dimension_separator", z->what, &separator, z->err))
         return false;
-    if (version != 2) return error_set(z->err, ERR_UNSUPPORTED, "'%.256s': zarr version %u; 2 is read", z->what,
-                                       (unsigned)version);
+    if (version != 2)
+        return error_set(z->err, ERR_UNSUPPORTED, "'%.256s': zarr version %u; 2 is read", z->what, (unsigned)version);
     if (json_has(doc, "compressor") || json_has(doc, "filters")) {
         const json_t *c = json_object_get(doc, "compressor");
         if (json_is_object(c) && json_is_string(json_object_get(c, "id")))
             id = json_string_value(json_object_get(c, "id"));
         return error_set(z->err, ERR_UNSUPPORTED,
-                         "'%.256s': the chunks are compressed with %.64s; only plain ones can be read in place", z->what,
-                         id);
+                         "'%.256s': the chunks are compressed with %.64s; only plain ones can be read in place",
+                         z->what, id);
     }
     if (n != z->array.n_dims || n == 0)
         return error_set(z->err, ERR_FORMAT, "'%.256s': shape and chunks have not the same dimensions", z->what);
-    if ((order[0] != 'C' && order[0] != 'F') || order[1] || (separator[0] != '.' && separator[0] != '/') || separator[1])
+    if ((order[0] != 'C' && order[0] != 'F') || order[1] || (separator[0] != '.' && separator[0] != '/') ||
+        separator[1])
         return error_set(z->err, ERR_FORMAT, "'%.256s': order '%.16s', dimension_separator '%.16s'", z->what, order,
                          separator);
     z->columns_first = order[0] == 'F';

@@ -1,6 +1,7 @@
-/* NeMo's archives: a tar with model_config.yaml, weights (model_weights.ckpt, one per rank, or a distributed checkpoint)
- * and a tokenizer. Its members become members of the folder, read where they lie; config.json and the tokenizer's usual
- * name are made from what model_config.yaml says. A folder with the same files unpacked is read alike. */
+/* NeMo's archives: a tar with model_config.yaml, weights (model_weights.ckpt, one per rank, or a distributed
+ * checkpoint) and a tokenizer. Its members become members of the folder, read where they lie; config.json and the
+ * tokenizer's usual name are made from what model_config.yaml says. A folder with the same files unpacked is read
+ * alike. */
 #ifndef FORMATS_NEMO_H
 #define FORMATS_NEMO_H
 

@@ -13,8 +13,7 @@ struct making {
 static bool copy_u64(struct making *m, const char *key, const char *to, bool required)
 {
     uint64_t n = 0;
-    if (!json_has(m->in, key))
-        return !required || error_set(m->err, ERR_FORMAT, WHAT ": key '%s' is missing", key);
+    if (!json_has(m->in, key)) return !required || error_set(m->err, ERR_FORMAT, WHAT ": key '%s' is missing", key);
     return json_get_u64(m->in, key, WHAT, 1, UINT32_MAX, &n, m->err) &&
            json_put(m->out, to, json_integer((json_int_t)n), m->err);
 }
@@ -27,8 +26,10 @@ static bool copy_number(struct making *m, const char *key, const char *to, doubl
 
 static bool refuse(struct making *m, const char *key, const char *value)
 {
-    return error_set(m->err, ERR_UNSUPPORTED, WHAT ": key '%s': '%.64s': Llama and Nemotron-4 have it otherwise, and"
-                     " other GPT models are not read here", key, value);
+    return error_set(m->err, ERR_UNSUPPORTED,
+                     WHAT ": key '%s': '%.64s': Llama and Nemotron-4 have it otherwise, and"
+                          " other GPT models are not read here",
+                     key, value);
 }
 
 /* The one choice that makes a family: the activation; everything else must fit it. */
@@ -56,8 +57,11 @@ static bool refuse_others(struct making *m)
     static const struct {
         const char *key;
         bool usual;
-    } switches[] = {{"apply_query_key_layer_scaling", false}, {"qk_layernorm", false}, {"normalize_attention_scores", true},
-                    {"add_position_embedding", false}, {"multi_query_attention", false}};
+    } switches[] = {{"apply_query_key_layer_scaling", false},
+                    {"qk_layernorm", false},
+                    {"normalize_attention_scores", true},
+                    {"add_position_embedding", false},
+                    {"multi_query_attention", false}};
     for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
         bool value = switches[i].usual;
         if (!json_opt_bool(m->in, switches[i].key, WHAT, &value, m->err)) return false;
@@ -84,9 +88,10 @@ static bool put_type(struct making *m)
 {
     const json_t *p = json_object_get(m->in, "precision");
     const char *text = json_is_string(p) ? json_string_value(p) : "";
-    const char *type = strncmp(text, "bf16", 4) == 0 ? "bfloat16"
+    const char *type = strncmp(text, "bf16", 4) == 0                                                        ? "bfloat16"
                        : strncmp(text, "16", 2) == 0 || (json_is_integer(p) && json_integer_value(p) == 16) ? "float16"
-                       : json_is_integer(p) || strncmp(text, "32", 2) == 0 ? "float32" : "bfloat16";
+                       : json_is_integer(p) || strncmp(text, "32", 2) == 0                                  ? "float32"
+                                                                           : "bfloat16";
     return json_put(m->out, "torch_dtype", json_string(type), m->err);
 }
 
@@ -117,8 +122,8 @@ static bool make(struct making *m, uint64_t vocab)
     if (!choose_family(m, &nemotron)) return false;
     const char *hf = nemotron ? "NemotronForCausalLM" : "LlamaForCausalLM";
     if (!json_put(m->out, "architectures", json_pack("[s]", hf), m->err) ||
-        !json_put(m->out, "model_type", json_string(nemotron ? "nemotron" : "llama"), m->err) ||
-        !put_sizes(m, vocab) || !json_put(m->out, "hidden_act", json_string(nemotron ? "relu2" : "silu"), m->err) ||
+        !json_put(m->out, "model_type", json_string(nemotron ? "nemotron" : "llama"), m->err) || !put_sizes(m, vocab) ||
+        !json_put(m->out, "hidden_act", json_string(nemotron ? "relu2" : "silu"), m->err) ||
         !copy_number(m, "layernorm_epsilon", nemotron ? "norm_eps" : "rms_norm_eps", 1e-5) ||
         !copy_number(m, "rotary_base", "rope_theta", 10000) ||
         (nemotron && !copy_number(m, "rotary_percentage", "partial_rotary_factor", 1)) ||

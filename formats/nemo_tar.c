@@ -1,5 +1,5 @@
-/* Walking a tar by its headers: ustar, pax (path, size) and GNU's long names and large sizes, as Python's tarfile and GNU
- * tar write them. What is in front of the data is all that is read. */
+/* Walking a tar by its headers: ustar, pax (path, size) and GNU's long names and large sizes, as Python's tarfile and
+ * GNU tar write them. What is in front of the data is all that is read. */
 #include "core/yaml.h"
 #include "formats/checkpoint.h"
 #include "formats/nemo.h"
@@ -74,8 +74,7 @@ static bool take_pax(const struct nemo_walk *w, const char *p, size_t left, stru
                 if (equals[k] < '0' || equals[k] > '9' || !u64_mul(x->size, 10, &x->size) ||
                     !u64_add(x->size, (uint64_t)(equals[k] - '0'), &x->size))
                     return bad(w, "has a pax size that is no number", err);
-        } else if (equals - key > 10 && memcmp(key, "GNU.sparse", 10) == 0)
-            return bad(w, "is sparse", err);
+        } else if (equals - key > 10 && memcmp(key, "GNU.sparse", 10) == 0) return bad(w, "is sparse", err);
         p += n;
         left -= n;
     }
@@ -83,8 +82,8 @@ static bool take_pax(const struct nemo_walk *w, const char *p, size_t left, stru
 }
 
 /* A member that speaks of the next one: pax or a long name of GNU. */
-static bool take_extension(const struct nemo_walk *w, uint8_t type, uint64_t offset, uint64_t size,
-                           struct extension *x, struct error *err)
+static bool take_extension(const struct nemo_walk *w, uint8_t type, uint64_t offset, uint64_t size, struct extension *x,
+                           struct error *err)
 {
     if (size > PAX_BYTES_MAX) return bad(w, "has too many attributes", err);
     CLEANUP(free) char *text = malloc((size_t)size + 1);
