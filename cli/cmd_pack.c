@@ -4,14 +4,18 @@
 
 struct pack_args {
     struct common_args common;
-    const char *output, *profiles;
-    bool force;
+    const char *output, *profiles, *base;
+    bool force, modelpack;
 };
 
 static const struct option options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(struct pack_args, output), "oci:DIR:TAG", "the image layout to write", 0, 0},
     {"profiles", 'p', OPTION_TEXT, offsetof(struct pack_args, profiles), "DIR",
      "serving profiles: one more image for each, of the same layers", 0, 0},
+    {"base", 'b', OPTION_TEXT, offsetof(struct pack_args, base), "oci:DIR:TAG[@DIGEST]",
+     "an engine's image to put the layers on; profiles set what it starts", 0, 0},
+    {"modelpack", 0, OPTION_FLAG, offsetof(struct pack_args, modelpack), NULL,
+     "a ModelPack manifest over the same blobs, tagged TAG-modelpack", 0, 0},
     {"force", 0, OPTION_FLAG, offsetof(struct pack_args, force), NULL, "replace a layout that exists", 0, 0},
     COMMON_OPTIONS(struct pack_args),
 };
@@ -43,6 +47,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                              .profiles = a->profiles,
                              .ref = a->output,
                              .annotations = labels,
+                             .base = a->base,
+                             .modelpack = a->modelpack,
                              .replace = a->force,
                              .pool = env->pool,
                              .progress = env->progress};

@@ -118,6 +118,7 @@ static bool check_space(const struct pack_job *j, const struct oci_writer *w, st
     uint64_t free_bytes, need = 0;
     for (uint32_t i = 0; i < j->result->n_files; i++)
         if (!oci_writer_has_layer(w, i)) need += j->result->files[i].bytes + 2 * TAR_PAGE_BYTES;
+    for (uint32_t i = 0; i < j->base.n_layers; i++) need += j->base.layers[i].size; /* 1024 * 2^47 fits */
     if (!dir_space(j->ref.dir, &free_bytes, err)) return false;
     if (need <= free_bytes) return true;
     char a[32], b[32];
@@ -132,14 +133,16 @@ static bool check_space(const struct pack_job *j, const struct oci_writer *w, st
 static bool write_layers(const struct pack_job *j, struct oci_writer *w, struct error *err)
 {
     struct pack_result *r = j->result;
+    CLEANUP(free) struct oci_layer_source *list = calloc(r->n_files, sizeof *list);
+    if (!list) return error_memory(err, r->n_files * sizeof *list);
+    for (uint32_t i = 0; i < r->n_files; i++)
+        list[i] = (struct oci_layer_source){
+            .path = r->files[i].path, .folder = j->sources[i].folder, .member = j->sources[i].member};
+    if (!oci_writer_add_layers(w, list, r->n_files, err)) return false;
     for (uint32_t i = 0; i < r->n_files; i++) {
-        struct oci_layer layer;
-        if (!progress_go_on(j->o->progress, err)) return false;
-        if (!oci_writer_add_layer(w, i, r->files[i].path, j->sources[i].folder, j->sources[i].member, &layer, err))
-            return false;
-        r->files[i].digest = layer.file_digest;
-        r->files[i].layer = layer.digest;
-        r->bytes += r->files[i].layer_bytes = layer.layer_bytes;
+        r->files[i].digest = list[i].layer.file_digest;
+        r->files[i].layer = list[i].layer.digest;
+        r->bytes += r->files[i].layer_bytes = list[i].layer.layer_bytes;
     }
     return true;
 }
@@ -170,8 +173,10 @@ static bool add_nim(struct pack_job *j, struct oci_writer *w, struct error *err)
 static bool write_images(struct pack_job *j, struct oci_writer *w, struct oci_index *index, json_t *owner,
                          struct error *err)
 {
-    return check_space(j, w, err) && write_layers(j, w, err) && add_nim(j, w, err) &&
-           pack_images_write(j, w, index->manifests, &index->n_manifests, owner, err);
+    if (!check_space(j, w, err) || (j->o->base && !pack_base_copy(j, w, err)) || !write_layers(j, w, err) ||
+        !add_nim(j, w, err) || !pack_images_write(j, w, index->manifests, &index->n_manifests, owner, err))
+        return false;
+    return !j->o->modelpack || pack_modelpack_write(j, w, &index->manifests[index->n_manifests++], owner, err);
 }
 
 static bool write_layout(struct pack_job *j, struct error *err)
@@ -182,6 +187,8 @@ static bool write_layout(struct pack_job *j, struct error *err)
     CLEANUP(free) struct oci_descriptor *entries = calloc(j->n_list + 3u, sizeof *entries);
     struct oci_index index = {.manifests = entries};
     if (!owner || !entries) return error_memory(err, j->n_list * sizeof *entries);
+    if (j->o->base && dir_is_within(j->base_layout.dir, j->ref.dir))
+        return error_set(err, ERR_USAGE, "output '%.512s' would replace the base, which is being read", j->ref.dir);
     if (!folder_survives(j->model, j->ref.dir, err) ||
         (j->profiles && !folder_survives(j->profiles, j->ref.dir, err)) || !staging_key(j, key, err))
         return false;
@@ -201,7 +208,8 @@ static bool run(struct pack_job *j, struct error *err)
 {
     if (!check_annotations(j->o->annotations, err) || !oci_ref_parse(j->o->ref, &j->ref, err) ||
         !oci_created(j->created, err) || !folder_open(&j->model, j->o->source, err) ||
-        (j->o->profiles && !folder_open(&j->profiles, j->o->profiles, err)) || !list_files(j, err))
+        (j->o->profiles && !folder_open(&j->profiles, j->o->profiles, err)) || !list_files(j, err) ||
+        (j->o->base && !pack_base_open(j, err)))
         return false;
     give_notes(j);
     return write_layout(j, err);
@@ -211,9 +219,10 @@ bool pack_run(const struct pack_options *o, struct pack_result *out, struct erro
 {
     *out = (struct pack_result){0};
     struct error local = ERROR_INIT; /* the code is looked at, so there must be one */
-    struct pack_job j = {.o = o, .result = out};
+    struct pack_job j = {.o = o, .result = out, .base_layout = OCI_LAYOUT_INIT};
     bool ok = run(&j, &local);
     pack_profiles_free(&j);
+    pack_base_close(&j);
     oci_ref_close(&j.ref);
     folder_close(j.model);
     folder_close(j.profiles);

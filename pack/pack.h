@@ -17,6 +17,7 @@
 
 #define PACK_FALLBACK_NAME "any"
 #define PACK_MODELPACK_NAME "modelpack"
+#define PACK_MODELPACK_MEDIA "application/vnd.cncf.model.manifest.v1+json"
 /* Of the manifest and the descriptor of an image in an index; docs/package.md, section 2. */
 #define PACK_ANNOTATION_PROFILE "ingot.profile.name"
 #define PACK_ANNOTATION_PROFILE_ID "ingot.profile.id"
@@ -34,6 +35,8 @@ struct pack_options {
     const char *profiles;      /* a folder of profile files, or NULL */
     const char *ref;           /* "oci:DIR:TAG" */
     const json_t *annotations; /* object of strings for the manifest (plan digest, recipe, tool, base model), or NULL */
+    const char *base;          /* "oci:DIR:TAG[@sha256:HEX]" of an engine's image to put the layers on, or NULL */
+    bool modelpack;            /* a ModelPack manifest too, under its own tag */
     bool replace;              /* of an existing DIR */
     struct pool *pool;         /* or NULL */
     const struct progress *progress; /* or NULL */

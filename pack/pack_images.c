@@ -15,16 +15,26 @@ static uint32_t count_files(const struct pack_job *j, uint32_t image)
     return n;
 }
 
-static bool write_config(const struct pack_job *j, struct oci_writer *w, uint32_t image, struct oci_descriptor *out,
-                         struct error *err)
+static bool write_config(const struct pack_job *j, struct oci_writer *w, uint32_t image, const json_t *annotations,
+                         struct oci_descriptor *out, struct error *err)
 {
     const struct pack_result *r = j->result;
-    CLEANUP(free) struct digest *diff_ids = calloc(r->n_files, sizeof *diff_ids);
-    CLEANUP(free) const char **created_by = calloc(r->n_files, sizeof *created_by);
+    size_t n_max = r->n_files + j->base.n_layers, n = 0;
+    CLEANUP(free) struct digest *diff_ids = calloc(n_max, sizeof *diff_ids);
+    CLEANUP(free) const char **created_by = calloc(n_max, sizeof *created_by);
     CLEANUP(free) char *text = NULL;
-    size_t n = 0;
-    struct oci_config c = {.diff_ids = diff_ids, .created_by = created_by, .created = j->created};
-    if (!diff_ids || !created_by) return error_memory(err, r->n_files * sizeof *diff_ids);
+    CLEANUP(json) json_t *settings = NULL;
+    if (!diff_ids || !created_by) return error_memory(err, n_max * sizeof *diff_ids);
+    if (j->o->base && !pack_base_settings(j, image, annotations, &settings, err)) return false;
+    struct oci_config c = {.diff_ids = diff_ids,
+                           .created_by = created_by,
+                           .created = j->created,
+                           .architecture = j->base.architecture,
+                           .os = j->base.os,
+                           .settings = settings,
+                           .base_history = j->base.history,
+                           .n_layers = j->base.n_layers};
+    for (uint32_t i = 0; i < j->base.n_layers; i++) diff_ids[i] = j->base.diff_ids[i];
     for (uint32_t i = 0; i < r->n_files; i++) {
         if (!has_file(j, image, i)) continue;
         diff_ids[c.n_layers] = r->files[i].layer;
@@ -47,6 +57,7 @@ static bool image_annotations(const struct pack_job *j, uint32_t image, bool lab
 {
     CLEANUP(json) json_t *a = labels && j->o->annotations ? json_deep_copy(j->o->annotations) : json_object();
     if (!a) return error_memory(err, 0);
+    if (labels && !pack_base_annotate(j, a, err)) return false;
     if (j->n_list && image == 0 && !json_put(a, PACK_ANNOTATION_PROFILE, json_string(PACK_FALLBACK_NAME), err))
         return false;
     if (j->n_list && image > 0 && json_object_update(a, j->list[image - 1].annotations) != 0)
@@ -59,22 +70,23 @@ static bool write_manifest(const struct pack_job *j, struct oci_writer *w, uint3
                            struct oci_descriptor *out, struct error *err)
 {
     const struct pack_result *r = j->result;
-    uint32_t n_layers = 0;
+    uint32_t n_layers = j->base.n_layers;
     CLEANUP(json) json_t *owner = json_array(); /* of the layers' annotations */
-    CLEANUP(free) struct oci_descriptor *layers = calloc(count_files(j, image), sizeof *layers);
+    CLEANUP(free) struct oci_descriptor *layers = calloc(count_files(j, image) + n_layers, sizeof *layers);
     CLEANUP(free) char *text = NULL;
     size_t n = 0;
     if (!owner || !layers) return error_memory(err, r->n_files * sizeof *layers);
+    for (uint32_t i = 0; i < n_layers; i++) layers[i] = j->base.layers[i];
     for (uint32_t i = 0; i < r->n_files; i++) {
         if (!has_file(j, image, i)) continue;
         struct oci_descriptor *d = &layers[n_layers];
         *d = (struct oci_descriptor){
             .media_type = OCI_MEDIA_LAYER, .digest = r->files[i].layer, .size = r->files[i].layer_bytes};
         if (json_array_append_new(owner, layer_annotations(&r->files[i])) != 0) return error_memory(err, 0);
-        d->annotations = json_array_get(owner, n_layers++);
+        d->annotations = json_array_get(owner, n_layers++ - j->base.n_layers);
     }
     struct oci_manifest m = {.layers = layers, .n_layers = n_layers, .annotations = annotations};
-    if (!write_config(j, w, image, &m.config, err) || !oci_manifest_text(&m, &text, &n, err)) return false;
+    if (!write_config(j, w, image, annotations, &m.config, err) || !oci_manifest_text(&m, &text, &n, err)) return false;
     if (n > OCI_DOCUMENT_BYTES_MAX)
         return error_set(err, ERR_FORMAT, "the manifest has %zu bytes, registries take at most %zu", n,
                          OCI_DOCUMENT_BYTES_MAX);
@@ -117,8 +129,8 @@ static bool write_image(struct pack_job *j, struct oci_writer *w, uint32_t i, st
     if (!write_manifest(j, w, i, annotations, entry, err)) return false;
     *image = *entry;
     image->annotations = profile;
-    image->architecture = OCI_ARCHITECTURE;
-    image->os = OCI_OS;
+    image->architecture = j->o->base ? j->base.architecture : OCI_ARCHITECTURE;
+    image->os = j->o->base ? j->base.os : OCI_OS;
     return keep_image(j, i, i == 0 ? PACK_FALLBACK_NAME : j->list[i - 1].name, tag, &entry->digest, err) &&
            label_entry(entry, tag, i == 0 ? OCI_KIND_IMAGE : NULL, owner, err);
 }
@@ -138,7 +150,8 @@ static bool write_index(struct pack_job *j, struct oci_writer *w, const struct o
 static bool write_one(struct pack_job *j, struct oci_writer *w, struct oci_descriptor *entry, json_t *owner,
                       struct error *err)
 {
-    return write_manifest(j, w, 0, j->o->annotations, entry, err) &&
+    CLEANUP(json) json_t *annotations = NULL;
+    return image_annotations(j, 0, true, &annotations, err) && write_manifest(j, w, 0, annotations, entry, err) &&
            keep_image(j, 0, PACK_FALLBACK_NAME, j->ref.tag, &entry->digest, err) &&
            label_entry(entry, j->ref.tag, OCI_KIND_IMAGE, owner, err);
 }

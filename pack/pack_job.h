@@ -4,6 +4,7 @@
 
 #include "core/text.h"
 #include "formats/folder.h"
+#include "formats/oci_base.h"
 #include "pack/oci_writer.h"
 #include "pack/pack.h"
 
@@ -42,6 +43,9 @@ struct pack_job {
     char created[OCI_CREATED_SIZE];
     char *nim; /* text of the NIM manifest */
     uint64_t data_bytes;
+    struct oci_base base; /* used with o->base */
+    struct oci_layout base_layout;
+    struct oci_ref base_ref;
 };
 
 /* Reads every profiles/NAME/profile.json and says which file belongs to which profile. ERR_FORMAT names the file. */
@@ -52,5 +56,16 @@ MUST_CHECK bool pack_nim_make(struct pack_job *j, struct error *err);
 /* Config, manifest of every image, and the index; `entries` of index.json: room for 2 + n_list + 1. */
 MUST_CHECK bool pack_images_write(struct pack_job *j, struct oci_writer *w, struct oci_descriptor *entries, uint32_t *n,
                                   json_t *owner, struct error *err);
+/* With o->base: opens it; copies its layers; what the manifest says of it; the settings of image `image` (0 the
+ * fallback, which starts what the base starts; k + 1 profile k's), *out a new reference. */
+MUST_CHECK bool pack_base_open(struct pack_job *j, struct error *err);
+void pack_base_close(struct pack_job *j);
+MUST_CHECK bool pack_base_copy(struct pack_job *j, struct oci_writer *w, struct error *err);
+MUST_CHECK bool pack_base_annotate(const struct pack_job *j, json_t *annotations, struct error *err);
+MUST_CHECK bool pack_base_settings(const struct pack_job *j, uint32_t image, const json_t *annotations, json_t **out,
+                                   struct error *err);
+/* The ModelPack manifest and its entry of index.json; `owner` keeps the annotations. */
+MUST_CHECK bool pack_modelpack_write(const struct pack_job *j, struct oci_writer *w, struct oci_descriptor *entry,
+                                     json_t *owner, struct error *err);
 
 #endif

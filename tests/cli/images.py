@@ -51,6 +51,7 @@ def model(folder, seed=1):
         head = json.dumps({f"w{i}": {"dtype": "F8_E4M3", "shape": [70, 1000], "data_offsets": [0, 70000]}}).encode()
         head += b" " * (-len(head) % 8)
         save(f"{folder}/model-0000{i}-of-00002.safetensors", struct.pack("<Q", len(head)) + head + rnd.randbytes(70000))
+    save(folder + "/model.safetensors.index.json", json.dumps({"metadata": {}, "weight_map": {f"w{i}": f"model-0000{i}-of-00002.safetensors" for i in (1, 2)}}))
     save(folder + "/config.json", '{"model_type":"nemotron_h"}\n')
     save(folder + "/sub/a \"b\" é.jinja", "{{ x }}")
     save(folder + "/sub/empty", "")
@@ -178,7 +179,7 @@ except ImportError:
 else:
     doc = yaml.safe_load(text)
     uri = {k: v["uri"] for k, v in doc["profiles"][0]["workspace"]["files"].items()}
-    check("PyYAML reads the NIM manifest", doc["schema_version"] == "2.0.0" and len(uri) == 7 and uri["config.json"] == "file:///models/config.json"
+    check("PyYAML reads the NIM manifest", doc["schema_version"] == "2.0.0" and len(uri) == 8 and uri["config.json"] == "file:///models/config.json"
           and all(isinstance(v, str) for p in doc["profiles"] for v in p["tags"].values()), doc)
 
 # ---- the same again elsewhere ----
@@ -254,6 +255,134 @@ loose = tempfile.mkdtemp(dir=WORK)
 save(loose + "/notes/b200.yaml", "gpu: b200\n")
 plain = json.loads(run("pack", M, "-p", loose, "-o", f"oci:{WORK}/plain:v1", "--json", "-q").stdout)
 check("files that are no profile make no index", Layout(WORK + "/plain").entry("v1")["mediaType"] == MANIFEST and len(plain["images"]) == 1)
+
+# ---- where things lie ----
+import mmap
+spots = {d["path"]: d for d in map(json.loads, run("mount-map", WORK + "/p", "--json", "-q").stdout.splitlines())}
+check("mount-map names every file", spots.keys() == files[0].keys())
+right = True
+for path, d in spots.items():
+    with open(f"{WORK}/p/{d['blob']}", "rb") as f:
+        right = right and d["offset"] % 4096 == 0
+        if d["bytes"]:
+            with mmap.mmap(f.fileno(), d["bytes"], offset=d["offset"], access=mmap.ACCESS_READ) as view:
+                right = right and view[:] == files[0][path]
+check("every file mapped from its blob is the file", right)
+for i in (1, 2):
+    d = spots[f"models/model-0000{i}-of-00002.safetensors"]
+    t = d["tensors"][0]
+    with open(f"{WORK}/p/{d['blob']}", "rb") as f:
+        f.seek(t["offset"])
+        data = f.read(t["bytes"])
+    check(f"tensor w{i} lies where mount-map says", [t["name"], t["dtype"], t["shape"], data] == [f"w{i}", "F8_E4M3", [70, 1000], own[d["path"]][-70000:]])
+
+# ---- thin, signed there, merged ----
+before = set(os.listdir(WORK + "/p/blobs/sha256"))
+thin = json.loads(run("thin", WORK + "/p", "-o", WORK + "/t", "--json", "-q").stdout)
+T = Layout(WORK + "/t")
+weights = {l["digest"] for l in manifests[0]["layers"] if l["annotations"]["org.opencontainers.image.title"].endswith(".safetensors")}
+check("thin: everything but the weights", set(os.listdir(WORK + "/t/blobs/sha256")) == before - {w[7:] for w in weights} and len(weights) == 2)
+check("thin: the same index.json, marked", T.index["annotations"] == {"ingot.thin": "true"} and T.index["manifests"] == Layout(WORK + "/p").index["manifests"])
+check("thin: what it says", thin["image"] == out["image"] and thin["blobs_left_out"] == 2)
+run("keygen", "-o", WORK + "/k2", "-q")
+run("sign", WORK + "/t", "-k", WORK + "/k2.key", "-q")
+v = run("verify", WORK + "/t", "-k", WORK + "/k2.pub", "-q", status=9)
+check("a thin layout is undecided where it is thin", "fail " not in v.stdout and v.stdout.count("this layout is thin") == 9, v.stdout)
+added = json.loads(run("merge", WORK + "/p", "--from", WORK + "/t", "--json", "-q").stdout)["added"]
+v = run("verify", WORK + "/p", "-k", WORK + "/k2.pub", "-q", status=1)
+check("merged signatures count", added >= 1 and "signed by key" in v.stdout and "unsigned" not in v.stderr and Layout(WORK + "/p").entry("v1") == entries[0], v.stdout)
+check("merging again changes nothing", json.loads(run("merge", WORK + "/p", "--from", WORK + "/t", "--json", "-q").stdout)["added"] == 0)
+check("another package's signatures are not taken", json.loads(run("merge", WORK + "/one", "--from", WORK + "/t", "--json", "-q").stdout)["added"] == 0
+      and len(Layout(WORK + "/one").index["manifests"]) == 1)
+os.unlink(next(f"{WORK}/t/blobs/sha256/{l['digest'][7:]}" for l in manifests[0]["layers"] if l["annotations"]["org.opencontainers.image.title"].endswith("config.json")))
+v = run("verify", WORK + "/t", "-k", WORK + "/k2.pub", "-q", status=1)
+check("what a thin layout may not lack", "layout: layer 1 of" in v.stderr and "is missing" in v.stderr, v.stderr)
+refused("thin over the package", 2, "would replace", "thin", WORK + "/p", "-o", WORK + "/p", "--force", "-q")
+refused("thin over what exists", 2, "exists already", "thin", WORK + "/p", "-o", WORK + "/t", "-q")
+
+# ---- ModelPack ----
+run("pack", M, "-p", P, "-o", f"oci:{WORK}/mp:v1", "--modelpack", "-q")
+MP = Layout(WORK + "/mp")
+e = MP.entry("v1-modelpack")
+m = MP.load(e)
+config = MP.load(m["config"])
+model_layers = [(l["digest"], l["size"]) for l in manifests[0]["layers"] if l["annotations"]["org.opencontainers.image.title"].startswith("models/")]
+check("ModelPack: the same blobs under its own tag", e["artifactType"] == m["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
+      and [(l["digest"], l["size"]) for l in m["layers"]] == model_layers and MP.entry("v1")["digest"] == out["image"])
+check("ModelPack: config", m["config"]["mediaType"] == "application/vnd.cncf.model.config.v1+json" and sorted(config) == ["config", "descriptor", "modelfs"]
+      and config["modelfs"] == {"type": "layers", "diffIds": [d for d, _ in model_layers]}, config)
+check("ModelPack: what each file is", {l["annotations"]["org.cncf.model.filepath"]: l["mediaType"].split(".model.")[1] for l in m["layers"]} ==
+      {k: "weight.v1.tar" if k.endswith(".safetensors") else "weight.config.v1.tar" for k in own})
+check("the one package of the layout is still found", json.loads(run("profiles", WORK + "/mp", "--json", "-q").stdout)["image"] == out["image"])
+
+# ---- on a base ----
+def make_base(folder, change=None, media_type=True):
+    """An engine's image as another builder leaves it: a gzip layer, a history with lines that made none, no media type."""
+    import gzip, io
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as t:
+        t.addfile(tarfile.TarInfo("engine"), io.BytesIO(b""))
+    layer = gzip.compress(tar.getvalue(), mtime=0)
+    config = {"architecture": "arm64", "os": "linux", "created": "2024-01-01T00:00:00.123Z", "author": "x",
+              "config": {"Env": ["PATH=/bin", "MODEL=/old"], "Entrypoint": ["/engine"], "Cmd": ["serve"], "ExposedPorts": {"9/tcp": {}}, "User": "1000"},
+              "rootfs": {"type": "layers", "diff_ids": ["sha256:" + sha(tar.getvalue())]},
+              "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "ADD engine"}, {"created_by": "ENTRYPOINT", "empty_layer": True}]}
+    if change:
+        change(config)
+    put = lambda data: (save(f"{folder}/blobs/sha256/{sha(data)}", data), {"digest": "sha256:" + sha(data), "size": len(data)})[1]
+    m = {"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **put(json.dumps(config).encode())},
+         "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **put(layer)}]}
+    if media_type:
+        m["mediaType"] = MANIFEST
+    e = {"mediaType": MANIFEST, **put(json.dumps(m, indent=1).encode()), "annotations": {REF: "engine"}}
+    save(folder + "/oci-layout", '{"imageLayoutVersion": "1.0.0"}')
+    save(folder + "/index.json", json.dumps({"schemaVersion": 2, "manifests": [e]}))
+    return e["digest"], m["layers"][0], config
+
+
+base, base_layer, base_config = make_base(WORK + "/base", media_type=False)
+save(f"{P}/{B2}/env", "# two\nVLLM_X=1\nPATH=/opt/bin:/bin\n")
+save(f"{P}/{B2}/vllm.yaml", "tensor-parallel-size: 2\nport: 8123\n")
+save(f"{P}/{B2}/command.sh", "exec true\n")
+run("pack", M, "-p", P, "-o", f"oci:{WORK}/based:v1", "-b", f"oci:{WORK}/base:engine@{base}", "-q")
+S = Layout(WORK + "/based")
+ix = S.load(S.entry("v1"))
+on = [S.load(x) for x in ix["manifests"]]
+configs = [S.load(x["config"]) for x in on]
+check("a base: its layer first, as it was", all(x["layers"][0] == base_layer and len(x["layers"]) > 5 for x in on) and S.blob(base_layer["digest"]))
+check("a base: recorded", all({k: v for k, v in x["annotations"].items() if "base" in k} == {"org.opencontainers.image.base.digest": base,
+      "org.opencontainers.image.base.name": "engine", "ingot.base.layers": "1"} for x in on))
+check("a base: its platform", {(x["platform"]["architecture"], c["architecture"]) for x, c in zip(ix["manifests"], configs)} == {("arm64", "arm64")})
+check("a base: diff ids and history", all(c["rootfs"]["diff_ids"] == base_config["rootfs"]["diff_ids"] + [l["digest"] for l in x["layers"][1:]]
+      and c["history"][:2] == base_config["history"] and [h["created_by"] for h in c["history"][2:]] ==
+      [l["annotations"]["org.opencontainers.image.title"] for l in x["layers"][1:]] for x, c in zip(on, configs)))
+any_, two = configs[0]["config"], configs[1 + names.index(B2)]["config"]
+check("the fallback starts what the base starts", any_["Entrypoint"] == ["/engine"] and any_["Cmd"] == ["serve"] and any_["User"] == "1000"
+      and any_["Env"] == ["PATH=/bin", "MODEL=/models", "NIM_MANIFEST_PATH=/profiles/model_manifest.yaml"], any_)
+check("a profile's image starts the profile", two["Entrypoint"] == ["/bin/sh", f"/profiles/{B2}/command.sh"] and "Cmd" not in two and two["User"] == "1000"
+      and two["Env"] == ["PATH=/opt/bin:/bin", "MODEL=/models", "NIM_MANIFEST_PATH=/profiles/model_manifest.yaml", "VLLM_X=1"]
+      and two["ExposedPorts"] == {"9/tcp": {}, "8123/tcp": {}} and two["Labels"]["ingot.profile.name"] == B2, two)
+check("no port is said: 8000", "8000/tcp" in configs[1 + names.index(H1)]["config"]["ExposedPorts"])
+run("sign", WORK + "/based", "-k", WORK + "/k.key", "-q")
+v = run("verify", WORK + "/based", "-k", WORK + "/k.pub", "-q", status=1)
+failed = [l for l in v.stdout.splitlines() if not l.startswith("pass")][:-2]
+check("a package on a base verifies", len(failed) == 1 and "model: " in failed[0], v.stdout)
+check("and reads as the model", len(run("mount-map", WORK + "/based", "--json", "-q").stdout.splitlines()) == len(own) + 3 * 2 + 1 + 1 + 2)
+refused("another base than the one named", 3, "the base must be sha256:0000", "pack", M, "-o", f"oci:{WORK}/no:v1", "-b", f"oci:{WORK}/base:engine@sha256:{'0' * 64}", "-q")
+refused("no such base", 3, "no image has the tag 'x'", "pack", M, "-o", f"oci:{WORK}/no:v1", "-b", f"oci:{WORK}/base:x", "-q")
+refused("a base that is not there", 3, "does not exist", "pack", M, "-o", f"oci:{WORK}/no:v1", "-b", f"oci:{WORK}/nowhere:x", "-q")
+refused("a digest that is none", 2, "no sha256 digest", "pack", M, "-o", f"oci:{WORK}/no:v1", "-b", f"oci:{WORK}/base:engine@sha256:12", "-q")
+refused("the base as output", 2, "would replace the base", "pack", M, "-o", f"oci:{WORK}/base:engine", "-b", f"oci:{WORK}/base:engine", "--force", "-q")
+make_base(WORK + "/base2", lambda c: c["rootfs"].update(diff_ids=[]))
+refused("a base with too few diff ids", 3, "0 diff ids, the manifest has 1 layers", "pack", M, "-o", f"oci:{WORK}/no:v1", "-b", f"oci:{WORK}/base2:engine", "-q")
+make_base(WORK + "/base3", lambda c: c["config"].update(Env="x"))
+refused("a base whose environment is no list", 3, "'Env': expected an array", "pack", M, "-o", f"oci:{WORK}/no:v1", "-b", f"oci:{WORK}/base3:engine", "-q")
+_, broken, _ = make_base(WORK + "/base4")
+with open(f"{WORK}/base4/blobs/sha256/{broken['digest'][7:]}", "r+b") as f:
+    f.seek(20)
+    f.write(b"X")
+refused("a base with another byte", 3, "another digest", "pack", M, "-o", f"oci:{WORK}/no:v1", "-b", f"oci:{WORK}/base4:engine", "-q")
+check("nothing is left of them", not [x for x in os.listdir(WORK) if x.startswith((".no", "no"))], os.listdir(WORK))
 
 shutil.rmtree(WORK)
 sys.exit(bad > 0)
