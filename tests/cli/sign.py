@@ -149,6 +149,20 @@ if gives.returncode == 0 and ingot("pack", ROOT + "/examples/nano-hybrid/model",
 else:
     print("skip sign, a package with profiles: " + gives.stderr.strip()[:200])
 
+# ---- a base that must be signed ----
+good("pack", "m", "-o", "oci:base:v1", "-q")
+BASE = index("base")[0]["digest"]
+base = ["pack", "m", "--base", f"oci:base:v1@{BASE}", "-q", "--base-key", "a.pub", "-o"]
+refused("an unsigned base", 1, "no-signature", *base, "oci:on1:v1")
+good("sign", "oci:base:v1", "-k", "b.key", "-q")
+refused("a base signed by another key", 1, "signature: none of the 1 signatures", *base, "oci:on1:v1")
+good("attest", "oci:base:v1", "-k", "a.key", "--type", "licences", "-q")
+refused("a base with another statement by the key", 1, "signature: none of", *base, "oci:on1:v1")
+good("sign", "oci:base:v1", "-k", "a.key", "--format", "legacy", "--docker-reference", REF, "-q")
+check("a base with a legacy signature by the key", ingot(*base, "oci:on1:v1").returncode == 0 and os.path.exists("on1/index.json"))
+refused("a base of another digest", 3, "sha256:", "pack", "m", "--base", "oci:base:v1@sha256:" + "0" * 64, "-o", "oci:on2:v1")
+refused("--base-key alone", 2, "needs --base", "pack", "m", "--base-key", "a.pub", "-o", "oci:on2:v1")
+
 # ---- certificates ----
 open("ca.cnf", "w").write("[req]\ndistinguished_name=n\n[n]\n[ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n"
                           "[leaf]\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n[tls]\nbasicConstraints=critical,CA:FALSE\n"
