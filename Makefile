@@ -60,10 +60,12 @@ FAULT    := $(B)/tests/preload/fault.so
 BENCH    := $(patsubst bench/%.c,$(B)/bench/%,$(sort $(wildcard bench/*.c)))
 
 PACKAGES := jansson yaml-0.1 libcrypto libpcre2-8 libutf8proc libarchive
-APT      := gcc make pkg-config libjansson-dev libyaml-dev libssl-dev libpcre2-dev libutf8proc-dev libarchive-dev zlib1g-dev libcmocka-dev python3
+# Only its header, pkcs11.h: modules are opened while the program runs.
+HEADERS  := p11-kit-1
+APT      := gcc make pkg-config libjansson-dev libyaml-dev libssl-dev libpcre2-dev libutf8proc-dev libarchive-dev zlib1g-dev libcmocka-dev libp11-kit-dev python3
 
 # Evaluated once, at first use, so that `make deps` may install the packages first.
-PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) $(HEADERS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -153,7 +155,7 @@ build/.deps: Makefile
 	@$(MAKE) --no-print-directory -s deps && touch $@
 
 deps:  ## installs the packages that are missing (root), or says which command does
-	@command -v pkg-config >/dev/null && pkg-config --exists $(PACKAGES) cmocka && command -v python3 >/dev/null && exit 0; \
+	@command -v pkg-config >/dev/null && pkg-config --exists $(PACKAGES) $(HEADERS) cmocka && command -v python3 >/dev/null && exit 0; \
 	 if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	   echo '  installing: $(APT)'; \
 	   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(APT) >/dev/null; \
@@ -302,7 +304,7 @@ check-neon:  ## the NEON kernels against the scalar ones and numeric/'s tests on
 	 { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(ARM_APT) >/dev/null; } || \
 	 { echo 'skip check-neon: it needs $(ARM_APT)'; exit 0; }; \
 	 $(MAKE) --no-print-directory CONFIG=arm64 CC=$(ARM_CC) CUDA=0 WERROR=1 PKG_CFLAGS= PKG_LIBS= \
-	   CFLAGS='-Itests/arm64 -idirafter /usr/include -idirafter /usr/include/$(MACHINE:%-pc-linux-gnu=%-linux-gnu)' neon-run
+	   CFLAGS='-Itests/arm64 -idirafter /usr/include -idirafter /usr/include/p11-kit-1 -idirafter /usr/include/$(MACHINE:%-pc-linux-gnu=%-linux-gnu)' neon-run
 
 neon-run: $(LIB_OBJ) $(CLI_OBJ) $(addprefix $(B)/arm64/,$(ARM_TESTS))
 	@echo "ok every source compiles for 64-bit ARM"

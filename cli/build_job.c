@@ -3,6 +3,7 @@
 
 #include "calibrate/calibrate.h"
 #include "cli/image_labels.h"
+#include "cli/key_args.h"
 #include "core/file.h"
 #include "formats/oci.h"
 #include "pack/pack.h"
@@ -245,7 +246,8 @@ static bool sign(struct build_job *j, bool *skipped, struct error *err)
         if (!key_generate(j->private_key, j->public_key, passphrase, err)) return false;
         progress_note(j->env->progress, "sign", "made a key: %s", j->private_key);
     }
-    bool ok = key_load_private(path, passphrase, &key, err) && sign_run(j->ref, key, &r, err);
+    struct key_args args = {.key = path};
+    bool ok = key_args_open(&args, &key, err) && sign_run(j->ref, key, &r, err);
     key_close(key);
     if (!ok) return false;
     *skipped = r.was_signed;

@@ -1,15 +1,20 @@
 #include "cli/commands.h"
+#include "cli/inspect_files.h"
+#include "cli/inspect_tensor.h"
 #include "cli/inspect_values.h"
 #include "models/inventory.h"
 
 struct inspect_args {
     struct common_args common;
     bool strict;
+    const char *tensor;
 };
 
 static const struct option options[] = {
     {"strict", 0, OPTION_FLAG, offsetof(struct inspect_args, strict), NULL, "read every value and the tokenizer too", 0,
      0},
+    {"tensor", 0, OPTION_TEXT, offsetof(struct inspect_args, tensor), "NAME",
+     "only this tensor: where it lies, how its values spread", 0, 0},
     COMMON_OPTIONS(struct inspect_args),
 };
 
@@ -32,6 +37,19 @@ static uint64_t active_elems(const struct model *m, const struct model_tensor *t
 static const char *stored_as(const struct model *m, const struct model_tensor *t)
 {
     return t->format ? t->format->name : dtype_name(checkpoint_tensor(m->checkpoint, t->parts[PART_WEIGHT])->dtype);
+}
+
+/* The types that anything is stored in, in the order of the program's list. */
+static json_t *formats_json(const struct model *m)
+{
+    json_t *list = json_array();
+    for (const struct quant_format *const *f = quant_formats; list && *f; f++)
+        for (uint32_t i = 0; i < m->inventory->n_tensors; i++) {
+            if (m->inventory->tensors[i].format != *f) continue;
+            json_array_append_new(list, json_string((*f)->name));
+            break;
+        }
+    return list;
 }
 
 static json_t *layers_json(const struct model_config *cfg)
@@ -108,21 +126,35 @@ static bool inspect_json(const struct model *m, json_t **out, struct error *err)
     }
     uint32_t n_files;
     checkpoint_files(m->checkpoint, &n_files);
-    const char *license = folder_find(m->folder, "LICENSE") != NAME_NONE       ? "LICENSE"
-                          : folder_find(m->folder, "LICENSE.txt") != NAME_NONE ? "LICENSE.txt"
-                                                                               : NULL;
     bool template =
         folder_find(m->folder, "chat_template.jinja") != NAME_NONE || json_has(m->hf.tokenizer_config, "chat_template");
     *out = json_pack(
-        "{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:b,s:s?,s:s?,s:b,s:b,s:s?,s:o,s:o}", "schema",
+        "{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:b,s:o,s:s?,s:s?,s:b,s:b,s:o,s:o}", "schema",
         "ingot.inspect/1", "architecture", cfg->arch->name, "class", cfg->hf_name, "format",
         checkpoint_format_name(m->checkpoint), "parameters", (json_int_t)total, "active_parameters", (json_int_t)active,
         "bytes", (json_int_t)checkpoint_bytes(m->checkpoint), "tensors", (json_int_t)checkpoint_count(m->checkpoint),
         "files", (json_int_t)n_files, "layers", (json_int_t)cfg->n_layers, "layer_kinds", layers_json(cfg), "context",
         (json_int_t)cfg->max_position, "vocabulary", (json_int_t)cfg->dims[DIM_VOCAB], "quantized", inv->is_quantized,
-        "kv_cache", inv->kv_algo, "ssm_cache_dtype", cfg->ssm_cache_dtype, "mtp", cfg->n_mtp_blocks > 0,
-        "chat_template", template, "license", license, "remarks", remarks_json(m), "roles", roles_json(m));
-    return *out ? true : error_memory(err, 0);
+        "quantization", formats_json(m), "kv_cache", inv->kv_algo, "ssm_cache_dtype", cfg->ssm_cache_dtype, "mtp",
+        cfg->n_mtp_blocks > 0, "chat_template", template, "remarks", remarks_json(m), "roles", roles_json(m));
+    return *out ? inspect_files(m, *out, err) : error_memory(err, 0);
+}
+
+/* Names of files, or of types, one after the other. */
+static void print_names(const char *what, const json_t *list, const char *key)
+{
+    size_t i;
+    json_t *row;
+    print_text("%s:", what);
+    json_array_foreach (list, i, row)
+        print_text("%s %s", i ? "," : "", json_string_value(key ? json_object_get(row, key) : row));
+    print_text("%s", i ? "" : " none");
+}
+
+static void print_license(const json_t *license)
+{
+    if (json_is_array(license)) print_names("licence", license, NULL);
+    else print_text("licence: %s", json_is_string(license) ? json_string_value(license) : "not declared");
 }
 
 static void print_table(const json_t *j)
@@ -143,15 +175,19 @@ static void print_table(const json_t *j)
         print_text(" %lld %s", (long long)json_integer_value(n), kind);
     const char *kv = json_string_value(json_object_get(j, "kv_cache")),
                *ssm = json_string_value(json_object_get(j, "ssm_cache_dtype")),
-               *license = json_string_value(json_object_get(j, "license"));
+               *tokenizer = json_string_value(json_object_get(j, "tokenizer"));
     print_text("; context %lld; vocabulary %lld; MTP head: %s\n",
                (long long)json_integer_value(json_object_get(j, "context")),
                (long long)json_integer_value(json_object_get(j, "vocabulary")),
                json_is_true(json_object_get(j, "mtp")) ? "yes" : "no");
-    print_text("quantized: %s; KV cache: %s; SSM state declared: %s; chat template: %s; licence file: %s\n\n",
-               json_is_true(json_object_get(j, "quantized")) ? "yes" : "no", kv ? kv : "as the model",
-               ssm ? ssm : "not at all", json_is_true(json_object_get(j, "chat_template")) ? "yes" : "no",
-               license ? license : "none");
+    print_names("quantized", json_object_get(j, "quantization"), NULL);
+    print_text("; KV cache: %s; SSM state declared: %s; tokenizer: %s; chat template: %s\n", kv ? kv : "as the model",
+               ssm ? ssm : "not at all", tokenizer ? tokenizer : "none",
+               json_is_true(json_object_get(j, "chat_template")) ? "yes" : "no");
+    print_license(json_object_get(j, "license"));
+    print_names("; licence files", json_object_get(j, "license_files"), "file");
+    print_names("; code files", json_object_get(j, "code_files"), "file");
+    print_text("\n\n");
     size_t i;
     json_t *row;
     json_array_foreach (json_object_get(j, "remarks"), i, row) print_text("remark: %s\n", json_string_value(row));
@@ -175,7 +211,14 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     const struct inspect_args *a = args;
     __attribute__((cleanup(cleanup_model))) struct model m = {0};
     CLEANUP(json) json_t *j = NULL;
-    if (!model_open(&m, operands[0], err) || !inspect_json(&m, &j, err)) return false;
+    if (!model_open(&m, operands[0], err)) return false;
+    if (a->tensor) {
+        if (!inspect_tensor_json(&m, a->tensor, env->isa, &j, err)) return false;
+        if (env->common->json) return print_json(take_ptr(&j), err);
+        inspect_tensor_print(j);
+        return true;
+    }
+    if (!inspect_json(&m, &j, err)) return false;
     if (a->strict && !inspect_values(&m, env->pool, env->isa, env->progress, err))
         return error_wrap(err, "'%.256s'", operands[0]);
     if (env->common->json) return print_json(take_ptr(&j), err);

@@ -1,16 +1,14 @@
-#include "cli/commands.h"
+#include "cli/key_args.h"
 #include "cli/package_ref.h"
 #include "pack/sign.h"
 
-#include <stdlib.h>
-
 struct sign_args {
     struct common_args common;
-    const char *key;
+    struct key_args key;
 };
 
 static const struct option options[] = {
-    {"key", 'k', OPTION_TEXT, offsetof(struct sign_args, key), "FILE", "private key (PEM, P-256)", 0, 0},
+    KEY_OPTIONS(struct sign_args, key),
     COMMON_OPTIONS(struct sign_args),
 };
 
@@ -19,12 +17,10 @@ static bool run(const struct command_env *env, const void *args, char *const *op
 {
     (void)n_operands;
     const struct sign_args *a = args;
-    if (!a->key) return error_set(err, ERR_USAGE, "option --key is missing");
     CLEANUP(free) char *ref = NULL;
     struct key *key = NULL;
     struct sign_result r;
-    bool ok = package_ref(operands[0], &ref, err) &&
-              key_load_private(a->key, getenv("INGOT_KEY_PASSPHRASE"), &key, err) && sign_run(ref, key, &r, err);
+    bool ok = package_ref(operands[0], &ref, err) && key_args_open(&a->key, &key, err) && sign_run(ref, key, &r, err);
     key_close(key);
     if (!ok) return false;
     char image[DIGEST_HEX_SIZE], id[DIGEST_HEX_SIZE];

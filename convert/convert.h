@@ -44,6 +44,9 @@ struct convert_item {
     enum dtype from, to;
     int change; /* enum cast_change */
     const char *name;
+    /* Rows that are made rather than stored, as F32; then parts, part_rows and interleave say nothing. May be NULL. */
+    bool (*read)(void *ctx, uint32_t worker, uint64_t first, uint64_t n, float *out, struct error *err);
+    void *read_ctx;
 };
 typedef bool (*convert_write_fn)(void *ctx, uint32_t item, uint64_t offset, const void *data, size_t n,
                                  struct error *err);

@@ -43,10 +43,11 @@ static uint64_t source_row(const struct convert_item *t, uint64_t row)
 }
 
 /* Rows that lie together are read together. */
-static bool read_rows(const struct run *r, const struct convert_item *t, uint64_t first, uint64_t n, uint8_t *dst,
-                      struct error *err)
+static bool read_rows(const struct run *r, const struct convert_item *t, uint32_t worker, uint64_t first, uint64_t n,
+                      uint8_t *dst, struct error *err)
 {
     uint64_t row_bytes = dtype_row_bytes(t->from, t->cols);
+    if (t->read) return t->read(t->read_ctx, worker, first, n, (float *)(void *)dst, err);
     while (n) {
         uint64_t part = first / t->part_rows, row = first % t->part_rows, run = u64_min(n, t->part_rows - row);
         if (t->interleave) run = 1;
@@ -61,7 +62,6 @@ static bool read_rows(const struct run *r, const struct convert_item *t, uint64_
 
 static bool piece(void *ctx, uint64_t i, uint32_t worker, struct error *err)
 {
-    (void)worker;
     const struct run *r = ctx;
     uint32_t item = item_of(r, r->base + i);
     const struct convert_item *t = &r->items[item];
@@ -73,7 +73,8 @@ static bool piece(void *ctx, uint64_t i, uint32_t worker, struct error *err)
     CLEANUP(free) float *scratch = NULL;
     bool raw = t->from == t->to && t->change == CAST_SAME;
     if (!memory_alloc(&src, n * dtype_row_bytes(t->from, t->cols), 1, err) || !memory_alloc(&dst, bytes, 1, err) ||
-        !memory_alloc(&scratch, raw ? 1 : n * t->cols, sizeof *scratch, err) || !read_rows(r, t, row, n, src, err))
+        !memory_alloc(&scratch, raw ? 1 : n * t->cols, sizeof *scratch, err) ||
+        !read_rows(r, t, worker, row, n, src, err))
         return false;
     return (cast_rows(&c, src, n, t->cols, scratch, dst, err) || error_wrap(err, "tensor '%.256s'", t->name)) &&
            r->write(r->ctx, item, offset, dst, bytes, err);

@@ -1,6 +1,7 @@
 /* A model as a Hugging Face folder: from GGUF, or with other shards, or with matrices of another type. */
 #include "convert/cast.h"
 #include "convert/convert.h"
+#include "convert/decoded.h"
 #include "core/memory.h"
 #include "core/staging.h"
 #include "core/version.h"
@@ -14,9 +15,10 @@ struct job {
     struct staging *staging;
     struct tensor_spec *specs;
     struct convert_item *items;
-    uint32_t *numbers; /* 0, 1, 2 ...: each item has one source */
-    uint32_t n;
-    enum dtype type; /* of the matrices; DTYPE_COUNT: as the source has them */
+    uint32_t *numbers;       /* 0, 1, 2 ...: each stored item has one source */
+    uint32_t n;              /* of the result */
+    struct decoded *decoded; /* what a quantized source becomes with --type; NULL: everything stays as it is stored */
+    enum dtype type;         /* of the matrices; DTYPE_COUNT: as the source has them */
     bool from_gguf;
     struct shard_layout layout;
     struct shard_writer *writer;
@@ -46,11 +48,7 @@ static bool choose_type(const struct job *j, uint32_t i, enum role_kind kind, bo
     const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, i);
     bool matrix = kind == KIND_LINEAR || kind == KIND_TABLE, exact = false;
     *out = t->dtype;
-    if (quantized) {
-        if (j->opt->type == DTYPE_COUNT) return true;
-        return error_set(j->err, ERR_UNSUPPORTED,
-                         "tensor '%.256s' is part of a quantized linear: --type is not for those", t->name);
-    }
+    if (quantized) return true;
     if (matrix && j->type != DTYPE_COUNT) *out = j->type;
     if (matrix || !j->from_gguf) return true;
     if (!fits_exactly(j, i, j->type, &exact)) return false;
@@ -62,18 +60,20 @@ static bool choose_type(const struct job *j, uint32_t i, enum role_kind kind, bo
 static void kinds(const struct job *j, enum role_kind *kind, bool *quantized)
 {
     const struct inventory *inv = j->m->inventory;
-    for (uint32_t i = 0; i < j->n; i++) kind[i] = KIND_SMALL, quantized[i] = false;
+    for (uint32_t i = 0; i < checkpoint_count(j->m->checkpoint); i++) kind[i] = KIND_SMALL, quantized[i] = false;
     for (uint32_t i = 0; i < inv->n_tensors; i++) {
         const struct model_tensor *t = &inv->tensors[i];
         for (int part = 0; part < PART_COUNT; part++) {
             if (t->parts[part] == NAME_NONE) continue;
-            quantized[t->parts[part]] = t->format && !t->format->self_described;
-            if (part == PART_WEIGHT) kind[t->parts[part]] = role_info(t->place.role)->kind;
+            uint32_t stored = checkpoint_stored(j->m->checkpoint, t->parts[part]);
+            quantized[stored] = t->format && !t->format->self_described;
+            if (part == PART_WEIGHT) kind[stored] = role_info(t->place.role)->kind;
         }
     }
 }
 
-static bool make_item(struct job *j, uint32_t i, enum role_kind kind, bool quantized)
+/* A stored tensor as it is, or cast. */
+static bool add_stored(struct job *j, uint32_t i, enum role_kind kind, bool quantized)
 {
     const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, i);
     enum dtype to;
@@ -81,38 +81,61 @@ static bool make_item(struct job *j, uint32_t i, enum role_kind kind, bool quant
     if (!cast_possible(t->dtype, to) || to == DTYPE_Q8_0)
         return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s' is stored as %s, which cannot become %s here",
                          t->name, dtype_name(t->dtype), dtype_name(to));
-    j->specs[i] = (struct tensor_spec){.name = t->name, .dtype = to, .n_dims = t->n_dims};
-    memcpy(j->specs[i].dims, t->dims, sizeof t->dims);
+    struct tensor_spec *spec = &j->specs[j->n];
+    struct convert_item *it = &j->items[j->n++];
+    *spec = (struct tensor_spec){.name = t->name, .dtype = to, .n_dims = t->n_dims};
+    memcpy(spec->dims, t->dims, sizeof t->dims);
     /* As bytes in rows: a tensor that stays as it is may be of a type without arithmetic. */
     uint64_t cols = t->n_dims ? t->dims[t->n_dims - 1] : 1;
     bool plain = dtype_is_plain_float(t->dtype) || t->dtype == DTYPE_Q8_0;
     j->numbers[i] = i;
-    j->items[i] = (struct convert_item){.parts = &j->numbers[i],
-                                        .n_parts = 1,
-                                        .cols = plain      ? cols
-                                                : t->bytes ? 1
-                                                           : 0,
-                                        .from = plain ? t->dtype : DTYPE_U8,
-                                        .to = plain ? to : DTYPE_U8,
-                                        .name = t->name};
-    struct convert_item *it = &j->items[i];
+    *it = (struct convert_item){.parts = &j->numbers[i],
+                                .n_parts = 1,
+                                .cols = plain      ? cols
+                                        : t->bytes ? 1
+                                                   : 0,
+                                .from = plain ? t->dtype : DTYPE_U8,
+                                .to = plain ? to : DTYPE_U8,
+                                .name = t->name};
     if (!plain && it->cols) it->cols = t->bytes % 4096 == 0 ? 4096 : 1;
     it->rows = it->part_rows = it->cols ? (plain ? t->n_elems : t->bytes) / it->cols : 0;
     return true;
 }
 
+static void add_decoded(struct job *j, const struct decoded_output *o)
+{
+    struct tensor_spec *spec = &j->specs[j->n];
+    struct convert_item *it = &j->items[j->n++];
+    *spec = (struct tensor_spec){.name = o->name, .dtype = j->type, .n_dims = o->n_dims};
+    memcpy(spec->dims, o->dims, sizeof o->dims);
+    *it = (struct convert_item){.rows = o->dims[0],
+                                .cols = o->n_dims == 3 ? o->dims[1] * o->dims[2] : o->dims[1],
+                                .from = DTYPE_F32,
+                                .to = j->type,
+                                .name = o->name,
+                                .read = decoded_read,
+                                .read_ctx = o->ctx};
+}
+
 static bool collect(struct job *j)
 {
-    CLEANUP(free) enum role_kind *kind = malloc((j->n + 1) * sizeof *kind);
-    CLEANUP(free) bool *quantized = malloc((j->n + 1) * sizeof *quantized);
-    j->specs = calloc(j->n + 1, sizeof *j->specs);
-    j->items = calloc(j->n + 1, sizeof *j->items);
-    j->numbers = calloc(j->n + 1, sizeof *j->numbers);
-    if (!kind || !quantized || !j->specs || !j->items || !j->numbers)
-        return error_memory(j->err, j->n * sizeof *j->items);
+    uint32_t n = checkpoint_count(j->m->checkpoint);
+    CLEANUP(free) enum role_kind *kind = malloc((n + 1) * sizeof *kind);
+    CLEANUP(free) bool *quantized = malloc((n + 1) * sizeof *quantized);
+    j->specs = calloc(n + 1, sizeof *j->specs);
+    j->items = calloc(n + 1, sizeof *j->items);
+    j->numbers = calloc(n + 1, sizeof *j->numbers);
+    if (!kind || !quantized || !j->specs || !j->items || !j->numbers) return error_memory(j->err, n * sizeof *j->items);
     kinds(j, kind, quantized);
-    for (uint32_t i = 0; i < j->n; i++)
-        if (!make_item(j, i, kind[i], quantized[i])) return false;
+    if (j->opt->type != DTYPE_COUNT && j->m->inventory->is_quantized &&
+        !decoded_open(&j->decoded, j->m, j->opt, j->err))
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct decoded_output *o = NULL;
+        bool replaced = j->decoded && decoded_replaces(j->decoded, i, &o);
+        if (o) add_decoded(j, o);
+        if (!replaced && !add_stored(j, i, kind[i], quantized[i])) return false;
+    }
     return shard_layout_make(&j->layout, j->specs, j->n, j->opt->shard_bytes, j->err);
 }
 
@@ -147,7 +170,10 @@ static bool is_ours(const struct job *j, const char *name)
     const struct checkpoint_file *files = checkpoint_files(j->m->checkpoint, &n);
     for (uint32_t i = 0; i < n; i++)
         if (strcmp(name, folder_name(j->m->folder, files[i].member)) == 0) return true;
-    return strcmp(name, "config.json") == 0 || strcmp(name, "model.safetensors.index.json") == 0 ||
+    if (j->decoded && (strcmp(name, "hf_quant_config.json") == 0 || strcmp(name, "quantize_config.json") == 0 ||
+                       strcmp(name, "quant_config.json") == 0))
+        return true;
+    return strcmp(name, j->m->hf.name) == 0 || strcmp(name, "model.safetensors.index.json") == 0 ||
            checkpoint_is_weights(name);
 }
 
@@ -176,22 +202,45 @@ static const char *torch_name(enum dtype t)
     return t == DTYPE_F16 ? "float16" : t == DTYPE_BF16 ? "bfloat16" : "float32";
 }
 
-/* config.json keeps every byte but the type. */
+/* No more to be said of quantization, here or in the wrapper's part of the language model; *inner is the text then. */
+static bool drop_quantization(const struct job *j, json_t *members, struct bytes *text, char **inner)
+{
+    static const char *const keys[] = {"quantization_config", "compression_config", "quantization"};
+    const json_t *config = j->m->hf.config;
+    const char *wrapper = hf_config_wrapper(config);
+    CLEANUP(json) json_t *inside = json_object();
+    size_t n;
+    if (!inside) return error_memory(j->err, 0);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (json_has(config, keys[i]) && !json_put(members, keys[i], json_null(), j->err)) return false;
+        if (wrapper && json_has(json_object_get(config, wrapper), keys[i]) &&
+            !json_put(inside, keys[i], json_null(), j->err))
+            return false;
+    }
+    if (json_object_size(inside) == 0) return true;
+    if (!json_splice_inside(*text, JSON_DIALECT_HF, wrapper, inside, j->m->hf.name, inner, &n, j->err)) return false;
+    *text = bytes_of(*inner, n);
+    return true;
+}
+
+/* config.json keeps every byte but the type, and what it says of quantization when that is undone. */
 static bool write_config(const struct job *j)
 {
     CLEANUP(json) json_t *members = json_object();
+    CLEANUP(free) char *inner = NULL;
     CLEANUP(free) char *text = NULL;
     CLEANUP(free) char *path = NULL;
+    struct bytes source = buffer_view(&j->m->hf.config_text);
+    const char *name = j->m->hf.name;
     size_t n;
     if (!members) return error_memory(j->err, 0);
     bool newer = json_has(j->m->hf.config, "dtype") && !json_has(j->m->hf.config, "torch_dtype");
     if (j->type != DTYPE_COUNT &&
         !json_put(members, newer ? "dtype" : "torch_dtype", json_string(torch_name(j->type)), j->err))
         return false;
-    return json_splice(buffer_view(&j->m->hf.config_text), JSON_DIALECT_HF, members, "config.json", &text, &n,
-                       j->err) &&
-           path_join(&path, staging_path(j->staging), "config.json", j->err) &&
-           file_save(path, bytes_of(text, n), 0666, j->err);
+    if (j->decoded && !drop_quantization(j, members, &source, &inner)) return false;
+    return json_splice(source, JSON_DIALECT_HF, members, name, &text, &n, j->err) &&
+           path_join(&path, staging_path(j->staging), name, j->err) && file_save(path, bytes_of(text, n), 0666, j->err);
 }
 
 static bool write_all(struct job *j, const struct progress *pr)
@@ -251,11 +300,8 @@ static bool run(struct job *j, const char *output, struct convert_result *out, c
 bool convert_to_safetensors(const struct model *m, const char *output, const struct convert_options *opt,
                             struct convert_result *out, const struct progress *pr, struct error *err)
 {
-    struct job j = {.m = m,
-                    .opt = opt,
-                    .n = checkpoint_count(m->checkpoint),
-                    .from_gguf = strcmp(checkpoint_format_name(m->checkpoint), "gguf") == 0,
-                    .err = err};
+    struct job j = {
+        .m = m, .opt = opt, .from_gguf = strcmp(checkpoint_format_name(m->checkpoint), "gguf") == 0, .err = err};
     j.type = main_type(&j);
     if (opt->type == DTYPE_Q8_0)
         return error_set(err, ERR_USAGE, "--type q8_0 is for GGUF; safetensors cannot hold it");
@@ -264,5 +310,6 @@ bool convert_to_safetensors(const struct model *m, const char *output, const str
     free(j.specs);
     free(j.items);
     free(j.numbers);
+    decoded_close(j.decoded);
     return ok;
 }

@@ -1,8 +1,9 @@
-/* Hashing, keys and signatures: the only file that includes OpenSSL is core/crypto*.c.
+/* Hashing, keys and signatures: the only files that include OpenSSL are core/crypto*.c.
  *
- * The one signature scheme written here is ECDSA over P-256 with SHA-256, DER encoded: the only one that cosign,
- * containers-policy, model-signing and notation all verify (reference: docs/formats.md, keys). Every OpenSSL return is
- * compared with 1. A signature must be canonical DER with nothing behind it. */
+ * ECDSA over P-256 with SHA-256 is the default: the only kind that cosign, containers-policy, model-signing and
+ * notation all verify. Other kinds are taken only for uses in which their verifiers take them, with the hash that they
+ * take (core/crypto_kind.c, docs/signing.md). Every OpenSSL return is compared with 1. An ECDSA signature must be
+ * canonical DER with nothing behind it. */
 #ifndef CORE_CRYPTO_H
 #define CORE_CRYPTO_H
 
@@ -10,8 +11,8 @@
 #include "core/error.h"
 
 #define DIGEST_BYTES 32u
-#define DIGEST_HEX_SIZE 65u     /* 64 characters and a terminator */
-#define SIGNATURE_BYTES_MAX 80u /* DER of two 256-bit integers is at most 72 */
+#define DIGEST_HEX_SIZE 65u      /* 64 characters and a terminator */
+#define SIGNATURE_BYTES_MAX 512u /* RSA 4096; DER of two 256-bit integers is at most 72 */
 
 struct digest {
     uint8_t bytes[DIGEST_BYTES];
@@ -41,22 +42,67 @@ bool digest_equal(const struct digest *a, const struct digest *b);
 MUST_CHECK bool base64_encode(struct bytes data, char **out, struct error *err);
 MUST_CHECK bool base64_decode(const char *text, size_t max, uint8_t **out, size_t *out_size, struct error *err);
 
+/* Secrets: wiped, and not by a call that the compiler may leave out. */
+void secret_wipe(void *p, size_t n);
+MUST_CHECK bool secret_random(void *p, size_t n, struct error *err);
+
 /* Keys. A private key can also verify. */
 struct key;
 void key_close(struct key *k); /* NULL is fine; wipes */
-/* PEM, PKCS#8 (plain or encrypted) or SEC1. `passphrase` may be NULL. Refuses a file that others may read. */
+
+/* Who asks for a passphrase or a token's PIN, when one turns out to be needed. */
+#define KEY_SECRET_MAX 1024u
+struct key_secret {
+    /* Fills `out` (terminated); an empty text means there is none. `what` names the key for a prompt. */
+    bool (*ask)(void *ctx, const char *what, char out[KEY_SECRET_MAX], struct error *err);
+    void *ctx;
+};
+/* A private key by its name: "pkcs11:..." is a token's (core/pkcs11.h), anything else a file: PEM with PKCS#8 (plain or
+ * encrypted), SEC1, or cosign's own form. Refuses a file that others may read, and a symbolic link. */
+MUST_CHECK bool key_open(const char *name, const struct key_secret *secret, struct key **out, struct error *err);
+/* The same of a file, with a passphrase that is known; it may be NULL. */
 MUST_CHECK bool key_load_private(const char *path, const char *passphrase, struct key **out, struct error *err);
 MUST_CHECK bool key_load_public(const char *path, struct key **out, struct error *err); /* PEM SubjectPublicKeyInfo */
-/* Writes two new PEM files: private (mode 0600, encrypted when a passphrase is given) and public. Neither may exist. */
+/* What key_load_public reads, from memory; `what` names it in errors. */
+MUST_CHECK bool key_read_public(struct bytes pem, const char *what, struct key **out, struct error *err);
+
+enum key_format { KEY_FORMAT_PKCS8, KEY_FORMAT_COSIGN };
+/* Writes two new PEM files: private (mode 0600, encrypted when a passphrase is given; cosign's form always is, an empty
+ * passphrase counts there) and public. Neither may exist. */
+MUST_CHECK bool key_generate_as(enum key_format format, const char *private_path, const char *public_path,
+                                const char *passphrase, struct error *err);
 MUST_CHECK bool key_generate(const char *private_path, const char *public_path, const char *passphrase,
-                             struct error *err);
+                             struct error *err); /* PKCS#8 */
+/* The public half as PEM SubjectPublicKeyInfo (64 columns, final newline). *out: caller frees. */
+MUST_CHECK bool key_public_pem(const struct key *k, char **out, size_t *out_size, struct error *err);
 /* SHA-256 of the DER SubjectPublicKeyInfo: the key's identity, also cosign's public-key hint (base64 of it). */
 MUST_CHECK bool key_id(const struct key *k, struct digest *out, struct error *err);
 
+/* What a signature is for: the same key signs with another hash, or not at all, depending on who verifies. */
+enum key_use {
+    KEY_USE_SIGSTORE, /* bundles and simple signing: cosign, containers-policy */
+    KEY_USE_OMS,      /* OpenSSF model signing */
+    KEY_USE_JWS,      /* notation: r and s side by side instead of DER */
+    KEY_USE_COUNT
+};
+const char *key_use_name(enum key_use use);
+/* "ECDSA P-256" */
+const char *key_kind_name(const struct key *k);
+/* The name of the algorithm in a JWS header, "ES256"; NULL: none. */
+const char *key_jws_name(const struct key *k);
+/* ERR_UNSUPPORTED, with who does not take it, when keys of this kind are not for this use. */
+MUST_CHECK bool key_check_use(const struct key *k, enum key_use use, struct error *err);
+
 /* ECDSA is randomised: two signatures of the same bytes differ; both verify. */
+MUST_CHECK bool key_sign_for(const struct key *k, enum key_use use, struct bytes message,
+                             uint8_t out[SIGNATURE_BYTES_MAX], size_t *out_size, struct error *err);
+/* *valid says whether it fits; false is returned only when that could not be found out (memory, a broken library, a key
+ * that is not for this use). */
+MUST_CHECK bool key_verify_for(const struct key *k, enum key_use use, struct bytes message, struct bytes signature,
+                               bool *valid, struct error *err);
+/* KEY_USE_SIGSTORE. */
 MUST_CHECK bool key_sign(const struct key *k, struct bytes message, uint8_t out[SIGNATURE_BYTES_MAX], size_t *out_size,
                          struct error *err);
-/* *valid says whether it fits; false is returned only when that could not be found out (memory, a broken library). */
 MUST_CHECK bool key_verify(const struct key *k, struct bytes message, struct bytes signature, bool *valid,
                            struct error *err);
 /* Signs and checks with a throw-away key, and that one flipped bit is refused: run before trusting the library. */

@@ -1,26 +1,22 @@
-/* Keys and signatures; hashing is in crypto.c. */
+/* Key files; kinds are in crypto_kind.c, signatures in crypto_sign.c, cosign's form in crypto_cosign.c. */
 #include "core/cleanup.h"
-#include "core/crypto.h"
+#include "core/crypto_kind.h"
 #include "core/file.h"
+#include "core/pkcs11.h"
+#include "core/pkcs11_uri.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <sys/stat.h>
 
 #define KEY_FILE_BYTES_MAX 16384u
 
-struct key {
-    EVP_PKEY *pkey;
-};
-
-static bool library_error(struct error *err, enum error_code code, const char *what)
+bool crypto_library_error(struct error *err, enum error_code code, const char *what)
 {
     char reason[200] = "";
     unsigned long e = ERR_peek_last_error();
@@ -31,39 +27,33 @@ static bool library_error(struct error *err, enum error_code code, const char *w
     return error_set(err, code, "%s%s", what, reason);
 }
 
-static int give_passphrase(char *buf, int size, int writing, void *ctx)
+/* A public point must be on its curve and, in a private key, belong to the private number (a file may hold both). */
+static bool is_sound(EVP_PKEY *pkey, const struct key_kind *kind, bool is_private)
 {
-    (void)writing;
-    const char *p = ctx;
-    size_t n = p ? strlen(p) : 0;
-    if (n == 0 || n > (size_t)size) return -1;
-    memcpy(buf, p, n);
-    return (int)n;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+    /* RSA's full check proves primes for seconds; a wrong modulus makes no signature that verifies. */
+    bool sound = ctx && (kind->bits || EVP_PKEY_public_check(ctx) == 1) &&
+                 (!is_private || kind->bits || EVP_PKEY_pairwise_check(ctx) == 1);
+    EVP_PKEY_CTX_free(ctx);
+    return sound;
 }
 
-/* Only P-256, with a public point that is on the curve and, in a private key, belongs to the private number (a file may
- * hold both). Takes ownership of pkey. */
-static bool accept_key(EVP_PKEY *pkey, bool is_private, const char *path, struct key **out, struct error *err)
+bool key_accept(EVP_PKEY *pkey, bool is_private, const char *path, struct key **out, struct error *err)
 {
-    char group[64] = "";
-    bool right = EVP_PKEY_is_a(pkey, "EC") == 1 &&
-                 EVP_PKEY_get_utf8_string_param(pkey, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof group, NULL) == 1 &&
-                 strcmp(group, "prime256v1") == 0;
-    bool sound = false;
-    if (right) {
-        EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
-        sound = ctx && EVP_PKEY_public_check(ctx) == 1 && (!is_private || EVP_PKEY_pairwise_check(ctx) == 1);
-        EVP_PKEY_CTX_free(ctx);
-    }
+    char found[96];
+    const struct key_kind *kind = key_kind_of(pkey, found);
+    bool sound = kind && is_sound(pkey, kind, is_private);
     struct key *k = sound ? calloc(1, sizeof *k) : NULL;
     if (!k) EVP_PKEY_free(pkey);
     ERR_clear_error();
-    if (!right)
-        return error_set(err, ERR_UNSUPPORTED, "key '%.512s': expected an ECDSA P-256 key, found %s%s", path,
-                         group[0] ? "curve " : "another kind of key", group);
+    if (!kind)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "key '%.512s': expected an ECDSA P-256 key (P-384, P-521, RSA 2048, 3072, 4096 and Ed25519 "
+                         "count for some clients), found %s",
+                         path, found);
     if (!sound) return error_set(err, ERR_FORMAT, "key '%.512s': the public point does not belong to it", path);
     if (!k) return error_memory(err, sizeof *k);
-    k->pkey = pkey;
+    *k = (struct key){.pkey = pkey, .kind = kind};
     *out = k;
     return true;
 }
@@ -72,7 +62,27 @@ void key_close(struct key *k)
 {
     if (!k) return;
     EVP_PKEY_free(k->pkey);
+    pkcs11_close(k->token);
     free(k);
+}
+
+/* ---- private keys ---------------------------------------------------------------------------------------------------
+ */
+
+static bool open_private_file(const char *path, int *fd, size_t *size, struct error *err)
+{
+    struct stat st;
+    CLEANUP(fd) int f = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+    if (f < 0 && errno == ENOENT) return error_set(err, ERR_FORMAT, "file '%.512s' does not exist", path);
+    if (f < 0 && errno == ELOOP)
+        return error_set(err, ERR_USAGE, "private key '%.512s' is a symbolic link; name the file itself", path);
+    if (f < 0 || fstat(f, &st) != 0) return error_set_errno(err, "cannot open '%.512s'", path);
+    if (!S_ISREG(st.st_mode)) return error_set(err, ERR_FORMAT, "'%.512s' is not a regular file", path);
+    if (st.st_size > KEY_FILE_BYTES_MAX) return error_set(err, ERR_FORMAT, "'%.512s' is too large for a key", path);
+    *size = (size_t)st.st_size;
+    *fd = f;
+    f = -1;
+    return true;
 }
 
 static bool check_private_file(int fd, const char *path, struct error *err)
@@ -85,48 +95,180 @@ static bool check_private_file(int fd, const char *path, struct error *err)
     return true;
 }
 
-bool key_load_private(const char *path, const char *passphrase, struct key **out, struct error *err)
+static bool has(struct bytes text, const char *words)
 {
-    *out = NULL;
-    CLEANUP(fd) int fd = -1;
-    uint64_t size;
-    uint8_t text[KEY_FILE_BYTES_MAX];
-    if (!file_open(AT_FDCWD, path, &fd, &size, err)) return false;
-    if (size > sizeof text) return error_set(err, ERR_FORMAT, "'%.512s' is too large for a key", path);
-    if (!file_read_at(fd, path, 0, text, (size_t)size, err)) return false;
-    if (memmem(text, (size_t)size, "BEGIN PUBLIC KEY", 16))
-        return error_set(err, ERR_FORMAT, "'%.512s' is a public key; a signature is made with the private one", path);
-    if (!check_private_file(fd, path, err)) {
-        OPENSSL_cleanse(text, sizeof text);
+    return memmem(text.data, text.size, words, strlen(words)) != NULL;
+}
+
+/* What PEM_read_bio_PrivateKey calls back with. */
+struct asking {
+    const struct key_secret *secret;
+    const char *path;
+    char text[KEY_SECRET_MAX];
+    bool asked, failed;
+    struct error *err;
+};
+
+static bool ask(struct asking *a)
+{
+    if (a->asked) return !a->failed;
+    a->asked = true;
+    if (a->secret && a->secret->ask) a->failed = !a->secret->ask(a->secret->ctx, a->path, a->text, a->err);
+    return !a->failed;
+}
+
+static int give_passphrase(char *buf, int size, int writing, void *ctx)
+{
+    (void)writing;
+    struct asking *a = ctx;
+    size_t n = ask(a) ? strlen(a->text) : 0;
+    if (n == 0 || n > (size_t)size) return -1;
+    memcpy(buf, a->text, n);
+    return (int)n;
+}
+
+static bool read_pem(struct bytes text, struct asking *a, EVP_PKEY **out, struct error *err)
+{
+    BIO *bio = BIO_new_mem_buf(text.data, (int)text.size);
+    *out = bio ? PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, a) : NULL;
+    BIO_free(bio);
+    if (*out) return true;
+    if (a->failed) return false;
+    if (!has(text, "ENCRYPTED"))
+        return crypto_library_error(err, ERR_FORMAT, "not a private key in PEM form") ||
+               error_wrap(err, "'%.512s'", a->path);
+    ERR_clear_error();
+    return error_set(err, ERR_USAGE, "private key '%.512s' is encrypted: %s", a->path,
+                     a->text[0] ? "the passphrase does not open it"
+                                : "set INGOT_KEY_PASSPHRASE, or use --passphrase-env or --passphrase-fd");
+}
+
+static bool read_cosign(struct bytes text, struct asking *a, EVP_PKEY **out, struct error *err)
+{
+    uint8_t *der = NULL;
+    size_t n = 0;
+    if (!ask(a) || !cosign_key_open(text, a->path, a->text, &der, &n, err)) return false;
+    const unsigned char *p = der;
+    PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &p, (long)n);
+    *out = info && p == der + n ? EVP_PKCS82PKEY(info) : NULL;
+    PKCS8_PRIV_KEY_INFO_free(info);
+    OPENSSL_cleanse(der, n);
+    free(der);
+    if (*out) return true;
+    return crypto_library_error(err, ERR_FORMAT, "holds no PKCS#8 key") || error_wrap(err, "'%.512s'", a->path);
+}
+
+static bool read_private(int fd, size_t size, struct asking *a, struct key **out, struct error *err)
+{
+    uint8_t data[KEY_FILE_BYTES_MAX];
+    struct bytes text = bytes_of(data, size);
+    EVP_PKEY *pkey = NULL;
+    if (!file_read_at(fd, a->path, 0, data, size, err)) return false;
+    if (has(text, "BEGIN PUBLIC KEY"))
+        return error_set(err, ERR_FORMAT, "'%.512s' is a public key; a signature is made with the private one",
+                         a->path);
+    if (!check_private_file(fd, a->path, err)) {
+        OPENSSL_cleanse(data, size);
         return false;
     }
-    bool encrypted = memmem(text, (size_t)size, "ENCRYPTED", 9) != NULL;
-    BIO *bio = BIO_new_mem_buf(text, (int)size);
-    EVP_PKEY *pkey = bio ? PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, (void *)(uintptr_t)passphrase) : NULL;
+    bool is_cosign = has(text, "BEGIN " COSIGN_PEM_LABEL "-") || has(text, "BEGIN " COSIGN_PEM_LABEL_OLD "-");
+    bool ok = is_cosign ? read_cosign(text, a, &pkey, err) : read_pem(text, a, &pkey, err);
+    OPENSSL_cleanse(data, size);
+    return ok && key_accept(pkey, true, a->path, out, err);
+}
+
+static bool open_file(const char *path, const struct key_secret *secret, struct key **out, struct error *err)
+{
+    CLEANUP(fd) int fd = -1;
+    size_t size = 0;
+    struct asking a = {.secret = secret, .path = path, .err = err};
+    bool ok = open_private_file(path, &fd, &size, err) && read_private(fd, size, &a, out, err);
+    OPENSSL_cleanse(a.text, sizeof a.text);
+    return ok;
+}
+
+static bool open_token(const char *uri, const struct key_secret *secret, struct key **out, struct error *err)
+{
+    struct pkcs11_key *token = NULL;
+    if (!pkcs11_open(uri, secret, &token, err)) return false;
+    struct bytes der = pkcs11_public(token);
+    const unsigned char *p = der.data;
+    EVP_PKEY *pkey = d2i_PUBKEY(NULL, &p, (long)der.size);
+    bool ok = pkey ? key_accept(pkey, false, "of the token", out, err)
+                   : crypto_library_error(err, ERR_FORMAT, "the token's public key cannot be read");
+    if (ok) (*out)->token = token;
+    else pkcs11_close(token);
+    return ok;
+}
+
+bool key_open(const char *name, const struct key_secret *secret, struct key **out, struct error *err)
+{
+    *out = NULL;
+    bool is_token = strncmp(name, PKCS11_SCHEME, strlen(PKCS11_SCHEME)) == 0;
+    return is_token ? open_token(name, secret, out, err) : open_file(name, secret, out, err);
+}
+
+static bool give_known(void *ctx, const char *what, char out[KEY_SECRET_MAX], struct error *err)
+{
+    (void)what;
+    const char *known = ctx;
+    if (known && strlen(known) >= KEY_SECRET_MAX) return error_set(err, ERR_USAGE, "the passphrase is too long");
+    strcpy(out, known ? known : "");
+    return true;
+}
+
+bool key_load_private(const char *path, const char *passphrase, struct key **out, struct error *err)
+{
+    struct key_secret s = {.ask = give_known, .ctx = (void *)(uintptr_t)passphrase};
+    *out = NULL;
+    return open_file(path, &s, out, err);
+}
+
+/* ---- public keys ----------------------------------------------------------------------------------------------------
+ */
+
+bool key_read_public(struct bytes pem, const char *what, struct key **out, struct error *err)
+{
+    *out = NULL;
+    BIO *bio = pem.size <= KEY_FILE_BYTES_MAX ? BIO_new_mem_buf(pem.data, (int)pem.size) : NULL;
+    EVP_PKEY *pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
     BIO_free(bio);
-    OPENSSL_cleanse(text, sizeof text);
-    if (!pkey && encrypted) {
-        ERR_clear_error();
-        return error_set(err, ERR_USAGE, "private key '%.512s' is encrypted: %s", path,
-                         passphrase ? "the passphrase does not open it" : "set INGOT_KEY_PASSPHRASE");
-    }
     if (!pkey)
-        return library_error(err, ERR_FORMAT, "not a private key in PEM form") || error_wrap(err, "'%.512s'", path);
-    return accept_key(pkey, true, path, out, err);
+        return crypto_library_error(err, ERR_FORMAT, "not a public key in PEM form") ||
+               error_wrap(err, "'%.512s'", what);
+    return key_accept(pkey, false, what, out, err);
 }
 
 bool key_load_public(const char *path, struct key **out, struct error *err)
 {
     *out = NULL;
     CLEANUP_BUFFER struct buffer text = {0};
-    if (!file_load(AT_FDCWD, path, KEY_FILE_BYTES_MAX, &text, err)) return false;
-    BIO *bio = BIO_new_mem_buf(text.data, (int)text.size);
-    EVP_PKEY *pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
-    BIO_free(bio);
-    if (!pkey)
-        return library_error(err, ERR_FORMAT, "not a public key in PEM form") || error_wrap(err, "'%.512s'", path);
-    return accept_key(pkey, false, path, out, err);
+    return file_load(AT_FDCWD, path, KEY_FILE_BYTES_MAX, &text, err) &&
+           key_read_public(buffer_view(&text), path, out, err);
 }
+
+bool key_id(const struct key *k, struct digest *out, struct error *err)
+{
+    unsigned char *der = NULL;
+    int n = i2d_PUBKEY(k->pkey, &der);
+    bool ok = n > 0 && sha256_of(bytes_of(der, (size_t)n), out, err);
+    OPENSSL_free(der);
+    return ok ? true : crypto_library_error(err, ERR_INTERNAL, "cannot encode a public key");
+}
+
+bool key_public_pem(const struct key *k, char **out, size_t *out_size, struct error *err)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *data = NULL;
+    long n = bio && PEM_write_bio_PUBKEY(bio, k->pkey) == 1 ? BIO_get_mem_data(bio, &data) : 0;
+    *out = n > 0 ? strndup(data, (size_t)n) : NULL;
+    *out_size = n > 0 ? (size_t)n : 0;
+    BIO_free(bio);
+    return *out ? true : crypto_library_error(err, ERR_INTERNAL, "cannot encode a public key");
+}
+
+/* ---- making ---------------------------------------------------------------------------------------------------------
+ */
 
 static bool bio_save(BIO *bio, const char *path, unsigned mode, struct error *err)
 {
@@ -141,92 +283,48 @@ static bool refuse_existing(const char *path, struct error *err)
     return error_set(err, ERR_USAGE, "'%.512s' exists already; a key is never overwritten", path);
 }
 
-bool key_generate(const char *private_path, const char *public_path, const char *passphrase, struct error *err)
+static bool write_pkcs8(BIO *out, EVP_PKEY *pkey, const char *passphrase, struct error *err)
+{
+    const EVP_CIPHER *cipher = passphrase ? EVP_aes_256_cbc() : NULL;
+    if (passphrase && !*passphrase) return error_set(err, ERR_USAGE, "the passphrase for a new key is empty");
+    int n = passphrase ? (int)strnlen(passphrase, KEY_SECRET_MAX) : 0;
+    if (PEM_write_bio_PKCS8PrivateKey(out, pkey, cipher, passphrase, n, NULL, NULL) == 1) return true;
+    return crypto_library_error(err, ERR_INTERNAL, "cannot encode a key");
+}
+
+static bool write_cosign(BIO *out, const EVP_PKEY *pkey, const char *passphrase, struct error *err)
+{
+    CLEANUP(free) char *text = NULL;
+    size_t n = 0;
+    unsigned char *der = NULL;
+    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(pkey);
+    int k = info ? i2d_PKCS8_PRIV_KEY_INFO(info, &der) : 0;
+    PKCS8_PRIV_KEY_INFO_free(info);
+    bool ok = k > 0 ? cosign_key_seal(bytes_of(der, (size_t)k), passphrase ? passphrase : "", &text, &n, err)
+                    : crypto_library_error(err, ERR_INTERNAL, "cannot encode a key");
+    if (k > 0) OPENSSL_clear_free(der, (size_t)k);
+    return ok && (BIO_write(out, text, (int)n) == (int)n || crypto_library_error(err, ERR_MEMORY, "cannot keep a key"));
+}
+
+bool key_generate_as(enum key_format format, const char *private_path, const char *public_path, const char *passphrase,
+                     struct error *err)
 {
     if (!refuse_existing(private_path, err) || !refuse_existing(public_path, err)) return false;
     EVP_PKEY *pkey = EVP_EC_gen("P-256");
     BIO *priv = BIO_new(BIO_s_secmem()), *pub = BIO_new(BIO_s_mem());
-    bool ok = pkey && priv && pub;
-    if (ok) {
-        const EVP_CIPHER *cipher = passphrase ? EVP_aes_256_cbc() : NULL;
-        ok = PEM_write_bio_PKCS8PrivateKey(priv, pkey, cipher, NULL, 0, give_passphrase,
-                                           (void *)(uintptr_t)passphrase) == 1 &&
-             PEM_write_bio_PUBKEY(pub, pkey) == 1;
-    }
-    if (!ok) library_error(err, ERR_INTERNAL, "cannot make a key");
-    else if (!bio_save(priv, private_path, 0600, err)) ok = false;
-    else if (!(ok = bio_save(pub, public_path, 0666, err))) unlink(private_path); /* both or neither */
+    bool ok = pkey && priv && pub && PEM_write_bio_PUBKEY(pub, pkey) == 1;
+    if (!ok) crypto_library_error(err, ERR_INTERNAL, "cannot make a key");
+    ok = ok && (format == KEY_FORMAT_COSIGN ? write_cosign(priv, pkey, passphrase, err)
+                                            : write_pkcs8(priv, pkey, passphrase, err));
+    ok = ok && bio_save(priv, private_path, 0600, err);
+    if (ok && !(ok = bio_save(pub, public_path, 0666, err))) unlink(private_path); /* both or neither */
     BIO_free(priv);
     BIO_free(pub);
     EVP_PKEY_free(pkey);
     return ok;
 }
 
-bool key_id(const struct key *k, struct digest *out, struct error *err)
+bool key_generate(const char *private_path, const char *public_path, const char *passphrase, struct error *err)
 {
-    unsigned char *der = NULL;
-    int n = i2d_PUBKEY(k->pkey, &der);
-    bool ok = n > 0 && sha256_of(bytes_of(der, (size_t)n), out, err);
-    OPENSSL_free(der);
-    return ok ? true : library_error(err, ERR_INTERNAL, "cannot encode a public key");
-}
-
-bool key_sign(const struct key *k, struct bytes message, uint8_t out[SIGNATURE_BYTES_MAX], size_t *out_size,
-              struct error *err)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    *out_size = SIGNATURE_BYTES_MAX;
-    bool ok = ctx && EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, k->pkey) == 1 &&
-              EVP_DigestSign(ctx, out, out_size, message.data, message.size) == 1;
-    EVP_MD_CTX_free(ctx);
-    return ok ? true : library_error(err, ERR_INTERNAL, "cannot sign");
-}
-
-/* Canonical DER SEQUENCE of two positive, non-zero integers of at most 32 bytes, and nothing behind it. */
-static bool signature_is_canonical(struct bytes sig)
-{
-    const uint8_t *p = sig.data;
-    if (sig.size < 8 || sig.size > 72 || p[0] != 0x30 || p[1] != sig.size - 2) return false;
-    size_t at = 2;
-    for (int i = 0; i < 2; i++) {
-        if (at + 2 > sig.size || p[at] != 0x02) return false;
-        size_t n = p[at + 1];
-        at += 2;
-        if (n == 0 || n > 33 || n > sig.size - at || p[at] & 0x80) return false;
-        if (n == 33 && p[at] != 0) return false;
-        if (p[at] == 0 && (n == 1 || !(p[at + 1] & 0x80))) return false; /* zero, or a needless leading zero */
-        at += n;
-    }
-    return at == sig.size;
-}
-
-bool key_verify(const struct key *k, struct bytes message, struct bytes signature, bool *valid, struct error *err)
-{
-    *valid = false;
-    if (!signature_is_canonical(signature)) return true;
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    if (!ctx || EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, k->pkey) != 1) {
-        EVP_MD_CTX_free(ctx);
-        return library_error(err, ERR_INTERNAL, "cannot verify");
-    }
-    *valid = EVP_DigestVerify(ctx, signature.data, signature.size, message.data, message.size) == 1;
-    EVP_MD_CTX_free(ctx);
-    ERR_clear_error();
-    return true;
-}
-
-bool crypto_self_test(struct error *err)
-{
-    uint8_t sig[SIGNATURE_BYTES_MAX], text[] = "the bytes that are signed";
-    size_t n;
-    bool good = false, bad = true;
-    struct key k = {.pkey = EVP_EC_gen("P-256")};
-    if (!k.pkey) return library_error(err, ERR_INTERNAL, "cannot make a key");
-    struct bytes message = bytes_of(text, sizeof text);
-    bool ok = key_sign(&k, message, sig, &n, err) && key_verify(&k, message, bytes_of(sig, n), &good, err);
-    text[3] ^= 1;
-    ok = ok && key_verify(&k, message, bytes_of(sig, n), &bad, err);
-    EVP_PKEY_free(k.pkey);
-    if (ok && (!good || bad)) return error_set(err, ERR_INTERNAL, "the crypto library fails its self-test");
-    return ok;
+    return key_generate_as(KEY_FORMAT_PKCS8, private_path, public_path, passphrase, err);
 }

@@ -196,6 +196,8 @@ static bool check_tensor(struct builder *b, struct model_tensor *mt)
     bool plain = dtype_is_plain_float(w->dtype);
     for (int part = PART_WEIGHT_SCALE; part <= PART_INPUT_SCALE; part++)
         plain = plain && !has_part(mt, (enum tensor_part)part);
+    for (size_t i = 1; i < sizeof stems / sizeof *stems; i++) /* no engine finds plain numbers under such a name */
+        plain = plain && !(may_be_quantized && has_stem(mt->name, stems[i]));
     if (!plain && may_be_quantized) return check_quantized(b, mt);
     if (w->view && w->view->is_mxfp4) b->inv->is_quantized = true;
     if (!plain)

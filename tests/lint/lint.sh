@@ -16,7 +16,8 @@ allowed() {
     backends) echo numeric core ;;
     plan) echo models formats numeric core ;;
     engine) echo backends models formats numeric core ;;
-    convert | quantize) echo plan backends models formats numeric core ;;
+    convert) echo engine plan backends models formats numeric core ;; # quantized sources are read as the engine reads them
+    quantize) echo plan backends models formats numeric core ;;
     calibrate | verify) echo plan engine backends models formats numeric core ;;
     pack) echo plan models formats numeric core ;;
     cli | tests | bench) echo ANY ;;
@@ -40,7 +41,8 @@ door() { # door HEADER-REGEX FILES...
         case " $* " in *" $f "*) ;; *) fail "$f: only $* may include <$re>" ;; esac
     done
 }
-door 'openssl/' core/crypto.c core/crypto_key.c
+door 'openssl/' core/crypto.c core/crypto_key.c core/crypto_kind.h core/crypto_kind.c core/crypto_sign.c core/crypto_cosign.c
+door 'p11-kit/' core/pkcs11.c
 door 'jansson.h' core/json.h
 door 'yaml.h' core/yaml.c
 door 'archive' formats/tar_check.c
