@@ -97,8 +97,6 @@ def expected(pattern, cls, words, algorithm):
 
 
 def rule_of(r):
-    if r.get("type") == "fp8" and isinstance(r.get("scales"), dict):   # of ModelOpt's search over multipliers, where it is here
-        r = {k: v for k, v in r.items() if k != "scales"}
     return (r["quantizer"], r.get("class"), None if "refuse" in r else r["type"],
             {k: v for k, v in r.items() if k in ("group", "amax", "constant", "scales", "solve")})
 
