@@ -60,9 +60,9 @@ FAULT    := $(B)/tests/preload/fault.so
 BENCH    := $(patsubst bench/%.c,$(B)/bench/%,$(sort $(wildcard bench/*.c)))
 
 PACKAGES := jansson yaml-0.1 libcrypto libpcre2-8 libutf8proc libarchive
-# Only its header, pkcs11.h: modules are opened while the program runs.
-HEADERS  := p11-kit-1
-APT      := gcc make pkg-config libjansson-dev libyaml-dev libssl-dev libpcre2-dev libutf8proc-dev libarchive-dev zlib1g-dev libcmocka-dev libp11-kit-dev python3
+# Only their headers: PKCS#11 modules, and libcurl when a registry is spoken to, are opened while the program runs.
+HEADERS  := p11-kit-1 libcurl
+APT      := gcc make pkg-config libjansson-dev libyaml-dev libssl-dev libpcre2-dev libutf8proc-dev libarchive-dev libcurl4-openssl-dev zlib1g-dev libcmocka-dev libp11-kit-dev python3
 
 # Evaluated once, at first use, so that `make deps` may install the packages first.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) $(HEADERS)))$(PKG_CFLAGS)

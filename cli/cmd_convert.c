@@ -5,7 +5,7 @@
 
 struct convert_args {
     struct common_args common;
-    const char *to, *type, *output;
+    const char *to, *type, *output, *lora;
     uint64_t shard_bytes;
     bool no_tokenizer, force;
 };
@@ -18,6 +18,8 @@ static const struct option options[] = {
      "of the matrices: f32, f16, bf16; q8_0 for gguf (default: as they are)", 0, 0},
     {"shard-size", 0, OPTION_NUMBER, offsetof(struct convert_args, shard_bytes), "BYTES",
      "tensor bytes per file of safetensors at most (default 5G)", 1, UINT64_MAX / 2},
+    {"merge-lora", 0, OPTION_TEXT, offsetof(struct convert_args, lora), "DIR",
+     "safetensors: merge the LoRA or DoRA adapter in this folder", 0, 0},
     {"no-tokenizer", 0, OPTION_FLAG, offsetof(struct convert_args, no_tokenizer), NULL, "gguf without a tokenizer", 0,
      0},
     {"force", 0, OPTION_FLAG, offsetof(struct convert_args, force), NULL, "replace an output that exists", 0, 0},
@@ -45,14 +47,16 @@ static bool report(const struct command_env *env, const struct convert_args *a, 
 {
     char was[32], is[32];
     if (env->common->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I}", "output", a->output, "format", a->to, "tensors",
-                                    (json_int_t)r->n_tensors, "files", (json_int_t)r->n_files, "source_bytes",
-                                    (json_int_t)r->read_bytes, "bytes", (json_int_t)r->bytes),
+        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I}", "output", a->output, "format", a->to, "tensors",
+                                    (json_int_t)r->n_tensors, "merged", (json_int_t)r->n_merged, "files",
+                                    (json_int_t)r->n_files, "source_bytes", (json_int_t)r->read_bytes, "bytes",
+                                    (json_int_t)r->bytes),
                           err);
     text_bytes(was, r->read_bytes);
     text_bytes(is, r->bytes);
     print_text("%s -> %s in %u tensors, %u file%s -> %s\n", was, is, r->n_tensors, r->n_files,
                r->n_files == 1 ? "" : "s", a->output);
+    if (a->lora) print_text("%u tensors changed by %s\n", r->n_merged, a->lora);
     return true;
 }
 
@@ -73,6 +77,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                 .isa = env->isa,
                                 .replace = a->force,
                                 .no_tokenizer = a->no_tokenizer,
+                                .lora = a->lora,
                                 .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct convert_result r;
     if (!a->to) return error_set(err, ERR_USAGE, "option --to is missing: gguf or safetensors");
@@ -80,6 +85,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     bool gguf = strcmp(a->to, "gguf") == 0;
     if (!gguf && strcmp(a->to, "safetensors") != 0)
         return error_set(err, ERR_USAGE, "option --to: expected gguf or safetensors, found '%.64s'", a->to);
+    if (gguf && a->lora)
+        return error_set(err, ERR_USAGE, "--merge-lora is for --to safetensors; what comes out can become gguf then");
     return find_type(a->type, &o.type, err) && check_output(a, gguf, err) && model_open(&m, operands[0], err) &&
            (gguf ? convert_to_gguf : convert_to_safetensors)(&m, a->output, &o, &r, env->progress, err) &&
            report(env, a, &r, err);

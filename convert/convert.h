@@ -18,10 +18,11 @@ struct convert_options {
     uint64_t shard_bytes; /* of safetensors */
     bool replace;         /* an output that exists */
     bool no_tokenizer;    /* GGUF */
+    const char *lora;     /* safetensors: the folder of an adapter that is merged (convert/lora.h), or NULL */
 };
 
 struct convert_result {
-    uint32_t n_tensors, n_files;
+    uint32_t n_tensors, n_files, n_merged; /* merged: changed by the adapter */
     uint64_t read_bytes, bytes;
 };
 

@@ -1,12 +1,13 @@
 /* A model as a Hugging Face folder: from GGUF, or with other shards, or with matrices of another type. */
 #include "convert/cast.h"
+#include "convert/other_files.h"
 #include "convert/convert.h"
 #include "convert/decoded.h"
+#include "convert/lora.h"
 #include "core/memory.h"
 #include "core/staging.h"
 #include "core/version.h"
 
-#define COPY_CHUNK_BYTES ((size_t)4 << 20)
 #define SMALL_BYTES ((uint64_t)64 << 20) /* tensors that are looked at whole before their type is chosen */
 
 struct job {
@@ -18,6 +19,7 @@ struct job {
     uint32_t *numbers;       /* 0, 1, 2 ...: each stored item has one source */
     uint32_t n;              /* of the result */
     struct decoded *decoded; /* what a quantized source becomes with --type; NULL: everything stays as it is stored */
+    struct lora *lora;       /* or NULL */
     enum dtype type;         /* of the matrices; DTYPE_COUNT: as the source has them */
     bool from_gguf;
     struct shard_layout layout;
@@ -117,6 +119,25 @@ static void add_decoded(struct job *j, const struct decoded_output *o)
                                 .read_ctx = o->ctx};
 }
 
+/* The item that was added last, changed by the adapter: its rows are made, not read. */
+static bool merge(struct job *j, uint32_t stored, bool quantized)
+{
+    const struct tensor_spec *spec = &j->specs[j->n - 1];
+    struct convert_item *it = &j->items[j->n - 1];
+    if (quantized && !j->decoded)
+        return error_set(j->err, ERR_UNSUPPORTED,
+                         "tensor '%.256s' is quantized, and the adapter changes it: --type says what it becomes",
+                         spec->name);
+    it->cols = spec->dims[spec->n_dims - 1];
+    it->rows = 1;
+    for (uint32_t k = 0; k + 1 < spec->n_dims; k++) it->rows *= spec->dims[k];
+    it->from = DTYPE_F32;
+    it->to = spec->dtype;
+    it->read = lora_read;
+    it->read_ctx = lora_change(j->lora, stored);
+    return true;
+}
+
 static bool collect(struct job *j)
 {
     uint32_t n = checkpoint_count(j->m->checkpoint);
@@ -127,6 +148,7 @@ static bool collect(struct job *j)
     j->numbers = calloc(n + 1, sizeof *j->numbers);
     if (!kind || !quantized || !j->specs || !j->items || !j->numbers) return error_memory(j->err, n * sizeof *j->items);
     kinds(j, kind, quantized);
+    if (j->opt->lora && !lora_open(&j->lora, j->opt->lora, j->m, j->opt, j->err)) return false;
     if (j->opt->type != DTYPE_COUNT && j->m->inventory->is_quantized &&
         !decoded_open(&j->decoded, j->m, j->opt, j->err))
         return false;
@@ -135,6 +157,7 @@ static bool collect(struct job *j)
         bool replaced = j->decoded && decoded_replaces(j->decoded, i, &o);
         if (o) add_decoded(j, o);
         if (!replaced && !add_stored(j, i, kind[i], quantized[i])) return false;
+        if (j->lora && lora_change(j->lora, i) && !merge(j, i, quantized[i])) return false;
     }
     return shard_layout_make(&j->layout, j->specs, j->n, j->opt->shard_bytes, j->err);
 }
@@ -162,94 +185,12 @@ static bool write_shard(struct job *j, uint32_t shard, const struct progress *pr
     return shard_writer_commit(j->writer, j->err) && staging_record(j->staging, name, "written", j->err);
 }
 
-/* ---- the other files ---- */
-
-static bool is_ours(const struct job *j, const char *name)
-{
-    uint32_t n;
-    const struct checkpoint_file *files = checkpoint_files(j->m->checkpoint, &n);
-    for (uint32_t i = 0; i < n; i++)
-        if (strcmp(name, folder_name(j->m->folder, files[i].member)) == 0) return true;
-    if (j->decoded && (strcmp(name, "hf_quant_config.json") == 0 || strcmp(name, "quantize_config.json") == 0 ||
-                       strcmp(name, "quant_config.json") == 0))
-        return true;
-    return strcmp(name, j->m->hf.name) == 0 || strcmp(name, "model.safetensors.index.json") == 0 ||
-           checkpoint_is_weights(name);
-}
-
-static bool copy_file(const struct job *j, uint32_t member)
-{
-    const char *name = folder_name(j->m->folder, member);
-    CLEANUP(free) char *path = NULL;
-    CLEANUP(free) uint8_t *chunk = malloc(COPY_CHUNK_BYTES);
-    struct file_out out = FILE_OUT_INIT;
-    if (!chunk) return error_memory(j->err, COPY_CHUNK_BYTES);
-    if (!path_join(&path, staging_path(j->staging), name, j->err) || !dir_make_parents(path, j->err) ||
-        !file_out_open(&out, path, 0666, j->err))
-        return false;
-    bool ok = true;
-    for (uint64_t at = 0, size = folder_size(j->m->folder, member); ok && at < size; at += COPY_CHUNK_BYTES) {
-        size_t n = (size_t)u64_min(COPY_CHUNK_BYTES, size - at);
-        ok = folder_read(j->m->folder, member, at, chunk, n, j->err) && file_out_write(&out, chunk, n, j->err);
-    }
-    if (ok) return file_out_commit(&out, j->err);
-    file_out_abort(&out);
-    return false;
-}
-
-static const char *torch_name(enum dtype t)
-{
-    return t == DTYPE_F16 ? "float16" : t == DTYPE_BF16 ? "bfloat16" : "float32";
-}
-
-/* No more to be said of quantization, here or in the wrapper's part of the language model; *inner is the text then. */
-static bool drop_quantization(const struct job *j, json_t *members, struct bytes *text, char **inner)
-{
-    static const char *const keys[] = {"quantization_config", "compression_config", "quantization"};
-    const json_t *config = j->m->hf.config;
-    const char *wrapper = hf_config_wrapper(config);
-    CLEANUP(json) json_t *inside = json_object();
-    size_t n;
-    if (!inside) return error_memory(j->err, 0);
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        if (json_has(config, keys[i]) && !json_put(members, keys[i], json_null(), j->err)) return false;
-        if (wrapper && json_has(json_object_get(config, wrapper), keys[i]) &&
-            !json_put(inside, keys[i], json_null(), j->err))
-            return false;
-    }
-    if (json_object_size(inside) == 0) return true;
-    if (!json_splice_inside(*text, JSON_DIALECT_HF, wrapper, inside, j->m->hf.name, inner, &n, j->err)) return false;
-    *text = bytes_of(*inner, n);
-    return true;
-}
-
-/* config.json keeps every byte but the type, and what it says of quantization when that is undone. */
-static bool write_config(const struct job *j)
-{
-    CLEANUP(json) json_t *members = json_object();
-    CLEANUP(free) char *inner = NULL;
-    CLEANUP(free) char *text = NULL;
-    CLEANUP(free) char *path = NULL;
-    struct bytes source = buffer_view(&j->m->hf.config_text);
-    const char *name = j->m->hf.name;
-    size_t n;
-    if (!members) return error_memory(j->err, 0);
-    bool newer = json_has(j->m->hf.config, "dtype") && !json_has(j->m->hf.config, "torch_dtype");
-    if (j->type != DTYPE_COUNT &&
-        !json_put(members, newer ? "dtype" : "torch_dtype", json_string(torch_name(j->type)), j->err))
-        return false;
-    if (j->decoded && !drop_quantization(j, members, &source, &inner)) return false;
-    return json_splice(source, JSON_DIALECT_HF, members, name, &text, &n, j->err) &&
-           path_join(&path, staging_path(j->staging), name, j->err) && file_save(path, bytes_of(text, n), 0666, j->err);
-}
-
 static bool write_all(struct job *j, const struct progress *pr)
 {
     for (uint32_t s = 0; s < j->layout.n_shards; s++)
         if (!write_shard(j, s, pr)) return false;
-    for (uint32_t i = 0; i < folder_count(j->m->folder); i++)
-        if (!is_ours(j, folder_name(j->m->folder, i)) && !copy_file(j, i)) return false;
-    return write_config(j) && shard_index_write(staging_path(j->staging), j->specs, &j->layout, j->err);
+    return carry_files(j->m, staging_path(j->staging), j->type, j->decoded != NULL, j->err) &&
+           shard_index_write(staging_path(j->staging), j->specs, &j->layout, j->err);
 }
 
 /* Everything that the output depends on. */
@@ -268,6 +209,10 @@ static bool key_of(const struct job *j, char hex[DIGEST_HEX_SIZE])
     struct digest stamp;
     bool ok = folder_stamp(j->m->folder, &stamp, j->err);
     if (ok) sha256_add(h, &stamp, sizeof stamp);
+    if (ok && j->lora) {
+        ok = lora_stamp(j->lora, &stamp, j->err);
+        if (ok) sha256_add(h, &stamp, sizeof stamp);
+    }
     ok = sha256_close(h, ok ? &d : NULL, j->err) && ok;
     if (ok) digest_hex(&d, hex);
     return ok;
@@ -293,6 +238,7 @@ static bool run(struct job *j, const char *output, struct convert_result *out, c
     }
     *out = (struct convert_result){.n_tensors = j->n, .n_files = j->layout.n_shards};
     out->read_bytes = checkpoint_bytes(j->m->checkpoint);
+    out->n_merged = j->lora ? lora_count(j->lora) : 0;
     for (uint32_t s = 0; s < j->layout.n_shards; s++) out->bytes += j->layout.shard_bytes[s];
     return staging_commit(j->staging, j->err);
 }
@@ -311,5 +257,6 @@ bool convert_to_safetensors(const struct model *m, const char *output, const str
     free(j.items);
     free(j.numbers);
     decoded_close(j.decoded);
+    lora_close(j.lora);
     return ok;
 }

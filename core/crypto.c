@@ -211,3 +211,26 @@ bool base64_decode(const char *text, size_t max, uint8_t **out, size_t *out_size
     *out_size = size;
     return true;
 }
+
+bool base64url_encode(struct bytes data, char **out, struct error *err)
+{
+    if (!base64_encode(data, out, err)) return false;
+    char *p = *out;
+    for (; *p && *p != '='; p++) *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+    *p = '\0';
+    return true;
+}
+
+bool base64url_decode(const char *text, size_t max, uint8_t **out, size_t *out_size, struct error *err)
+{
+    size_t n = strlen(text);
+    *out = NULL;
+    if (n / 4 * 3 > max + 2 || strpbrk(text, "+/="))
+        return error_set(err, ERR_FORMAT, "not a base64url text of at most %zu bytes", max);
+    CLEANUP(free) char *padded = malloc(n + 4);
+    if (!padded) return error_memory(err, n + 4);
+    for (size_t i = 0; i < n; i++) padded[i] = text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
+    while (n % 4) padded[n++] = '=';
+    padded[n] = '\0';
+    return base64_decode(padded, max, out, out_size, err);
+}

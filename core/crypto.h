@@ -41,6 +41,9 @@ bool digest_equal(const struct digest *a, const struct digest *b);
 /* Standard alphabet, padded. *out: caller frees. Decoding refuses anything else (white space too). */
 MUST_CHECK bool base64_encode(struct bytes data, char **out, struct error *err);
 MUST_CHECK bool base64_decode(const char *text, size_t max, uint8_t **out, size_t *out_size, struct error *err);
+/* The alphabet for URLs, without padding (JWS). */
+MUST_CHECK bool base64url_encode(struct bytes data, char **out, struct error *err);
+MUST_CHECK bool base64url_decode(const char *text, size_t max, uint8_t **out, size_t *out_size, struct error *err);
 
 /* Secrets: wiped, and not by a call that the compiler may leave out. */
 void secret_wipe(void *p, size_t n);

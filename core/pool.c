@@ -1,5 +1,7 @@
 #include "core/pool.h"
 
+#include "core/memory.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -18,21 +20,73 @@ struct pool {
     uint32_t n_threads; /* the caller included */
     uint32_t n_started;
     struct worker *workers; /* n_threads - 1 of them */
-    pthread_mutex_t lock;
+    pthread_mutex_t lock;   /* for sleeping, nothing else: a thread that is awake never takes it */
     pthread_cond_t begin, end;
-    /* Changed under the lock; read without it by those that wait awake. */
     _Atomic uint64_t generation; /* counts parallel-fors; workers wait for it to move */
-    _Atomic uint32_t n_busy;
-    _Atomic bool closing;
-    uint32_t awake; /* looks at them before going to sleep */
+    _Atomic uint32_t n_busy;     /* workers that have not finished this one; what follows changes only at 0 */
+    _Atomic uint32_t n_asleep;   /* workers */
+    _Atomic bool caller_asleep, closing;
+    uint32_t awake; /* looks before going to sleep */
     pool_fn fn;
     void *ctx;
     uint64_t n_items;
+    bool near;
     _Atomic uint64_t next_item;
+    struct share *shares; /* [n_threads] */
 };
+
+/* Items [begin, end) of a thread, begin in the high half: its own thread takes the first, others the last. */
+struct share {
+    _Alignas(64) _Atomic uint64_t range;
+};
+
+static uint64_t range_of(uint64_t begin, uint64_t end)
+{
+    return begin << 32 | end;
+}
+
+static uint64_t range_size(uint64_t range)
+{
+    return (range & UINT32_MAX) - (range >> 32);
+}
+
+static bool take(struct share *s, bool first, uint64_t *item)
+{
+    uint64_t now = atomic_load_explicit(&s->range, memory_order_relaxed), then;
+    do {
+        if (range_size(now) == 0) return false;
+        *item = first ? now >> 32 : (now & UINT32_MAX) - 1;
+        then = first ? now + (1ull << 32) : now - 1;
+    } while (!atomic_compare_exchange_weak_explicit(&s->range, &now, then, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* The share that has most left; an empty one when all are. */
+static struct share *largest_share(struct pool *p)
+{
+    struct share *best = p->shares;
+    for (uint32_t i = 1; i < p->n_threads; i++)
+        if (range_size(p->shares[i].range) > range_size(best->range)) best = &p->shares[i];
+    return best;
+}
+
+static void work_near(struct pool *p, uint32_t worker)
+{
+    uint64_t item;
+    while (take(&p->shares[worker], true, &item)) p->fn(p->ctx, item, worker);
+    for (;;) {
+        struct share *s = largest_share(p);
+        if (take(s, false, &item)) p->fn(p->ctx, item, worker);
+        else if (range_size(s->range) == 0) return;
+    }
+}
 
 static void work(struct pool *p, uint32_t worker)
 {
+    if (p->near) {
+        work_near(p, worker);
+        return;
+    }
     for (;;) {
         uint64_t i = atomic_fetch_add_explicit(&p->next_item, 1, memory_order_relaxed);
         if (i >= p->n_items) return;
@@ -51,28 +105,53 @@ static void look_away(void)
 #endif
 }
 
+static bool nothing_new(struct pool *p, uint64_t seen)
+{
+    return p->generation == seen && !p->closing;
+}
+
+/* Whoever goes to sleep first says so and then looks once more; whoever wakes changes what is looked at first and then
+ * asks who sleeps. One of the two sees the other. */
+static void wait_for_work(struct pool *p, uint64_t seen)
+{
+    for (uint32_t i = 0; i < p->awake && nothing_new(p, seen); i++) look_away();
+    if (!nothing_new(p, seen)) return;
+    pthread_mutex_lock(&p->lock);
+    p->n_asleep++;
+    while (nothing_new(p, seen)) pthread_cond_wait(&p->begin, &p->lock);
+    p->n_asleep--;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void wake(struct pool *p, pthread_cond_t *c)
+{
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_broadcast(c);
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
     struct pool *p = w->pool;
-    uint64_t seen = 0;
-    pthread_mutex_lock(&p->lock);
-    for (;;) {
-        if (!p->closing && p->generation == seen && p->awake) {
-            pthread_mutex_unlock(&p->lock);
-            for (uint32_t i = 0; i < p->awake && p->generation == seen && !p->closing; i++) look_away();
-            pthread_mutex_lock(&p->lock);
-        }
-        while (!p->closing && p->generation == seen) pthread_cond_wait(&p->begin, &p->lock);
-        if (p->closing) break;
+    for (uint64_t seen = 0;;) {
+        wait_for_work(p, seen);
+        if (p->closing) return NULL;
         seen = p->generation;
-        pthread_mutex_unlock(&p->lock);
         work(p, w->index);
-        pthread_mutex_lock(&p->lock);
-        if (--p->n_busy == 0) pthread_cond_signal(&p->end);
+        if (atomic_fetch_sub(&p->n_busy, 1) == 1 && p->caller_asleep) wake(p, &p->end);
     }
+}
+
+static void wait_for_workers(struct pool *p)
+{
+    for (uint32_t i = 0; i < p->awake && p->n_busy; i++) look_away();
+    if (!p->n_busy) return;
+    pthread_mutex_lock(&p->lock);
+    p->caller_asleep = true;
+    while (p->n_busy) pthread_cond_wait(&p->end, &p->lock);
+    p->caller_asleep = false;
     pthread_mutex_unlock(&p->lock);
-    return NULL;
 }
 
 static uint32_t cpus_allowed(void)
@@ -91,7 +170,9 @@ bool pool_open(struct pool **out, uint32_t n_threads, struct error *err)
         return error_set(err, ERR_USAGE, "%u threads asked for, at most %u are possible", n_threads, POOL_THREADS_MAX);
     struct pool *p = calloc(1, sizeof *p);
     if (p) p->workers = calloc(n_threads, sizeof *p->workers);
-    if (!p || !p->workers) {
+    if (p && !memory_zalloc(&p->shares, n_threads, sizeof *p->shares, NULL)) p->shares = NULL;
+    if (!p || !p->workers || !p->shares) {
+        if (p) free(p->workers), free(p->shares);
         free(p);
         return error_memory(err, sizeof *p + n_threads * sizeof *p->workers);
     }
@@ -116,15 +197,14 @@ bool pool_open(struct pool **out, uint32_t n_threads, struct error *err)
 void pool_close(struct pool *p)
 {
     if (!p) return;
-    pthread_mutex_lock(&p->lock);
     p->closing = true;
-    pthread_cond_broadcast(&p->begin);
-    pthread_mutex_unlock(&p->lock);
+    wake(p, &p->begin);
     for (uint32_t i = 0; i < p->n_started; i++) pthread_join(p->workers[i].thread, NULL);
     pthread_cond_destroy(&p->begin);
     pthread_cond_destroy(&p->end);
     pthread_mutex_destroy(&p->lock);
     free(p->workers);
+    free(p->shares);
     free(p);
 }
 
@@ -133,26 +213,34 @@ uint32_t pool_threads(const struct pool *p)
     return p ? p->n_threads : 1;
 }
 
-void pool_for(struct pool *p, uint64_t n_items, pool_fn fn, void *ctx)
+static void run(struct pool *p, uint64_t n_items, pool_fn fn, void *ctx, bool near)
 {
     if (!p || p->n_threads == 1 || n_items < 2) {
         for (uint64_t i = 0; i < n_items; i++) fn(ctx, i, 0);
         return;
     }
-    pthread_mutex_lock(&p->lock);
     p->fn = fn;
     p->ctx = ctx;
     p->n_items = n_items;
-    atomic_store(&p->next_item, 0);
+    p->near = near && n_items <= UINT32_MAX;
+    atomic_store_explicit(&p->next_item, 0, memory_order_relaxed);
+    for (uint64_t t = 0; p->near && t < p->n_threads; t++)
+        p->shares[t].range = range_of(n_items * t / p->n_threads, n_items * (t + 1) / p->n_threads);
     p->n_busy = p->n_threads - 1;
     p->generation++;
-    pthread_cond_broadcast(&p->begin);
-    pthread_mutex_unlock(&p->lock);
+    if (p->n_asleep) wake(p, &p->begin);
     work(p, 0);
-    for (uint32_t i = 0; i < p->awake && p->n_busy; i++) look_away();
-    pthread_mutex_lock(&p->lock);
-    while (p->n_busy) pthread_cond_wait(&p->end, &p->lock);
-    pthread_mutex_unlock(&p->lock);
+    wait_for_workers(p);
+}
+
+void pool_for(struct pool *p, uint64_t n_items, pool_fn fn, void *ctx)
+{
+    run(p, n_items, fn, ctx, false);
+}
+
+void pool_for_near(struct pool *p, uint64_t n_items, pool_fn fn, void *ctx)
+{
+    run(p, n_items, fn, ctx, true);
 }
 
 struct try_ctx {

@@ -21,6 +21,9 @@ void pool_close(struct pool *p);             /* NULL is fine */
 uint32_t pool_threads(const struct pool *p); /* at least 1; NULL counts as 1 */
 
 void pool_for(struct pool *p, uint64_t n_items, pool_fn fn, void *ctx); /* p NULL: runs here */
+/* The same for items that read a long stretch of memory one behind the other: each thread begins with a share of its
+ * own and takes its items in order, which is what prefetchers follow, then helps others from the end of theirs. */
+void pool_for_near(struct pool *p, uint64_t n_items, pool_fn fn, void *ctx);
 /* Stops taking items after a failure; the error is that of the lowest failing item, whatever the thread count. */
 MUST_CHECK bool pool_try(struct pool *p, uint64_t n_items, pool_try_fn fn, void *ctx, struct error *err);
 

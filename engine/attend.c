@@ -48,38 +48,48 @@ void softmax_scores(const struct math_ops *math, float *row, uint64_t from, uint
     for (uint64_t i = to; i < n_all; i++) row[i] = 0;
 }
 
-/* Queries [first, first + m) of a segment for one head. Products run over panels of 32 keys, then of 32 value columns;
- * a hidden key has weight 0 and adds exactly nothing, so that the cut into blocks does not show in the bits. */
-static bool attend_head(const struct attention_call *c, const struct segment *s, uint32_t first, uint32_t m,
-                        uint32_t head, struct scratch *room, struct error *err)
+/* Rows of one item: queries [first, first + n_queries) of a segment for n_heads heads of one key head. One of the two
+ * numbers is 1. */
+struct query_rows {
+    const struct segment *segment;
+    uint32_t first, n_queries, head, n_heads;
+};
+
+/* Products run over panels of 32 keys, then of 32 value columns; a hidden key has weight 0 and adds exactly nothing, so
+ * that the cut into items does not show in the bits. */
+static bool attend_rows(const struct attention_call *c, const struct query_rows *r, struct scratch *room,
+                        struct error *err)
 {
     const struct engine *e = c->call->engine;
     const struct attention_config *cfg = c->attention->config;
-    uint64_t dim = cfg->head_dim, kv = head / (cfg->n_heads / cfg->n_kv_heads) * dim;
-    uint64_t n_before = s->state->n_past - s->n, end = n_before + first + m;
+    const struct segment *s = r->segment;
+    uint64_t dim = cfg->head_dim, kv = r->head / (cfg->n_heads / cfg->n_kv_heads) * dim;
+    uint64_t n_before = s->state->n_past - s->n, end = n_before + r->first + r->n_queries;
     /* Keys before `begin` are hidden from all of these queries; a panel begins where it would without a window. */
-    uint64_t seen = n_before + first + 1,
+    uint64_t seen = n_before + r->first + 1,
              begin = cfg->window && seen > cfg->window ? (seen - cfg->window) / GEMM_PANEL * GEMM_PANEL : 0,
              n_keys = end - begin;
+    uint64_t m = (uint64_t)r->n_queries * r->n_heads, apart = r->n_heads > 1 ? dim : c->q_width;
     const float *keys = s->state->k + begin * c->kv_width + kv, *values = s->state->v + begin * c->kv_width + kv;
     SCRATCH_SCOPE(room);
     float *scores, *panel;
     if (!scratch_alloc(room, &scores, m * n_keys, sizeof *scores, err) ||
         !scratch_alloc(room, &panel, panel_floats(cfg, n_keys), sizeof *panel, err))
         return false;
-    const float *q = c->q + (s->row + first) * c->q_width + head * dim;
+    const float *q = c->q + (s->row + r->first) * c->q_width + r->head * dim;
     for (uint64_t k = 0; k < n_keys; k += GEMM_PANEL) {
         uint32_t n = (uint32_t)u64_min(GEMM_PANEL, n_keys - k);
         gemm_pack(keys + k * c->kv_width, c->kv_width, n, dim, panel);
-        e->math->gemm_panel(q, c->q_width, m, panel, dim, scores + k, n_keys, n);
+        e->math->gemm_panel(q, apart, m, panel, dim, scores + k, n_keys, n);
     }
     float scale = cfg->scale > 0 ? (float)cfg->scale : 1.0f / sqrtf((float)dim);
     for (uint32_t i = 0; i < m; i++) {
-        uint64_t to = seen + i, from = cfg->window && to > cfg->window ? to - cfg->window : 0;
+        uint64_t query = i / r->n_heads, head = r->head + i % r->n_heads;
+        uint64_t to = seen + query, from = cfg->window && to > cfg->window ? to - cfg->window : 0;
         softmax_scores(e->math, scores + i * n_keys, from > begin ? from - begin : 0, to - begin, n_keys, scale,
                        c->attention->sinks ? &c->attention->sinks[head] : NULL);
     }
-    float *out = c->out + (s->row + first) * c->q_width + head * dim;
+    float *out = c->out + (s->row + r->first) * c->q_width + r->head * dim;
     for (uint64_t d = 0; d < dim; d += GEMM_PANEL) {
         uint32_t n = (uint32_t)u64_min(GEMM_PANEL, dim - d);
         for (uint64_t k = 0; k < n_keys; k++) {
@@ -87,7 +97,7 @@ static bool attend_head(const struct attention_call *c, const struct segment *s,
             memcpy(row, values + k * c->kv_width + d, n * sizeof *row);
             memset(row + n, 0, (GEMM_PANEL - n) * sizeof *row);
         }
-        e->math->gemm_panel(scores, n_keys, m, panel, n_keys, out + d, c->q_width, n);
+        e->math->gemm_panel(scores, n_keys, m, panel, n_keys, out + d, apart, n);
     }
     return true;
 }
@@ -95,11 +105,15 @@ static bool attend_head(const struct attention_call *c, const struct segment *s,
 static bool attend_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
 {
     const struct attention_call *c = ctx;
-    uint32_t n_heads = c->attention->config->n_heads;
-    const struct query_block *b = &c->blocks[item / n_heads];
+    uint32_t runs = c->attention->config->n_heads / c->together;
+    const struct query_block *b = &c->blocks[item / runs];
     const struct segment *s = &c->call->segments[b->segment];
-    uint32_t m = s->n - b->first < QUERY_BLOCK ? s->n - b->first : QUERY_BLOCK;
-    return attend_head(c, s, b->first, m, (uint32_t)(item % n_heads), worker_scratch(c->call->engine, worker), err);
+    struct query_rows r = {.segment = s,
+                           .first = b->first,
+                           .n_queries = s->n - b->first < QUERY_BLOCK ? s->n - b->first : QUERY_BLOCK,
+                           .head = (uint32_t)(item % runs) * c->together,
+                           .n_heads = c->together};
+    return attend_rows(c, &r, worker_scratch(c->call->engine, worker), err);
 }
 
 static bool list_blocks(struct attention_call *c, struct error *err)
@@ -113,17 +127,39 @@ static bool list_blocks(struct attention_call *c, struct error *err)
     return true;
 }
 
+static uint32_t together_max(const struct attention_config *cfg)
+{
+    uint32_t n = cfg->n_heads / cfg->n_kv_heads;
+    return n < QUERY_BLOCK ? n : QUERY_BLOCK;
+}
+
+/* Heads of an item. With one query each, the heads of a key head share what its panels cost to make, as long as every
+ * thread gets some items. */
+static uint32_t heads_together(const struct attention_call *c)
+{
+    const struct attention_config *cfg = c->attention->config;
+    if (c->call->n_rows != c->call->n_segments) return 1;
+    for (uint32_t n = together_max(cfg); n > 1; n--)
+        if (cfg->n_heads / cfg->n_kv_heads % n == 0 &&
+            (uint64_t)c->n_blocks * cfg->n_heads / n >= 2 * (uint64_t)pool_threads(c->call->engine->pool))
+            return n;
+    return 1;
+}
+
 bool attend(struct attention_call *c, struct error *err)
 {
     SCRATCH_SCOPE(c->call->engine->scratch);
-    return list_blocks(c, err) &&
-           pool_try(c->call->engine->pool, (uint64_t)c->n_blocks * c->attention->config->n_heads, attend_item, c, err);
+    if (!list_blocks(c, err)) return false;
+    c->together = heads_together(c);
+    uint64_t n_items = (uint64_t)c->n_blocks * c->attention->config->n_heads / c->together;
+    return pool_try(c->call->engine->pool, n_items, attend_item, c, err);
 }
 
 void attend_need(struct need *n, const struct attention_config *cfg, const struct call_shape *c)
 {
-    uint64_t n_keys = keys_max(cfg, c->longest);
+    uint64_t n_keys = keys_max(cfg, c->longest), rows = u64_min(QUERY_BLOCK, c->longest);
+    need_most(&rows, together_max(cfg));
     need_most(&n->calling, scratch_bytes(blocks_max(c->n_rows, c->n_segments), sizeof(struct query_block)));
-    need_most(&n->worker, scratch_bytes(u64_min(QUERY_BLOCK, c->longest) * n_keys, sizeof(float)) +
-                              scratch_bytes(panel_floats(cfg, n_keys), sizeof(float)));
+    need_most(&n->worker,
+              scratch_bytes(rows * n_keys, sizeof(float)) + scratch_bytes(panel_floats(cfg, n_keys), sizeof(float)));
 }

@@ -102,19 +102,19 @@ static void split_gate(const struct attention_config *cfg, const float *both, ui
     }
 }
 
-static bool project_queries(const struct attention_call *c, float *q, float *gate, struct error *err)
+/* q, gate, k and v from the rows of the call. */
+static bool project(const struct attention_call *c, float *q, float *gate, float *k, float *v, struct error *err)
 {
     const struct attention *a = c->attention;
     const struct block_call *call = c->call;
     uint64_t n = call->n_rows;
-    if (!gate) return linear_run(&a->q, call->engine, call->x, a->q.cols, n, q, c->q_width, call->observer, err);
     struct scratch *from = call->engine->scratch;
     SCRATCH_SCOPE(from);
-    float *both;
-    if (!scratch_alloc(from, &both, n * a->q.rows, sizeof *both, err) ||
-        !linear_run(&a->q, call->engine, call->x, a->q.cols, n, both, a->q.rows, call->observer, err))
-        return false;
-    split_gate(a->config, both, n, q, gate);
+    float *both = q;
+    if (gate && !scratch_alloc(from, &both, n * a->q.rows, sizeof *both, err)) return false;
+    struct linear_out all[3] = {{&a->q, both}, {&a->k, k}, {&a->v, v}};
+    if (!linear_run_all(all, 3, call->engine, call->x, n, call->observer, err)) return false;
+    if (gate) split_gate(a->config, both, n, q, gate);
     return true;
 }
 
@@ -148,11 +148,7 @@ static bool attention_run(const struct block_call *call, struct error *err)
     float *q;
     if (!scratch_alloc(e->scratch, &q, n * row_floats(w), sizeof *q, err)) return false;
     float *out = q + n * w.q, *k = out + n * w.q, *v = k + n * w.kv, *gate = w.gate ? v + n * w.kv : NULL;
-    if (!project_queries(&c, q, gate, err) ||
-        !linear_run(&a->k, e, call->x, hidden, n, k, c.kv_width, call->observer, err) ||
-        !linear_run(&a->v, e, call->x, hidden, n, v, c.kv_width, call->observer, err) || !place(&c, q, k, err) ||
-        !append_cache(&c, a, k, v, err))
-        return false;
+    if (!project(&c, q, gate, k, v, err) || !place(&c, q, k, err) || !append_cache(&c, a, k, v, err)) return false;
     c.q = q;
     c.out = out;
     if (!attend(&c, err)) return false;
@@ -169,13 +165,11 @@ static bool attention_need(struct need *n, const struct engine *e, const struct 
     const struct attention_config *cfg = block_attention_config(&e->inv->config, b);
     const struct widths w = widths_of(cfg);
     bool bias = e->inv->config.attention_bias;
-    struct need q = {0};
-    if (!linear_need_role(&q, e, ROLE_ATTN_Q, b, bias, c, err)) return false;
-    if (cfg->gate) q.calling += scratch_bytes(c->n_rows * 2 * w.q, sizeof(float));
-    *n = q;
-    if (!linear_need_role(n, e, ROLE_ATTN_K, b, bias, c, err) ||
-        !linear_need_role(n, e, ROLE_ATTN_V, b, bias, c, err) || !linear_need_role(n, e, ROLE_ATTN_O, b, bias, c, err))
+    if (!linear_need_role(n, e, ROLE_ATTN_Q, b, bias, c, err) ||
+        !linear_need_role(n, e, ROLE_ATTN_K, b, bias, c, err) || !linear_need_role(n, e, ROLE_ATTN_V, b, bias, c, err))
         return false;
+    if (cfg->gate) n->calling += scratch_bytes(c->n_rows * 2 * w.q, sizeof(float));
+    if (!linear_need_role(n, e, ROLE_ATTN_O, b, bias, c, err)) return false;
     attend_need(n, cfg, c);
     n->calling += scratch_bytes(c->n_rows * row_floats(w), sizeof(float));
     need_most(&n->worker, rope_need(&cfg->rope));

@@ -16,10 +16,10 @@ struct attention_call {
     const struct block_call *call;
     const struct attention *attention;
     uint64_t q_width, kv_width;
-    const float *q;             /* [rows, q_width] */
-    float *out;                 /* [rows, q_width] */
-    struct query_block *blocks; /* engine/attend.c */
-    uint32_t n_blocks;
+    const float *q;              /* [rows, q_width] */
+    float *out;                  /* [rows, q_width] */
+    struct query_block *blocks;  /* engine/attend.c */
+    uint32_t n_blocks, together; /* heads of an item */
 };
 
 /* out from q and the caches of the call's segments, which hold their keys and values already. */

@@ -16,6 +16,12 @@ struct norm {
     float eps;
 };
 
+/* One piece of memory for the panels of many linears: in large pages, which small ones of their own would not fill. */
+struct panel_store {
+    uint8_t *memory;
+    uint64_t size, used;
+};
+
 struct engine {
     const struct inventory *inv;
     struct pool *pool;
@@ -28,7 +34,8 @@ struct engine {
     const struct weight_source *weights; /* or NULL */
     uint64_t residual_bytes, keep_bytes;
     struct norm final_norm;
-    struct scratch *scratch; /* [1 + threads]: of the calling thread outside of its items, then of every worker */
+    struct panel_store *store; /* where linear_keep puts panels, while there is room; NULL: each in memory of its own */
+    struct scratch *scratch;   /* [1 + threads]: of the calling thread outside of its items, then of every worker */
 };
 
 static inline struct scratch *worker_scratch(const struct engine *e, uint32_t worker)
@@ -68,7 +75,8 @@ struct linear {
     bool bf16;                           /* computes in bf16 (backends/cpu/gemm.h) */
     bool decoded;                        /* the format has no packed form: panels hold its values */
     struct packed packed;                /* how panels hold the weight */
-    uint8_t *panels;                     /* all of them, owned, or NULL: made from the file at each use */
+    uint8_t *panels;                     /* all of them, or NULL: made from the file at each use */
+    bool in_store;                       /* panels belong to a panel_store; else they are owned */
 };
 
 /* In which form the weight is computed with; NULL: plain numbers. */
@@ -91,6 +99,14 @@ MUST_CHECK bool linear_run(const struct linear *l, const struct engine *e, const
  * of them. */
 MUST_CHECK bool linear_run_here(const struct linear *l, const struct engine *e, uint32_t worker, void *room,
                                 const float *x, uint64_t m, float *y, const struct observer *ob, struct error *err);
+/* Several linears of the same rows x, [m, cols] side by side as y is: what they share is done once, and their panels
+ * are one parallel-for. Takes no more scratch than the one that takes most. */
+struct linear_out {
+    const struct linear *l;
+    float *y; /* [m, rows] */
+};
+MUST_CHECK bool linear_run_all(const struct linear_out *outs, uint32_t n, const struct engine *e, const float *x,
+                               uint64_t m, const struct observer *ob, struct error *err);
 /* Bytes of that room for each of m rows: inputs that are quantized, rounded to bf16, or moved apart. */
 uint64_t linear_room(const struct linear *l, const struct engine *e, uint64_t m, uint64_t ldx);
 /* Adds a linear of the block to what it needs: it runs over m rows, no other one at the same time. `t` NULL: it is

@@ -122,7 +122,7 @@ bool linear_open_role(struct linear *l, const struct engine *e, enum tensor_role
 void linear_close(struct linear *l)
 {
     free(l->bias);
-    free(l->panels);
+    if (!l->in_store) free(l->panels);
     *l = (struct linear){0};
 }
 
@@ -159,10 +159,21 @@ static bool keep_item(void *ctx, uint64_t item, uint32_t worker, struct error *e
     return ok;
 }
 
+static bool place_panels(struct linear *l, const struct engine *e, struct error *err)
+{
+    struct panel_store *s = e->store;
+    uint64_t bytes = packed_bytes(&l->packed);
+    l->in_store = s && bytes <= s->size - s->used;
+    if (!l->in_store) return memory_alloc_stream(&l->panels, bytes, 1, err);
+    l->panels = s->memory + s->used;
+    s->used += bytes;
+    return true;
+}
+
 bool linear_keep(struct linear *l, const struct engine *e, struct error *err)
 {
     struct keep_ctx k = {l, e};
-    return memory_alloc_stream(&l->panels, packed_panels(&l->packed), l->packed.panel_bytes, err) &&
+    return place_panels(l, e, err) &&
            pool_try(e->pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l, e)), keep_item, &k, err);
 }
 

@@ -33,18 +33,27 @@ static void run_kept_item(void *ctx, uint64_t item, uint32_t worker)
              u64_min(GEMM_ROWS_MAX, r->m - row));
 }
 
-static void run_kept(struct run_ctx *r, struct pool *pool)
+/* Few rows read memory, and that is all they do: runs as small as hides what taking one costs, even ones for kernels
+ * that read two panels at a time, so that threads end together. */
+#define RUN_BYTES (1u << 16)
+#define FEW_ROWS 4u
+
+/* Cuts kept panels into items; how many. */
+static uint64_t cut_items(struct run_ctx *r)
 {
     uint64_t n_panels = packed_panels(&r->l->packed);
-    r->run = 1;
+    r->run = r->m < FEW_ROWS ? 2 * u64_div_up(RUN_BYTES, 2 * r->l->packed.panel_bytes) : 1;
     r->n_row_items = u64_div_up(r->m, GEMM_ROWS_MAX);
-    /* One row reads two panels at a time; a quarter of a megabyte hides what taking an item costs. With many rows a few
-     * panels share what they bring into the cache, if that leaves every thread some items. */
-    if (r->m < 4) r->run = 2 + (1u << 18) / r->l->packed.panel_bytes / 2 * 2;
-    while (r->m >= 4 && r->run < PANELS_TOGETHER &&
-           n_panels * r->n_row_items >= 8 * (uint64_t)pool_threads(pool) * r->run)
+    /* With many rows a few panels share what they bring into the cache, if that leaves every thread some items. */
+    while (r->m >= FEW_ROWS && r->run < PANELS_TOGETHER &&
+           n_panels * r->n_row_items >= 8 * (uint64_t)pool_threads(r->pool) * r->run)
         r->run *= 2;
-    pool_for(pool, u64_div_up(n_panels, r->run) * r->n_row_items, run_kept_item, r);
+    return u64_div_up(n_panels, r->run) * r->n_row_items;
+}
+
+static void run_kept(struct run_ctx *r)
+{
+    (r->m < FEW_ROWS ? pool_for_near : pool_for)(r->pool, cut_items(r), run_kept_item, r);
 }
 
 /* Panels from the file: an item makes some and takes all rows through each. */
@@ -78,7 +87,7 @@ static bool run(struct run_ctx *r, const struct observer *ob, struct error *err)
     if (!l->panels)
         return pool_try(r->pool, u64_div_up(packed_panels(&l->packed), panels_per_read(l, r->e)), run_file_item, r,
                         err);
-    run_kept(r, r->pool);
+    run_kept(r);
     return true;
 }
 
@@ -104,4 +113,59 @@ bool linear_run_here(const struct linear *l, const struct engine *e, uint32_t wo
                         .ldy = l->rows,
                         .y = y};
     return m == 0 || run(&r, ob, err);
+}
+
+/* ---- several linears of the same input ---- */
+
+static bool same_input(const struct linear *a, const struct linear *b)
+{
+    return a->panels && b->panels && a->cols == b->cols && a->bf16 == b->bf16 && a->input_scale == b->input_scale &&
+           a->dynamic_input == b->dynamic_input && linear_format(a) == linear_format(b);
+}
+
+#define TOGETHER_MAX 4u
+
+struct together {
+    struct run_ctx runs[TOGETHER_MAX];
+    uint64_t n_items[TOGETHER_MAX];
+};
+
+static void run_together_item(void *ctx, uint64_t item, uint32_t worker)
+{
+    struct together *t = ctx;
+    uint32_t i = 0;
+    for (; item >= t->n_items[i]; i++) item -= t->n_items[i];
+    run_kept_item(&t->runs[i], item, worker);
+}
+
+static void run_together(const struct run_ctx *r, const struct linear_out *outs, uint32_t n)
+{
+    struct together t;
+    uint64_t n_items = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        t.runs[i] = *r;
+        t.runs[i].l = outs[i].l;
+        t.runs[i].y = outs[i].y;
+        t.runs[i].ldy = outs[i].l->rows;
+        n_items += t.n_items[i] = cut_items(&t.runs[i]);
+    }
+    (r->m < FEW_ROWS ? pool_for_near : pool_for)(r->pool, n_items, run_together_item, &t);
+}
+
+bool linear_run_all(const struct linear_out *outs, uint32_t n, const struct engine *e, const float *x, uint64_t m,
+                    const struct observer *ob, struct error *err)
+{
+    const struct linear *first = outs[0].l;
+    bool same = m > 0 && n <= TOGETHER_MAX;
+    for (uint32_t i = 0; i < n; i++) same = same && same_input(first, outs[i].l);
+    for (uint32_t i = 0; !same && i < n; i++)
+        if (!linear_run(outs[i].l, e, x, outs[i].l->cols, m, outs[i].y, outs[i].l->rows, ob, err)) return false;
+    if (!same) return true;
+    struct run_ctx r = {.l = first, .e = e, .pool = e->pool, .x = x, .x_stride = first->cols * sizeof *x, .m = m};
+    SCRATCH_SCOPE(e->scratch);
+    if (!scratch_alloc(e->scratch, &r.room, m, linear_room(first, e, m, first->cols), err)) return false;
+    for (uint32_t i = 0; ob && ob->input && i < n; i++) ob->input(ob->ctx, outs[i].l->tensor, x, m, first->cols);
+    linear_input(&r);
+    run_together(&r, outs, n);
+    return true;
 }

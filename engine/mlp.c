@@ -48,8 +48,8 @@ static bool mlp_run(const struct block_call *c, struct error *err)
     float *h;
     if (!scratch_alloc(e->scratch, &h, row_floats(gated, inner) * n, sizeof *h, err)) return false;
     float *gate = gated ? h + n * inner : NULL, *inside = gated ? gate : h;
-    return linear_run(&m->up, e, c->x, hidden, n, h, inner, c->observer, err) &&
-           (!gated || linear_run(&m->gate, e, c->x, hidden, n, gate, inner, c->observer, err)) &&
+    struct linear_out both[2] = {{&m->up, h}, {&m->gate, gate}};
+    return linear_run_all(both, gated ? 2 : 1, e, c->x, n, c->observer, err) &&
            rows_activate(e, &e->inv->config.mlp, inside, gated ? h : NULL, n, inner, err) &&
            linear_run(&m->down, e, inside, inner, n, c->y, hidden, c->observer, err);
 }

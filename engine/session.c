@@ -2,6 +2,8 @@
 #include "engine/block.h"
 #include "engine/footprint.h"
 
+#include "core/memory.h"
+
 struct session {
     struct engine *engine;
     struct block *blocks;
@@ -9,7 +11,16 @@ struct session {
     struct block_state *marks; /* [n_blocks]: states as they were at the mark, without k and v */
     uint32_t n_blocks, n_fed, n_marked;
     struct linear head;
+    struct panel_store store;
 };
+
+static bool store_open(struct session *s, struct error *err)
+{
+    struct session_footprint f;
+    if (!session_footprint(&f, s->engine, 1, err)) return false;
+    s->store.size = f.weights;
+    return memory_alloc_stream(&s->store.memory, f.weights, 1, err);
+}
 
 static bool build(struct session *s, struct error *err)
 {
@@ -35,7 +46,11 @@ bool session_open(struct session **out, struct engine *e, struct error *err)
     struct session *s = calloc(1, sizeof *s);
     if (!s) return error_memory(err, sizeof *s);
     s->engine = e;
-    if (!build(s, err)) {
+    bool ok = store_open(s, err);
+    e->store = &s->store;
+    ok = ok && build(s, err);
+    e->store = NULL;
+    if (!ok) {
         session_close(s);
         return false;
     }
@@ -52,6 +67,7 @@ void session_close(struct session *s)
         block_state_close(&s->marks[i]);
     }
     linear_close(&s->head);
+    free(s->store.memory);
     free(s->blocks);
     free(s->states);
     free(s->marks);

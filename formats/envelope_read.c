@@ -10,19 +10,51 @@ static bool check_fixed(const json_t *obj, const char *key, const char *value, c
     return error_set(err, ERR_FORMAT, "%s: key '%s': expected \"%s\", found \"%.128s\"", what, key, value, found);
 }
 
-/* A key's hint is free text: cosign writes base64 of SHA-256 of the key, others nothing. It decides nothing here. */
-static bool read_material(const json_t *bundle, const char *what, struct error *err)
+static bool add_certificate(struct envelope *e, const json_t *j, const char *what, struct error *err)
 {
-    static const char *const keys[] = {"publicKey", "tlogEntries", "timestampVerificationData", NULL};
+    static const char *const keys[] = {"rawBytes", NULL};
+    CLEANUP(free) uint8_t *der = NULL;
+    size_t n = 0;
+    const char *text;
+    if (!json_known_keys(j, what, keys, err) || !json_get_string(j, "rawBytes", what, &text, err)) return false;
+    if (!base64_decode(text, CERT_BYTES_MAX, &der, &n, err)) return error_wrap(err, "%s: certificate", what);
+    return cert_chain_add(&e->chain, bytes_of(der, n), what, err);
+}
+
+static bool read_chain(struct envelope *e, const json_t *material, const char *what, struct error *err)
+{
+    static const char *const keys[] = {"certificates", NULL};
+    json_t *chain, *list;
+    if (!json_get_object(material, "x509CertificateChain", what, &chain, err) ||
+        !json_known_keys(chain, what, keys, err) || !json_get_array(chain, "certificates", what, &list, err))
+        return false;
+    if (json_array_size(list) == 0 || json_array_size(list) > CERT_CHAIN_MAX)
+        return error_set(err, ERR_FORMAT, "%s: expected 1 to %u certificates, found %zu", what, CERT_CHAIN_MAX,
+                         json_array_size(list));
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!add_certificate(e, json_array_get(list, i), what, err)) return false;
+    return true;
+}
+
+/* A key's hint is free text: cosign writes base64 of SHA-256 of the key, others nothing. It decides nothing here. */
+static bool read_material(struct envelope *e, const json_t *bundle, const char *what, struct error *err)
+{
+    static const char *const keys[] = {"publicKey",   "x509CertificateChain",      "certificate",
+                                       "tlogEntries", "timestampVerificationData", NULL};
     static const char *const key_keys[] = {"hint", NULL};
-    json_t *material, *public_key;
+    json_t *material, *public_key, *certificate;
     const char *hint = "";
-    if (!json_get_object(bundle, "verificationMaterial", what, &material, err)) return false;
-    if (json_object_get(material, "certificate") || json_object_get(material, "x509CertificateChain"))
-        return error_set(err, ERR_UNSUPPORTED,
-                         "%s: is signed by a certificate; only bundles of a bare public key are checked", what);
-    return json_known_keys(material, what, keys, err) &&
-           json_get_object(material, "publicKey", what, &public_key, err) &&
+    if (!json_get_object(bundle, "verificationMaterial", what, &material, err) ||
+        !json_known_keys(material, what, keys, err))
+        return false;
+    int n = 0;
+    for (int i = 0; i < 3; i++) n += json_object_get(material, keys[i]) != NULL;
+    if (n != 1) return error_set(err, ERR_FORMAT, "%s: expected one kind of verification material, found %d", what, n);
+    if (json_object_get(material, "x509CertificateChain")) return read_chain(e, material, what, err);
+    if (json_object_get(material, "certificate"))
+        return json_get_object(material, "certificate", what, &certificate, err) &&
+               add_certificate(e, certificate, what, err);
+    return json_get_object(material, "publicKey", what, &public_key, err) &&
            json_known_keys(public_key, what, key_keys, err) && json_opt_string(public_key, "hint", what, &hint, err);
 }
 
@@ -97,7 +129,7 @@ static bool read_bundle(struct envelope *e, const json_t *bundle, const char *wh
     json_t *dsse;
     const char *payload;
     if (!json_known_keys(bundle, what, keys, err) ||
-        !check_fixed(bundle, "mediaType", ENVELOPE_BUNDLE_MEDIA, what, err) || !read_material(bundle, what, err) ||
+        !check_fixed(bundle, "mediaType", ENVELOPE_BUNDLE_MEDIA, what, err) || !read_material(e, bundle, what, err) ||
         !json_get_object(bundle, "dsseEnvelope", what, &dsse, err) || !json_known_keys(dsse, what, dsse_keys, err) ||
         !check_fixed(dsse, "payloadType", ENVELOPE_PAYLOAD_TYPE, what, err) ||
         !json_get_string(dsse, "payload", what, &payload, err) || !read_signature(e, dsse, what, err))

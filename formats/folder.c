@@ -156,6 +156,10 @@ static bool fill(struct folder *f, const char *path, struct error *err)
     while (strncmp(path, kinds[k]->prefix, strlen(kinds[k]->prefix)) != 0) k++; /* ends: the last prefix is empty */
     if (!kinds[k]->open(f, path + strlen(kinds[k]->prefix), err) || !settle(f, err)) return false;
     uint32_t n = f->n_members;
+    if (folder_find(f, "adapter_config.json") != NAME_NONE &&
+        !folder_explain_absent(f, "config.json",
+                               "this is an adapter, no model: `ingot convert MODEL --merge-lora` takes it", err))
+        return false;
     return gguf_describe(f, err) && (f->n_members == n || settle(f, err));
 }
 

@@ -1,24 +1,9 @@
 #include "formats/referrer.h"
 
-bool referrer_text(const struct oci_descriptor *image, const struct oci_descriptor *bundle, const char *predicate_type,
-                   char **out, size_t *out_size, struct error *err)
+json_t *referrer_annotations(const char *predicate_type)
 {
-    CLEANUP(json)
-    json_t *annotations = json_pack("{s:s,s:s}", REFERRER_ANNOTATION_CONTENT, REFERRER_CONTENT,
-                                    REFERRER_ANNOTATION_PREDICATE, predicate_type);
-    if (!annotations) return error_memory(err, 0);
-    struct oci_descriptor layer = *bundle;
-    struct oci_manifest m = {
-        .artifact_type = ENVELOPE_BUNDLE_MEDIA,
-        .config = {.media_type = OCI_MEDIA_EMPTY, .size = strlen(REFERRER_CONFIG_TEXT)},
-        .layers = &layer,
-        .n_layers = 1,
-        .has_subject = true,
-        .subject = {.media_type = image->media_type, .digest = image->digest, .size = image->size},
-        .annotations = annotations,
-    };
-    return sha256_of(bytes_text(REFERRER_CONFIG_TEXT), &m.config.digest, err) &&
-           oci_manifest_text(&m, out, out_size, err);
+    return json_pack("{s:s,s:s}", REFERRER_ANNOTATION_CONTENT, REFERRER_CONTENT, REFERRER_ANNOTATION_PREDICATE,
+                     predicate_type);
 }
 
 bool referrer_is_bundle(const struct oci_manifest *m)

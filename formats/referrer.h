@@ -12,9 +12,8 @@
 #define REFERRER_ANNOTATION_PREDICATE "dev.sigstore.bundle.predicateType"
 #define REFERRER_CONFIG_TEXT "{}" /* the empty config's bytes */
 
-/* The manifest of a bundle over `image`. *out: caller frees. */
-MUST_CHECK bool referrer_text(const struct oci_descriptor *image, const struct oci_descriptor *bundle,
-                              const char *predicate_type, char **out, size_t *out_size, struct error *err);
+/* A new reference: what a bundle's manifest says of it; NULL: no memory. */
+json_t *referrer_annotations(const char *predicate_type);
 /* Whether it means to be a bundle: by its artifact type or by a layer's media type. */
 bool referrer_is_bundle(const struct oci_manifest *m);
 /* Reads the bundle: the manifest's shape, the blob's size and digest, the envelope, and that the statement is about the

@@ -8,13 +8,21 @@
 
 #define SUFFIX ".safetensors"
 
+#define ADAPTER "adapter_model"
+
+/* An adapter's own folder: there its weights are what is meant. */
+static bool is_adapter(const struct folder *f)
+{
+    return folder_find(f, "adapter_config.json") != NAME_NONE && folder_find(f, "config.json") == NAME_NONE;
+}
+
 /* Of the folder itself, not of one below it, where other things lie (adapters, golden outputs). Mistral's own layout
  * and adapters carry the suffix too, beside the files that are meant or alone. */
-static bool is_candidate(const char *name)
+static bool is_candidate(const struct folder *f, const char *name)
 {
     size_t n = strlen(name), k = strlen(SUFFIX);
     return n > k && strcmp(name + n - k, SUFFIX) == 0 && !strchr(name, '/') && strncmp(name, "consolidated", 12) != 0 &&
-           strncmp(name, "adapter_model", 13) != 0;
+           (strncmp(name, ADAPTER, strlen(ADAPTER)) != 0 || is_adapter(f));
 }
 
 /* "consolidated.safetensors", "consolidated-00001-of-00002.safetensors" in the folder itself. */
@@ -28,7 +36,7 @@ bool safetensors_native(const struct folder *f)
 {
     bool found = false;
     for (uint32_t i = 0; i < folder_count(f); i++) {
-        if (is_candidate(folder_name(f, i))) return false;
+        if (is_candidate(f, folder_name(f, i))) return false;
         found |= is_consolidated(folder_name(f, i));
     }
     return found && folder_find(f, "params.json") != NAME_NONE && !safetensors_has_index(f);
@@ -38,7 +46,7 @@ bool safetensors_probe(const struct folder *f)
 {
     if (safetensors_native(f)) return true;
     for (uint32_t i = 0; i < folder_count(f); i++)
-        if (is_candidate(folder_name(f, i))) return true;
+        if (is_candidate(f, folder_name(f, i))) return true;
     return safetensors_has_index(f);
 }
 
@@ -96,7 +104,7 @@ static bool check_left_out(struct checkpoint *ck, const bool *wanted, struct err
     const struct folder *f = checkpoint_folder(ck);
     for (uint32_t i = 0; i < folder_count(f); i++) {
         const char *name = folder_name(f, i);
-        if (wanted[i] || !is_candidate(name)) continue;
+        if (wanted[i] || !is_candidate(f, name)) continue;
         if (begins_like_model(name))
             return error_set(err, ERR_FORMAT, "'%.256s' is there, but " SAFETENSORS_INDEX_NAME " does not name it",
                              name);
@@ -124,7 +132,7 @@ static bool choose_without_index(struct checkpoint *ck, bool *wanted, struct err
     uint32_t n_shards = 0, n = 0, last = 0, shard = 0, single = folder_find(f, "model" SUFFIX);
     uint64_t k = 0, of = 0;
     for (uint32_t i = 0; i < folder_count(f); i++) {
-        if (!is_candidate(folder_name(f, i))) continue;
+        if (!is_candidate(f, folder_name(f, i))) continue;
         n++;
         last = i;
         if (!is_shard(folder_name(f, i), &k, &of)) continue;

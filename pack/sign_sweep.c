@@ -1,13 +1,14 @@
 #include "pack/sign_sweep.h"
 
 #include "formats/referrer.h"
+#include "formats/simple_signing.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define STRAY_BYTES_MAX ((size_t)1 << 20) /* a bare signature is under 2 KiB */
+#define STRAY_BYTES_MAX ENVELOPE_BYTES_MAX /* a bare signature is under 2 KiB; bills of material are the large ones */
 
 /* Digests that the index, or a manifest in it, names; sorted. */
 struct named {
@@ -55,21 +56,42 @@ static bool collect(const struct oci_layout *l, const struct oci_index *index, s
     return true;
 }
 
-/* The empty config, a bundle, or a bundle's manifest. */
+/* A manifest with a subject, or of legacy signatures. */
+static bool is_signature_manifest(struct bytes text)
+{
+    CLEANUP(oci_manifest) struct oci_manifest m = {0};
+    if (!oci_manifest_parse(text, "blob", &m, NULL)) return false;
+    if (m.has_subject) return true;
+    for (uint32_t i = 0; i < m.n_layers; i++)
+        if (strcmp(m.layers[i].media_type, SIMPLE_MEDIA) != 0) return false;
+    return m.n_layers > 0;
+}
+
+/* The config of legacy signatures is of no machine; a notation signature is a flattened JWS. */
+static bool is_signature_document(struct bytes text)
+{
+    CLEANUP(json) json_t *doc = NULL;
+    if (!json_parse(text, JSON_DIALECT_STRICT, "blob", &doc, NULL)) return false;
+    const char *architecture = json_string_value(json_object_get(doc, "architecture"));
+    if (architecture && !*architecture) return true;
+    return json_object_get(doc, "payload") && json_object_get(doc, "protected") && json_object_get(doc, "signature");
+}
+
+/* The empty config, a bundle or another form of a signature, or its manifest. */
 static bool is_part_of_signature(const struct oci_layout *l, const struct digest *d)
 {
     CLEANUP(fd) int fd = -1;
     CLEANUP(free) uint8_t *data = NULL;
-    CLEANUP(oci_manifest) struct oci_manifest m = {0};
     CLEANUP(envelope) struct envelope e = {0};
+    CLEANUP(simple_signing) struct simple_signing s = {0};
     uint64_t size;
     if (!oci_blob_find(l, d, "blob", &fd, &size, NULL) || size > STRAY_BYTES_MAX ||
         !(data = malloc((size_t)size + 1)) || !file_read_at(fd, "blob", 0, data, (size_t)size, NULL))
         return false;
     struct bytes text = bytes_of(data, (size_t)size);
     if (size == strlen(REFERRER_CONFIG_TEXT) && memcmp(data, REFERRER_CONFIG_TEXT, (size_t)size) == 0) return true;
-    if (envelope_parse(text, "blob", &e, NULL)) return true;
-    return oci_manifest_parse(text, "blob", &m, NULL) && m.has_subject && referrer_is_bundle(&m);
+    return envelope_parse(text, "blob", &e, NULL) || simple_parse(text, &s, NULL) || is_signature_manifest(text) ||
+           is_signature_document(text);
 }
 
 /* ".HEX.ingot-tmp", as core/file.h names an unfinished output. */

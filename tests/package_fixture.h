@@ -78,6 +78,19 @@ static inline void fixture_close(struct fixture *f)
     check_folder_remove(f->root);
 }
 
+/* The manifest of a bundle over `image`. */
+static inline bool referrer_text(const struct oci_descriptor *image, const struct oci_descriptor *bundle, const char *predicate_type,
+                                 char **out, size_t *out_size, struct error *err)
+{
+    CLEANUP(json) json_t *annotations = referrer_annotations(predicate_type);
+    struct oci_descriptor layer = *bundle;
+    struct oci_manifest m = {
+        .artifact_type = ENVELOPE_BUNDLE_MEDIA, .config = {.media_type = OCI_MEDIA_EMPTY, .size = strlen(REFERRER_CONFIG_TEXT)},
+        .layers = &layer, .n_layers = 1, .has_subject = true,
+        .subject = {.media_type = image->media_type, .digest = image->digest, .size = image->size}, .annotations = annotations};
+    return sha256_of(bytes_text(REFERRER_CONFIG_TEXT), &m.config.digest, err) && oci_manifest_text(&m, out, out_size, err);
+}
+
 /* Static text: "oci:ROOT/NAME:TAG". */
 static inline const char *fixture_ref(const struct fixture *f, const char *name, const char *tag)
 {

@@ -1,9 +1,18 @@
-/* One row of x: codes go from memory through registers into the chains, two panels at a time, so that 64 chains hide
- * the latency of the fused multiply-adds. */
+/* One row of x: codes go from memory through registers into the chains. Codes of few bits take two panels at a time, so
+ * that 64 chains hide the latency of the fused multiply-adds; wide ones wait for memory alone, and one panel after the
+ * other is what its prefetchers follow best. */
 #include "backends/cpu/words_avx512bf16.h"
 
-#define PREFETCH                                                                                                       \
-    2048u /* bytes ahead: two streams of codes are more than some prefetchers follow (worth 10 % on Zen 4) */
+/* Bytes ahead: two streams of codes are more than some prefetchers follow (worth 10 % on Zen 4, and where there is one
+ * stream, or the codes are BF16, it costs as much). */
+#define PREFETCH 2048u
+
+LANES_FN void fetch(int wide, const uint8_t *unit, uint32_t bytes)
+{
+    if (wide == 1) return;
+    _mm_prefetch((const char *)unit + PREFETCH, _MM_HINT_T0);
+    if (bytes > 64) _mm_prefetch((const char *)unit + PREFETCH + 64, _MM_HINT_T0);
+}
 
 LANES_FN void store_sums(int wide, __m512 sum[WIDE][HALVES], float *y, uint32_t n)
 {
@@ -51,8 +60,7 @@ LANES_FN void row_fp32(enum packed_code code, int wide, const struct packed *p, 
             UNROLL
             for (int i = 0; i < wide; i++) {
                 const uint8_t *unit = panel + (uint64_t)i * p->panel_bytes + k / UNIT_COLS(code) * UNIT_BYTES(code);
-                _mm_prefetch((const char *)unit + PREFETCH, _MM_HINT_T0);
-                if (UNIT_BYTES(code) > 64) _mm_prefetch((const char *)unit + PREFETCH + 64, _MM_HINT_T0);
+                fetch(wide, unit, UNIT_BYTES(code));
                 unit_words(code, &t, group.zero[i], unit, w[i]);
             }
             UNROLL
@@ -87,8 +95,7 @@ LANES_FN void row_bf16(enum packed_code code, int wide, const struct packed *p, 
             UNROLL
             for (int i = 0; i < wide; i++) {
                 const uint8_t *unit = panel + (uint64_t)i * p->panel_bytes + k / UNIT_COLS(code) * UNIT_BYTES(code);
-                _mm_prefetch((const char *)unit + PREFETCH, _MM_HINT_T0);
-                if (UNIT_BYTES(code) > 64) _mm_prefetch((const char *)unit + PREFETCH + 64, _MM_HINT_T0);
+                fetch(wide, unit, UNIT_BYTES(code));
                 unit_words(code, &t, group.zero[i], unit, w[i]);
             }
             UNROLL
@@ -111,52 +118,62 @@ LANES_FN void row_bf16(enum packed_code code, int wide, const struct packed *p, 
     store_sums(wide, total, y, n);
 }
 
-/* All panels with one row of x, two at a time. */
-#define ROWS_OF(kind, type)                                                                                            \
-    void gemm_rows_##kind(const struct gemm_call *c, uint64_t i, uint32_t from)                                        \
-    {                                                                                                                  \
-        const type *x = (const type *)(const void *)((const uint8_t *)c->x + i * c->x_stride);                         \
-        const uint8_t *panel = c->panels + from / PANEL_ROWS * c->w->panel_bytes;                                      \
-        float *y = c->y + i * c->ldy + from;                                                                           \
-        bool two = c->n - from > PANEL_ROWS;                                                                           \
-        switch (c->w->code) {                                                                                          \
-            EACH_CODE(ROW_##kind)                                                                                      \
-        default: OTHER_##kind break;                                                                                   \
-        }                                                                                                              \
-    }
 /* F16: [cols][32], widened by an instruction of its own. */
-LANES_FN void row_f16(int wide, const struct packed *p, const uint8_t *panel, const float *x, float *y, uint32_t n)
+LANES_FN void row_f16(const struct packed *p, const uint8_t *panel, const float *x, float *y, uint32_t n)
 {
     __m512 sum[WIDE][HALVES];
-    UNROLL
-    for (int i = 0; i < wide; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
+    sum[0][0] = sum[0][1] = _mm512_setzero_ps();
     for (uint64_t k = 0; k < p->cols; k++) {
         __m512 v = _mm512_set1_ps(x[k]);
-        UNROLL
-        for (int i = 0; i < wide; i++) {
-            const uint8_t *at = panel + (uint64_t)i * p->panel_bytes + 64 * k;
-            _mm_prefetch((const char *)at + PREFETCH, _MM_HINT_T0);
-            __m512i both = _mm512_load_si512(at);
-            sum[i][0] = _mm512_fmadd_ps(v, _mm512_cvtph_ps(_mm512_castsi512_si256(both)), sum[i][0]);
-            sum[i][1] = _mm512_fmadd_ps(v, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(both, 1)), sum[i][1]);
-        }
+        __m512i both = _mm512_load_si512(panel + 64 * k);
+        sum[0][0] = _mm512_fmadd_ps(v, _mm512_cvtph_ps(_mm512_castsi512_si256(both)), sum[0][0]);
+        sum[0][1] = _mm512_fmadd_ps(v, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(both, 1)), sum[0][1]);
     }
-    store_sums(wide, sum, y, n);
+    store_sums(1, sum, y, n);
 }
 
-#define ROW_fp32(code)                                                                                                 \
-    case code:                                                                                                         \
-        if (two) row_fp32(code, 2, c->w, panel, x, y, c->n - from);                                                    \
-        else row_fp32(code, 1, c->w, panel, x, y, c->n - from);                                                        \
-        break;
-#define ROW_bf16(code)                                                                                                 \
-    case code:                                                                                                         \
-        if (two) row_bf16(code, 2, c->w, panel, x, y, c->n - from);                                                    \
-        else row_bf16(code, 1, c->w, panel, x, y, c->n - from);                                                        \
-        break;
-#define OTHER_fp32                                                                                                     \
-    if (two) row_f16(2, c->w, panel, x, y, c->n - from);                                                               \
-    else row_f16(1, c->w, panel, x, y, c->n - from);
-#define OTHER_bf16
-ROWS_OF(fp32, float)
-ROWS_OF(bf16, uint16_t)
+/* One or two panels with one row of x. */
+#define BEGIN(type)                                                                                                    \
+    struct packed w = *c->w;                                                                                           \
+    const type *x = (const type *)(const void *)((const uint8_t *)c->x + i * c->x_stride);                             \
+    const uint8_t *panel = c->panels + from / PANEL_ROWS * w.panel_bytes;                                              \
+    float *y = c->y + i * c->ldy + from;                                                                               \
+    uint32_t n = (uint32_t)least(c->n - from, 2 * PANEL_ROWS);
+/* The type of scale is a constant where it is one of the frequent: a loop over groups then does not ask for it. */
+#define SCALED(row, code, kind)                                                                                        \
+    if (w.scale == kind) {                                                                                             \
+        w.scale = kind;                                                                                                \
+        PANELS(row, code)                                                                                              \
+    } else PANELS(row, code)
+#define PANELS(row, code)                                                                                              \
+    {                                                                                                                  \
+        if (n > PANEL_ROWS) row(code, 2, &w, panel, x, y, n);                                                          \
+        else row(code, 1, &w, panel, x, y, n);                                                                         \
+    }
+#define PANEL_AFTER_PANEL(row, ...)                                                                                    \
+    for (uint32_t at = 0; at < n; at += PANEL_ROWS, panel += w.panel_bytes) row(__VA_ARGS__, panel, x, y + at, n - at);
+#define CASES(row)                                                                                                     \
+    case CODE_BF16: PANEL_AFTER_PANEL(row, CODE_BF16, 1, &w) break;                                                    \
+    case CODE_E4M3: PANELS(row, CODE_E4M3) break;                                                                      \
+    case CODE_I8: SCALED(row, CODE_I8, SCALE_F16) break;                                                               \
+    case CODE_E2M1: SCALED(row, CODE_E2M1, SCALE_E4M3) break;                                                          \
+    case CODE_I4: PANELS(row, CODE_I4) break;                                                                          \
+    case CODE_I4_ZERO: PANELS(row, CODE_I4_ZERO) break;
+
+void gemm_rows_fp32(const struct gemm_call *c, uint64_t i, uint32_t from)
+{
+    BEGIN(float)
+    switch (w.code) {
+        CASES(row_fp32)
+    default: PANEL_AFTER_PANEL(row_f16, &w) break;
+    }
+}
+
+void gemm_rows_bf16(const struct gemm_call *c, uint64_t i, uint32_t from)
+{
+    BEGIN(uint16_t)
+    switch (w.code) {
+        CASES(row_bf16)
+    default: break;
+    }
+}

@@ -121,8 +121,10 @@ LANES_FN __m512 scale_lanes(const struct packed *p, const uint8_t *scales, uint6
         /* Sign and magnitude moved to where fp32 has them are 2^120 too small, denormals included. */
         __m512i b = _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)(const void *)(scales + i)));
         __m512i moved = _mm512_and_si512(_mm512_srai_epi32(_mm512_slli_epi32(b, 24), 4), lanes_u32(0x87F00000u));
-        __m512 value = _mm512_mul_ps(_mm512_castsi512_ps(moved), _mm512_set1_ps(0x1p120f));
-        return _mm512_mul_ps(value, _mm512_set1_ps(p->factor));
+        __m512 small = _mm512_castsi512_ps(moved);
+        /* Powers of two do not round: one product is as good as two, while the factor has room for them. */
+        if (p->factor < 0x1p7f) return _mm512_mul_ps(small, _mm512_set1_ps(p->factor * 0x1p120f));
+        return _mm512_mul_ps(_mm512_mul_ps(small, _mm512_set1_ps(0x1p120f)), _mm512_set1_ps(p->factor));
     }
     case SCALE_E8M0: {
         __m512i b = _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)(const void *)(scales + i)));

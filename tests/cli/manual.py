@@ -4,6 +4,9 @@ JSON; the examples of the pages are run; pointers from the source into docs/ lea
 import glob, json, os, re, shutil, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, ROOT + "/tests/tools")
+from fake_registry import FakeRegistry
+
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MAN = ROOT + "/docs/man/"
 WORK = tempfile.mkdtemp()
@@ -130,9 +133,11 @@ for name in ("calibration.jsonl", "evaluation.jsonl"):
         f.writelines(lines)
 env = {**os.environ, "PATH": WORK + "/bin:" + os.environ["PATH"]}
 env.pop("INGOT_KEY_PASSPHRASE", None)
+registry = FakeRegistry().__enter__()  # stands for that of the examples; ends with this program
 
 
 def shell(text):
+    text = text.replace("localhost:5000", registry.host)
     return subprocess.run(["sh", "-ec", text], cwd=WORK + "/run", env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -171,6 +176,8 @@ for page, part, command in (
     ("ingot-json.5", "pack", "ingot pack j/q -o oci:j/p:t --json"),
     ("ingot-json.5", "keygen", "ingot keygen -o j/k --json"),
     ("ingot-json.5", "sign", "ingot sign j/p -k j/k.key --json"),
+    ("ingot-json.5", "push", "ingot push j/p localhost:5000/j:t --plain-http --json"),
+    ("ingot-json.5", "pull", "ingot pull localhost:5000/j:t -o oci:j/pulled --plain-http --json"),
     ("ingot-json.5", "verify", "ingot verify build/demo/package -k build/demo/release.pub -a build/demo/original -d examples/nano-hybrid/evaluation.jsonl --json"),
     ("ingot-json.5", "build", "ingot build examples/nano-hybrid -o build/demo --json"),
     ("ingot-json.5", "list", "ingot list --json"),

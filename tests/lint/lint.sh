@@ -41,13 +41,14 @@ door() { # door HEADER-REGEX FILES...
         case " $* " in *" $f "*) ;; *) fail "$f: only $* may include <$re>" ;; esac
     done
 }
-door 'openssl/' core/crypto.c core/crypto_key.c core/crypto_kind.h core/crypto_kind.c core/crypto_sign.c core/crypto_cosign.c
+door 'openssl/' core/crypto.c core/crypto_key.c core/crypto_kind.h core/crypto_kind.c core/crypto_sign.c core/crypto_cosign.c core/crypto_cert.c
 door 'p11-kit/' core/pkcs11.c
 door 'jansson.h' core/json.h
 door 'yaml.h' core/yaml.c
 door 'archive' formats/tar_check.c
 door 'pcre2' engine/pretokenizer_match.c
 door 'utf8proc.h' engine/unicode.c
+door 'curl/' pack/registry.c
 door 'cuda' backends/cuda/cuda_device.h
 [ $bad = 0 ] && echo "ok library doors"
 

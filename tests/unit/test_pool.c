@@ -31,16 +31,17 @@ static void test_same_result(void **state)
         struct pool *p;
         CHECK_OK(pool_open(&p, n, e_));
         assert_int_equal(pool_threads(p), n);
-        for (uint64_t count = 0; count <= N; count = count < 3 ? count + 1 : count * 7) {
+        for (uint64_t count = 0; count <= N; count = count < 3 ? count + 1 : count * 7)
+          for (int near = 0; near < 2; near++) {
             memset(&w, 0, sizeof w);
             w.n_workers = n;
-            pool_for(p, count, item, &w);
+            (near ? pool_for_near : pool_for)(p, count, item, &w);
             for (uint64_t i = 0; i < N; i++) {
                 assert_int_equal(atomic_load(&w.runs[i]), i < count);
                 if (w.out[i] != (i < count ? mixed(i) : 0)) fail_msg("%u threads, item %llu", n, (unsigned long long)i);
             }
             assert_false(atomic_load(&w.bad_worker));
-        }
+          }
         pool_close(p);
     }
     memset(&w, 0, sizeof w);
@@ -58,8 +59,30 @@ static void test_many_short(void **state)
     struct pool *p;
     CHECK_OK(pool_open(&p, 4, e_));
     w.n_workers = 4;
-    for (unsigned round = 1; round <= 20000; round++) pool_for(p, 3, item, &w);
+    for (unsigned round = 1; round <= 20000; round++) (round % 2 ? pool_for : pool_for_near)(p, 3, item, &w);
     for (int i = 0; i < 3; i++) assert_int_equal(atomic_load(&w.runs[i]), 20000);
+    pool_close(p);
+}
+
+/* A thread that is slow leaves its share to the others; one that sleeps is woken. */
+static void slow_item(void *ctx, uint64_t i, uint32_t worker)
+{
+    usleep(worker ? 300 : 20);
+    item(ctx, i, worker);
+}
+
+static void test_near_slow(void **state)
+{
+    (void)state;
+    static struct work w;
+    struct pool *p;
+    CHECK_OK(pool_open(&p, 4, e_));
+    w.n_workers = 4;
+    for (unsigned round = 0; round < 20; round++) {
+        pool_for_near(p, 200, slow_item, &w);
+        usleep(2000);
+    }
+    for (int i = 0; i < 200; i++) assert_int_equal(atomic_load(&w.runs[i]), 20);
     pool_close(p);
 }
 
@@ -127,7 +150,7 @@ static void test_open(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_result), cmocka_unit_test(test_many_short),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_result), cmocka_unit_test(test_many_short), cmocka_unit_test(test_near_slow),
                                        cmocka_unit_test(test_lowest_error), cmocka_unit_test(test_open)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
