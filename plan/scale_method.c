@@ -71,7 +71,7 @@ enum op scale_method_op(enum scale_method m)
 
 enum op plan_item_scale_op(const struct plan_item *item)
 {
-    return item->format->encode_op == OP_ENCODE_NVFP4 ? scale_method_op(item->scales) : OP_COUNT;
+    return item->format && item->format->encode_op == OP_ENCODE_NVFP4 ? scale_method_op(item->scales) : OP_COUNT;
 }
 
 float scale_method_max(enum scale_method m)

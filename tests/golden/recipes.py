@@ -91,6 +91,9 @@ def expected(pattern, cls, words, algorithm):
         more["scales"] = "four_over_six"
     elif method == "mse" and kind == "nvfp4" and b["type"] == "static":
         more["scales"] = "mse"
+    elif method == "mse" and kind == "fp8" and not algorithm.get("fp8_scale_sweep"):   # a sweep leaves FP8 as it is
+        more["scales"] = {"method": "mse", "start": algorithm.get("start_multiplier", 0.25), "stop": algorithm.get("stop_multiplier", 4.0),
+                          "step": algorithm.get("step_size", 0.1)}
     if method == "gptq":
         more["solve"] = {"method": "gptq", "damp": 0.01, "block": 128}
     return kind, more
