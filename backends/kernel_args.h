@@ -27,7 +27,8 @@ struct kernel_args {
                                    DECODE_FP8_BLOCK: [ceil(n_rows/128), ceil(n_cols/128)];
                                    DECODE_INT4*: [n_rows, n_cols/group] */
     const float *block_amax;    /* ENCODE_NVFP4_STATIC: f32 [n_rows, n_cols/16] */
-    float scale;                /* NVFP4 dynamic/decode: weight_scale_2; FP8: weight_scale; INPUT: input_scale */
+    float scale;                /* NVFP4 dynamic/decode, DECODE_GGML of NVFP4: weight_scale_2; FP8: weight_scale;
+                                   INPUT: input_scale */
     float amax;                 /* ENCODE_NVFP4_STATIC, SWEEP_, RANGE_, FOUR_SIX_NVFP4: g, largest of the tensor or
                                    fused group */
     float range_start, range_stop; /* RANGE_NVFP4: of the multipliers of a block's own maximum, */
@@ -36,11 +37,13 @@ struct kernel_args {
     enum fp8_rounding rounding; /* ENCODE_FP8 */
     enum fp8_scale_form form;   /* ENCODE_FP8_BLOCK */
     enum mxfp4_rule mxfp4_rule; /* ENCODE_MXFP4 */
+    enum dtype blocks;          /* *_GGML: the type of dst, or of src */
     uint32_t group;             /* INT4*: columns that share a scale: 32, 64, 128 or another even number, not 0 */
     enum int4_scale_type int4_scale; /* ENCODE_INT4* */
     /* results */
     uint8_t *dst;       /* ENCODE_NVFP4*, _MXFP4, _INT4*: [n_rows, n_cols/2]; ENCODE_FP8*, _MXFP8: [n_rows, n_cols];
-                           ENCODE_Q8_0: [n_rows, n_cols/32, 34], as DECODE_Q8_0's src */
+                           ENCODE_Q8_0: [n_rows, n_cols/32, 34], as DECODE_Q8_0's src;
+                           ENCODE_GGML: rows of whole blocks of `blocks`, as DECODE_GGML's src */
     uint8_t *dst_scale; /* ENCODE_NVFP4*: e4m3 [n_rows, n_cols/16]; ENCODE_MXFP*: e8m0 [n_rows, n_cols/32];
                            ENCODE_INT4_ZERO: zero points [n_rows, n_cols/group] */
     float *dst_f32;     /* WIDEN, DECODE_*, INPUT_*: [n_rows, n_cols] (INPUT: may be exactly src);

@@ -1,6 +1,7 @@
 /* Speed of every CPU kernel, one thread, data in the cache: GB/s of source bytes (decoders: of result bytes), the best
  * of many runs in the thread's own CPU time, and beside it the ratio to a memcpy of the bf16 source in the same moment.
  * usage: bench_kernels [PART OF A KERNEL'S NAME]; INGOT_ISA caps what is run. */
+#include "backends/cpu/ggml_kernel.h"
 #include "backends/cpu/kernel.h"
 #include "numeric/fp8.h"
 #include "numeric/nvfp4.h"
@@ -58,12 +59,18 @@ static bool reads_bytes(enum op op)
 {
     return op == OP_DECODE_NVFP4 || op == OP_DECODE_FP8 || op == OP_DECODE_FP8_CHANNEL || op == OP_DECODE_FP8_BLOCK ||
            op == OP_DECODE_MXFP4 || op == OP_DECODE_MXFP8 || op == OP_DECODE_INT4 || op == OP_DECODE_INT4_ZERO ||
-           op == OP_DECODE_Q8_0;
+           op == OP_DECODE_Q8_0 || op == OP_DECODE_GGML;
 }
 
 static bool reads_f32(enum op op)
 {
     return op == OP_INPUT_NVFP4 || op == OP_INPUT_FP8;
+}
+
+static int variants(enum op op)
+{
+    if (op == OP_ENCODE_GGML || op == OP_DECODE_GGML) return DTYPE_GGML_NVFP4 - DTYPE_Q8_0 + 1;
+    return op == OP_ENCODE_FP8 ? 2 : 1;
 }
 
 int main(int argc, char **argv)
@@ -104,11 +111,15 @@ int main(int argc, char **argv)
         if (reads_bytes(k->op)) a.src = bytes;
         if (reads_f32(k->op)) a.src = f32;
         double source_bytes = reads_bytes(k->op) || reads_f32(k->op) ? 4 : 2;
-        for (int rounding = 0; rounding < (k->op == OP_ENCODE_FP8 ? 2 : 1); rounding++) {
-            a.rounding = (enum fp8_rounding)rounding;
+        for (int which = 0; which < variants(k->op); which++) {
+            if (k->op == OP_ENCODE_FP8) a.rounding = (enum fp8_rounding)which;
+            a.blocks = (enum dtype)(DTYPE_Q8_0 + which);
+            if (k->op == OP_ENCODE_GGML && !ggml_encodes(a.blocks)) continue;
             double s = time_of(k->run, &a), copied = ELEMENTS * 2 / time_of(NULL, &copy);
             char name[64];
-            snprintf(name, sizeof name, "%s%s", k->name, rounding ? " (modelopt-cpu)" : "");
+            bool ggml = k->op == OP_ENCODE_GGML || k->op == OP_DECODE_GGML;
+            snprintf(name, sizeof name, "%s%s%s", k->name, ggml ? " " : which ? " (modelopt-cpu)" : "",
+                     ggml ? dtype_name(a.blocks) : "");
             printf("%-32s %8.2f GB/s %10.1f M elements/s %8.4f of a copy\n", name, source_bytes * ELEMENTS / s * 1e-9,
                    ELEMENTS / s * 1e-6, source_bytes * ELEMENTS / s / copied);
         }

@@ -2,9 +2,11 @@
 """Tokens per second of one checkpoint: ours, transformers, llama.cpp, in turn in one run, the best of each. Only ratios
 of one run count: machines and hours differ by a factor of two.
 
-usage: race.py FOLDER [--torch PYTHON] [--llama PYTHON FILE.gguf]... [-n PROMPT] [-g NEW] [-t THREADS] [-r ROUNDS]
---torch: a Python with torch and transformers. --llama: one with llama_cpp, and the same weights as GGUF; may be given
-again for another type. Build first: make bench (or build/release/bench/bench_engine)."""
+usage: race.py FOLDER [--torch PYTHON] [--llama PYTHON FILE.gguf]... [--ours FOLDER]... [-n PROMPT] [-g NEW]
+               [-t THREADS] [-r ROUNDS]
+--torch: a Python with torch and transformers. --llama: one with llama_cpp, and the same weights as GGUF, which both then
+read; may be given again for another type. --ours: the same model quantized, for us alone. Build first: make bench (or
+build/release/bench/bench_engine)."""
 import argparse, os, re, subprocess, sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -12,6 +14,7 @@ a = argparse.ArgumentParser()
 a.add_argument("folder")
 a.add_argument("--torch")
 a.add_argument("--llama", nargs=2, action="append", default=[])
+a.add_argument("--ours", action="append", default=[])
 a.add_argument("-n", type=int, default=512)
 a.add_argument("-g", type=int, default=32)
 a.add_argument("-t", type=int, default=len(os.sched_getaffinity(0)))
@@ -58,11 +61,16 @@ def run(*command):
 
 
 ours = os.path.join(ROOT, "build/release/bench/bench_engine")
-racers = {f"ingot {c}": [ours, a.folder, str(a.n), str(a.g), str(a.t), c] for c in ("fp32", "bf16")}
+racers, weights = {}, {}  # of each racer: its command, whose weights it reads
+for model in [a.folder] + [gguf for _, gguf in a.llama] + a.ours:
+    for c in ("fp32", "bf16"):
+        name = f"ingot {c}" + (" " + os.path.basename(model.rstrip("/")) if model != a.folder else "")
+        racers[name], weights[name] = [ours, model, str(a.n), str(a.g), str(a.t), c], model
 if a.torch:
     for c in ("float32", "bfloat16"):
         racers[f"transformers {c}"] = [a.torch, "-c", TORCH, a.folder, c, str(a.n), str(a.t)]
 for python, gguf in a.llama:
+    weights["llama.cpp " + os.path.basename(gguf)] = gguf
     racers["llama.cpp " + os.path.basename(gguf)] = [python, "-c", LLAMA, gguf, str(a.n), str(a.g), str(a.t)]
 best = {}
 for _ in range(a.r):
@@ -73,5 +81,6 @@ for what in ("prefill", "decode"):
     for name in racers:
         if (name, what) not in best:
             continue
-        versus = " ".join(f"{best[o, what] / best[name, what]:6.2f}" for o in racers if o.startswith("ingot"))
-        print(f"{what:8} {name:36} {best[name, what]:8.2f} tokens/s   ingot fp32, bf16 / this: {versus}")
+        same = [o for o in racers if o.startswith("ingot") and weights[o] == weights.get(name, a.folder)]
+        versus = " ".join(f"{best[o, what] / best[name, what]:6.2f}" for o in same)
+        print(f"{what:8} {name:36} {best[name, what]:8.2f} tokens/s   ingot fp32, bf16 on these weights / this: {versus}")

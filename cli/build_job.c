@@ -1,9 +1,11 @@
 #include "cli/build_job.h"
+#include "cli/build_attest.h"
 #include "cli/build_stamp.h"
 
 #include "calibrate/calibrate.h"
 #include "cli/image_labels.h"
 #include "cli/key_args.h"
+#include "cli/source_check.h"
 #include "core/file.h"
 #include "formats/oci.h"
 #include "pack/pack.h"
@@ -46,6 +48,7 @@ void build_close(struct build_job *j)
     plan_free(j->plan);
     recipe_free(j->recipe);
     model_close(&j->source);
+    json_decref(j->source_signature);
     release_close(&j->release);
 }
 
@@ -66,7 +69,10 @@ static bool exists(const char *path)
 static bool inspect(struct build_job *j, bool *skipped, struct error *err)
 {
     (void)skipped;
-    if (!model_open(&j->source, j->release.source, err)) return false;
+    struct source_args source = {.key = j->release.source_key, .signature = j->release.source_signature};
+    if (!source_check(j->env, &source, j->release.source, &j->source_signature, err) ||
+        !model_open(&j->source, j->release.source, err))
+        return false;
     const struct inventory *inv = j->source.inventory;
     uint64_t elems = 0;
     for (uint32_t i = 0; i < inv->n_tensors; i++) elems += inv->tensors[i].n_elems;
@@ -143,6 +149,13 @@ static bool same_digest(const json_t *doc, const char *key, const struct digest 
     return said && strcmp(said, hex) == 0;
 }
 
+/* What ingot.json says of the source's signature is what was verified now. */
+static bool same_signature(const json_t *doc, const json_t *verified)
+{
+    const json_t *said = json_object_get(json_object_get(doc, "source"), "signature");
+    return json_equal(said, verified) || (!said && !verified);
+}
+
 static bool keep_quantized(const struct build_job *j)
 {
     struct error ignored = ERROR_INIT;
@@ -152,7 +165,7 @@ static bool keep_quantized(const struct build_job *j)
     if (!build_stamp_fits(j->out, "quantize", j->release.source, j->quantized) ||
         !folder_open(&f, j->quantized, &ignored) || !folder_load(f, "ingot.json", (size_t)1 << 30, &text, &ignored) ||
         !json_parse(buffer_view(&text), JSON_DIALECT_STRICT, "ingot.json", &doc, &ignored) ||
-        !same_digest(doc, "plan_sha256", &j->plan->digest))
+        !same_digest(doc, "plan_sha256", &j->plan->digest) || !same_signature(doc, j->source_signature))
         return false;
     const json_t *calibration = json_object_get(doc, "calibration");
     return j->stats ? same_digest(calibration, "stats_sha256", &j->stats->digest) : json_is_null(calibration);
@@ -160,8 +173,11 @@ static bool keep_quantized(const struct build_job *j)
 
 static bool quantize(struct build_job *j, bool *skipped, struct error *err)
 {
-    struct quantize_options o = {
-        .pool = j->env->pool, .isa = j->env->isa, .shard_bytes = SHARD_BYTES_DEFAULT, .replace = true};
+    struct quantize_options o = {.pool = j->env->pool,
+                                 .isa = j->env->isa,
+                                 .shard_bytes = SHARD_BYTES_DEFAULT,
+                                 .replace = true,
+                                 .source_signature = j->source_signature};
     struct quantize_result r;
     *skipped = keep_quantized(j);
     if (!*skipped &&
@@ -279,6 +295,6 @@ static bool verify(struct build_job *j, bool *skipped, struct error *err)
 }
 
 const struct build_stage build_stages[] = {
-    {"inspect", inspect}, {"plan", plan}, {"calibrate", calibrate}, {"quantize", quantize}, {"profile", profile},
-    {"pack", pack},       {"sign", sign}, {"verify", verify},       {NULL, NULL},
+    {"inspect", inspect}, {"plan", plan}, {"calibrate", calibrate}, {"quantize", quantize},   {"profile", profile},
+    {"pack", pack},       {"sign", sign}, {"verify", verify},       {"attest", build_attest}, {NULL, NULL},
 };

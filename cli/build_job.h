@@ -16,6 +16,7 @@ struct build_job {
     const char *out;
     char *stats_path, *quantized, *profiles, *package, *ref, *private_key, *public_key, *plan_path, *report_path;
     struct model source;
+    json_t *source_signature; /* what was verified of the source; NULL: nothing was asked for */
     struct recipe *recipe;
     struct plan *plan;
     struct stats *stats;

@@ -1,6 +1,7 @@
 #include "calibrate/calibrate.h"
 #include "cli/backend_args.h"
 #include "cli/commands.h"
+#include "cli/source_check.h"
 #include "cli/data_args.h"
 #include "cli/input_report.h"
 #include "cli/memory_report.h"
@@ -13,6 +14,7 @@ struct calibrate_args {
     const char *recipe, *output, *spill;
     uint64_t solve_bytes;
     bool sequential, requantize;
+    struct source_args source;
 };
 
 static const struct option options[] = {
@@ -30,6 +32,7 @@ static const struct option options[] = {
     {"allow-requantize", 0, OPTION_FLAG, offsetof(struct calibrate_args, requantize), NULL,
      "a source that is quantized already is decoded and quantized again", 0, 0},
     BACKEND_OPTION(struct calibrate_args),
+    SOURCE_OPTIONS(struct calibrate_args, source),
     COMMON_OPTIONS(struct calibrate_args),
 };
 
@@ -48,8 +51,7 @@ static bool report(const struct command_env *env, const struct stats *s, const s
                               (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens, "points",
                               (json_int_t)s->n_stats, "memory", memory_report_json(memory));
         ok = (j || error_memory(err, 0)) && stats_put_experts(s, plan, j, err) && solve_report_json(s, j, err) &&
-             input_report_json(s, j, err) &&
-             print_json(json_incref(j), err);
+             input_report_json(s, j, err) && print_json(json_incref(j), err);
     } else if (ok) {
         print_text("%llu texts, %llu tokens, %u maxima -> %s\n", (unsigned long long)s->n_texts,
                    (unsigned long long)s->n_tokens, s->n_stats, output);
@@ -88,9 +90,10 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                   .work_path = a->output,
                                   .solve_bytes = a->solve_bytes,
                                   .sequential = a->sequential};
-    return recipe_load(&recipe, a->recipe, err) && (!a->requantize || recipe_allow_requantize(recipe, err)) &&
-           model_open(&m, operands[0], err) && plan_build(&plan, m.inventory, recipe, err) &&
-           data_load(&a->data, &m, &corpus, err) &&
+    CLEANUP(json) json_t *signature = NULL;
+    return source_check(env, &a->source, operands[0], &signature, err) && recipe_load(&recipe, a->recipe, err) &&
+           (!a->requantize || recipe_allow_requantize(recipe, err)) && model_open(&m, operands[0], err) &&
+           plan_build(&plan, m.inventory, recipe, err) && data_load(&a->data, &m, &corpus, err) &&
            memory_report_begin(&memory, m.inventory, &eo, &corpus, a->spill, false, err) &&
            calibrate_run(plan, &corpus, &o, &stats, env->progress, err) && dir_make_parents(a->output, err) &&
            stats_save(stats, a->output, err) && report(env, stats, plan, a->output, &memory, err);

@@ -1,13 +1,16 @@
 #include "cli/commands.h"
+#include "cli/source_check.h"
 #include "convert/convert.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 struct convert_args {
     struct common_args common;
     const char *to, *type, *output, *lora;
     uint64_t shard_bytes;
-    bool no_tokenizer, force;
+    bool no_tokenizer, force, verify, requantize;
+    struct source_args source;
 };
 
 static const struct option options[] = {
@@ -15,7 +18,13 @@ static const struct option options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(struct convert_args, output), "PATH",
      "a file for gguf, a folder for safetensors", 0, 0},
     {"type", 0, OPTION_TEXT, offsetof(struct convert_args, type), "TYPE",
-     "of the matrices: f32, f16, bf16; q8_0 for gguf (default: as they are)", 0, 0},
+     "of the matrices: f32, f16, bf16; for gguf also q8_0, q4_0, q4_k, q4_k_s, q4_k_m, q5_k, q5_k_s, q5_k_m, q6_k,\n"
+     "mxfp4, nvfp4 (default: as they are)",
+     0, 0},
+    {"verify", 0, OPTION_FLAG, offsetof(struct convert_args, verify), NULL,
+     "read the output back and compare every tensor with the source", 0, 0},
+    {"allow-requantize", 0, OPTION_FLAG, offsetof(struct convert_args, requantize), NULL,
+     "make few bits of few bits, losing precision twice", 0, 0},
     {"shard-size", 0, OPTION_NUMBER, offsetof(struct convert_args, shard_bytes), "BYTES",
      "tensor bytes per file of safetensors at most (default 5G)", 1, UINT64_MAX / 2},
     {"merge-lora", 0, OPTION_TEXT, offsetof(struct convert_args, lora), "DIR",
@@ -23,23 +32,25 @@ static const struct option options[] = {
     {"no-tokenizer", 0, OPTION_FLAG, offsetof(struct convert_args, no_tokenizer), NULL, "gguf without a tokenizer", 0,
      0},
     {"force", 0, OPTION_FLAG, offsetof(struct convert_args, force), NULL, "replace an output that exists", 0, 0},
+    SOURCE_OPTIONS(struct convert_args, source),
     COMMON_OPTIONS(struct convert_args),
 };
 
-static bool find_type(const char *word, enum dtype *out, struct error *err)
+static bool find_type(const char *word, bool gguf, struct convert_options *o, struct error *err)
 {
-    static const struct {
-        const char *word;
-        enum dtype type;
-    } types[] = {{"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16}, {"q8_0", DTYPE_Q8_0}};
-    *out = DTYPE_COUNT;
+    char words[256] = "";
+    o->type = DTYPE_COUNT;
+    o->mix = word ? gguf_mix_find(word) : NULL;
     if (!word) return true;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        if (strcmp(types[i].word, word) != 0) continue;
-        *out = types[i].type;
+    if (o->mix && (gguf || dtype_is_plain_float(o->mix->base))) {
+        o->type = gguf ? DTYPE_COUNT : o->mix->base;
         return true;
     }
-    return error_set(err, ERR_USAGE, "option --type: expected f32, f16, bf16 or q8_0, found '%.64s'", word);
+    if (o->mix) return error_set(err, ERR_USAGE, "--type %s is for GGUF; safetensors cannot hold it", word);
+    for (const struct gguf_mix *m = gguf_mixes; m->word; m++)
+        if (gguf || dtype_is_plain_float(m->base))
+            snprintf(words + strlen(words), sizeof words - strlen(words), "%s%s", *words ? ", " : "", m->word);
+    return error_set(err, ERR_USAGE, "option --type: expected one of %s, found '%.64s'", words, word);
 }
 
 static bool report(const struct command_env *env, const struct convert_args *a, const struct convert_result *r,
@@ -47,16 +58,24 @@ static bool report(const struct command_env *env, const struct convert_args *a, 
 {
     char was[32], is[32];
     if (env->common->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I}", "output", a->output, "format", a->to, "tensors",
-                                    (json_int_t)r->n_tensors, "merged", (json_int_t)r->n_merged, "files",
+        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "output", a->output, "format", a->to,
+                                    "tensors", (json_int_t)r->n_tensors, "merged", (json_int_t)r->n_merged, "files",
                                     (json_int_t)r->n_files, "source_bytes", (json_int_t)r->read_bytes, "bytes",
-                                    (json_int_t)r->bytes),
+                                    (json_int_t)r->bytes, "fallbacks", (json_int_t)r->n_fallback, "verified",
+                                    (json_int_t)r->n_verified, "worst_error", r->worst_error),
                           err);
     text_bytes(was, r->read_bytes);
     text_bytes(is, r->bytes);
     print_text("%s -> %s in %u tensors, %u file%s -> %s\n", was, is, r->n_tensors, r->n_files,
                r->n_files == 1 ? "" : "s", a->output);
     if (a->lora) print_text("%u tensors changed by %s\n", r->n_merged, a->lora);
+    if (r->n_fallback)
+        print_text(
+            "%u tensor%s of another type than asked for, because of their rows or of what llama.cpp reads: %s%s\n",
+            r->n_fallback, r->n_fallback == 1 ? "" : "s", r->fallback, r->n_fallback == 1 ? "" : ", ...");
+    if (a->verify)
+        print_text("verified: %u tensors read back; largest error %.2f of what their types allow\n", r->n_verified,
+                   r->worst_error);
     return true;
 }
 
@@ -77,6 +96,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                 .isa = env->isa,
                                 .replace = a->force,
                                 .no_tokenizer = a->no_tokenizer,
+                                .verify = a->verify,
+                                .requantize = a->requantize,
                                 .lora = a->lora,
                                 .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct convert_result r;
@@ -87,7 +108,10 @@ static bool run(const struct command_env *env, const void *args, char *const *op
         return error_set(err, ERR_USAGE, "option --to: expected gguf or safetensors, found '%.64s'", a->to);
     if (gguf && a->lora)
         return error_set(err, ERR_USAGE, "--merge-lora is for --to safetensors; what comes out can become gguf then");
-    return find_type(a->type, &o.type, err) && check_output(a, gguf, err) && model_open(&m, operands[0], err) &&
+    CLEANUP(json) json_t *signature = NULL;
+    return find_type(a->type, gguf, &o, err) && check_output(a, gguf, err) &&
+           source_check(env, &a->source, operands[0], &signature, err) && model_open(&m, operands[0], err) &&
+           checkpoint_check_sums(m.checkpoint, err) &&
            (gguf ? convert_to_gguf : convert_to_safetensors)(&m, a->output, &o, &r, env->progress, err) &&
            report(env, a, &r, err);
 }

@@ -4,17 +4,36 @@
 
 struct pack_args {
     struct common_args common;
-    const char *output, *profiles;
-    bool force;
+    const char *output, *profiles, *base;
+    bool force, modelpack;
 };
 
 static const struct option options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(struct pack_args, output), "oci:DIR:TAG", "the image layout to write", 0, 0},
     {"profiles", 'p', OPTION_TEXT, offsetof(struct pack_args, profiles), "DIR",
-     "serving profiles to put beside the model", 0, 0},
+     "serving profiles: one more image for each, of the same layers", 0, 0},
+    {"base", 'b', OPTION_TEXT, offsetof(struct pack_args, base), "oci:DIR:TAG[@DIGEST]",
+     "an engine's image to put the layers on; profiles set what it starts", 0, 0},
+    {"modelpack", 0, OPTION_FLAG, offsetof(struct pack_args, modelpack), NULL,
+     "a ModelPack manifest over the same blobs, tagged TAG-modelpack", 0, 0},
     {"force", 0, OPTION_FLAG, offsetof(struct pack_args, force), NULL, "replace a layout that exists", 0, 0},
     COMMON_OPTIONS(struct pack_args),
 };
+
+static bool images_json(const struct pack_result *r, json_t **out, struct error *err)
+{
+    CLEANUP(json) json_t *list = json_array();
+    if (!list) return error_memory(err, 0);
+    for (uint32_t i = 0; i < r->n_images; i++) {
+        char digest[DIGEST_HEX_SIZE];
+        digest_hex(&r->images[i].digest, digest);
+        if (json_array_append_new(list, json_pack("{s:s,s:s,s:s+}", "profile", r->images[i].name, "tag",
+                                                  r->images[i].tag, "image", "sha256:", digest)) != 0)
+            return error_memory(err, 0);
+    }
+    *out = take_ptr(&list);
+    return true;
+}
 
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
                 struct error *err)
@@ -28,6 +47,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                              .profiles = a->profiles,
                              .ref = a->output,
                              .annotations = labels,
+                             .base = a->base,
+                             .modelpack = a->modelpack,
                              .replace = a->force,
                              .pool = env->pool,
                              .progress = env->progress};
@@ -35,12 +56,19 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!pack_run(&o, &r, err)) return false;
     char image[DIGEST_HEX_SIZE], size[32];
     digest_hex(&r.image, image);
-    if (env->common->json)
-        return print_json(json_pack("{s:s,s:s+,s:I,s:I}", "package", a->output, "image", "sha256:", image, "layers",
-                                    (json_int_t)r.n_files, "bytes", (json_int_t)r.bytes),
+    if (env->common->json) {
+        CLEANUP(json) json_t *images = NULL;
+        if (!images_json(&r, &images, err)) return false;
+        return print_json(json_pack("{s:s,s:s+,s:I,s:I,s:O}", "package", a->output, "image", "sha256:", image, "layers",
+                                    (json_int_t)r.n_files, "bytes", (json_int_t)r.bytes, "images", images),
                           err);
+    }
     text_bytes(size, r.bytes);
     print_text("%s sha256:%s, %u layers, %s\n", a->output, image, r.n_files, size);
+    for (uint32_t i = 0; r.n_images > 1 && i < r.n_images; i++) {
+        digest_hex(&r.images[i].digest, image);
+        print_text("  %s sha256:%s\n", r.images[i].tag, image);
+    }
     return true;
 }
 
@@ -49,7 +77,8 @@ const struct command command_pack = {
     .operands = "DIR",
     .summary = "packs a checkpoint as a container image layout",
     .details =
-        "One uncompressed, page-aligned layer per file; the same input gives the same digest on every host and date.",
+        "One uncompressed, page-aligned layer per file; the same input gives the same digest on every host and date.\n"
+        "With profiles, an index of images: one that runs anywhere, then one per profile, over the same blobs.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_bytes = sizeof(struct pack_args),

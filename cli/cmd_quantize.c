@@ -1,6 +1,7 @@
 #include "calibrate/calibrate.h"
 #include "cli/backend_args.h"
 #include "cli/commands.h"
+#include "cli/source_check.h"
 #include "cli/data_args.h"
 #include "cli/gain_report.h"
 #include "cli/input_report.h"
@@ -14,6 +15,7 @@ struct quantize_args {
     const char *recipe, *layout, *stats, *output, *spill, *scales_from;
     uint64_t shard_bytes, solve_bytes;
     bool force, sequential, requantize;
+    struct source_args source;
 };
 
 static const struct option options[] = {
@@ -39,6 +41,7 @@ static const struct option options[] = {
     {"allow-requantize", 0, OPTION_FLAG, offsetof(struct quantize_args, requantize), NULL,
      "a source that is quantized already is decoded and quantized again", 0, 0},
     BACKEND_OPTION(struct quantize_args),
+    SOURCE_OPTIONS(struct quantize_args, source),
     COMMON_OPTIONS(struct quantize_args),
 };
 
@@ -112,8 +115,7 @@ static bool report(const struct command_env *env, const struct plan *plan, const
                       "backend", r->backend, "device", r->device, "devices", (json_int_t)r->n_devices);
         return (j || error_memory(err, 0)) && (!stats || stats_put_experts(stats, plan, j, err)) &&
                (!scales_from || put_clipped(j, r, err)) && solve_report_json(stats, j, err) &&
-               gain_report_json(plan, r, j, err) && input_report_json(stats, j, err) &&
-               print_json(json_incref(j), err);
+               gain_report_json(plan, r, j, err) && input_report_json(stats, j, err) && print_json(json_incref(j), err);
     }
     text_bytes(was, plan->read_bytes);
     text_bytes(is, plan->write_bytes);
@@ -147,6 +149,9 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                  .replace = a->force,
                                  .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct quantize_result r;
+    CLEANUP(json) json_t *signature = NULL;
+    if (!source_check(env, &a->source, operands[0], &signature, err)) return false;
+    o.source_signature = signature;
     bool ok = backend_find(env->common->backend, &o.backend, err) && recipe_load(&recipe, a->recipe, err) &&
               (!a->layout || recipe_set_layout(recipe, a->layout, err)) &&
               (!a->requantize || recipe_allow_requantize(recipe, err)) && model_open(&m, operands[0], err) &&

@@ -3,6 +3,7 @@
 #include "core/file.h"
 #include "core/version.h"
 #include "formats/folder.h"
+#include "formats/licence.h"
 #include "formats/oci_package.h"
 
 #define MANIFEST_BYTES_MAX ((size_t)1 << 30)
@@ -58,7 +59,8 @@ bool image_labels(const char *path, const char *profiles, json_t **out, struct e
     CLEANUP(json) json_t *labels = json_pack("{s:s}", "ingot.tool.version", INGOT_VERSION);
     struct digest d;
     if (!labels) return error_memory(err, 0);
-    if (!folder_open(&f, path, err) || !label_checkpoint(f, labels, err)) return false;
+    if (!folder_open(&f, path, err) || !licence_check_carried(f, err) || !label_checkpoint(f, labels, err))
+        return false;
     if (profiles && (!hash_folder(profiles, &d, err) || !put_digest(labels, "ingot.profiles.sha256", &d, err)))
         return false;
     *out = take_ptr(&labels);

@@ -1,13 +1,9 @@
 #include "cli/inspect_files.h"
 
-#include "core/yaml.h"
 #include "engine/tokenizer.h"
+#include "formats/licence.h"
 
 #include <strings.h>
-
-#define CARD_FILE "README.md"
-#define CARD_BYTES_MAX ((size_t)8 << 20)
-#define FENCE "---\n"
 
 static bool ends_with(const char *name, const char *end)
 {
@@ -21,15 +17,6 @@ static bool is_code(const char *name)
     static const char *const ends[] = {".py", ".sh", ".so", ".pyc", ".ipynb", ".dll", ".js"};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (ends_with(name, ends[i])) return true;
-    return false;
-}
-
-static bool is_license(const char *name)
-{
-    static const char *const starts[] = {"LICENSE", "LICENCE", "NOTICE", "COPYING", "USE_POLICY"};
-    const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
-    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
-        if (strncasecmp(base, starts[i], strlen(starts[i])) == 0) return true;
     return false;
 }
 
@@ -51,32 +38,26 @@ static bool list_files(const struct folder *f, bool (*wanted)(const char *name),
     return true;
 }
 
-/* The card's front matter, where it can be read; a card is prose, so what cannot is passed over. */
-static json_t *declared_license(const struct folder *f)
+/* One word, a list of several, or null. */
+static bool declared_license(const struct folder *f, json_t **out, struct error *err)
 {
-    CLEANUP_BUFFER struct buffer card = {0};
-    CLEANUP(yaml) struct yaml *y = NULL;
-    struct error ignored = ERROR_INIT;
-    if (folder_find(f, CARD_FILE) == NAME_NONE || !folder_load(f, CARD_FILE, CARD_BYTES_MAX, &card, &ignored) ||
-        strncmp((const char *)card.data, FENCE, strlen(FENCE)) != 0)
-        return json_null();
-    const char *start = (const char *)card.data + strlen(FENCE), *end = strstr(start, "\n" FENCE);
-    if (!end || !yaml_parse(bytes_of(start, (size_t)(end + 1 - start)), CARD_FILE, &y, &ignored)) return json_null();
-    json_t *license = json_object_get(yaml_root(y), "license"), *name = json_object_get(yaml_root(y), "license_name");
-    bool other = json_is_string(license) && strcmp(json_string_value(license), "other") == 0 && json_is_string(name);
-    if (other) license = name;
-    return license ? json_deep_copy(license) : json_null();
+    CLEANUP(json) json_t *list = NULL;
+    if (!licence_of_folder(f, &list, err)) return false;
+    size_t n = json_array_size(list);
+    *out = n == 0 ? json_null() : n == 1 ? json_incref(json_array_get(list, 0)) : json_incref(list);
+    return true;
 }
 
 bool inspect_files(const struct model *m, json_t *doc, struct error *err)
 {
     CLEANUP(json) json_t *code = json_array();
     CLEANUP(json) json_t *licenses = json_array();
+    json_t *declared;
     const char *tokenizer = tokenizer_file(m->folder);
     if (!code || !licenses) return error_memory(err, 0);
-    return list_files(m->folder, is_code, code, err) && list_files(m->folder, is_license, licenses, err) &&
+    return list_files(m->folder, is_code, code, err) && list_files(m->folder, licence_is_file, licenses, err) &&
            json_put(doc, "tokenizer", tokenizer ? json_string(tokenizer) : json_null(), err) &&
-           json_put(doc, "license", declared_license(m->folder), err) &&
+           declared_license(m->folder, &declared, err) && json_put(doc, "license", declared, err) &&
            json_put(doc, "license_files", json_incref(licenses), err) &&
            json_put(doc, "code_files", json_incref(code), err);
 }

@@ -69,6 +69,7 @@ bool inspect_values(const struct model *m, struct pool *pool, uint64_t isa, cons
 {
     struct value_ctx c = {m->checkpoint, kernel_for(OP_AMAX, isa)};
     progress_update(pr, "inspect", "values", 0, 1);
+    if (!checkpoint_check_sums(m->checkpoint, err)) return false;
     if (!pool_try(pool, checkpoint_count(m->checkpoint), value_item, &c, err) || !check_scalars(m, err)) return false;
     CLEANUP(tokenizer) struct tokenizer *t = NULL;
     return tokenizer_open(&t, m->folder, err);

@@ -72,12 +72,13 @@ static bool read_profiles(struct release *r, const char *what, struct error *err
 
 static bool read_keys(struct release *r, const char *what, const char *folder, struct error *err)
 {
-    static const char *const keys[] = {"private", "public", NULL};
+    static const char *const keys[] = {"private", "public", "builder", NULL};
     json_t *k;
     if (!json_has(r->json, "key")) return true;
     if (!json_get_object(r->json, "key", what, &k, err) || !json_known_keys(k, "release: key", keys, err) ||
         !opt_path(k, "private", "release: key", folder, &r->private_key, err) ||
-        !opt_path(k, "public", "release: key", folder, &r->public_key, err))
+        !opt_path(k, "public", "release: key", folder, &r->public_key, err) ||
+        !opt_path(k, "builder", "release: key", folder, &r->builder_key, err))
         return false;
     if (r->private_key && r->public_key) return true;
     return error_set(err, ERR_FORMAT, "%s: key needs both 'private' and 'public'", what);
@@ -85,15 +86,18 @@ static bool read_keys(struct release *r, const char *what, const char *folder, s
 
 static bool read_release(struct release *r, const char *what, const char *folder, struct error *err)
 {
-    static const char *const keys[] = {"name", "source", "recipe", "calibration", "profiles",
-                                       "tag",  "key",    "policy", "prompt",      NULL};
+    static const char *const keys[] = {"name",   "source", "recipe",     "calibration",      "profiles",   "tag", "key",
+                                       "policy", "prompt", "source_key", "source_signature", "builder_id", NULL};
     const char *source = NULL;
     r->tag = "latest";
     r->prompt = "Hello";
     if (!json_known_keys(r->json, what, keys, err) || !json_get_string(r->json, "name", what, &r->name, err) ||
         !json_get_string(r->json, "source", what, &source, err) || !resolve(folder, source, &r->source, err) ||
         !json_opt_string(r->json, "tag", what, &r->tag, err) ||
-        !json_opt_string(r->json, "prompt", what, &r->prompt, err))
+        !json_opt_string(r->json, "prompt", what, &r->prompt, err) ||
+        !json_opt_string(r->json, "builder_id", what, &r->builder_id, err) ||
+        !opt_path(r->json, "source_key", what, folder, &r->source_key, err) ||
+        !opt_path(r->json, "source_signature", what, folder, &r->source_signature, err))
         return false;
     return read_recipe(r, what, folder, err) && read_calibration(r, what, folder, err) && read_profiles(r, what, err) &&
            read_keys(r, what, folder, err) && opt_path(r->json, "policy", what, folder, &r->policy, err);
@@ -129,6 +133,9 @@ void release_close(struct release *r)
     free(r->recipe);
     free(r->data);
     free(r->policy);
+    free(r->source_key);
+    free(r->builder_key);
+    free(r->source_signature);
     free(r->private_key);
     free(r->public_key);
     json_decref(r->json);

@@ -17,8 +17,11 @@ struct release {
     char *source, *recipe, *data, *policy; /* data, policy NULL when absent; recipe may be a built-in name */
     uint64_t max_tokens;                   /* of calibration */
     const char *tag;
-    const char *prompt;             /* for the command that build suggests at its end */
-    char *private_key, *public_key; /* NULL: OUT/release.key and OUT/release.pub, made when they are not there */
+    const char *prompt;                  /* for the command that build suggests at its end */
+    char *source_key, *source_signature; /* of the source folder (OpenSSF model signing), or NULL */
+    const char *builder_id;              /* for provenance, or NULL */
+    char *builder_key;                   /* private: of attestations, when it is not the release's; or NULL */
+    char *private_key, *public_key;      /* NULL: OUT/release.key and OUT/release.pub, made when they are not there */
     struct release_profile profiles[RELEASE_PROFILES_MAX];
     uint32_t n_profiles;
     json_t *json;

@@ -2,7 +2,7 @@
 
 #include "core/file.h"
 #include "engine/corpus.h"
-#include "formats/oci.h"
+#include "formats/oci_package.h"
 #include "verify/package.h"
 #include "verify/structure.h"
 
@@ -53,10 +53,25 @@ static bool run_parity(const struct command_env *env, const struct verify_reques
     return true;
 }
 
+static bool is_thin(const char *text)
+{
+    CLEANUP(oci_ref) struct oci_ref ref = {0};
+    CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
+    CLEANUP(oci_index) struct oci_index index = {0};
+    struct error ignored = ERROR_INIT;
+    return oci_ref_parse(text, &ref, &ignored) && oci_layout_open(&layout, ref.dir, &ignored) &&
+           oci_layout_index(&layout, &index, &ignored) && oci_is_thin(&index);
+}
+
 /* A package whose model cannot even be opened is a package that fails, not a verification that broke. */
 static bool open_packed_model(const char *ref, struct model *m, struct report *r, bool *opened, struct error *err)
 {
     struct error e = ERROR_INIT;
+    if (is_thin(ref)) {
+        *opened = false;
+        report_add(r, CHECK_LAYOUT, VERDICT_UNDECIDED, "model", "not read: this layout is thin, it has no weights");
+        return true;
+    }
     *opened = model_open(m, ref, &e);
     if (*opened) return true;
     if (e.code == ERR_FORMAT || e.code == ERR_UNSUPPORTED) {

@@ -1,10 +1,12 @@
 /* A model as one GGUF file. */
 #include "convert/cast.h"
+#include "convert/coded.h"
 #include "convert/convert.h"
 #include "core/memory.h"
 #include "formats/gguf_write.h"
+#include "numeric/nvfp4.h"
 
-#include <math.h>
+#include <stdio.h>
 
 struct job {
     const struct model *m;
@@ -13,15 +15,17 @@ struct job {
     struct gguf_writer *w;
     struct arena *arena;
     struct convert_item *items;
-    uint32_t *parts; /* of all items, one behind the other */
+    uint32_t *parts;                     /* of all items, one behind the other */
+    const struct model_tensor **tensors; /* the same */
     uint32_t n_items, n_parts, n_made;
-    enum dtype type; /* of the matrices */
+    struct gguf_model_facts facts;
+    struct convert_result *result;
     uint64_t heads, kv_heads;
     struct file_out file;
     struct error *err;
 };
 
-/* ---- which tensors ---- */
+/* ---- which tensors, of which type ---- */
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -29,16 +33,56 @@ static bool ends_with(const char *text, const char *end)
     return n >= k && strcmp(text + n - k, end) == 0;
 }
 
-/* llama.cpp wants everything with one dimension, norms, routers and convolutions in F32. */
-static enum dtype target_type(const struct job *j, const struct gguf_name *n, const struct tensor_info *t)
+static enum dtype stored_type(const struct job *j, const struct model_tensor *t)
 {
-    if (t->n_dims <= 1 || n->f32 || n->change >= GGUF_PLUS_ONE || ends_with(n->gguf, "_norm.weight")) return DTYPE_F32;
-    /* Rows that are not whole blocks: as llama.cpp's converter has it. */
-    if (j->type == DTYPE_Q8_0 && t->dims[t->n_dims - 1] % dtype_block_elems(DTYPE_Q8_0)) return DTYPE_F16;
-    return j->type;
+    return checkpoint_tensor(j->m->checkpoint, t->parts[PART_WEIGHT])->dtype;
 }
 
-static bool interleave(const struct job *j, const struct gguf_name *n, const struct tensor_info *t, uint64_t *out)
+static void note_fallback(struct job *j, const char *name, enum dtype to)
+{
+    if (j->result->n_fallback++ == 0)
+        snprintf(j->result->fallback, sizeof j->result->fallback, "%.100s as %s", name, dtype_name(to));
+}
+
+/* A weight with scales beside it where llama.cpp reads none is decoded. */
+static enum dtype same_type(struct job *j, const struct model_tensor *t, const char *name)
+{
+    if (!t->format) return stored_type(j, t);
+    enum dtype twin = coded_twin(t->format, t->dims[1]);
+    if (twin == DTYPE_GGML_NVFP4 && !gguf_takes_scale(name)) twin = DTYPE_COUNT;
+    if (twin != DTYPE_COUNT) return twin;
+    note_fallback(j, name, DTYPE_BF16);
+    return DTYPE_BF16;
+}
+
+static bool is_few_bits(enum dtype t)
+{
+    return dtype_is_blocks(t);
+}
+
+/* llama.cpp wants everything with one dimension, norms, routers and convolutions in F32. */
+static bool target_type(struct job *j, const struct gguf_name *n, const struct model_tensor *t, const char *name,
+                        enum dtype *out)
+{
+    const struct gguf_mix *mix = j->opt->mix;
+    uint32_t n_stack = t->place.expert >= 0 ? j->facts.n_experts : 1;
+    bool fallback = false, ends = strcmp(name, "token_embd.weight") == 0 || strcmp(name, "output.weight") == 0;
+    *out = DTYPE_F32;
+    if (t->n_dims <= 1 || n->f32 || n->change >= GGUF_PLUS_ONE || ends_with(n->gguf, "_norm.weight")) return true;
+    enum dtype same = same_type(j, t, name);
+    *out = same;
+    if (!mix) return true;
+    *out = gguf_mix_type(mix, &j->facts, name, t->dims[t->n_dims - 1], n_stack, &fallback);
+    if (mix->rule == GGUF_SCALED && ends) *out = dtype_is_plain_float(same) ? same : DTYPE_BF16;
+    else if (fallback) note_fallback(j, name, *out);
+    if (!t->format || !is_few_bits(*out) || *out == same || j->opt->requantize) return true;
+    return error_set(j->err, ERR_UNSUPPORTED,
+                     "tensor '%.256s' is %s already; making %s of it would lose precision twice (--allow-requantize "
+                     "does it all the same)",
+                     t->name, t->format->algo, dtype_name(*out));
+}
+
+static bool interleave(const struct job *j, const struct gguf_name *n, const struct model_tensor *t, uint64_t *out)
 {
     uint64_t heads = n->change == GGUF_ROPE_Q ? j->heads : j->kv_heads;
     if (n->change != GGUF_ROPE_Q && n->change != GGUF_ROPE_K) return true;
@@ -48,10 +92,9 @@ static bool interleave(const struct job *j, const struct gguf_name *n, const str
 }
 
 /* GGUF's shape of a tensor of the folder. */
-static uint32_t gguf_shape(const struct gguf_writer *w, const struct gguf_name *n, const struct tensor_info *t,
-                           uint64_t groups, uint64_t dims[GGUF_DIMS_MAX])
+static uint32_t gguf_shape(const struct gguf_name *n, const struct model_tensor *t, uint64_t groups,
+                           uint64_t dims[GGUF_DIMS_MAX])
 {
-    (void)w;
     memcpy(dims, t->dims, GGUF_DIMS_MAX * sizeof *dims);
     switch (n->change) {
     case GGUF_NEG_EXP:
@@ -65,29 +108,37 @@ static uint32_t gguf_shape(const struct gguf_writer *w, const struct gguf_name *
     }
 }
 
-static bool start_item(struct job *j, const struct gguf_name *n, uint32_t block, uint32_t source)
+static bool can_become(const struct job *j, const struct model_tensor *t, enum dtype to)
 {
-    const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, source);
+    enum dtype from = stored_type(j, t);
+    bool plain = dtype_is_plain_float(from) || dtype_is_blocks(from);
+    if (plain ? cast_possible(from, to) : coded_is_known(t->format) && cast_possible(DTYPE_F32, to)) return true;
+    return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s' is stored as %s, which cannot become %s here", t->name,
+                     t->format ? t->format->algo : dtype_name(from), dtype_name(to));
+}
+
+static bool start_item(struct job *j, const struct gguf_name *n, uint32_t block, const struct model_tensor *t)
+{
     struct convert_item *it = &j->items[j->n_items];
+    enum dtype to;
     char *name = gguf_name_fill(j->arena, n->gguf, n->mtp ? (uint32_t)gguf_trunk_layers(j->w) : block, 0);
     if (!name) return error_memory(j->err, 0);
     if (t->n_dims == 0 || t->n_dims > 3)
         return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s' has %u dimensions", t->name, t->n_dims);
-    uint64_t cols = t->n_dims == 1 ? t->dims[0] : t->dims[t->n_dims - 1];
+    uint64_t cols = t->dims[t->n_dims - 1];
+    if (!target_type(j, n, t, name, &to) || !can_become(j, t, to)) return false;
     *it = (struct convert_item){.parts = j->parts + j->n_parts,
+                                .tensors = t->format ? j->tensors + j->n_parts : NULL,
                                 .part_rows = cols ? t->n_elems / cols : 0,
                                 .cols = cols,
-                                .from = t->dtype,
-                                .to = target_type(j, n, t),
+                                .from = stored_type(j, t),
+                                .to = to,
                                 .change = n->change == GGUF_PLUS_ONE  ? CAST_PLUS_ONE
                                           : n->change == GGUF_NEG_EXP ? CAST_NEG_EXP
                                                                       : CAST_SAME,
                                 .name = name};
     if (!interleave(j, n, t, &it->interleave)) return false;
     if (it->interleave && t->n_dims == 1) it->part_rows = t->dims[0], it->cols = 1;
-    if (!cast_possible(it->from, it->to))
-        return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s' is stored as %s, which cannot become %s here",
-                         t->name, dtype_name(it->from), dtype_name(it->to));
     j->n_items++;
     return true;
 }
@@ -99,12 +150,19 @@ static bool add_source(struct job *j, const struct model_tensor *mt)
     const struct gguf_name *n = gguf_name_match_hf(j->arch, mt->name, &block, &expert);
     if (!n)
         return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s' has no place in GGUF's %s", mt->name, j->arch->name);
-    if ((expert == NAME_NONE || expert == 0) && !start_item(j, n, block, mt->parts[PART_WEIGHT])) return false;
-    struct convert_item *it = &j->items[j->n_items - 1];
-    const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, mt->parts[PART_WEIGHT]);
-    if (it->n_parts != (expert == NAME_NONE ? 0 : expert) || t->dtype != it->from)
+    if (n->change == GGUF_MADE) return true; /* a part of what another row makes */
+    uint32_t item = j->n_items - 1;
+    if (expert == NAME_NONE || expert == 0) {
+        item = j->n_items;
+        if (!start_item(j, n, block, mt)) return false;
+    }
+    struct convert_item *it = &j->items[item];
+    const struct model_tensor *first = it->tensors ? it->tensors[0] : mt;
+    if (it->n_parts != (expert == NAME_NONE ? 0 : expert) || stored_type(j, mt) != it->from ||
+        (it->n_parts && first->format != mt->format))
         return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s': the experts of one layer differ in type or order",
                          mt->name);
+    j->tensors[j->n_parts] = mt;
     j->parts[j->n_parts++] = mt->parts[PART_WEIGHT];
     it->n_parts++;
     it->rows = it->n_parts * it->part_rows;
@@ -114,18 +172,74 @@ static bool add_source(struct job *j, const struct model_tensor *mt)
 static bool announce(struct job *j, uint32_t i)
 {
     const struct convert_item *it = &j->items[i];
-    const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, it->parts[0]);
+    const struct model_tensor *t = j->tensors[it->parts - j->parts];
     uint32_t block, expert, n_dims;
     uint64_t dims[GGUF_DIMS_MAX] = {0}, shape[GGUF_DIMS_MAX] = {0};
     const struct gguf_name *n = gguf_name_match_hf(j->arch, t->name, &block, &expert);
     uint64_t groups = j->m->inventory->config.ssm.n_groups;
-    n_dims = gguf_shape(j->w, n, t, groups ? groups : 1, dims);
+    n_dims = gguf_shape(n, t, groups ? groups : 1, dims);
     if (expert != NAME_NONE) {
         shape[0] = it->n_parts;
         memcpy(shape + 1, dims, 2 * sizeof *dims);
-        return gguf_add_tensor(j->w, it->name, ggml_type_of(it->to), 3, shape, j->err);
+        return gguf_add_tensor(j->w, it->name, ggml_type_of(it->to), 1 + n_dims, shape, j->err);
     }
     return gguf_add_tensor(j->w, it->name, ggml_type_of(it->to), n_dims, dims, j->err);
+}
+
+/* ---- NVFP4: the tensors' scales, in tensors of their own ---- */
+
+static bool put_side(struct job *j, const struct convert_item *it, const char *suffix, const float *v)
+{
+    char *name = arena_printf(j->arena, "%.*s%s", (int)(strlen(it->name) - strlen(".weight")), it->name, suffix);
+    return name ? gguf_add_made(j->w, name, v, it->n_parts, j->err) : error_memory(j->err, 0);
+}
+
+static bool stored_scales(struct job *j, const struct convert_item *it, float *scales, float *inputs, bool *has_inputs)
+{
+    *has_inputs = true;
+    for (uint32_t p = 0; p < it->n_parts; p++) {
+        struct coded c = {j->m->checkpoint, it->tensors[p], j->opt->isa};
+        bool has;
+        if (!coded_scale(&c, &scales[p], j->err) || !coded_input_scale(&c, &inputs[p], &has, j->err)) return false;
+        *has_inputs = *has_inputs && has;
+    }
+    return true;
+}
+
+static bool put_scales(struct job *j, struct convert_item *it)
+{
+    bool stored = it->tensors && coded_twin(it->tensors[0]->format, it->cols) == DTYPE_GGML_NVFP4, has_inputs = false;
+    float *scales = arena_alloc(j->arena, it->n_parts, sizeof *scales),
+          *inputs = arena_alloc(j->arena, it->n_parts, sizeof *inputs);
+    if (!scales || !inputs) return error_memory(j->err, it->n_parts * sizeof *scales);
+    if (stored && it->from == it->to && it->tensors[0]->format->n_parts == 1) return true; /* it came without */
+    if (stored) {
+        if (!stored_scales(j, it, scales, inputs, &has_inputs)) return false;
+    } else {
+        if (!convert_amax(j->m->checkpoint, it, j->opt, scales, j->err)) return false;
+        for (uint32_t p = 0; p < it->n_parts; p++) scales[p] = nvfp4_tensor_scale(scales[p]);
+        it->scales = scales;
+    }
+    return put_side(j, it, ".scale", scales) && (!has_inputs || put_side(j, it, ".input_scale", inputs));
+}
+
+/* What the rules of the mixes look at. */
+static void look_at_model(struct job *j)
+{
+    const struct inventory *inv = j->m->inventory;
+    struct gguf_model_facts *f = &j->facts;
+    bool head = false;
+    for (uint32_t i = 0; i < inv->n_tensors; i++) {
+        uint32_t block, expert;
+        const struct gguf_name *n = gguf_name_match_hf(j->arch, inv->tensors[i].name, &block, &expert);
+        if (n && gguf_is_attn_v(n->gguf)) f->n_attn_v++;
+        if (n && strcmp(n->gguf, "output.weight") == 0) head = true;
+        if (expert != NAME_NONE && expert + 1 > f->n_experts) f->n_experts = expert + 1;
+    }
+    bool llama = strcmp(j->arch->name, "llama") == 0 || strcmp(j->arch->name, "deci") == 0;
+    f->tied = !head;
+    f->n_layers = (uint32_t)gguf_all_layers(j->w);
+    f->is_70b = llama && f->n_layers == 80 && j->heads != j->kv_heads;
 }
 
 static bool collect(struct job *j)
@@ -133,9 +247,13 @@ static bool collect(struct job *j)
     const struct inventory *inv = j->m->inventory;
     j->items = arena_alloc(j->arena, inv->n_tensors + 1, sizeof *j->items);
     j->parts = arena_alloc(j->arena, inv->n_tensors + 1, sizeof *j->parts);
-    if (!j->items || !j->parts) return error_memory(j->err, inv->n_tensors * sizeof *j->items);
+    j->tensors = arena_alloc(j->arena, inv->n_tensors + 1, sizeof *j->tensors);
+    if (!j->items || !j->parts || !j->tensors) return error_memory(j->err, inv->n_tensors * sizeof *j->items);
+    look_at_model(j);
     for (uint32_t i = 0; i < inv->n_tensors; i++)
         if (!add_source(j, &inv->tensors[i])) return false;
+    for (uint32_t i = 0; i < j->n_items; i++)
+        if (j->items[i].to == DTYPE_GGML_NVFP4 && !put_scales(j, &j->items[i])) return false;
     j->n_made = gguf_made_count(j->w);
     for (uint32_t i = 0; i < j->n_made; i++) {
         const char *name;
@@ -181,19 +299,35 @@ static bool put_vocab(const struct job *j)
     return gguf_write_vocab(j->w, &s, j->m->inventory->config.dims[DIM_VOCAB], j->err);
 }
 
+/* llama.cpp's number for a file of which it only knows the tensors. */
+#define FILE_TYPE_GUESSED 1024u
+
+/* That of the mix, or of the type that most numbers have. */
+static uint32_t file_type(const struct job *j)
+{
+    uint64_t count[DTYPE_COUNT] = {0};
+    int most = DTYPE_F32;
+    if (j->opt->mix) return j->opt->mix->file_type;
+    for (uint32_t i = 0; i < j->n_items; i++) {
+        bool table = strncmp(j->items[i].name, "blk.", 4) != 0; /* embedding and head are large in small models */
+        count[j->items[i].to] += table ? 0 : j->items[i].rows * j->items[i].cols;
+    }
+    for (int t = 0; t < DTYPE_COUNT; t++)
+        if (count[t] > count[most]) most = t;
+    const struct gguf_mix *mix = gguf_mix_of((enum dtype)most);
+    return mix ? mix->file_type : FILE_TYPE_GUESSED;
+}
+
 static bool describe(struct job *j)
 {
     const json_t *config = j->m->hf.config;
-    const struct ggml_type *type = ggml_type_of(j->type);
-    if (!type || type->file_type == FILE_TYPE_NONE)
-        return error_set(j->err, ERR_UNSUPPORTED, "matrices stored as %s are not written as GGUF: name a --type",
-                         dtype_name(j->type));
     gguf_put_text(j->w, "general.type", bytes_text("model"));
-    gguf_put_u32(j->w, "general.file_type", type->file_type);
-    gguf_put_u32(j->w, "general.quantization_version", 2);
     j->heads = j->m->inventory->config.attention.n_heads;
     j->kv_heads = j->m->inventory->config.attention.n_kv_heads;
-    return gguf_write_config(j->w, config, j->err) && put_vocab(j);
+    if (!gguf_write_config(j->w, config, j->err) || !put_vocab(j) || !collect(j)) return false;
+    gguf_put_u32(j->w, "general.file_type", file_type(j));
+    gguf_put_u32(j->w, "general.quantization_version", 2);
+    return true;
 }
 
 /* ---- writing ---- */
@@ -227,35 +361,22 @@ static bool write_file(struct job *j, const char *output, struct convert_result 
         file_out_abort(&j->file);
         return false;
     }
-    *out = (struct convert_result){.n_tensors = j->n_made + j->n_items,
-                                   .n_files = 1,
-                                   .read_bytes = checkpoint_bytes(j->m->checkpoint),
-                                   .bytes = bytes};
-    return true;
-}
-
-static bool check_source(const struct job *j)
-{
-    const struct inventory *inv = j->m->inventory;
-    for (uint32_t i = 0; i < inv->n_tensors; i++)
-        if (inv->tensors[i].format && !inv->tensors[i].format->self_described)
-            return error_set(j->err, ERR_UNSUPPORTED,
-                             "tensor '%.256s' is quantized (%s); GGUF is written from plain numbers and Q8_0",
-                             inv->tensors[i].name, inv->tensors[i].format->algo);
-    return true;
+    out->n_tensors = j->n_made + j->n_items;
+    out->n_files = 1;
+    out->read_bytes = checkpoint_bytes(j->m->checkpoint);
+    out->bytes = bytes;
+    return !j->opt->verify ||
+           convert_read_back(output, j->w, j->m->checkpoint, j->items, j->n_items, j->opt, out, pr, j->err);
 }
 
 bool convert_to_gguf(const struct model *m, const char *output, const struct convert_options *opt,
                      struct convert_result *out, const struct progress *pr, struct error *err)
 {
-    const struct model_tensor *embed = inventory_find(m->inventory, ROLE_EMBED, -1, -1, false);
-    struct job j = {.m = m, .opt = opt, .file = FILE_OUT_INIT, .err = err};
-    j.type = opt->type != DTYPE_COUNT || !embed ? opt->type
-                                                : checkpoint_tensor(m->checkpoint, embed->parts[PART_WEIGHT])->dtype;
-    if (!check_source(&j) || !gguf_arch_for(&j.arch, m->hf.config, err) || !gguf_writer_open(&j.w, j.arch, err))
-        return false;
+    struct job j = {.m = m, .opt = opt, .file = FILE_OUT_INIT, .result = out, .err = err};
+    *out = (struct convert_result){0};
+    if (!gguf_arch_for(&j.arch, m->hf.config, err) || !gguf_writer_open(&j.w, j.arch, err)) return false;
     j.arena = arena_new();
-    bool ok = j.arena ? describe(&j) && collect(&j) && write_file(&j, output, out, pr) : error_memory(err, 0);
+    bool ok = j.arena ? describe(&j) && write_file(&j, output, out, pr) : error_memory(err, 0);
     arena_free(j.arena);
     gguf_writer_close(j.w);
     return ok;

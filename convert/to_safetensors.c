@@ -16,8 +16,9 @@ struct job {
     struct staging *staging;
     struct tensor_spec *specs;
     struct convert_item *items;
-    uint32_t *numbers;       /* 0, 1, 2 ...: each stored item has one source */
-    uint32_t n;              /* of the result */
+    uint32_t *numbers;                  /* of the checkpoint, one for each stored item */
+    const struct model_tensor **owners; /* [of the checkpoint] whose weight a tensor is; NULL: no weight */
+    uint32_t n;                         /* of the result */
     struct decoded *decoded; /* what a quantized source becomes with --type; NULL: everything stays as it is stored */
     struct lora *lora;       /* or NULL */
     enum dtype type;         /* of the matrices; DTYPE_COUNT: as the source has them */
@@ -58,18 +59,22 @@ static bool choose_type(const struct job *j, uint32_t i, enum role_kind kind, bo
     return true;
 }
 
-/* What each source tensor is; scales of quantized linears are neither. */
-static void kinds(const struct job *j, enum role_kind *kind, bool *quantized)
+/* What each source tensor is; scales of quantized linears are neither. Those of GGUF's NVFP4 go with the numbers. */
+static void kinds(const struct job *j, enum role_kind *kind, bool *quantized, bool *drop)
 {
     const struct inventory *inv = j->m->inventory;
-    for (uint32_t i = 0; i < checkpoint_count(j->m->checkpoint); i++) kind[i] = KIND_SMALL, quantized[i] = false;
+    for (uint32_t i = 0; i < checkpoint_count(j->m->checkpoint); i++)
+        kind[i] = KIND_SMALL, quantized[i] = drop[i] = false;
     for (uint32_t i = 0; i < inv->n_tensors; i++) {
         const struct model_tensor *t = &inv->tensors[i];
         for (int part = 0; part < PART_COUNT; part++) {
             if (t->parts[part] == NAME_NONE) continue;
             uint32_t stored = checkpoint_stored(j->m->checkpoint, t->parts[part]);
-            quantized[stored] = t->format && !t->format->self_described;
+            bool own = t->format && t->format->self_described;
+            quantized[stored] = t->format && !own;
             if (part == PART_WEIGHT) kind[stored] = role_info(t->place.role)->kind;
+            if (part == PART_WEIGHT) j->owners[stored] = t;
+            else drop[stored] = own;
         }
     }
 }
@@ -80,7 +85,7 @@ static bool add_stored(struct job *j, uint32_t i, enum role_kind kind, bool quan
     const struct tensor_info *t = checkpoint_tensor(j->m->checkpoint, i);
     enum dtype to;
     if (!choose_type(j, i, kind, quantized, &to)) return false;
-    if (!cast_possible(t->dtype, to) || to == DTYPE_Q8_0)
+    if (!cast_possible(t->dtype, to) || dtype_is_blocks(to))
         return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s' is stored as %s, which cannot become %s here",
                          t->name, dtype_name(t->dtype), dtype_name(to));
     struct tensor_spec *spec = &j->specs[j->n];
@@ -89,9 +94,11 @@ static bool add_stored(struct job *j, uint32_t i, enum role_kind kind, bool quan
     memcpy(spec->dims, t->dims, sizeof t->dims);
     /* As bytes in rows: a tensor that stays as it is may be of a type without arithmetic. */
     uint64_t cols = t->n_dims ? t->dims[t->n_dims - 1] : 1;
-    bool plain = dtype_is_plain_float(t->dtype) || t->dtype == DTYPE_Q8_0;
+    bool plain = dtype_is_plain_float(t->dtype) || dtype_is_decoded(t->dtype);
+    bool scaled = j->owners[i] && j->owners[i]->format && j->owners[i]->format->self_described;
     j->numbers[i] = i;
     *it = (struct convert_item){.parts = &j->numbers[i],
+                                .tensors = scaled ? &j->owners[i] : NULL,
                                 .n_parts = 1,
                                 .cols = plain      ? cols
                                         : t->bytes ? 1
@@ -143,17 +150,21 @@ static bool collect(struct job *j)
     uint32_t n = checkpoint_count(j->m->checkpoint);
     CLEANUP(free) enum role_kind *kind = malloc((n + 1) * sizeof *kind);
     CLEANUP(free) bool *quantized = malloc((n + 1) * sizeof *quantized);
+    CLEANUP(free) bool *drop = malloc((n + 1) * sizeof *drop);
     j->specs = calloc(n + 1, sizeof *j->specs);
     j->items = calloc(n + 1, sizeof *j->items);
     j->numbers = calloc(n + 1, sizeof *j->numbers);
-    if (!kind || !quantized || !j->specs || !j->items || !j->numbers) return error_memory(j->err, n * sizeof *j->items);
-    kinds(j, kind, quantized);
+    j->owners = calloc(n + 1, sizeof *j->owners);
+    if (!kind || !quantized || !drop || !j->specs || !j->items || !j->numbers || !j->owners)
+        return error_memory(j->err, n * sizeof *j->items);
+    kinds(j, kind, quantized, drop);
     if (j->opt->lora && !lora_open(&j->lora, j->opt->lora, j->m, j->opt, j->err)) return false;
     if (j->opt->type != DTYPE_COUNT && j->m->inventory->is_quantized &&
         !decoded_open(&j->decoded, j->m, j->opt, j->err))
         return false;
     for (uint32_t i = 0; i < n; i++) {
         const struct decoded_output *o = NULL;
+        if (drop[i]) continue;
         bool replaced = j->decoded && decoded_replaces(j->decoded, i, &o);
         if (o) add_decoded(j, o);
         if (!replaced && !add_stored(j, i, kind[i], quantized[i])) return false;
@@ -223,7 +234,56 @@ static enum dtype main_type(const struct job *j)
     const struct model_tensor *embed = inventory_find(j->m->inventory, ROLE_EMBED, -1, -1, false);
     enum dtype t = embed ? checkpoint_tensor(j->m->checkpoint, embed->parts[PART_WEIGHT])->dtype : DTYPE_COUNT;
     if (j->opt->type != DTYPE_COUNT || !j->from_gguf) return j->opt->type;
-    return t == DTYPE_Q8_0 ? DTYPE_BF16 : t;
+    return dtype_is_blocks(t) ? DTYPE_BF16 : t;
+}
+
+/* ---- reading back ---- */
+
+struct back {
+    const struct job *j;
+    const struct checkpoint *ck;
+    const struct convert_item *item;
+    uint32_t index;
+    uint64_t step;
+};
+
+static bool back_piece(void *ctx, uint64_t i, uint32_t worker, struct error *err)
+{
+    const struct back *b = ctx;
+    uint64_t row = dtype_row_bytes(b->item->to, b->item->cols), first = i * b->step;
+    uint64_t n = u64_min(b->step, b->item->rows - first);
+    CLEANUP(free) uint8_t *want = NULL;
+    CLEANUP(free) uint8_t *read = NULL;
+    if (!memory_alloc(&want, n * row, 1, err) || !memory_alloc(&read, n * row, 1, err) ||
+        !convert_rows(b->j->m->checkpoint, b->item, b->j->opt->isa, worker, first, n, want, err) ||
+        !checkpoint_read(b->ck, b->index, first * row, read, n * row, err))
+        return false;
+    return memcmp(want, read, n * row) == 0 ||
+           error_set(err, ERR_MISMATCH, "tensor '%.256s': what was written is not what the source says", b->item->name);
+}
+
+/* Every tensor of the folder that was written, under its name, in its type and shape, byte for byte. */
+static bool read_back(struct job *j, struct convert_result *out, const struct progress *pr)
+{
+    CLEANUP(folder) struct folder *folder = NULL;
+    CLEANUP(checkpoint) struct checkpoint *ck = NULL;
+    if (!folder_open(&folder, staging_path(j->staging), j->err) || !checkpoint_open(&ck, folder, j->err)) return false;
+    for (uint32_t k = 0; k < j->n; k++) {
+        struct back b = {j, ck, &j->items[k], checkpoint_find(ck, j->specs[k].name), 0};
+        const struct tensor_info *t = b.index == NAME_NONE ? NULL : checkpoint_tensor(ck, b.index);
+        progress_update(pr, "verify", j->specs[k].name, k, j->n);
+        if (!progress_go_on(pr, j->err)) return false;
+        if (!t || t->dtype != j->specs[k].dtype || t->n_dims != j->specs[k].n_dims ||
+            memcmp(t->dims, j->specs[k].dims, t->n_dims * sizeof *t->dims) != 0)
+            return error_set(j->err, ERR_MISMATCH, "tensor '%.256s' is not in the output as it should be",
+                             j->specs[k].name);
+        uint64_t row = b.item->cols * sizeof(float);
+        b.step = row && row < CONVERT_PIECE_BYTES ? CONVERT_PIECE_BYTES / row : 1;
+        if (b.item->rows && !pool_try(j->opt->pool, u64_div_up(b.item->rows, b.step), back_piece, &b, j->err))
+            return false;
+        out->n_verified++;
+    }
+    return true;
 }
 
 static bool run(struct job *j, const char *output, struct convert_result *out, const struct progress *pr)
@@ -240,6 +300,10 @@ static bool run(struct job *j, const char *output, struct convert_result *out, c
     out->read_bytes = checkpoint_bytes(j->m->checkpoint);
     out->n_merged = j->lora ? lora_count(j->lora) : 0;
     for (uint32_t s = 0; s < j->layout.n_shards; s++) out->bytes += j->layout.shard_bytes[s];
+    if (j->opt->verify && !read_back(j, out, pr)) {
+        staging_close(j->staging, false);
+        return false;
+    }
     return staging_commit(j->staging, j->err);
 }
 
@@ -249,13 +313,12 @@ bool convert_to_safetensors(const struct model *m, const char *output, const str
     struct job j = {
         .m = m, .opt = opt, .from_gguf = strcmp(checkpoint_format_name(m->checkpoint), "gguf") == 0, .err = err};
     j.type = main_type(&j);
-    if (opt->type == DTYPE_Q8_0)
-        return error_set(err, ERR_USAGE, "--type q8_0 is for GGUF; safetensors cannot hold it");
     bool ok = folder_survives(m->folder, output, err) && run(&j, output, out, pr);
     shard_layout_free(&j.layout);
     free(j.specs);
     free(j.items);
     free(j.numbers);
+    free(j.owners);
     decoded_close(j.decoded);
     lora_close(j.lora);
     return ok;

@@ -133,6 +133,23 @@ bool sha256_of(struct bytes data, struct digest *out, struct error *err)
     return error_set(err, ERR_INTERNAL, "SHA-256 failed in the crypto library");
 }
 
+bool git_blob_id(struct bytes data, char out[GIT_ID_HEX_SIZE], struct error *err)
+{
+    char head[32];
+    uint8_t id[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    int head_size = snprintf(head, sizeof head, "blob %zu", data.size) + 1;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha1(), NULL) == 1 &&
+              EVP_DigestUpdate(ctx, head, (size_t)head_size) == 1 &&
+              (!data.size || EVP_DigestUpdate(ctx, data.data, data.size) == 1) &&
+              EVP_DigestFinal_ex(ctx, id, &n) == 1 && 2 * n + 1 == GIT_ID_HEX_SIZE;
+    EVP_MD_CTX_free(ctx);
+    if (!ok) return error_set(err, ERR_INTERNAL, "SHA-1 failed in the crypto library");
+    for (unsigned i = 0; i < n; i++) snprintf(out + 2 * i, 3, "%02x", id[i]);
+    return true;
+}
+
 bool sha256_of_file(int fd, const char *name, uint64_t offset, uint64_t n, struct digest *out, struct error *err)
 {
     CLEANUP(free) uint8_t *chunk = malloc(HASH_CHUNK_BYTES);

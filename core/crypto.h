@@ -33,6 +33,11 @@ MUST_CHECK bool sha256_of(struct bytes data, struct digest *out, struct error *e
 MUST_CHECK bool sha256_of_file(int fd, const char *name, uint64_t offset, uint64_t n, struct digest *out,
                                struct error *err);
 
+/* What git calls a file with these bytes: SHA-1 of "blob SIZE", a NUL, and the bytes; 40 hex digits. A name, no
+ * proof. */
+#define GIT_ID_HEX_SIZE 41u
+MUST_CHECK bool git_blob_id(struct bytes data, char out[GIT_ID_HEX_SIZE], struct error *err);
+
 void digest_hex(const struct digest *d, char out[DIGEST_HEX_SIZE]);
 /* 64 lower-case hex digits exactly. */
 bool digest_parse(const char *hex, struct digest *out);

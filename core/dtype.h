@@ -32,13 +32,40 @@ enum dtype {
     DTYPE_F8_E4M3FNUZ,
     DTYPE_F8_E5M2FNUZ,
     DTYPE_C64,
-    DTYPE_Q8_0, /* GGUF: blocks of 32 elements of a row, 34 bytes each (numeric/q8_0.h) */
+    /* GGUF's own: blocks of elements of a row, all from here to the last (numeric/q8_0.h, ggml_blocks.h, ggml_k.h). */
+    DTYPE_Q8_0,
+    DTYPE_Q4_0,
+    DTYPE_Q4_1,
+    DTYPE_Q5_0,
+    DTYPE_Q5_1,
+    DTYPE_Q2_K,
+    DTYPE_Q3_K,
+    DTYPE_Q4_K,
+    DTYPE_Q5_K,
+    DTYPE_Q6_K,
+    DTYPE_IQ4_NL,
+    DTYPE_IQ4_XS,
+    DTYPE_GGML_MXFP4, /* "MXFP4" */
+    DTYPE_GGML_NVFP4, /* "NVFP4" */
+    DTYPE_Q8_1,       /* this and those after it: known by name and size, not decoded */
+    DTYPE_Q8_K,
+    DTYPE_IQ2_XXS,
+    DTYPE_IQ2_XS,
+    DTYPE_IQ3_XXS,
+    DTYPE_IQ1_S,
+    DTYPE_IQ3_S,
+    DTYPE_IQ2_S,
+    DTYPE_IQ1_M,
+    DTYPE_TQ1_0,
+    DTYPE_TQ2_0,
+    DTYPE_Q1_0,
+    DTYPE_Q2_0,
     DTYPE_COUNT
 };
 
 const char *dtype_name(enum dtype t);
-uint32_t dtype_bits(enum dtype t);  /* per element; 0 for Q8_0, whose blocks are more than their elements */
-uint32_t dtype_bytes(enum dtype t); /* per element; 0 for F4, F6 and Q8_0, which share bytes */
+uint32_t dtype_bits(enum dtype t);  /* per element; 0 for GGUF's, whose blocks are more than their elements */
+uint32_t dtype_bytes(enum dtype t); /* per element; 0 for F4, F6 and GGUF's, which share bytes */
 /* Elements that are stored together, and the bytes they take: 1 and dtype_bytes, 2 and 1 for F4, 32 and 34 for Q8_0. */
 uint32_t dtype_block_elems(enum dtype t);
 uint32_t dtype_block_bytes(enum dtype t);
@@ -47,5 +74,7 @@ uint64_t dtype_row_bytes(enum dtype t, uint64_t n);
 bool dtype_parse(const char *name, size_t n, enum dtype *out); /* exact name of safetensors, n bytes */
 /* Types whose values are numbers that weights may have before quantization. */
 bool dtype_is_plain_float(enum dtype t); /* F16, BF16, F32 */
+bool dtype_is_blocks(enum dtype t);      /* GGUF's own */
+bool dtype_is_decoded(enum dtype t);     /* GGUF's own whose values OP_DECODE_Q8_0 and OP_DECODE_GGML give */
 
 #endif

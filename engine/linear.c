@@ -73,8 +73,8 @@ static struct linear describe(const struct engine *e, const struct model_tensor 
 static void settle_format(struct linear *l, const struct engine *e)
 {
     if (e->weights) l->stand_in = e->weights->format(e->weights->ctx, l->tensor, &l->input_scale);
-    if (!e->quantize_inputs) l->input_scale = 0;
     const struct quant_format *f = linear_format(l);
+    if (!e->quantize_inputs || (f && f->input_op == OP_COUNT)) l->input_scale = 0;
     l->dynamic_input = e->quantize_inputs && f && f->input_op != OP_COUNT && !quant_format_has_input_scale(f);
 }
 

@@ -69,6 +69,9 @@ bool panels_open(struct linear *l, const struct engine *e, struct error *err)
 {
     enum dtype dtype = weight_of(l, e)->dtype;
     enum packed_code code = dtype == DTYPE_F32 ? CODE_F32 : dtype == DTYPE_F16 ? CODE_F16 : CODE_BF16;
+    if (l->tensor->format && l->tensor->format->decode_op == OP_COUNT && !l->stand_in)
+        return error_set(err, ERR_UNSUPPORTED, "tensor '%.256s' is stored as %s, which is not decoded here",
+                         l->tensor->name, l->tensor->format->algo);
     if (l->tensor->format && packed_format(l, e)) return true;
     l->decoded = l->tensor->format || l->stand_in || (l->bf16 && code != CODE_BF16);
     if (l->decoded) code = l->bf16 ? CODE_BF16 : CODE_F32;
@@ -270,6 +273,7 @@ static bool decode_rows(const struct linear *l, const struct engine *e, uint64_t
                             .n_cols = l->cols,
                             .src = raw,
                             .dtype = weight_of(l, e)->dtype,
+                            .blocks = weight_of(l, e)->dtype,
                             .scale = l->weight_scale,
                             .dst_f32 = out};
     if (has_row_scales(l)) a.src_scale = s->scales + from * row_bytes(l, e, PART_WEIGHT_SCALE);

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
 
-#define STEP_BYTES ((uint64_t)8 << 20) /* of one advice: so long does a close wait */
+#define STEP_BYTES ((uint64_t)8 << 20) /* so long does a close wait */
 
 struct range {
     int fd;
@@ -16,6 +18,7 @@ struct read_ahead {
     struct range *ranges; /* of the block at hand */
     uint32_t n, capacity;
     bool experts;
+    int nowhere; /* /dev/null, or -1 */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -77,6 +80,20 @@ static bool list_block(struct read_ahead *r, uint32_t block)
     return true;
 }
 
+/* Into the page cache. A plain read brings large pieces and goes on in larger ones, where advice brings single pages
+ * (half as fast, measured); sent to where nothing is kept, not a byte is copied. */
+static void fetch(const struct read_ahead *r, int fd, uint64_t offset, uint64_t bytes)
+{
+    off_t at = (off_t)offset;
+    uint64_t done = 0;
+    while (r->nowhere >= 0 && done < bytes) {
+        ssize_t n = sendfile(r->nowhere, fd, &at, (size_t)(bytes - done));
+        if (n <= 0) break;
+        done += (uint64_t)n;
+    }
+    if (done < bytes) (void)posix_fadvise(fd, (off_t)(offset + done), (off_t)(bytes - done), POSIX_FADV_WILLNEED);
+}
+
 static void *work(void *arg)
 {
     struct read_ahead *r = arg;
@@ -86,7 +103,7 @@ static void *work(void *arg)
             for (uint64_t at = 0; at < r->ranges[i].bytes; at += STEP_BYTES) {
                 uint64_t n = u64_min(STEP_BYTES, r->ranges[i].bytes - at);
                 if (stopped(r)) return NULL;
-                (void)posix_fadvise(r->ranges[i].fd, (off_t)(r->ranges[i].offset + at), (off_t)n, POSIX_FADV_WILLNEED);
+                fetch(r, r->ranges[i].fd, r->ranges[i].offset + at, n);
             }
     }
     return NULL;
@@ -115,9 +132,11 @@ struct read_ahead *read_ahead_open(const struct inventory *inv, uint64_t n_rows)
     if (!r) return NULL;
     *r = (struct read_ahead){.inv = inv,
                              .experts = wants_experts(inv, n_rows),
+                             .nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC),
                              .lock = PTHREAD_MUTEX_INITIALIZER,
                              .changed = PTHREAD_COND_INITIALIZER};
     if (pthread_create(&r->thread, NULL, work, r) == 0) return r;
+    if (r->nowhere >= 0) close(r->nowhere);
     free(r);
     return NULL;
 }
@@ -139,6 +158,7 @@ void read_ahead_close(struct read_ahead *r)
     pthread_cond_signal(&r->changed);
     pthread_mutex_unlock(&r->lock);
     pthread_join(r->thread, NULL);
+    if (r->nowhere >= 0) close(r->nowhere);
     free(r->ranges);
     free(r);
 }

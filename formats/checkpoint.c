@@ -2,11 +2,14 @@
 #include "formats/checkpoint.h"
 
 #include "core/arena.h"
+#include "core/crc32.h"
+#include "formats/tensor_pieces.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safetensors, &checkpoint_gguf, NULL};
+const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safetensors, &checkpoint_gguf,
+                                                              &checkpoint_torch, NULL};
 
 /* Weights that people have and that no format above reads: a sentence that names the format is worth more than "nothing
  * found". A row matches the end of a member's name, and the beginning of its last component when `begin` is given. */
@@ -23,9 +26,28 @@ static const struct {
     {NULL, ".pth", "a PyTorch pickle"},
     {NULL, ".ckpt", "a PyTorch pickle"},
     {NULL, ".onnx", "ONNX"},
+    {NULL, ".onnx_data", "ONNX"},
     {NULL, ".npz", "NumPy arrays"},
-    {NULL, ".h5", "HDF5"},
+    {NULL, ".npy", "a NumPy array"},
+    {NULL, ".h5", "HDF5 (Keras, TensorFlow)"},
+    {NULL, ".hdf5", "HDF5 (Keras, TensorFlow)"},
+    {NULL, ".keras", "Keras"},
     {NULL, ".msgpack", "Flax"},
+    {"saved_model", ".pb", "a TensorFlow SavedModel"},
+    {NULL, ".pb", "a TensorFlow graph"},
+    {"model.ckpt", "", "a TensorFlow checkpoint"},
+    {NULL, ".tflite", "TensorFlow Lite"},
+    {NULL, ".mlmodel", "Core ML"},
+    {NULL, ".mlpackage", "Core ML"},
+    {NULL, ".pkl", "a Python pickle"},
+    {NULL, ".pickle", "a Python pickle"},
+    {NULL, ".joblib", "a Python pickle"},
+    {NULL, ".mar", "a TorchServe archive"},
+    {NULL, ".pte", "ExecuTorch"},
+    {NULL, ".ggml", "GGML, the format before GGUF"},
+    {NULL, ".llamafile", "a llamafile"},
+    {NULL, ".pdparams", "PaddlePaddle"},
+    {NULL, ".mlx", "MLX"},
     {NULL, ".engine", "a TensorRT engine"},
 };
 
@@ -45,6 +67,12 @@ struct checkpoint {
         const char *key, *value;
     } * metadata;
     uint32_t n_metadata, metadata_capacity;
+    struct sum {
+        const char *what;
+        uint64_t offset, n;
+        uint32_t member, crc32;
+    } * sums;
+    uint32_t n_sums, sums_capacity, n_pieces;
     uint64_t bytes;
 };
 
@@ -76,14 +104,15 @@ static bool no_format(const struct folder *f, struct error *err)
             const char *name = folder_name(f, i);
             if (row_matches(r, name))
                 return error_set(err, ERR_UNSUPPORTED,
-                                 "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors and GGUF are",
+                                 "folder '%.256s' holds '%.256s', %s, which is not read here; safetensors, GGUF and "
+                                 "PyTorch's files are",
                                  folder_path(f), name, not_read[r].what);
         }
     if (folder_find(f, "oci-layout") != NAME_NONE)
         return error_set(err, ERR_FORMAT, "folder '%.256s' is an image layout; a model in it is named oci:%.256s:TAG",
                          folder_path(f), folder_path(f));
     return error_set(err, ERR_FORMAT,
-                     "folder '%.256s' holds no checkpoint: there is no *.safetensors or *.gguf file in it",
+                     "folder '%.256s' holds no checkpoint: there is no *.safetensors, *.gguf or *.bin file in it",
                      folder_path(f));
 }
 
@@ -120,6 +149,7 @@ void checkpoint_close(struct checkpoint *ck)
     free(ck->files);
     free(ck->remarks);
     free(ck->metadata);
+    free(ck->sums);
     free(ck);
 }
 
@@ -180,9 +210,10 @@ bool checkpoint_read(const struct checkpoint *ck, uint32_t i, uint64_t offset, v
     if (offset > t->bytes || n > t->bytes - offset)
         return error_set(err, ERR_INTERNAL, "tensor '%.256s': %zu bytes at byte %llu were asked for, it has %llu",
                          t->name, n, (unsigned long long)offset, (unsigned long long)t->bytes);
-    bool ok = t->recode ? tensor_recode_read(ck->folder, t, offset, dst, n, err)
-              : t->view ? tensor_view_read(ck->folder, t, offset, dst, n, err)
-                        : folder_read(ck->folder, t->member, t->offset + offset, dst, n, err);
+    bool ok = t->recode   ? tensor_recode_read(ck->folder, t, offset, dst, n, err)
+              : t->view   ? tensor_view_read(ck->folder, t, offset, dst, n, err)
+              : t->pieces ? tensor_pieces_read(ck->folder, t, offset, dst, n, err)
+                          : folder_read(ck->folder, t->member, t->offset + offset, dst, n, err);
     return ok || error_wrap(err, "tensor '%.256s'", t->name);
 }
 
@@ -236,6 +267,9 @@ bool checkpoint_add_view(struct checkpoint *ck, const struct tensor_info *t, con
     const struct tensor_info *base = &ck->tensors[view->base];
     const struct tensor_info *scales = view->is_mxfp4 ? &ck->tensors[view->scales] : base;
     uint64_t extent;
+    if (base->pieces || scales->pieces)
+        return error_set(err, ERR_UNSUPPORTED, "tensor '%.256s' is a part of '%.256s', which does not lie in one piece",
+                         t->name, base->name);
     if (t->n_dims > 2 || base->view || !view_extent(t, view, &extent) || first > base->bytes ||
         extent > base->bytes - first || (view->is_mxfp4 && (extent + 15) / 16 > scales->bytes))
         return error_set(err, ERR_INTERNAL, "tensor '%.256s' is not inside '%.256s'", t->name, base->name);
@@ -249,6 +283,63 @@ bool checkpoint_add_view(struct checkpoint *ck, const struct tensor_info *t, con
     v.offset = base->offset + first;
     v.view = own;
     return append(ck, &v, err);
+}
+
+bool checkpoint_add_pieces(struct checkpoint *ck, const struct tensor_info *t, const struct tensor_pieces *pieces,
+                           struct error *err)
+{
+    struct tensor_info own = *t;
+    struct tensor_pieces *p = arena_alloc(ck->texts, 1, sizeof *p);
+    if (pieces->n > TENSOR_PIECES_MAX - ck->n_pieces)
+        return error_set(err, ERR_UNSUPPORTED, "folder '%.256s': the tensors lie in more than %u pieces",
+                         folder_path(ck->folder), TENSOR_PIECES_MAX);
+    ck->n_pieces += pieces->n;
+    if (p) *p = *pieces;
+    if (p) p->piece = arena_alloc(ck->texts, pieces->n, sizeof *p->piece);
+    if (!p || !p->piece) return error_memory(err, pieces->n * sizeof *p->piece);
+    memcpy(p->piece, pieces->piece, pieces->n * sizeof *p->piece);
+    if (!tensor_pieces_settle(t->name, p, err)) return false;
+    own.member = p->piece[0].member;
+    own.offset = p->piece[0].offset;
+    own.pieces = p;
+    return checkpoint_add(ck, &own, err);
+}
+
+bool checkpoint_add_sum(struct checkpoint *ck, uint32_t member, uint64_t offset, uint64_t n, uint32_t crc32,
+                        const char *what, struct error *err)
+{
+    if (ck->n_sums == ck->sums_capacity) {
+        uint32_t capacity = ck->sums_capacity ? 2 * ck->sums_capacity : 64;
+        struct sum *p = realloc(ck->sums, capacity * sizeof *p);
+        if (!p) return error_memory(err, capacity * sizeof *p);
+        ck->sums = p;
+        ck->sums_capacity = capacity;
+    }
+    struct sum s = {.what = arena_text(ck->texts, what), .offset = offset, .n = n, .member = member, .crc32 = crc32};
+    if (!s.what) return error_memory(err, strlen(what));
+    ck->sums[ck->n_sums++] = s;
+    return true;
+}
+
+#define SUM_CHUNK_BYTES ((size_t)1 << 20)
+
+bool checkpoint_check_sums(const struct checkpoint *ck, struct error *err)
+{
+    CLEANUP(free) uint8_t *chunk = ck->n_sums ? malloc(SUM_CHUNK_BYTES) : NULL;
+    if (ck->n_sums && !chunk) return error_memory(err, SUM_CHUNK_BYTES);
+    for (uint32_t i = 0; i < ck->n_sums; i++) {
+        const struct sum *s = &ck->sums[i];
+        uint32_t crc = 0;
+        for (uint64_t at = 0; at < s->n; at += SUM_CHUNK_BYTES) {
+            size_t n = (size_t)u64_min(SUM_CHUNK_BYTES, s->n - at);
+            if (!folder_read(ck->folder, s->member, s->offset + at, chunk, n, err)) return false;
+            crc = crc32_add(crc, chunk, n);
+        }
+        if (crc != s->crc32)
+            return error_set(err, ERR_FORMAT, "'%.256s': '%.256s': the bytes have CRC %08x, the file says %08x",
+                             folder_name(ck->folder, s->member), s->what, crc, s->crc32);
+    }
+    return true;
 }
 
 bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct digest *header, struct error *err)

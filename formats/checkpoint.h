@@ -44,8 +44,9 @@ struct tensor_info {
     uint32_t member;                /* of the folder */
     uint64_t offset;                /* of the first byte in that member */
     enum tensor_recode recode;
-    uint32_t head_rows;             /* RECODE_ROWS_APART: rows of a head, an even number that divides dims[0] */
-    const struct tensor_view *view; /* NULL: the bytes lie there in order */
+    uint32_t head_rows;                 /* RECODE_ROWS_APART: rows of a head, an even number that divides dims[0] */
+    const struct tensor_view *view;     /* NULL: the bytes lie there in order */
+    const struct tensor_pieces *pieces; /* not NULL: they lie in several places (formats/tensor_pieces.h) */
 };
 /* As checkpoint_read does for such a tensor: n bytes from byte `offset` of it (a view: whole elements). */
 MUST_CHECK bool tensor_recode_read(const struct folder *f, const struct tensor_info *t, uint64_t offset, void *dst,
@@ -66,9 +67,10 @@ const char *checkpoint_format_name(const struct checkpoint *ck); /* "safetensors
 const struct folder *checkpoint_folder(const struct checkpoint *ck);
 uint32_t checkpoint_count(const struct checkpoint *ck);     /* stored tensors: 0 .. count - 1 */
 uint32_t checkpoint_count_all(const struct checkpoint *ck); /* with the views, which follow */
-const struct tensor_info *checkpoint_tensor(const struct checkpoint *ck, uint32_t i); /* in (file, offset) order */
-uint32_t checkpoint_find(const struct checkpoint *ck, const char *name);              /* NAME_NONE when absent */
-uint64_t checkpoint_bytes(const struct checkpoint *ck);                               /* sum over tensors */
+const struct tensor_info *checkpoint_tensor(const struct checkpoint *ck,
+                                            uint32_t i);                 /* in (file, offset) order, or PyTorch's own */
+uint32_t checkpoint_find(const struct checkpoint *ck, const char *name); /* NAME_NONE when absent */
+uint64_t checkpoint_bytes(const struct checkpoint *ck);                  /* sum over tensors */
 /* What is odd but published checkpoints do, one sentence each: no reason to refuse, worth telling. NULL past the end.
  */
 const char *checkpoint_remark(const struct checkpoint *ck, uint32_t i);
@@ -89,6 +91,10 @@ struct checkpoint_file {
 };
 const struct checkpoint_file *checkpoint_files(const struct checkpoint *ck, uint32_t *n);
 
+/* Reads everything that has a checksum and compares (the storages of PyTorch's zip files); true for formats without.
+ * ERR_FORMAT names the file and the part. What writes from a checkpoint asks first. */
+MUST_CHECK bool checkpoint_check_sums(const struct checkpoint *ck, struct error *err);
+
 /* A value that the files carry beside their tensors (safetensors' __metadata__), or NULL; of several files the first
  * that has it. */
 const char *checkpoint_metadata(const struct checkpoint *ck, const char *key);
@@ -104,7 +110,7 @@ struct checkpoint_format {
     bool (*open)(struct checkpoint *ck, struct error *err);
 };
 extern const struct checkpoint_format *const checkpoint_formats[]; /* NULL-terminated; formats/checkpoint.c */
-extern const struct checkpoint_format checkpoint_safetensors, checkpoint_gguf;
+extern const struct checkpoint_format checkpoint_safetensors, checkpoint_gguf, checkpoint_torch;
 
 /* For formats: called by `open`, files in the folder's order. Names and infos are copied; n_elems and bytes are worked
  * out here. */
@@ -113,6 +119,9 @@ MUST_CHECK bool checkpoint_add_metadata(struct checkpoint *ck, const char *key, 
                                         struct error *err);
 MUST_CHECK bool checkpoint_add_file(struct checkpoint *ck, uint32_t member, const struct digest *header,
                                     struct error *err);
+/* The CRC-32 that the file says its n bytes from `offset` on have; `what` names them. */
+MUST_CHECK bool checkpoint_add_sum(struct checkpoint *ck, uint32_t member, uint64_t offset, uint64_t n, uint32_t crc32,
+                                   const char *what, struct error *err);
 MUST_CHECK bool checkpoint_add_remark(struct checkpoint *ck, struct error *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Puts the tensors from number `first` on into the order of their offsets. */
 MUST_CHECK bool checkpoint_sort(struct checkpoint *ck, uint32_t first, struct error *err);

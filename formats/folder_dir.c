@@ -1,5 +1,7 @@
 /* A directory as a folder: its regular files, to FOLDER_DEPTH_MAX levels; and one file as a folder of its own. */
+#include "formats/checkpoint.h"
 #include "formats/gguf.h"
+#include "formats/torch_folder.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -9,6 +11,7 @@
 struct walk {
     struct folder *f;
     uint32_t n_entries; /* bounds the walk also where there are only directories */
+    const char *only;   /* of files that hold weights, the one that counts; NULL: all */
     bool whole;         /* a link that leads nowhere is an error */
     struct error *err;
 };
@@ -21,6 +24,13 @@ static bool walk_below(struct walk *w, int fd, const char *path, uint32_t level)
     bool ok = walk(w, fd, path, level);
     close(fd);
     return ok;
+}
+
+/* An index speaks of files that a single one is not among. */
+static bool ends_with_index(const char *name)
+{
+    size_t n = strlen(name), k = strlen(".index.json");
+    return n > k && strcmp(name + n - k, ".index.json") == 0;
 }
 
 static bool visit(struct walk *w, int parent, const char *name, const char *path, uint32_t level)
@@ -37,6 +47,7 @@ static bool visit(struct walk *w, int parent, const char *name, const char *path
     /* A link counts when it leads to a regular file; one that leads nowhere is a file that is not there. */
     if (S_ISLNK(st.st_mode) && fstatat(parent, name, &st, 0) != 0)
         return !w->whole ? true : error_set(w->err, ERR_FORMAT, "the link '%.256s' leads to no file", path);
+    if (w->only && strcmp(w->only, name) != 0 && (checkpoint_is_weights(name) || ends_with_index(name))) return true;
     return S_ISREG(st.st_mode) ? folder_add(w->f, path, path, 0, (uint64_t)st.st_size, w->err) : true;
 }
 
@@ -90,6 +101,18 @@ static bool gguf_file_open(struct folder *f, const char *path, struct error *err
     return true;
 }
 
+/* One of torch's files, with what lies beside it: a configuration, a tokenizer, no other weights. */
+static bool torch_file_open(struct folder *f, const char *path, struct error *err)
+{
+    CLEANUP(free) char *parent = NULL;
+    CLEANUP(free) char *name = NULL;
+    int fd;
+    if (!path_split(path, &parent, &name, err) || !dir_open(parent, &fd, err)) return false;
+    folder_set_dir(f, fd);
+    struct walk w = {.f = f, .only = name, .err = err};
+    return walk(&w, fd, "", FOLDER_DEPTH_MAX);
+}
+
 bool folder_add_dir(struct folder *f, const char *path, bool whole, struct error *err)
 {
     int fd;
@@ -102,7 +125,8 @@ bool folder_add_dir(struct folder *f, const char *path, bool whole, struct error
 static bool dir_kind_open(struct folder *f, const char *rest, struct error *err)
 {
     struct stat st;
-    if (gguf_is_name(rest) && stat(rest, &st) == 0 && S_ISREG(st.st_mode)) return gguf_file_open(f, rest, err);
+    bool is_file = (gguf_is_name(rest) || torch_is_name(rest)) && stat(rest, &st) == 0 && S_ISREG(st.st_mode);
+    if (is_file) return gguf_is_name(rest) ? gguf_file_open(f, rest, err) : torch_file_open(f, rest, err);
     return folder_add_dir(f, rest, false, err);
 }
 

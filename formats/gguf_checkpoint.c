@@ -78,19 +78,55 @@ static bool add_stack(const struct mapper *m, const struct gguf_name *n, const s
     return true;
 }
 
+/* NVFP4's scales lie beside a weight, one number or one per expert: NAME.scale and NAME.input_scale. */
+static const struct sidecar {
+    const char *gguf, *hf;
+} sidecars[] = {{".scale", ".weight_scale_2"}, {".input_scale", ".input_scale"}};
+
+static const struct sidecar *sidecar_of(const char *name, char weight[GGUF_NAME_MAX + 8])
+{
+    for (size_t i = 0; i < sizeof sidecars / sizeof *sidecars; i++) {
+        size_t n = strlen(name), k = strlen(sidecars[i].gguf);
+        if (n <= k || n > GGUF_NAME_MAX || strcmp(name + n - k, sidecars[i].gguf) != 0) continue;
+        memcpy(weight, name, n - k);
+        memcpy(weight + n - k, ".weight", sizeof ".weight");
+        return &sidecars[i];
+    }
+    return NULL;
+}
+
+static bool add_sidecar(const struct mapper *m, const struct gguf_tensor *t, const struct gguf_name *n,
+                        const struct sidecar *s, uint32_t block)
+{
+    size_t stem = n->hf ? strlen(n->hf) : 0;
+    bool stack = n->hf && strstr(n->hf, "{E}");
+    if (stem < sizeof ".weight" || strcmp(n->hf + stem - strlen(".weight"), ".weight") != 0)
+        return wrong(m, t, "belongs to no matrix");
+    if (t->type->dtype != DTYPE_F32 || t->n_dims != 1 || (!stack && t->n_elems != 1) || t->n_elems >= UINT32_MAX)
+        return wrong(m, t, "is not one F32 number, or one per expert");
+    for (uint32_t e = 0; e < t->n_elems; e++) {
+        struct tensor_info info = {.dtype = DTYPE_F32, .member = t->member, .offset = t->offset + e * sizeof(float)};
+        const char *weight = gguf_name_fill(m->names, n->hf, block, e);
+        info.name =
+            weight ? arena_printf(m->names, "%.*s%s", (int)(strlen(weight) - strlen(".weight")), weight, s->hf) : NULL;
+        if (!info.name) return error_memory(m->err, 0);
+        if (!checkpoint_add(m->ck, &info, m->err)) return false;
+    }
+    return true;
+}
+
 static bool add(const struct mapper *m, const struct gguf_tensor *t)
 {
     uint32_t block;
+    char weight[GGUF_NAME_MAX + 8];
+    const struct sidecar *side = sidecar_of(t->name, weight);
+    const struct gguf_name *of = side ? gguf_name_match(m->arch, weight, m->n_layers, &block) : NULL;
+    if (of) return add_sidecar(m, t, of, side, block);
     const struct gguf_name *n = gguf_name_match(m->arch, t->name, m->n_layers, &block);
     if (!n)
         return error_set(m->err, ERR_FORMAT, "'%.256s': tensor '%.256s' is not part of the GGUF architecture %s",
                          folder_name(checkpoint_folder(m->ck), t->member), t->name, m->arch->name);
     if (!n->hf) return true;
-    if (t->type->dtype == DTYPE_COUNT)
-        return error_set(
-            m->err, ERR_UNSUPPORTED,
-            "'%.256s': tensor '%.256s' is stored as %s, which is not read here; F32, F16, BF16 and Q8_0 are",
-            folder_name(checkpoint_folder(m->ck), t->member), t->name, t->type->name);
     struct tensor_info info = {.dtype = t->type->dtype, .n_dims = t->n_dims, .member = t->member, .offset = t->offset};
     memcpy(info.dims, t->dims, sizeof t->dims);
     if (strstr(n->hf, "{E}")) return add_stack(m, n, t, block, &info);

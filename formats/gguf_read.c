@@ -166,11 +166,12 @@ static bool read_tensor(struct cursor *c, struct gguf_tensor *t)
     if (!t->type)
         return error_set(c->err, ERR_UNSUPPORTED, "'%.256s': tensor '%.256s' has type %u, which is not known", c->file,
                          t->name, type);
-    if (dims[0] % t->type->block_elems != 0)
+    enum dtype dtype = t->type->dtype;
+    if (dims[0] % dtype_block_elems(dtype) != 0)
         return error_set(c->err, ERR_FORMAT, "'%.256s': tensor '%.256s': rows of %llu are not whole blocks of %u (%s)",
-                         c->file, t->name, (unsigned long long)dims[0], t->type->block_elems, t->type->name);
-    n_blocks = t->n_elems / t->type->block_elems;
-    if (!u64_mul(n_blocks, t->type->block_bytes, &t->bytes))
+                         c->file, t->name, (unsigned long long)dims[0], dtype_block_elems(dtype), dtype_name(dtype));
+    n_blocks = t->n_elems / dtype_block_elems(dtype);
+    if (!u64_mul(n_blocks, dtype_block_bytes(dtype), &t->bytes))
         return error_set(c->err, ERR_FORMAT, "'%.256s': tensor '%.256s': its size overflows", c->file, t->name);
     return true;
 }

@@ -18,16 +18,14 @@ struct made {
     uint64_t n;
 };
 
-#define MADE_MAX 4u
-
 struct gguf_writer {
     const struct gguf_arch *arch;
     struct arena *arena;
     struct text values, header;
     uint64_t n_values, trunk, mtp;
     struct out_tensor *tensors;
-    uint32_t n_tensors, capacity, n_made;
-    struct made made[MADE_MAX];
+    uint32_t n_tensors, capacity, n_made, made_capacity;
+    struct made *made;
 };
 
 bool gguf_writer_open(struct gguf_writer **out, const struct gguf_arch *arch, struct error *err)
@@ -52,6 +50,7 @@ void gguf_writer_close(struct gguf_writer *w)
     for (uint32_t i = 0; i < w->n_made; i++) free(w->made[i].values);
     text_free(&w->values);
     text_free(&w->header);
+    free(w->made);
     free(w->tensors);
     arena_free(w->arena);
     free(w);
@@ -147,6 +146,11 @@ uint64_t gguf_trunk_layers(const struct gguf_writer *w)
     return w->trunk;
 }
 
+uint64_t gguf_all_layers(const struct gguf_writer *w)
+{
+    return w->trunk + w->mtp;
+}
+
 static bool write_key(struct gguf_writer *w, const struct gguf_key *k, const json_t *config, struct error *err)
 {
     char key[GGUF_KEY_MAX];
@@ -209,15 +213,22 @@ bool gguf_add_tensor(struct gguf_writer *w, const char *name, const struct ggml_
     for (uint32_t i = 0; i < n_dims; i++)
         if (!u64_mul(n, t->dims[i] = dims[i], &n))
             return error_set(err, ERR_FORMAT, "tensor '%.256s': the product of its shape overflows", name);
-    if (dims[n_dims - 1] % type->block_elems != 0 || !u64_mul(n / type->block_elems, type->block_bytes, &t->bytes))
-        return error_set(err, ERR_INTERNAL, "tensor '%.256s' cannot be stored as %s", name, type->name);
+    uint32_t block = dtype_block_elems(type->dtype);
+    if (dims[n_dims - 1] % block != 0 || !u64_mul(n / block, dtype_block_bytes(type->dtype), &t->bytes))
+        return error_set(err, ERR_INTERNAL, "tensor '%.256s' cannot be stored as %s", name, dtype_name(type->dtype));
     w->n_tensors++;
     return true;
 }
 
 bool gguf_add_made(struct gguf_writer *w, const char *name, const float *v, uint64_t n, struct error *err)
 {
-    if (w->n_made == MADE_MAX) return error_set(err, ERR_INTERNAL, "more than %u made tensors", MADE_MAX);
+    if (w->n_made == w->made_capacity) {
+        uint32_t capacity = w->made_capacity ? 2 * w->made_capacity : 16;
+        struct made *p = realloc(w->made, capacity * sizeof *p);
+        if (!p) return error_memory(err, capacity * sizeof *p);
+        w->made = p;
+        w->made_capacity = capacity;
+    }
     struct made *m = &w->made[w->n_made];
     m->values = malloc((size_t)n * sizeof *v);
     m->name = arena_text(w->arena, name);

@@ -24,6 +24,7 @@ void gguf_put_text_array(struct gguf_writer *w, const char *key, const struct by
 /* Numbers of layers of trunk and multi-token prediction; later calls win. block_count is their sum. */
 void gguf_set_layers(struct gguf_writer *w, uint64_t trunk, uint64_t mtp);
 uint64_t gguf_trunk_layers(const struct gguf_writer *w);
+uint64_t gguf_all_layers(const struct gguf_writer *w);
 
 /* What an architecture's maps and functions make of config.json: general.architecture, sizes, rotation. */
 MUST_CHECK bool gguf_write_config(struct gguf_writer *w, const json_t *config, struct error *err);

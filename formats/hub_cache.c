@@ -73,6 +73,11 @@ bool hub_model_dir(const struct hub_ref *ref, char **out, struct error *err)
     return text_take(&t, out, NULL, err);
 }
 
+void hub_ref_name(const struct hub_ref *ref, char out[2 * HUB_NAME_MAX + 2])
+{
+    snprintf(out, 2 * HUB_NAME_MAX + 2, "%s%s%s", ref->org, *ref->org ? "/" : "", ref->name);
+}
+
 bool hub_commit(const char *model_dir, const struct hub_ref *ref, char out[HUB_COMMIT_HEX + 1], struct error *err)
 {
     CLEANUP_BUFFER struct buffer text = {0};

@@ -5,7 +5,7 @@
  *     HUB/models--ORG--NAME/blobs/ETAG               contents; ETAG.incomplete (or ETAG.xxxxxxxx.incomplete) under way
  *
  * HUB is $HF_HUB_CACHE, or $HF_HOME/hub, or $XDG_CACHE_HOME/huggingface/hub, or ~/.cache/huggingface/hub. Nothing here
- * goes to the network. */
+ * goes to the network (that is pack/hub_fetch.h). */
 #ifndef FORMATS_HUB_CACHE_H
 #define FORMATS_HUB_CACHE_H
 
@@ -28,6 +28,8 @@ bool hub_is_commit(const char *revision); /* 40 hexadecimal digits, lower case *
 
 /* $HUB/models--ORG--NAME; caller frees. ERR_USAGE when the environment names no place. */
 MUST_CHECK bool hub_model_dir(const struct hub_ref *ref, char **out, struct error *err);
+/* "ORG/NAME", as addresses have it. */
+void hub_ref_name(const struct hub_ref *ref, char out[2 * HUB_NAME_MAX + 2]);
 /* The commit that the revision means in this cache. ERR_FORMAT when it was never fetched. */
 MUST_CHECK bool hub_commit(const char *model_dir, const struct hub_ref *ref, char out[HUB_COMMIT_HEX + 1],
                            struct error *err);

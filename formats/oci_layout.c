@@ -106,6 +106,14 @@ bool oci_blob_find(const struct oci_layout *l, const struct digest *d, const cha
     return open_plain(l->blobs, hex, what, fd, size, err);
 }
 
+bool oci_blob_is_there(const struct oci_layout *l, const struct digest *d)
+{
+    struct stat st;
+    char hex[DIGEST_HEX_SIZE];
+    digest_hex(d, hex);
+    return fstatat(l->blobs, hex, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 bool oci_blob_open(const struct oci_layout *l, const struct oci_descriptor *d, const char *what, int *fd, bool *differs,
                    struct error *err)
 {

@@ -40,6 +40,8 @@ MUST_CHECK bool oci_blob_open(const struct oci_layout *l, const struct oci_descr
 /* The same without a descriptor: the size is told. */
 MUST_CHECK bool oci_blob_find(const struct oci_layout *l, const struct digest *d, const char *what, int *fd,
                               uint64_t *size, struct error *err);
+/* Whether there is a file of this name at all. */
+bool oci_blob_is_there(const struct oci_layout *l, const struct digest *d);
 /* A whole blob, of at most `max` bytes (refused before reading), whose digest is the descriptor's too. */
 MUST_CHECK bool oci_blob_load(const struct oci_layout *l, const struct oci_descriptor *d, size_t max, const char *what,
                               struct buffer *out, bool *differs, struct error *err);

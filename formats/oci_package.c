@@ -122,3 +122,14 @@ bool oci_base_layers(const struct oci_manifest *m, const char *what, uint32_t *o
     *out = (uint32_t)n;
     return true;
 }
+
+bool oci_is_weights(const char *title)
+{
+    static const char *const ends[] = {".safetensors", ".gguf", ".bin", ".pt", ".pth"};
+    size_t n = strlen(title);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t k = strlen(ends[i]);
+        if (n > k && strcmp(title + n - k, ends[i]) == 0) return true;
+    }
+    return false;
+}

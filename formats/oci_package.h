@@ -43,6 +43,14 @@ MUST_CHECK bool oci_package_manifest(const struct oci_layout *l, const struct oc
 /* How many of its layers are those of a base: 0 without one. ERR_FORMAT when what it says is no number of its layers.
  */
 MUST_CHECK bool oci_base_layers(const struct oci_manifest *m, const char *what, uint32_t *out, struct error *err);
+/* By its name: a file of weights, which a thin layout leaves out. */
+bool oci_is_weights(const char *title);
+/* True when index.json says that the layout is thin. */
+static inline bool oci_is_thin(const struct oci_index *index)
+{
+    const char *thin = oci_annotation(index->annotations, OCI_ANNOTATION_THIN);
+    return thin && strcmp(thin, "true") == 0;
+}
 /* The entry of index.json that is the layout's one package: has a tag, is not listed by a tagged index, is no artifact
  * and no legacy signature. NULL with ERR_FORMAT (none) or ERR_USAGE (several). */
 const struct oci_descriptor *oci_only_package(const struct oci_layout *l, const struct oci_index *index,

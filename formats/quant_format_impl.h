@@ -28,4 +28,14 @@ extern const struct quant_format int4_g32, int4_g64, int4_g128, int4_zero_g32_ct
 extern const struct quant_format awq_g32, awq_g64, awq_g128;
 extern const struct quant_format gptq_g32, gptq_g64, gptq_g128, gptq_zero_g32, gptq_zero_g64, gptq_zero_g128;
 
+extern const struct quant_format gguf_q8_0, gguf_q4_0, gguf_q4_1, gguf_q5_0, gguf_q5_1, gguf_q2_k, gguf_q3_k, gguf_q4_k,
+    gguf_q5_k, gguf_q6_k, gguf_iq4_nl, gguf_iq4_xs, gguf_mxfp4, gguf_q8_1, gguf_q8_k, gguf_iq2_xxs, gguf_iq2_xs,
+    gguf_iq3_xxs, gguf_iq1_s, gguf_iq3_s, gguf_iq2_s, gguf_iq1_m, gguf_tq1_0, gguf_tq2_0, gguf_q1_0, gguf_q2_0,
+    gguf_nvfp4, gguf_nvfp4_input, gguf_nvfp4_bare;
+#define GGUF_FORMATS                                                                                                   \
+    &gguf_q8_0, &gguf_q4_0, &gguf_q4_1, &gguf_q5_0, &gguf_q5_1, &gguf_q2_k, &gguf_q3_k, &gguf_q4_k, &gguf_q5_k,        \
+        &gguf_q6_k, &gguf_iq4_nl, &gguf_iq4_xs, &gguf_mxfp4, &gguf_q8_1, &gguf_q8_k, &gguf_iq2_xxs, &gguf_iq2_xs,      \
+        &gguf_iq3_xxs, &gguf_iq1_s, &gguf_iq3_s, &gguf_iq2_s, &gguf_iq1_m, &gguf_tq1_0, &gguf_tq2_0, &gguf_q1_0,       \
+        &gguf_q2_0, &gguf_nvfp4, &gguf_nvfp4_input, &gguf_nvfp4_bare
+
 #endif

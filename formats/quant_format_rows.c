@@ -151,24 +151,6 @@ W4A16_AWQ(32);
 W4A16_AWQ(64);
 W4A16_AWQ(128);
 
-/* Only in GGUF files. Of the block's maximum a: the scale a / 127 rounded to binary16 moves the value by 2^-11 of it,
- * and half a step is a / 254. */
-static const struct quant_format q8_0 = {
-    .name = "q8_0",
-    .algo = "Q8_0",
-    .method = "gguf",
-    .weight_bits = 8,
-    .input_bits = 16,
-    .block_cols = 32,
-    .self_described = true,
-    .encode_op = OP_ENCODE_Q8_0,
-    .decode_op = OP_DECODE_Q8_0,
-    .input_op = OP_COUNT,
-    .max_relative_step = 1.0 / 254 + 1.0 / 2048,
-    .n_parts = 1,
-    .parts = {{PART_WEIGHT, DTYPE_Q8_0, 1, 1, false}},
-};
-
 /* DeepSeek-V3's FP8: an fp32 scale per block of 128 x 128, cut off at the edges. Activations are quantized by the
  * engine as they come, 128 at a time, which no file says anything about. */
 static const struct quant_format fp8_block = {
@@ -240,6 +222,6 @@ const struct quant_format *const quant_formats[] = {
     &gptq_zero_g128,
     &gptq_zero_g64,
     &gptq_zero_g32,
-    &q8_0,
+    GGUF_FORMATS,
     NULL,
 };

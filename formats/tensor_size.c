@@ -10,7 +10,7 @@ bool tensor_size(const char *name, enum dtype dtype, uint32_t n_dims, const uint
     for (uint32_t i = 0; i < n_dims; i++)
         if (!u64_mul(n, dims[i], &n))
             return error_set(err, ERR_FORMAT, "tensor '%.256s': the product of its shape overflows", name);
-    if (dtype == DTYPE_Q8_0) {
+    if (dtype_is_blocks(dtype)) {
         uint32_t block = dtype_block_elems(dtype);
         if (n_dims == 0 || dims[n_dims - 1] % block != 0)
             return error_set(err, ERR_FORMAT, "tensor '%.256s': a row of %llu elements is not whole blocks of %u (%s)",

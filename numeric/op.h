@@ -30,6 +30,8 @@ enum op {
     OP_ENCODE_Q8_0,            /* signed bytes, blocks of 32 with a binary16 scale in front of each */
     OP_DECODE_Q8_0,            /* -> f32 */
     OP_RANGE_NVFP4,            /* chooses block maxima as OP_SWEEP_NVFP4 does: among multiples of the block's own */
+    OP_ENCODE_GGML,            /* ggml's other blocks, by the type that is asked for (ggml_blocks.h, ggml_search.h) */
+    OP_DECODE_GGML,            /* -> f32 */
     OP_COUNT
 };
 

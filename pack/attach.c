@@ -29,6 +29,11 @@ static bool grow(struct attach *a, const struct oci_descriptor *d, struct error 
     return true;
 }
 
+bool attach_entry(struct attach *a, const struct oci_descriptor *entry, struct error *err)
+{
+    return grow(a, entry, err);
+}
+
 static bool load(struct attach *a, struct error *err)
 {
     if (!oci_package_open(&a->package, &a->layout, a->ref.tag, err) || !check_subjects(a, err) ||
@@ -99,7 +104,7 @@ bool attach_find(const struct attach *a, const struct oci_descriptor *subject, a
         CLEANUP_BUFFER struct buffer text = {0};
         CLEANUP(oci_manifest) struct oci_manifest m = {0};
         struct error unread = ERROR_INIT;
-        if (strcmp(a->entries[i].media_type, OCI_MEDIA_MANIFEST) != 0) continue;
+        if (!a->entries[i].media_type || strcmp(a->entries[i].media_type, OCI_MEDIA_MANIFEST) != 0) continue;
         /* One that cannot be read is not ours to judge here: verify will. */
         if (!oci_blob_load(&a->layout, &a->entries[i], OCI_DOCUMENT_BYTES_MAX, "referrer", &text, NULL, &unread) ||
             !oci_manifest_parse(buffer_view(&text), "referrer", &m, &unread)) {
@@ -107,7 +112,7 @@ bool attach_find(const struct attach *a, const struct oci_descriptor *subject, a
             continue;
         }
         if (!m.has_subject || !digest_equal(&m.subject.digest, &subject->digest)) continue;
-        if (!look(ctx, a, &m, found, err)) return false;
+        if (!look(ctx, a, &m, i, found, err)) return false;
     }
     return true;
 }
@@ -133,6 +138,29 @@ bool attach_tagged(struct attach *a, const char *tag, const char *kind, const st
     return grow(a, &entry, err);
 }
 
+bool attach_drop(struct attach *a, uint32_t entry, struct error *err)
+{
+    CLEANUP_BUFFER struct buffer text = {0};
+    CLEANUP(oci_manifest) struct oci_manifest m = {0};
+    if (!oci_blob_load(&a->layout, &a->entries[entry], OCI_DOCUMENT_BYTES_MAX, "referrer", &text, NULL, err) ||
+        !oci_manifest_parse(buffer_view(&text), "referrer", &m, err))
+        return false;
+    if (a->n_replaced + 2 > 2 * ATTACH_REPLACED_MAX)
+        return error_set(err, ERR_FORMAT, "more than %u statements to replace in one layout", ATTACH_REPLACED_MAX);
+    a->replaced[a->n_replaced++] = a->entries[entry].digest;
+    if (m.n_layers == 1) a->replaced[a->n_replaced++] = m.layers[0].digest;
+    a->entries[entry].media_type = NULL; /* left out of the index */
+    return true;
+}
+
+static void compact(struct attach *a)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < a->n_entries; i++)
+        if (a->entries[i].media_type) a->entries[n++] = a->entries[i];
+    a->n_entries = n;
+}
+
 static bool write_index(struct attach *a, struct error *err)
 {
     struct oci_index index = {
@@ -156,6 +184,7 @@ static void remove_replaced(const struct attach *a)
 bool attach_commit(struct attach *a, struct error *err)
 {
     if (a->n_entries == a->n_old && !a->n_replaced) return true;
+    compact(a);
     if (!write_index(a, err)) return false;
     a->wrote = false;
     remove_replaced(a);

@@ -49,9 +49,14 @@ extern const struct attach_form attach_form_bundle;
 /* A manifest with the body as its layer and `subject`, and its entry. `annotations` (object of strings) may be NULL. */
 MUST_CHECK bool attach_referrer(struct attach *a, const struct oci_descriptor *subject, const struct attach_form *form,
                                 struct bytes body, const json_t *annotations, struct error *err);
+/* An entry as it stands in another layout's index.json; its blobs were written before. Its texts must live as long. */
+MUST_CHECK bool attach_entry(struct attach *a, const struct oci_descriptor *entry, struct error *err);
 /* Calls `look` with each referrer of `subject` that can be read, until it says stop; *found says whether it did. */
-typedef bool (*attach_look_fn)(void *ctx, const struct attach *a, const struct oci_manifest *m, bool *stop,
-                               struct error *err);
+typedef bool (*attach_look_fn)(void *ctx, const struct attach *a, const struct oci_manifest *m, uint32_t entry,
+                               bool *stop, struct error *err);
+/* Takes an entry out, a referrer with one layer; what it named goes when index.json is written. Later entries keep
+ * their numbers until then. */
+MUST_CHECK bool attach_drop(struct attach *a, uint32_t entry, struct error *err);
 MUST_CHECK bool attach_find(const struct attach *a, const struct oci_descriptor *subject, attach_look_fn look,
                             void *ctx, bool *found, struct error *err);
 /* The manifest of a tag becomes this one, with this `kind`; `old`, what the tag named so far (or NULL), goes, and its

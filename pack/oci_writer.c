@@ -2,16 +2,22 @@
 
 #include "core/crypto.h"
 #include "core/staging.h"
+#include "core/text.h"
 #include "formats/oci_layout.h"
 #include "pack/layer_stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
-#define INCOMING_NAME "incoming" /* a layer whose digest is not known yet */
+#define MEMORY_BYTES ((size_t)32 << 20)   /* for chunks of all threads */
+#define CHUNK_BYTES_MAX ((size_t)4 << 20) /* fits the caches of most machines twice */
+#define CHUNK_BYTES_MIN ((size_t)64 << 10)
+#define LARGE_BYTES ((uint64_t)64 << 20) /* from here on the steps of one layer are worth a thread each */
 
 struct oci_writer {
+    pthread_mutex_t lock; /* of progress and journal, while layers are written side by side */
     struct staging *staging;
     struct pool *pool;
     const struct progress *progress;
@@ -42,6 +48,7 @@ bool oci_writer_open(struct oci_writer **out, const struct oci_writer_options *o
     w->progress = o->progress;
     w->total_bytes = o->total_bytes;
     w->blobs_fd = -1;
+    pthread_mutex_init(&w->lock, NULL);
     if (dir_make_parents(o->layout_dir, err) && staging_open(&w->staging, o->layout_dir, o->key, o->replace, err) &&
         make_folders(w, err)) {
         *out = w;
@@ -56,6 +63,7 @@ void oci_writer_close(struct oci_writer *w, bool keep)
     if (!w) return;
     staging_close(w->staging, keep);
     if (w->blobs_fd >= 0) close(w->blobs_fd);
+    pthread_mutex_destroy(&w->lock);
     free(w->blobs);
     free(w);
 }
@@ -97,36 +105,78 @@ static bool record(struct oci_writer *w, uint32_t number, const struct oci_layer
 }
 
 /* From its first name to its digest. */
-static bool name_blob(struct oci_writer *w, const struct digest *d, struct error *err)
+static bool name_blob(struct oci_writer *w, const char *incoming, const struct digest *d, struct error *err)
 {
     char hex[DIGEST_HEX_SIZE];
     digest_hex(d, hex);
-    if (renameat(w->blobs_fd, INCOMING_NAME, w->blobs_fd, hex) != 0)
+    if (renameat(w->blobs_fd, incoming, w->blobs_fd, hex) != 0)
         return error_set_errno(err, "cannot rename to '%s'", hex);
     return dir_sync(w->blobs_fd, hex, err);
 }
 
-bool oci_writer_add_layer(struct oci_writer *w, uint32_t number, const char *path_in_image, const struct folder *f,
-                          uint32_t member, struct oci_layer *out, struct error *err)
+static bool tell(void *ctx, const char *item, uint64_t bytes, struct error *err)
+{
+    struct oci_writer *w = ctx;
+    pthread_mutex_lock(&w->lock);
+    w->done_bytes += bytes;
+    if (bytes) progress_update(w->progress, "pack", item, w->done_bytes, w->total_bytes);
+    bool ok = progress_go_on(w->progress, err);
+    pthread_mutex_unlock(&w->lock);
+    return ok;
+}
+
+static bool write_layer(struct oci_writer *w, struct oci_layer_source *l, uint32_t number, struct pool *pool,
+                        struct error *err)
 {
     struct file_out file;
+    char incoming[32]; /* a layer whose digest is not known yet */
     CLEANUP(free) char *path = NULL;
-    if (recall(w, number, out)) {
-        w->done_bytes += folder_size(f, member);
-        return true;
-    }
-    if (!path_join(&path, w->blobs, INCOMING_NAME, err) || !file_out_open(&file, path, 0666, err)) return false;
-    struct layer_stream s = {.folder = f,
-                             .member = member,
-                             .pool = w->pool,
-                             .progress = w->progress,
-                             .done_bytes = &w->done_bytes,
-                             .total_bytes = w->total_bytes};
-    if (!layer_stream_write(&s, path_in_image, &file, out, err)) {
+    uint32_t n_threads = pool_threads(w->pool);
+    size_t chunk = MEMORY_BYTES / (pool ? 2 : n_threads);
+    chunk = chunk > CHUNK_BYTES_MAX ? CHUNK_BYTES_MAX : chunk < CHUNK_BYTES_MIN ? CHUNK_BYTES_MIN : chunk;
+    snprintf(incoming, sizeof incoming, "incoming.%u", number);
+    if (!path_join(&path, w->blobs, incoming, err) || !file_out_open(&file, path, 0666, err)) return false;
+    struct layer_stream s = {
+        .folder = l->folder, .member = l->member, .pool = pool, .chunk_bytes = chunk, .tell = tell, .ctx = w};
+    if (!layer_stream_write(&s, l->path, &file, &l->layer, err)) {
         file_out_abort(&file);
-        return error_wrap(err, "file '%.256s'", path_in_image);
+        return error_wrap(err, "file '%.256s'", l->path);
     }
-    return file_out_commit(&file, err) && name_blob(w, &out->digest, err) && record(w, number, out, err);
+    if (!file_out_commit(&file, err) || !name_blob(w, incoming, &l->layer.digest, err)) return false;
+    pthread_mutex_lock(&w->lock);
+    bool ok = record(w, number, &l->layer, err);
+    pthread_mutex_unlock(&w->lock);
+    return ok;
+}
+
+struct layer_jobs {
+    struct oci_writer *w;
+    struct oci_layer_source *list;
+    uint32_t *numbers, n; /* of those that are written side by side */
+};
+
+static bool write_job(void *ctx, uint64_t item, uint32_t worker, struct error *err)
+{
+    struct layer_jobs *j = ctx;
+    uint32_t i = j->numbers[item];
+    (void)worker;
+    return tell(j->w, NULL, 0, err) && write_layer(j->w, &j->list[i], i, NULL, err);
+}
+
+bool oci_writer_add_layers(struct oci_writer *w, struct oci_layer_source *list, uint32_t n, struct error *err)
+{
+    CLEANUP(free) uint32_t *numbers = calloc(n + 1u, sizeof *numbers);
+    struct layer_jobs j = {.w = w, .list = list, .numbers = numbers};
+    uint64_t share = w->total_bytes / pool_threads(w->pool);
+    if (!numbers) return error_memory(err, n * sizeof *numbers);
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t bytes = folder_size(list[i].folder, list[i].member);
+        bool large = pool_threads(w->pool) > 1 && bytes >= LARGE_BYTES && bytes > share + share / 2;
+        if (recall(w, i, &list[i].layer)) w->done_bytes += bytes;
+        else if (!large) numbers[j.n++] = i;
+        else if (!tell(w, NULL, 0, err) || !write_layer(w, &list[i], i, w->pool, err)) return false;
+    }
+    return pool_try(w->pool, j.n, write_job, &j, err);
 }
 
 bool oci_writer_add_blob(struct oci_writer *w, struct bytes data, struct digest *out, struct error *err)
@@ -136,6 +186,60 @@ bool oci_writer_add_blob(struct oci_writer *w, struct bytes data, struct digest 
     if (!sha256_of(data, out, err)) return false;
     digest_hex(out, hex);
     return path_join(&path, w->blobs, hex, err) && file_save(path, data, 0666, err);
+}
+
+bool oci_writer_add_text(struct oci_writer *w, const char *path_in_image, struct bytes text, struct oci_layer *out,
+                         struct error *err)
+{
+    static const uint8_t zeros[4 * TAR_BLOCK_BYTES];
+    CLEANUP_BUFFER struct buffer head = {0};
+    struct tar_layer tar;
+    CLEANUP(text) struct text t = TEXT_INIT;
+    if (!tar_layer_header(path_in_image, text.size, &head, &tar, err)) return false;
+    text_put(&t, head.data, head.size);
+    text_put(&t, text.data, text.size);
+    text_put(&t, zeros, tar_layer_tail(&tar));
+    if (t.failed) return error_memory(err, t.capacity);
+    out->layer_bytes = tar.total_bytes;
+    return sha256_of(text, &out->file_digest, err) &&
+           oci_writer_add_blob(w, bytes_of(t.data, t.size), &out->digest, err);
+}
+
+#define COPY_BYTES ((size_t)1 << 20)
+
+/* n bytes of `from` into `to`; *found is their digest. */
+static bool copy_bytes(int from, struct file_out *to, uint64_t n, struct digest *found, struct error *err)
+{
+    CLEANUP(free) uint8_t *chunk = malloc(COPY_BYTES);
+    struct sha256 *h = NULL;
+    bool ok = (chunk || error_memory(err, COPY_BYTES)) && sha256_open(&h, err);
+    for (uint64_t at = 0; ok && at < n;) {
+        size_t k = (size_t)u64_min(COPY_BYTES, n - at);
+        ok = file_read_at(from, "blob", at, chunk, k, err) && file_out_write(to, chunk, k, err);
+        if (ok) sha256_add(h, chunk, k);
+        at += k;
+    }
+    return sha256_close(h, ok ? found : NULL, err) && ok;
+}
+
+bool oci_writer_copy_blob(struct oci_writer *w, const struct oci_layout *from, const struct oci_descriptor *d,
+                          struct error *err)
+{
+    char hex[DIGEST_HEX_SIZE];
+    CLEANUP(fd) int fd = -1;
+    CLEANUP(free) char *path = NULL;
+    struct file_out file;
+    struct digest found;
+    digest_hex(&d->digest, hex);
+    if (!oci_blob_open(from, d, "blob", &fd, NULL, err) || !path_join(&path, w->blobs, hex, err) ||
+        !file_out_open(&file, path, 0666, err))
+        return error_wrap(err, "blob %s", hex);
+    bool ok = copy_bytes(fd, &file, d->size, &found, err);
+    if (ok && !digest_equal(&found, &d->digest))
+        ok = error_set(err, ERR_FORMAT, "blob %s: its bytes have another digest", hex);
+    if (ok) return file_out_commit(&file, err);
+    file_out_abort(&file);
+    return false;
 }
 
 static bool write_index(struct oci_writer *w, const struct oci_index *index, struct error *err)

@@ -7,7 +7,7 @@
 #include "core/pool.h"
 #include "core/progress.h"
 #include "formats/folder.h"
-#include "formats/oci.h"
+#include "formats/oci_layout.h"
 #include "formats/tar.h"
 
 struct oci_writer;
@@ -28,12 +28,25 @@ struct oci_writer_options {
 };
 
 MUST_CHECK bool oci_writer_open(struct oci_writer **out, const struct oci_writer_options *o, struct error *err);
-/* Layer number `number` (each is written once): one member of `f` under path_in_image. */
-MUST_CHECK bool oci_writer_add_layer(struct oci_writer *w, uint32_t number, const char *path_in_image,
-                                     const struct folder *f, uint32_t member, struct oci_layer *out, struct error *err);
+/* One member of a folder, to be written under path_in_image; *out is filled. */
+struct oci_layer_source {
+    const char *path;
+    const struct folder *folder;
+    uint32_t member;
+    struct oci_layer layer;
+};
+/* All layers: several at once, and of one that is larger than the others together its chunks' steps. Once. */
+MUST_CHECK bool oci_writer_add_layers(struct oci_writer *w, struct oci_layer_source *list, uint32_t n,
+                                      struct error *err);
+/* A layer whose file is `text`. */
+MUST_CHECK bool oci_writer_add_text(struct oci_writer *w, const char *path_in_image, struct bytes text,
+                                    struct oci_layer *out, struct error *err);
 /* Whether a stopped run has left this layer finished: then it needs no space. */
 bool oci_writer_has_layer(const struct oci_writer *w, uint32_t number);
 MUST_CHECK bool oci_writer_add_blob(struct oci_writer *w, struct bytes data, struct digest *out, struct error *err);
+/* A blob of another layout, checked on its way. */
+MUST_CHECK bool oci_writer_copy_blob(struct oci_writer *w, const struct oci_layout *from,
+                                     const struct oci_descriptor *d, struct error *err);
 /* Writes oci-layout and index.json, and gives the layout its name. Frees w, also on failure. */
 MUST_CHECK bool oci_writer_commit(struct oci_writer *w, const struct oci_index *index, struct error *err);
 /* Lets go; keep leaves finished layers for the next run. NULL is fine. */

@@ -1,42 +1,31 @@
-#include "pack/pack.h"
+#include "pack/pack_job.h"
 
-#include "core/text.h"
 #include "core/version.h"
-#include "pack/oci_writer.h"
 
 #include <sys/stat.h>
 
 #define STAGE "pack"
 
-struct source {
-    const struct folder *folder;
-    uint32_t member;
-};
-
-struct job {
-    const struct pack_options *o;
-    struct oci_ref ref;
-    struct folder *model, *profiles;
-    struct source *sources; /* beside result->files */
-    struct pack_result *result;
-    uint64_t data_bytes;
-};
-
 void pack_result_free(struct pack_result *r)
 {
     for (uint32_t i = 0; i < r->n_files; i++) free(r->files[i].path);
+    for (uint32_t i = 0; i < r->n_images; i++) {
+        free(r->images[i].name);
+        free(r->images[i].tag);
+    }
     free(r->files);
+    free(r->images);
     *r = (struct pack_result){0};
 }
 
 /* ---- what will be packed ------------------------------------------------------------------------------------------
  */
 
-static bool add_files(struct job *j, const struct folder *f, const char *prefix, struct error *err)
+static bool add_files(struct pack_job *j, const struct folder *f, const char *prefix, struct error *err)
 {
     for (uint32_t i = 0; i < folder_count(f); i++) {
         struct pack_file *file = &j->result->files[j->result->n_files];
-        j->sources[j->result->n_files] = (struct source){f, i};
+        j->sources[j->result->n_files] = (struct pack_source){.folder = f, .member = i, .profile = PACK_MODEL};
         *file = (struct pack_file){.bytes = folder_size(f, i)};
         if (!path_join(&file->path, prefix, folder_name(f, i), err)) return false;
         j->result->n_files++;
@@ -48,7 +37,7 @@ static bool add_files(struct job *j, const struct folder *f, const char *prefix,
 }
 
 /* Folders list their members in byte order, and "models/" sorts before "profiles/", so layers are sorted by path. */
-static bool list_files(struct job *j, struct error *err)
+static bool list_files(struct pack_job *j, struct error *err)
 {
     uint32_t n = folder_count(j->model) + (j->profiles ? folder_count(j->profiles) : 0);
     if (folder_find(j->model, "config.json") == NAME_NONE && folder_find(j->model, "params.json") == NAME_NONE)
@@ -56,10 +45,11 @@ static bool list_files(struct job *j, struct error *err)
     if (n > OCI_LAYERS_MAX)
         return error_set(err, ERR_FORMAT, "%u files are too many for one image, at most %u can be packed", n,
                          OCI_LAYERS_MAX);
-    j->result->files = calloc(n, sizeof *j->result->files);
-    j->sources = calloc(n, sizeof *j->sources);
+    j->result->files = calloc(n + 1u, sizeof *j->result->files);
+    j->sources = calloc(n + 1u, sizeof *j->sources);
     if (!j->result->files || !j->sources) return error_memory(err, n * sizeof *j->result->files);
-    return add_files(j, j->model, "models", err) && (!j->profiles || add_files(j, j->profiles, "profiles", err));
+    return add_files(j, j->model, "models", err) &&
+           (!j->profiles || (add_files(j, j->profiles, "profiles", err) && pack_profiles_read(j, err)));
 }
 
 static bool check_annotations(const json_t *annotations, struct error *err)
@@ -76,7 +66,7 @@ static bool check_annotations(const json_t *annotations, struct error *err)
     return true;
 }
 
-static void give_notes(const struct job *j)
+static void give_notes(const struct pack_job *j)
 {
     const struct pack_result *r = j->result;
     if (r->n_files > PACK_LAYERS_NOTED)
@@ -97,7 +87,7 @@ static void give_notes(const struct job *j)
 
 /* Everything the parts of an unfinished layout depend on. Inputs are known by what the file system says of them: a file
  * that was changed in any way since gets a new change time, and the work starts afresh. */
-static bool staging_key(const struct job *j, char key[DIGEST_HEX_SIZE + 8], struct error *err)
+static bool staging_key(const struct pack_job *j, char key[DIGEST_HEX_SIZE + 8], struct error *err)
 {
     CLEANUP(text) struct text t = TEXT_INIT;
     CLEANUP(free) char *annotations = NULL;
@@ -123,11 +113,12 @@ static bool staging_key(const struct job *j, char key[DIGEST_HEX_SIZE + 8], stru
     return true;
 }
 
-static bool check_space(const struct job *j, const struct oci_writer *w, struct error *err)
+static bool check_space(const struct pack_job *j, const struct oci_writer *w, struct error *err)
 {
     uint64_t free_bytes, need = 0;
     for (uint32_t i = 0; i < j->result->n_files; i++)
         if (!oci_writer_has_layer(w, i)) need += j->result->files[i].bytes + 2 * TAR_PAGE_BYTES;
+    for (uint32_t i = 0; i < j->base.n_layers; i++) need += j->base.layers[i].size; /* 1024 * 2^47 fits */
     if (!dir_space(j->ref.dir, &free_bytes, err)) return false;
     if (need <= free_bytes) return true;
     char a[32], b[32];
@@ -136,89 +127,68 @@ static bool check_space(const struct job *j, const struct oci_writer *w, struct 
     return error_set(err, ERR_IO, "'%.512s' needs %s, the disk has %s free", j->ref.dir, a, b);
 }
 
-/* ---- documents ------------------------------------------------------------------------------------------------------
- */
-
-static bool write_config(const struct job *j, struct oci_writer *w, struct oci_descriptor *out, struct error *err)
-{
-    const struct pack_result *r = j->result;
-    CLEANUP(free) struct digest *diff_ids = calloc(r->n_files, sizeof *diff_ids);
-    CLEANUP(free) const char **created_by = calloc(r->n_files, sizeof *created_by);
-    CLEANUP(free) char *text = NULL;
-    size_t n = 0;
-    if (!diff_ids || !created_by) return error_memory(err, r->n_files * sizeof *diff_ids);
-    for (uint32_t i = 0; i < r->n_files; i++) {
-        diff_ids[i] = r->files[i].layer;
-        created_by[i] = r->files[i].path;
-    }
-    struct oci_config c = {.diff_ids = diff_ids, .created_by = created_by, .n_layers = r->n_files};
-    if (!oci_config_text(&c, &text, &n, err)) return false;
-    *out = (struct oci_descriptor){.media_type = OCI_MEDIA_CONFIG, .size = n};
-    return oci_writer_add_blob(w, bytes_of(text, n), &out->digest, err);
-}
-
-static json_t *layer_annotations(const struct pack_file *f)
-{
-    char hex[DIGEST_HEX_SIZE];
-    digest_hex(&f->digest, hex);
-    return json_pack("{s:s,s:s}", OCI_ANNOTATION_TITLE, f->path, OCI_ANNOTATION_FILE_SHA256, hex);
-}
-
-static bool write_manifest(const struct job *j, struct oci_writer *w, const uint64_t *layer_bytes,
-                           struct oci_descriptor *out, struct error *err)
-{
-    const struct pack_result *r = j->result;
-    CLEANUP(json) json_t *owner = json_array(); /* of the layers' annotations */
-    CLEANUP(free) struct oci_descriptor *layers = calloc(r->n_files, sizeof *layers);
-    CLEANUP(free) char *text = NULL;
-    size_t n = 0;
-    if (!owner || !layers) return error_memory(err, r->n_files * sizeof *layers);
-    for (uint32_t i = 0; i < r->n_files; i++) {
-        layers[i] =
-            (struct oci_descriptor){.media_type = OCI_MEDIA_LAYER, .digest = r->files[i].layer, .size = layer_bytes[i]};
-        if (json_array_append_new(owner, layer_annotations(&r->files[i])) != 0) return error_memory(err, 0);
-        layers[i].annotations = json_array_get(owner, i);
-    }
-    struct oci_manifest m = {.layers = layers, .n_layers = r->n_files, .annotations = j->o->annotations};
-    if (!write_config(j, w, &m.config, err) || !oci_manifest_text(&m, &text, &n, err)) return false;
-    if (n > OCI_DOCUMENT_BYTES_MAX)
-        return error_set(err, ERR_FORMAT, "the manifest has %zu bytes, registries take at most %zu", n,
-                         OCI_DOCUMENT_BYTES_MAX);
-    *out = (struct oci_descriptor){.media_type = OCI_MEDIA_MANIFEST, .size = n};
-    return oci_writer_add_blob(w, bytes_of(text, n), &out->digest, err);
-}
-
 /* ---- the run --------------------------------------------------------------------------------------------------------
  */
 
-static bool write_layers(const struct job *j, struct oci_writer *w, uint64_t *layer_bytes, struct error *err)
+static bool write_layers(const struct pack_job *j, struct oci_writer *w, struct error *err)
 {
     struct pack_result *r = j->result;
+    CLEANUP(free) struct oci_layer_source *list = calloc(r->n_files, sizeof *list);
+    if (!list) return error_memory(err, r->n_files * sizeof *list);
+    for (uint32_t i = 0; i < r->n_files; i++)
+        list[i] = (struct oci_layer_source){
+            .path = r->files[i].path, .folder = j->sources[i].folder, .member = j->sources[i].member};
+    if (!oci_writer_add_layers(w, list, r->n_files, err)) return false;
     for (uint32_t i = 0; i < r->n_files; i++) {
-        struct oci_layer layer;
-        if (!progress_go_on(j->o->progress, err)) return false;
-        if (!oci_writer_add_layer(w, i, r->files[i].path, j->sources[i].folder, j->sources[i].member, &layer, err))
-            return false;
-        r->files[i].digest = layer.file_digest;
-        r->files[i].layer = layer.digest;
-        r->bytes += layer_bytes[i] = layer.layer_bytes;
+        r->files[i].digest = list[i].layer.file_digest;
+        r->files[i].layer = list[i].layer.digest;
+        r->bytes += r->files[i].layer_bytes = list[i].layer.layer_bytes;
     }
     return true;
 }
 
-static bool write_image(const struct job *j, struct oci_writer *w, struct oci_descriptor *image, struct error *err)
+/* The NIM manifest names every other file by its digest, so it is the last to be made; its place is that of its path.
+ */
+static bool add_nim(struct pack_job *j, struct oci_writer *w, struct error *err)
 {
-    CLEANUP(free) uint64_t *layer_bytes = calloc(j->result->n_files, sizeof *layer_bytes);
-    if (!layer_bytes) return error_memory(err, j->result->n_files * sizeof *layer_bytes);
-    return check_space(j, w, err) && write_layers(j, w, layer_bytes, err) &&
-           write_manifest(j, w, layer_bytes, image, err);
+    struct pack_result *r = j->result;
+    struct oci_layer layer;
+    uint32_t at = 0;
+    if (!j->n_list) return true;
+    if (!pack_nim_make(j, err) || !oci_writer_add_text(w, PACK_NIM_PATH, bytes_text(j->nim), &layer, err)) return false;
+    while (at < r->n_files && strcmp(r->files[at].path, PACK_NIM_PATH) < 0) at++;
+    memmove(&r->files[at + 1], &r->files[at], (r->n_files - at) * sizeof *r->files);
+    memmove(&j->sources[at + 1], &j->sources[at], (r->n_files - at) * sizeof *j->sources);
+    r->n_files++;
+    r->files[at] = (struct pack_file){.path = strdup(PACK_NIM_PATH),
+                                      .bytes = strlen(j->nim),
+                                      .digest = layer.file_digest,
+                                      .layer = layer.digest,
+                                      .layer_bytes = layer.layer_bytes};
+    j->sources[at] = (struct pack_source){.profile = PACK_MODEL};
+    r->bytes += layer.layer_bytes;
+    return r->files[at].path ? true : error_memory(err, sizeof PACK_NIM_PATH);
 }
 
-static bool write_layout(const struct job *j, struct error *err)
+static bool write_images(struct pack_job *j, struct oci_writer *w, struct oci_index *index, json_t *owner,
+                         struct error *err)
+{
+    if (!check_space(j, w, err) || (j->o->base && !pack_base_copy(j, w, err)) || !write_layers(j, w, err) ||
+        !add_nim(j, w, err) || !pack_images_write(j, w, index->manifests, &index->n_manifests, owner, err))
+        return false;
+    return !j->o->modelpack || pack_modelpack_write(j, w, &index->manifests[index->n_manifests++], owner, err);
+}
+
+static bool write_layout(struct pack_job *j, struct error *err)
 {
     char key[DIGEST_HEX_SIZE + 8];
     struct oci_writer *w = NULL;
-    struct oci_descriptor image;
+    CLEANUP(json) json_t *owner = json_array(); /* of annotations that descriptors borrow */
+    CLEANUP(free) struct oci_descriptor *entries = calloc(j->n_list + 3u, sizeof *entries);
+    struct oci_index index = {.manifests = entries};
+    if (!owner || !entries) return error_memory(err, j->n_list * sizeof *entries);
+    if (j->o->base && dir_is_within(j->base_layout.dir, j->ref.dir))
+        return error_set(err, ERR_USAGE, "output '%.512s' would replace the base, which is being read", j->ref.dir);
     if (!folder_survives(j->model, j->ref.dir, err) ||
         (j->profiles && !folder_survives(j->profiles, j->ref.dir, err)) || !staging_key(j, key, err))
         return false;
@@ -229,27 +199,17 @@ static bool write_layout(const struct job *j, struct error *err)
                                     .progress = j->o->progress,
                                     .total_bytes = j->data_bytes};
     if (!oci_writer_open(&w, &wo, err)) return false;
-    if (!write_image(j, w, &image, err)) {
-        oci_writer_close(w, err && err->code == ERR_CANCELLED);
-        return false;
-    }
-    CLEANUP(json)
-    json_t *annotations = json_pack("{s:s,s:s}", OCI_ANNOTATION_KIND, OCI_KIND_IMAGE, OCI_ANNOTATION_REF, j->ref.tag);
-    image.annotations = annotations;
-    struct oci_index index = {.manifests = &image, .n_manifests = 1};
-    if (!annotations) {
-        oci_writer_close(w, false);
-        return error_memory(err, 0);
-    }
-    j->result->image = image.digest;
-    return oci_writer_commit(w, &index, err);
+    if (write_images(j, w, &index, owner, err)) return oci_writer_commit(w, &index, err);
+    oci_writer_close(w, err && err->code == ERR_CANCELLED);
+    return false;
 }
 
-static bool run(struct job *j, struct error *err)
+static bool run(struct pack_job *j, struct error *err)
 {
     if (!check_annotations(j->o->annotations, err) || !oci_ref_parse(j->o->ref, &j->ref, err) ||
-        !folder_open(&j->model, j->o->source, err) ||
-        (j->o->profiles && !folder_open(&j->profiles, j->o->profiles, err)) || !list_files(j, err))
+        !oci_created(j->created, err) || !folder_open(&j->model, j->o->source, err) ||
+        (j->o->profiles && !folder_open(&j->profiles, j->o->profiles, err)) || !list_files(j, err) ||
+        (j->o->base && !pack_base_open(j, err)))
         return false;
     give_notes(j);
     return write_layout(j, err);
@@ -259,8 +219,10 @@ bool pack_run(const struct pack_options *o, struct pack_result *out, struct erro
 {
     *out = (struct pack_result){0};
     struct error local = ERROR_INIT; /* the code is looked at, so there must be one */
-    struct job j = {.o = o, .result = out};
+    struct pack_job j = {.o = o, .result = out, .base_layout = OCI_LAYOUT_INIT};
     bool ok = run(&j, &local);
+    pack_profiles_free(&j);
+    pack_base_close(&j);
     oci_ref_close(&j.ref);
     folder_close(j.model);
     folder_close(j.profiles);

@@ -47,7 +47,8 @@ static void describe(struct pulling *p)
     const struct pull_options *o = p->o;
     p->out->image = p->graph.nodes[0].digest;
     p->out->n_manifests = p->graph.n_nodes;
-    for (uint32_t i = 0; i < p->graph.n_nodes; i++) p->out->n_referrers += p->graph.nodes[i].kind != GRAPH_IMAGE;
+    for (uint32_t i = 0; i < p->graph.n_nodes; i++)
+        p->out->n_referrers += p->graph.nodes[i].kind != GRAPH_IMAGE && p->graph.nodes[i].kind != GRAPH_MODELPACK;
     p->out->n_blobs = p->graph.n_blobs;
     p->out->bytes = graph_blob_bytes(&p->graph);
     const char *tag = o->tag ? o->tag : *o->from->tag ? o->from->tag : OCI_TAG_DEFAULT;
@@ -64,8 +65,8 @@ bool pull_run(const struct pull_options *o, struct pull_result *out, struct erro
     if (ok) {
         describe(&p);
         p.jobs.total_bytes = out->bytes;
-        ok = pull_place_open(&p.place, o->dir, out->tag, o->force, &p.graph, &own) &&
-             (p.began = true) && registry_jobs_run(&p.jobs, p.graph.n_blobs, fetch_blob, &p, &own) &&
+        ok = pull_place_open(&p.place, o->dir, out->tag, o->force, &p.graph, &own) && (p.began = true) &&
+             registry_jobs_run(&p.jobs, p.graph.n_blobs, fetch_blob, &p, &own) &&
              pull_place_commit(&p.place, &p.graph, &own);
     }
     out->n_there = atomic_load(&p.n_there);

@@ -35,10 +35,15 @@ struct blob_send {
 MUST_CHECK bool registry_blob_send(struct registry_line *l, const struct blob_send *b, enum blob_way *way,
                                    struct error *err);
 
+/* Only asks. */
+MUST_CHECK bool registry_blob_has(struct registry_line *l, const struct registry_blob *b, bool *has, struct error *err);
+
 struct blob_fetch {
     struct registry_blob blob;
     int dirfd; /* of the folder */
     _Atomic uint64_t *received;
+    const char *url;    /* where it is; NULL: among the repository's blobs */
+    const char *suffix; /* of the unfinished file; NULL: REGISTRY_PART_SUFFIX */
 };
 /* *was_there: HEX was in the folder, and has been read and found right. ERR_MISMATCH (class "digest") when what the
  * registry sends is not the blob that was asked for. */

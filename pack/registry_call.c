@@ -36,20 +36,45 @@ static bool add_scopes(struct registry *r, const struct registry_options *o, str
     return true;
 }
 
-bool registry_open(struct registry **out, const struct registry_options *o, struct error *err)
+/* The address of a server that is no registry, and what it is to be told about us. */
+static bool set_site(struct registry *r, const struct registry_options *o, struct error *err)
 {
-    *out = NULL;
+    char host[256];
+    bool plain = strncasecmp(o->site, "http://", 7) == 0;
+    if (!plain && strncasecmp(o->site, "https://", 8) != 0)
+        return error_set(err, ERR_USAGE, "'%.256s': expected https://HOST", o->site);
+    const char *start = o->site + (plain ? 7 : 8);
+    snprintf(host, sizeof host, "%.*s", (int)strcspn(start, "/"), start);
+    if (plain && (!o->plain_http || !registry_host_is_loopback(host)))
+        return error_set(err, ERR_USAGE, "'%.256s': without TLS only with --plain-http, and only to loopback addresses",
+                         o->site);
+    r->looked_up = true; /* nothing but what is given */
+    r->base = strdup(o->site);
+    r->authorization = o->authorization ? strdup(o->authorization) : NULL;
+    if (!r->base || (o->authorization && !r->authorization)) return error_memory(err, strlen(o->site));
+    for (size_t n = strlen(r->base); n && r->base[n - 1] == '/'; n--) r->base[n - 1] = 0;
+    return true;
+}
+
+static bool set_registry(struct registry *r, const struct registry_options *o, struct error *err)
+{
     const char *host = o->ref->host;
     if (o->plain_http && !registry_host_is_loopback(host))
         return error_set(err, ERR_USAGE, "--plain-http is for loopback addresses only, and '%s' is none", host);
+    /* docker's registry answers under another name than it goes by. */
+    const char *real = strcmp(host, "docker.io") == 0 ? "registry-1.docker.io" : host;
+    return asprintf(&r->base, "%s://%s", o->plain_http ? "http" : "https", real) >= 0 ? add_scopes(r, o, err)
+                                                                                      : error_memory(err, 0);
+}
+
+bool registry_open(struct registry **out, const struct registry_options *o, struct error *err)
+{
+    *out = NULL;
     struct registry *r = calloc(1, sizeof *r);
     if (!r) return error_memory(err, sizeof *r);
     r->options = *o;
     pthread_mutex_init(&r->lock, NULL);
-    /* docker's registry answers under another name than it goes by. */
-    const char *real = strcmp(host, "docker.io") == 0 ? "registry-1.docker.io" : host;
-    bool ok = asprintf(&r->base, "%s://%s", o->plain_http ? "http" : "https", real) >= 0 ? add_scopes(r, o, err)
-                                                                                         : error_memory(err, 0);
+    bool ok = o->site ? set_site(r, o, err) : set_registry(r, o, err);
     if (!ok) registry_close(r);
     else *out = r;
     return ok;
@@ -80,7 +105,9 @@ bool registry_url(const struct registry *r, char **out, struct error *err, const
     int n = vasprintf(&rest, fmt, ap);
     va_end(ap);
     if (n < 0) rest = NULL;
-    n = rest ? asprintf(out, "%s/v2/%s/%s", r->base, r->options.ref->repository, rest) : -1;
+    n = !rest             ? -1
+        : r->options.site ? asprintf(out, "%s/%s", r->base, rest)
+                          : asprintf(out, "%s/v2/%s/%s", r->base, r->options.ref->repository, rest);
     free(rest);
     if (n >= 0) return true;
     *out = NULL;
@@ -160,7 +187,7 @@ static bool exchange(struct registry_line *l, const struct http_request *rq, str
         bool ok = http_exchange(l->http, &full, rp, err), again = false;
         if (authorization) explicit_bzero(authorization, strlen(authorization));
         if (line) explicit_bzero(line, strlen(line));
-        if (!ok || rp->status != 401 || !own || tries == 2) return ok;
+        if (!ok || rp->status != 401 || !own || tries == 2 || r->options.site) return ok;
         if (!renew(l, rp, generation, &again, err)) return false;
         if (!again) return true;
         http_reply_free(rp);
@@ -250,6 +277,15 @@ bool registry_call(struct registry_line *l, const struct http_request *rq, struc
     }
 }
 
+static bool has_credentials(const struct registry *r)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&r->lock;
+    pthread_mutex_lock(lock);
+    bool has = r->authorization != NULL;
+    pthread_mutex_unlock(lock);
+    return has;
+}
+
 bool registry_refused(const struct registry *r, const struct http_reply *rp, struct error *err, const char *fmt, ...)
 {
     char what[512];
@@ -264,7 +300,7 @@ bool registry_refused(const struct registry *r, const struct http_reply *rp, str
         code = json_string_value(json_object_get(first, "code"));
         message = json_string_value(json_object_get(first, "message"));
     }
-    const char *hint = rp->status == 401 && !r->authorization ? "; no credentials for it are stored" : "";
+    const char *hint = rp->status == 401 && !has_credentials(r) ? "; no credentials for it are stored" : "";
     return error_set(err, ERR_NETWORK, "%s: the registry answers %ld%s%.64s%s%.256s%s%s", what, rp->status,
                      code ? " (" : "", code ? code : "", code && message ? ": " : "", code && message ? message : "",
                      code ? ")" : "", hint);

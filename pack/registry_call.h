@@ -16,6 +16,9 @@
 
 struct registry_options {
     const struct registry_ref *ref;
+    /* A server that is no registry, reached with the same patience and care: then there is no ref, registry_url appends
+     * to this, "https://HOST/...", and `authorization` ("Bearer ...", or NULL) is sent to its origin from the start. */
+    const char *site, *authorization;
     bool plain_http; /* ERR_USAGE unless the host is a loopback address */
     bool push;       /* access that is asked for: pull, or pull and push */
     const char *ca_file;
@@ -29,7 +32,7 @@ struct registry;
 MUST_CHECK bool registry_open(struct registry **out, const struct registry_options *o, struct error *err);
 void registry_close(struct registry *r); /* NULL is fine */
 const struct registry_options *registry_options(const struct registry *r);
-/* "SCHEME://HOST/v2/REPOSITORY/" and the rest. *out: caller frees. */
+/* "SCHEME://HOST/v2/REPOSITORY/" (of a site, itself and "/") and the rest. *out: caller frees. */
 MUST_CHECK bool registry_url(const struct registry *r, char **out, struct error *err, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 

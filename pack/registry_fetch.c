@@ -11,12 +11,13 @@
 #define READ_BYTES ((size_t)256 << 10)
 #define RESET_BYTES ((uint64_t)1 << 20) /* of headway give a new set of tries */
 #define TRIES_MAX 1000u
+#define SUFFIX_MAX 32u
 
 struct fetching {
     struct registry_line *line;
     const struct blob_fetch *b;
     char digest[OCI_DIGEST_SIZE];
-    char part[DIGEST_HEX_SIZE + sizeof REGISTRY_PART_SUFFIX];
+    char part[DIGEST_HEX_SIZE + SUFFIX_MAX];
     char hex[DIGEST_HEX_SIZE];
     int fd;
     uint64_t have, old;  /* bytes in the file; of them from an earlier run */
@@ -107,10 +108,10 @@ static bool get(struct fetching *f, struct http_reply *rp, struct error *err)
 {
     CLEANUP(free) char *url = NULL;
     char range[64];
-    if (!registry_url(f->line->registry, &url, err, "blobs/%s", f->digest)) return false;
+    if (!f->b->url && !registry_url(f->line->registry, &url, err, "blobs/%s", f->digest)) return false;
     snprintf(range, sizeof range, "Range: bytes=%llu-", (unsigned long long)f->have);
     struct http_request rq = {.method = HTTP_GET,
-                              .url = url,
+                              .url = url ? url : f->b->url,
                               .headers = {f->have ? range : NULL},
                               .reply_max = REGISTRY_ANSWER_MAX,
                               .sink = take,
@@ -194,7 +195,7 @@ bool registry_blob_fetch(struct registry_line *l, const struct blob_fetch *b, bo
     struct fetching f = {.line = l, .b = b, .fd = -1};
     oci_digest_text(&b->blob.digest, f.digest);
     digest_hex(&b->blob.digest, f.hex);
-    snprintf(f.part, sizeof f.part, "%s" REGISTRY_PART_SUFFIX, f.hex);
+    snprintf(f.part, sizeof f.part, "%s%s", f.hex, b->suffix ? b->suffix : REGISTRY_PART_SUFFIX);
     *was_there = false;
     if (!have_already(&f, was_there, err)) return false;
     if (*was_there) return true;

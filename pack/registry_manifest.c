@@ -75,12 +75,22 @@ bool registry_manifest_has(struct registry_line *l, const struct digest *d, bool
     return *has || rp.status == 404 ? true : registry_refused(l->registry, &rp, err, "manifest %s", name);
 }
 
+/* docker-registry on a file system reads links while another client writes them, and then takes what is there for
+ * wrong or missing. We have the digest of the text, and everything that it names has been sent: it is asked again. */
+static bool is_confused(const struct http_reply *rp)
+{
+    return rp->status == 400 && rp->body.data &&
+           (strstr((const char *)rp->body.data, "\"DIGEST_INVALID\"") ||
+            strstr((const char *)rp->body.data, "\"MANIFEST_BLOB_UNKNOWN\""));
+}
+
 bool registry_manifest_put(struct registry_line *l, const struct manifest_put *p, bool *lists_subject, bool *conflict,
                            struct error *err)
 {
     CLEANUP(free) char *url = NULL;
     __attribute__((cleanup(cleanup_http_reply))) struct http_reply rp = {0};
     char type[300], condition[200];
+    struct error wait = ERROR_INIT;
     if (!registry_url(l->registry, &url, err, "manifests/%s", p->name)) return false;
     snprintf(type, sizeof type, "Content-Type: %.256s", p->media_type);
     bool is_new = conflict && !*p->etag;
@@ -90,7 +100,15 @@ bool registry_manifest_put(struct registry_line *l, const struct manifest_put *p
                               .headers = {type, conflict ? condition : NULL},
                               .body = p->text,
                               .reply_max = REGISTRY_ANSWER_MAX};
-    if (!registry_call(l, &rq, &rp, err)) return error_wrap(err, "manifest %.128s", p->name);
+    for (uint32_t attempt = 0;;) {
+        if (!registry_call(l, &rq, &rp, err)) return error_wrap(err, "manifest %.128s", p->name);
+        if (!is_confused(&rp) || !registry_wait(l->registry, &attempt, &rp, &wait)) break;
+        http_reply_free(&rp);
+    }
+    if (wait.code != ERR_NONE) {
+        if (err) *err = wait;
+        return false;
+    }
     if (conflict) *conflict = rp.status == 412 || rp.status == 409;
     if (lists_subject) *lists_subject = rp.headers[HTTP_OCI_SUBJECT] != NULL;
     if (rp.status / 100 == 2 || (conflict && *conflict)) return true;

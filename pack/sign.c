@@ -22,8 +22,10 @@ static bool same_chain(const struct cert_chain *a, const struct cert_chain *b)
 }
 
 /* A valid signature by this key among the referrers. */
-static bool look_for_own(void *ctx, const struct attach *a, const struct oci_manifest *m, bool *stop, struct error *err)
+static bool look_for_own(void *ctx, const struct attach *a, const struct oci_manifest *m, uint32_t entry, bool *stop,
+                         struct error *err)
 {
+    (void)entry;
     const struct own *own = ctx;
     CLEANUP(envelope) struct envelope e = {0};
     struct error unread = ERROR_INIT;

@@ -7,8 +7,10 @@
 
 static const struct attach_form form = {NULL, NOTATION_MEDIA, NOTATION_LAYER_MEDIA};
 
-static bool look_for_own(void *ctx, const struct attach *a, const struct oci_manifest *m, bool *stop, struct error *err)
+static bool look_for_own(void *ctx, const struct attach *a, const struct oci_manifest *m, uint32_t entry, bool *stop,
+                         struct error *err)
 {
+    (void)entry;
     const struct key *key = ctx;
     CLEANUP_BUFFER struct buffer text = {0};
     CLEANUP(notation) struct notation n = {0};

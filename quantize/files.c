@@ -4,6 +4,8 @@
 
 #include "core/file.h"
 #include "core/version.h"
+#include "formats/licence.h"
+#include "formats/oms.h"
 #include "plan/recipe_words.h"
 
 #define COPY_CHUNK_BYTES ((size_t)4 << 20)
@@ -167,8 +169,12 @@ static bool write_manifest(const struct job *j, json_t *digests, json_t *left_ou
         (!put_digest(scales, "sha256", &j->given->digest, err) || !json_put(doc, "scales_from", scales, err)))
         return false;
     if (!plan_source_json(p, &source, err) || !json_put(doc, "source", source, err)) return false;
+    json_t *signature = (json_t *)(uintptr_t)j->opt->source_signature; /* jansson counts references in it */
+    if (signature && !json_put(source, "signature", json_incref(signature), err)) return false;
     if (!json_put(doc, "files", json_incref(digests), err) || !json_put(doc, "left_out", json_incref(left_out), err))
         return false;
+    json_t *licences;
+    if (!licence_of_folder(j->model->folder, &licences, err) || !json_put(doc, "licences", licences, err)) return false;
     return tensors_json(j, &tensors, err) && json_put(doc, "tensors", tensors, err) &&
            save_json(j, "ingot.json", doc, NULL, err);
 }
@@ -179,6 +185,10 @@ static bool carry(const struct job *j, uint32_t member, json_t *digests, json_t 
 {
     const char *name = folder_name(j->model->folder, member);
     if (is_ours(j, name)) return true;
+    if (strcmp(name, OMS_FILE) == 0) { /* a signature of the original, which would be a false one here */
+        progress_note(j->pr, "quantize", "'%s' signs the original: not carried", name);
+        return json_array_append_new(left_out, json_string(name)) == 0 ? true : error_memory(err, 0);
+    }
     if (!checkpoint_is_weights(name)) return copy_file(j, member, digests, err);
     progress_note(j->pr, "quantize", "'%s' holds weights that are not part of this checkpoint: not carried", name);
     return json_array_append_new(left_out, json_string(name)) == 0 ? true : error_memory(err, 0);

@@ -88,7 +88,8 @@ static bool run(struct job *j, const char *out_dir, struct error *err)
     if (j->stats && !stats_fit(j->stats, j->plan, err)) return false;
     if (!folder_survives(j->model->folder, out_dir, err) || !allocate(j, err) || !get_scales(j, out_dir, err) ||
         !job_open_lanes(j, err) || !dir_make_parents(out_dir, err) || !check_space(j, out_dir, err) ||
-        !staging_key(j, &key, err) || !staging_open(&j->staging, out_dir, key, j->opt->replace, err))
+        !checkpoint_check_sums(j->model->checkpoint, err) || !staging_key(j, &key, err) ||
+        !staging_open(&j->staging, out_dir, key, j->opt->replace, err))
         return false;
     if (!job_shards_open(j, err) || !job_make_passes(j, err) || !job_start_readers(j, err) || !job_stream(j, err) ||
         !shard_index_write(staging_path(j->staging), j->plan->specs, &j->layout, err) || !job_write_files(j, err) ||

@@ -12,12 +12,13 @@
 struct quantize_options {
     struct pool *pool;
     uint64_t isa;
-    struct backend_choice backend; /* ops NULL: the CPU. Several devices share the tensors */
-    uint64_t shard_bytes;          /* SHARD_BYTES_DEFAULT */
-    const char *scales_from;       /* a quantized folder whose scales are taken over (quantize/given.h); NULL: none */
-    bool replace;                  /* an existing output is swapped out at the end */
-    uint64_t piece_bytes;          /* 0: PLAN_PIECE_BYTES, and less where a device's memory is short */
-    uint64_t hold_bytes;           /* 0: PLAN_HOLD_BYTES */
+    struct backend_choice backend;  /* ops NULL: the CPU. Several devices share the tensors */
+    uint64_t shard_bytes;           /* SHARD_BYTES_DEFAULT */
+    const char *scales_from;        /* a quantized folder whose scales are taken over (quantize/given.h); NULL: none */
+    const json_t *source_signature; /* what was verified of the source, for ingot.json; NULL: nothing */
+    bool replace;                   /* an existing output is swapped out at the end */
+    uint64_t piece_bytes;           /* 0: PLAN_PIECE_BYTES, and less where a device's memory is short */
+    uint64_t hold_bytes;            /* 0: PLAN_HOLD_BYTES */
 };
 
 /* What choosing a linear's block scales was worth: sums of squared errors of its weights. */
@@ -36,9 +37,9 @@ struct quantize_result {
     uint32_t n_devices;
     uint64_t piece_bytes;
     struct quantize_gain *gains; /* [plan->n_items], in the plan's arena */
-    uint64_t n_clipped;         /* with scales_from: weights beyond what their scale reaches, in this run */
-    uint32_t n_clipped_tensors; /* those that have some */
-    const char *worst_clipped;  /* the one with the largest share; of the plan; NULL: none */
+    uint64_t n_clipped;          /* with scales_from: weights beyond what their scale reaches, in this run */
+    uint32_t n_clipped_tensors;  /* those that have some */
+    const char *worst_clipped;   /* the one with the largest share; of the plan; NULL: none */
     uint64_t worst_n_clipped, worst_n_elems;
     struct digest scales_digest; /* of the scales taken over */
 };

@@ -8,18 +8,10 @@
 
 /* Names by what Hugging Face's readers look for. */
 static const char *const speaking[] = {
-    "tokenizer*.json",
-    "tokenizer.model*",
-    "*.tiktoken",
-    "tiktoken.model",
-    "tekken.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "*.jinja",
-    "generation_config.json",
+    "tokenizer*.json",   "tokenizer.model*", "*.tiktoken",
+    "tiktoken.model",    "tekken.json",      "vocab.json",
+    "vocab.txt",         "merges.txt",       "special_tokens_map.json",
+    "added_tokens.json", "*.jinja",          "generation_config.json",
     "chat_template*",
 };
 

@@ -29,9 +29,18 @@ static int by_digest(const void *a, const void *b)
     return memcmp(((const struct referred *)a)->digest.bytes, ((const struct referred *)b)->digest.bytes, DIGEST_BYTES);
 }
 
-static void refer(struct listing *l, const struct oci_descriptor *d)
+/* `spare`: a thin layout may lack it, which is said with the image's layers. */
+static void refer(struct listing *l, const struct oci_descriptor *d, bool spare)
 {
-    l->referred[l->n_referred++] = (struct referred){.digest = d->digest, .size = d->size};
+    l->referred[l->n_referred++] = (struct referred){.digest = d->digest, .size = d->size, .seen = spare};
+}
+
+static bool is_spare(const struct package *p, const struct oci_manifest *m, uint32_t layer)
+{
+    uint32_t n_base = 0;
+    const char *title = oci_annotation(m->layers[layer].annotations, OCI_ANNOTATION_TITLE);
+    if (!oci_is_thin(&p->index) || m->has_subject || !oci_base_layers(m, "manifest", &n_base, NULL)) return false;
+    return layer < n_base || (title && oci_is_weights(title));
 }
 
 static bool collect(struct listing *l, struct error *err)
@@ -43,10 +52,10 @@ static bool collect(struct listing *l, struct error *err)
     if (!l->referred) return error_memory(err, n * sizeof *l->referred);
     for (uint32_t i = 0; i < p->index.n_manifests; i++) {
         const struct oci_manifest *m = &p->manifests[i];
-        refer(l, &p->index.manifests[i]);
+        refer(l, &p->index.manifests[i], false);
         if (!m->doc) continue;
-        refer(l, &m->config);
-        for (uint32_t k = 0; k < m->n_layers; k++) refer(l, &m->layers[k]);
+        refer(l, &m->config, false);
+        for (uint32_t k = 0; k < m->n_layers; k++) refer(l, &m->layers[k], is_spare(p, m, k));
     }
     qsort(l->referred, l->n_referred, sizeof *l->referred, by_digest);
     size_t kept = 0;
@@ -54,6 +63,7 @@ static bool collect(struct listing *l, struct error *err)
         struct referred *r = &l->referred[i], *last = kept ? &l->referred[kept - 1] : NULL;
         if (!last || by_digest(r, last) != 0) l->referred[kept++] = *r;
         else if (last->size != r->size) last->size = SIZE_CONFLICT;
+        else last->seen = last->seen || r->seen;
     }
     l->n_referred = kept;
     return true;

@@ -32,6 +32,7 @@ static const struct layout {
     enum per dst_scale, dst_f32; /* bytes and floats in the rooms of these names */
     enum per block_amax;         /* floats that stay in the lane */
     uint8_t src_32, dst_32;      /* bytes of 32 elements, where these are blocks; 0: as above */
+    bool src_blocks, dst_blocks; /* blocks of the type that is asked for */
 } layouts[OP_COUNT] = {
     [OP_WIDEN] = {.dst_f32 = PER_ELEM},
     [OP_AMAX] = {.dst_f32 = PER_ROW},
@@ -59,8 +60,10 @@ static const struct layout {
     [OP_ENCODE_Q8_0] = {.dst_32 = 34},
     [OP_DECODE_Q8_0] = {.src_32 = 34, .dst_f32 = PER_ELEM},
     [OP_RANGE_NVFP4] = {.block_amax = PER_16},
+    [OP_ENCODE_GGML] = {.dst_blocks = true},
+    [OP_DECODE_GGML] = {.src_blocks = true, .dst_f32 = PER_ELEM},
 };
-_Static_assert(OP_COUNT == 26, "every operation has a layout: add the new ones here");
+_Static_assert(OP_COUNT == 28, "every operation has a layout: add the new ones here");
 
 #define TILE 128u
 
@@ -89,8 +92,9 @@ static struct extent extent_of(const struct lane_step *s, uint64_t n_rows)
     const struct layout *l = &layouts[s->op];
     const struct kernel_args *a = &s->args;
     uint64_t src_bits = l->src ? l->src : 8 * dtype_bytes(a->dtype), n = n_rows * a->n_cols;
-    return (struct extent){.in = {.src = l->src_32 ? n / 32 * l->src_32 : n * src_bits / 8,
-                                  .dst = l->dst_32 ? n / 32 * l->dst_32 : n * l->dst / 8,
+    uint64_t blocks = l->src_blocks || l->dst_blocks ? dtype_row_bytes(a->blocks, n) : 0;
+    return (struct extent){.in = {.src = l->src_blocks ? blocks : l->src_32 ? n / 32 * l->src_32 : n * src_bits / 8,
+                                  .dst = l->dst_blocks ? blocks : l->dst_32 ? n / 32 * l->dst_32 : n * l->dst / 8,
                                   .dst_scale = count(l->dst_scale, a, n_rows),
                                   .dst_f32 = count(l->dst_f32, a, n_rows) * sizeof(float),
                                   .block_amax = count(l->block_amax, a, n_rows) * sizeof(float)},

@@ -42,6 +42,8 @@ static const char *const op_names[] = {
     [OP_ENCODE_Q8_0] = "encode_q8_0",
     [OP_DECODE_Q8_0] = "decode_q8_0",
     [OP_RANGE_NVFP4] = "range_nvfp4",
+    [OP_ENCODE_GGML] = "encode_ggml",
+    [OP_DECODE_GGML] = "decode_ggml",
 };
 _Static_assert(sizeof op_names / sizeof *op_names == OP_COUNT, "every operation has a name");
 

@@ -16,6 +16,7 @@ LANES_FN vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
 LANES_FN vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 LANES_FN vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
 LANES_FN vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+LANES_FN vf v_sqrt(vf a) { return _mm256_sqrt_ps(a); }
 LANES_FN vf v_abs(vf a) { return _mm256_castsi256_ps(lanes_magnitude_bits(a)); }
 LANES_FN vi v_bits(vf a) { return _mm256_castps_si256(a); }
 LANES_FN vf v_amax(vf a, vf b) { return _mm256_castsi256_ps(_mm256_max_epu32(v_bits(a), v_bits(b))); }

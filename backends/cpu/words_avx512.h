@@ -15,6 +15,7 @@ LANES_FN vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
 LANES_FN vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
 LANES_FN vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 LANES_FN vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+LANES_FN vf v_sqrt(vf a) { return _mm512_sqrt_ps(a); }
 LANES_FN vf v_abs(vf a) { return _mm512_castsi512_ps(lanes_magnitude_bits(a)); }
 LANES_FN vi v_bits(vf a) { return _mm512_castps_si512(a); }
 LANES_FN vf v_amax(vf a, vf b) { return _mm512_castsi512_ps(_mm512_max_epu32(v_bits(a), v_bits(b))); }

@@ -22,6 +22,7 @@ LANES_FN vi v_set_int(int x) { return vdupq_n_u32((uint32_t)x); }
 LANES_FN vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
 LANES_FN vf v_sub(vf a, vf b) { return vsubq_f32(a, b); }
 LANES_FN vf v_mul(vf a, vf b) { return vmulq_f32(a, b); }
+LANES_FN vf v_sqrt(vf a) { return vsqrtq_f32(a); }
 LANES_FN vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
 LANES_FN vi v_bits(vf a) { return vreinterpretq_u32_f32(a); }
 LANES_FN vf v_from_bits(vi a) { return vreinterpretq_f32_u32(a); }

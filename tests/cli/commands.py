@@ -54,8 +54,8 @@ def tree(folder):
     return {f: hashlib.sha256(open(folder + "/" + f, "rb").read()).hexdigest() for f in files}
 
 
-COMMANDS = "inspect plan convert calibrate search quantize profile pack sign verify push pull build keygen list logits eval generate render tokenize detokenize".split()
-listed = re.findall(r"^  ([a-z]+) +\S", ingot("--help").stdout, re.M)
+COMMANDS = "inspect plan convert calibrate search quantize profile pack profiles mount-map thin merge sign attest verify push pull fetch build keygen list logits eval generate render tokenize detokenize".split()
+listed = re.findall(r"^  ([a-z-]+) +\S", ingot("--help").stdout, re.M)
 check("--help lists the commands", listed == COMMANDS, listed)
 for c in COMMANDS:
     h = ingot(c, "--help")
@@ -292,9 +292,9 @@ for name in ("calibration", "evaluation"):   # fewer texts: stages are run many 
     open(f"{WORK}/release/{name}.jsonl", "w").write("".join(some))
 build = ["build", WORK + "/release", "-o", WORK + "/b"]
 first = ask(*build)
-check("build: every stage", [x["stage"] for x in first[:-1]] == "inspect plan calibrate quantize profile pack sign verify".split() and not any(x["skipped"] for x in first[:-1]))
+check("build: every stage", [x["stage"] for x in first[:-1]] == "inspect plan calibrate quantize profile pack sign verify attest".split() and not any(x["skipped"] for x in first[:-1]))
 check("build leaves what it promises", all(os.path.exists(f"{WORK}/b/{n}") for n in ("quantized", "package", "report.json", "release.key", "release.pub", "plan.json", "profiles")))
-SKIPPABLE = {"calibrate", "quantize", "pack", "sign"}
+SKIPPABLE = {"calibrate", "quantize", "pack", "sign", "attest"}
 
 
 def skipped():
@@ -305,14 +305,14 @@ check("build again: nothing is made twice", skipped() == SKIPPABLE)
 with open(WORK + "/b/quantized/model.safetensors", "r+b") as f:
     f.seek(5000)
     f.write(b"\x55")
-check("build: a touched result is made again, the package of it is still right", skipped() == {"calibrate", "pack", "sign"})
+check("build: a touched result is made again, the package of it is still right", skipped() == {"calibrate", "pack", "sign", "attest"})
 check("build: and is right then", skipped() == SKIPPABLE and ask(*build)[-1]["image"] == first[-1]["image"])
 blob = max(glob.glob(WORK + "/b/package/blobs/sha256/*"), key=os.path.getsize)
 os.unlink(blob)
 check("build: a broken package is made again", skipped() == {"calibrate", "quantize"} and skipped() == SKIPPABLE)
 shard = sorted(glob.glob(WORK + "/release/model/*.safetensors"))[0]
 os.utime(shard)
-check("build: a source that was written to is read again", skipped() == {"pack", "sign"}, skipped())
+check("build: a source that was written to is read again", skipped() == {"pack", "sign", "attest"}, skipped())
 text = open(WORK + "/release/release.yaml").read()
 open(WORK + "/release/release.yaml", "w").write(text.replace("nvfp4-super", "nvfp4-data-free").replace('vllm@0.17.1', 'vllm@0.22.0'))
 again = ask(*build, status=None)

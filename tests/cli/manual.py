@@ -5,6 +5,7 @@ import glob, json, os, re, shutil, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT + "/tests/tools")
+from fake_hub import Hub
 from fake_registry import FakeRegistry
 
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
@@ -134,10 +135,13 @@ for name in ("calibration.jsonl", "evaluation.jsonl"):
 env = {**os.environ, "PATH": WORK + "/bin:" + os.environ["PATH"]}
 env.pop("INGOT_KEY_PASSPHRASE", None)
 registry = FakeRegistry().__enter__()  # stands for that of the examples; ends with this program
+model = ROOT + "/examples/nano-hybrid/model"
+hub = Hub({n: open(f"{model}/{n}", "rb").read() for n in os.listdir(model)})
+env.update(HF_HOME=WORK + "/hub")
 
 
 def shell(text):
-    text = text.replace("localhost:5000", registry.host)
+    text = text.replace("localhost:5000", registry.host).replace("http://localhost:5001", hub.url)
     return subprocess.run(["sh", "-ec", text], cwd=WORK + "/run", env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -174,10 +178,16 @@ for page, part, command in (
     ("ingot-json.5", "calibrate", f"ingot calibrate {M} -r nvfp4-super -d examples/nano-hybrid/calibration.jsonl -o j/s.safetensors --json"),
     ("ingot-json.5", "quantize", f"ingot quantize {M} -r nvfp4-super -s j/s.safetensors -o j/q --json"),
     ("ingot-json.5", "pack", "ingot pack j/q -o oci:j/p:t --json"),
+    ("ingot-json.5", "profiles", "ingot profiles build/demo/package --json"),
+    ("ingot-json.5", "mount-map", "ingot mount-map build/demo/package --json"),
+    ("ingot-json.5", "thin", "ingot thin build/demo/package -o j/thin --json"),
+    ("ingot-json.5", "merge", "ingot merge build/demo/package --from j/thin --json"),
     ("ingot-json.5", "keygen", "ingot keygen -o j/k --json"),
     ("ingot-json.5", "sign", "ingot sign j/p -k j/k.key --json"),
+    ("ingot-json.5", "attest", "ingot attest j/p -k j/k.key --json"),
     ("ingot-json.5", "push", "ingot push j/p localhost:5000/j:t --plain-http --json"),
     ("ingot-json.5", "pull", "ingot pull localhost:5000/j:t -o oci:j/pulled --plain-http --json"),
+    ("ingot-json.5", "fetch", "ingot fetch hf://nvidia/nano --endpoint http://localhost:5001 --plain-http --json"),
     ("ingot-json.5", "verify", "ingot verify build/demo/package -k build/demo/release.pub -a build/demo/original -d examples/nano-hybrid/evaluation.jsonl --json"),
     ("ingot-json.5", "build", "ingot build examples/nano-hybrid -o build/demo --json"),
     ("ingot-json.5", "list", "ingot list --json"),
@@ -196,7 +206,7 @@ for page, part, command in (
     for line in p.stdout.splitlines():
         doc = json.loads(line)
         keys |= set(doc)
-        for inner in ("checks", "items", "roles", "recipes") if part != "list" else ("recipes",):
+        for inner in ("checks", "items", "roles", "recipes", "images", "profiles") if part != "list" else ("recipes",):
             keys |= {k for row in doc.get(inner, []) for k in row}
         for inner in ("parity", "package", "engine", "gpu", "precision", "sizes", "source"):
             keys |= set(doc[inner]) if isinstance(doc.get(inner), dict) else set()

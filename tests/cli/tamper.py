@@ -95,26 +95,45 @@ def refused(name, p, words=None, key="own.pub", extra=()):
 os.environ["HOME"] = WORK
 ingot("quantize", MODEL, "-r", "nvfp4-data-free", "-o", WORK + "/q", "-q")
 ingot("profile", WORK + "/q", "-e", "vllm@0.17.1", "-g", "b200:1", "-o", WORK + "/profiles", "-q", "--no-lint")
-ingot("pack", WORK + "/q", "-p", WORK + "/profiles", "-o", f"oci:{WORK}/good:t", "-q")
+ingot("pack", WORK + "/q", "-o", f"oci:{WORK}/good:t", "-q")
+ingot("pack", WORK + "/q", "-p", WORK + "/profiles", "-o", f"oci:{WORK}/indexed:t", "-q")
 ingot("keygen", "-o", WORK + "/own", "-q")
 ingot("keygen", "-o", WORK + "/other", "-q")
 shutil.copytree(WORK + "/good", WORK + "/unsigned")
 ingot("sign", f"oci:{WORK}/good:t", "-k", WORK + "/own.key", "-q")
+ingot("sign", f"oci:{WORK}/indexed:t", "-k", WORK + "/own.key", "-q")
 check("the good package is accepted", ingot("verify", f"oci:{WORK}/good:t", "-k", WORK + "/own.pub", "-q", status=None).returncode == 0)
 check("without a key: undecided", ingot("verify", f"oci:{WORK}/good:t", "-q", status=None).returncode == 9)
 
 rnd = random.Random(11)
 files = sorted(os.path.relpath(d + "/" + f, WORK + "/good") for d, _, fs in os.walk(WORK + "/good") for f in fs)
-for f in files:
-    size = os.path.getsize(f"{WORK}/good/{f}")
-    for at in sorted({0, size // 2, size - 1, rnd.randrange(size), rnd.randrange(size)}):
-        p = Package(WORK + "/good")
-        with open(f"{p.dir}/{f}", "r+b") as h:
-            h.seek(at)
-            b = h.read(1)[0]
-            h.seek(at)
-            h.write(bytes([b ^ (1 << rnd.randrange(8))]))
-        refused(f"byte {at} of {f[-20:]} flipped", p)
+
+
+def flip_each(source, names):
+    for f in names:
+        size = os.path.getsize(f"{source}/{f}")
+        for at in sorted({0, size // 2, size - 1, rnd.randrange(size), rnd.randrange(size)}):
+            p = Package(source)
+            with open(f"{p.dir}/{f}", "r+b") as h:
+                h.seek(at)
+                b = h.read(1)[0]
+                h.seek(at)
+                h.write(bytes([b ^ (1 << rnd.randrange(8))]))
+            refused(f"byte {at} of {f[-20:]} of {os.path.basename(source)} flipped", p)
+
+
+flip_each(WORK + "/good", files)
+# the documents of a package with an index; its layers are as those of the other
+check("the package with an index is accepted", ingot("verify", f"oci:{WORK}/indexed:t", "-k", WORK + "/own.pub", "-q", status=None).returncode == 0)
+indexed = [os.path.relpath(d + "/" + f, WORK + "/indexed") for d, _, fs in os.walk(WORK + "/indexed") for f in fs]
+documents = sorted(f for f in indexed if open(f"{WORK}/indexed/{f}", "rb").read(1) == b"{" and f not in files)
+check("an index, its manifest and config that the other has not, the fallback's, bundle and referrer", len(documents) == 6, str(documents))
+flip_each(WORK + "/indexed", documents + ["index.json"])
+p = Package(WORK + "/indexed")
+index = p.index()
+index["manifests"] = [m for m in index["manifests"] if (m.get("annotations") or {}).get("org.opencontainers.image.ref.name") != "t-any"]
+p.save_index(index)
+refused("an image of the index has no entry", p, "layout: index")
 for f in files:
     p = Package(WORK + "/good")
     os.truncate(f"{p.dir}/{f}", os.path.getsize(f"{p.dir}/{f}") // 2)

@@ -129,7 +129,7 @@ BAD = {
     "tensor_missing": (3, "missing", gguf(PAIRS, TENSORS[:-3] + TENSORS[-2:])), "layer_beyond": (3, "not part of", gguf(PAIRS, TENSORS + [("blk.1.attn_q.weight", "F16", (4, 4))])),
     "layer_spelled_01": (3, "not part of", gguf(PAIRS, TENSORS + [("blk.00.attn_q.weight", "F16", (4, 4))])),
     "shape_wrong": (3, "expected shape [4, 4]", gguf(PAIRS, tensor("blk.0.ffn_up.weight", ("blk.0.ffn_up.weight", "F16", (4, 8))))),
-    "q4_k": (4, "stored as Q4_K", gguf(PAIRS, tensor("blk.0.ffn_up.weight", ("blk.0.ffn_up.weight", "Q4_K", (256, 4))))),
+    "q4_k": (3, "not a multiple of q4_k's block of 256", gguf(PAIRS, tensor("blk.0.ffn_up.weight", ("blk.0.ffn_up.weight", "Q4_K", (256, 4))))),
     "truncated": (3, "truncated", gguf(PAIRS, TENSORS)[:-40]), "trailing": (3, "the header describes", gguf(PAIRS, TENSORS, tail=bytes(33))),
     "header_only": (3, "truncated", gguf(PAIRS, TENSORS, data=b"")), "split_claim": (3, "number 1 of 3", with_(("split.no", U16, 0), ("split.count", U16, 3))),
     "split_half": (3, "only one is there", with_(("split.no", U16, 0))),

@@ -23,6 +23,7 @@ static uint64_t code_bits(enum op op)
     switch (op) {
     case OP_DECODE_NVFP4: case OP_DECODE_MXFP4: case OP_DECODE_INT4: case OP_DECODE_INT4_ZERO: return 4;
     case OP_DECODE_FP8: case OP_DECODE_FP8_CHANNEL: case OP_DECODE_FP8_BLOCK: case OP_DECODE_MXFP8: case OP_DECODE_Q8_0:
+    case OP_DECODE_GGML:
         return 8;
     default: return 0;
     }
@@ -36,7 +37,7 @@ static bool reads_dtype(enum op op)
 static uint64_t block_of(enum op op)
 {
     return op == OP_ENCODE_MXFP4 || op == OP_DECODE_MXFP4 || op == OP_ENCODE_MXFP8 || op == OP_DECODE_MXFP8 ||
-                   op == OP_ENCODE_Q8_0 || op == OP_DECODE_Q8_0
+                   op == OP_ENCODE_Q8_0 || op == OP_DECODE_Q8_0 || op == OP_ENCODE_GGML || op == OP_DECODE_GGML
                ? 32
                : 16;
 }
@@ -132,7 +133,8 @@ static void check_op(struct lane *l, enum op op, enum dtype dtype, uint64_t rows
                                        .rounding = FP8_MODELOPT_CPU,
                                        .form = FP8_SCALE_UE8M0,
                                        .mxfp4_rule = MXFP4_OCP,
-                                       .group = 16}}};
+                                       .group = 16,
+                                       .blocks = DTYPE_Q4_0}}};
     steps[1] = steps[0];
     if (op == OP_ENCODE_NVFP4_STATIC) return; /* comes behind those that choose */
     steps[1].op = OP_ENCODE_NVFP4_STATIC;

@@ -1,0 +1,12 @@
+/* Sharing blocks between files, where the file system can (btrfs, XFS). */
+#ifndef CORE_FILE_SHARE_H
+#define CORE_FILE_SHARE_H
+
+#include "core/file.h"
+
+/* Puts n bytes of another file at the end without copying them, as blocks that both files share (FICLONERANGE). *shared
+ * false: this file system cannot, or not at these offsets, and nothing was written. */
+MUST_CHECK bool file_out_share(struct file_out *f, int from, uint64_t offset, uint64_t n, bool *shared,
+                               struct error *err);
+
+#endif
