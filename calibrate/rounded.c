@@ -26,10 +26,9 @@ void decode_rows(const struct plan_item *item, float amax, uint64_t isa, const s
                                           .dst_f32 = out});
 }
 
-static void encode(const struct plan_item *item, enum scale_method scales, struct kernel_args a, uint64_t isa,
-                   const struct coded_rows *c)
+static void encode(const struct plan_item *item, struct kernel_args a, uint64_t isa, const struct coded_rows *c)
 {
-    enum op chooses = scale_method_op(scales), encodes = quant_format_encoder(item->format, item->zero);
+    enum op chooses = plan_item_scale_op(item), encodes = quant_format_encoder(item->format, item->zero);
     a.dst = c->codes;
     a.dst_scale = c->bytes;
     a.dst_f32 = c->floats;
@@ -60,7 +59,7 @@ void code_rows(const struct plan *p, uint32_t i, enum scale_method scales, float
                             .mxfp4_rule = item.type->mxfp4_rule,
                             .group = item.format->block_cols,
                             .int4_scale = quant_format_int4_scale(item.format)};
-    encode(&item, scales, a, isa, c);
+    encode(&item, a, isa, c);
     quant_raise_zeros(item.format, c->bytes, c->codes, n, a.n_cols);
 }
 
