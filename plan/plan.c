@@ -147,7 +147,8 @@ static bool scales_fit(struct plan_builder *b, const struct plan_item *item, con
 {
     bool folds = w->solve.fold.method != FOLD_NONE, clips = w->solve.method == SOLVE_CLIP;
     bool of_tensor = w->scales == SCALES_RANGE && item->format->encode_op != OP_ENCODE_NVFP4; /* looks at sources */
-    if (!(clips && w->scales != SCALES_MAX) && !(folds && (w->scales == SCALES_LOCAL_HESSIAN || of_tensor))) return true;
+    bool looks = w->scales == SCALES_LOCAL_HESSIAN || of_tensor;
+    if (!(clips && w->scales != SCALES_MAX) && !(folds && looks)) return true;
     return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': scales: %s does not go with solve: %s",
                      b->plan->recipe->name, w->weights_line->text, item->tensor->name, scales_name(w->scales),
                      solve_label(&w->solve));
