@@ -12,7 +12,7 @@ static const struct option options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(struct pack_args, output), "oci:DIR:TAG", "the image layout to write", 0, 0},
     {"profiles", 'p', OPTION_TEXT, offsetof(struct pack_args, profiles), "DIR",
      "serving profiles: one more image for each, of the same layers", 0, 0},
-    {"base", 'b', OPTION_TEXT, offsetof(struct pack_args, base), "oci:DIR:TAG[@DIGEST]",
+    {"base", 'b', OPTION_TEXT, offsetof(struct pack_args, base), "oci:DIR:TAG",
      "an engine's image to put the layers on; profiles set what it starts", 0, 0},
     {"base-key", 0, OPTION_TEXT, offsetof(struct pack_args, base_key), "FILE",
      "public key that must have signed the base", 0, 0},

@@ -18,7 +18,7 @@
 #define PACK_FALLBACK_NAME "any"
 #define PACK_MODELPACK_NAME "modelpack"
 #define PACK_MODELPACK_MEDIA "application/vnd.cncf.model.manifest.v1+json"
-/* Of the manifest and the descriptor of an image in an index; docs/package.md, section 2. */
+/* Of the manifest and the descriptor of an image in an index; docs/package.md, the images of a package. */
 #define PACK_ANNOTATION_PROFILE "ingot.profile.name"
 #define PACK_ANNOTATION_PROFILE_ID "ingot.profile.id"
 #define PACK_ANNOTATION_ENGINE "ingot.profile.engine"
