@@ -1,6 +1,6 @@
 /* Speed of engine/scan on published shapes, and of one block of a checkpoint: time per token of a text of 2048 and of
  * 16384 tokens, and token by token.
- *     build/release/bench/bench_scan [-t THREADS] [CHECKPOINT]
+ *     build/release/bench/bench_scan [-t THREADS] [CHECKPOINT [bf16]]
  * bench/peer_scan.py runs it beside transformers on the same weights. */
 #include "backends/cpu/kernel.h"
 #include "core/cleanup.h"
@@ -111,11 +111,11 @@ static double block_us(struct engine *e, const uint32_t *ids, uint32_t n, struct
     return ok ? us : -1;
 }
 
-static int bench_checkpoint(const char *path, struct pool *pool, struct error *err)
+static int bench_checkpoint(const char *path, enum compute compute, struct pool *pool, struct error *err)
 {
     struct model m;
     struct engine *e;
-    const struct engine_options o = {.pool = pool, .isa = isa_detected()};
+    const struct engine_options o = {.pool = pool, .isa = isa_detected(), .compute = compute};
     if (!model_open(&m, path, err) || !engine_open(&e, m.inventory, &o, err)) {
         fprintf(stderr, "%s\n", err->text);
         return 1;
@@ -147,7 +147,8 @@ int main(int argc, char **argv)
     if (!pool_open(&pool, threads, &err)) return 1;
     const struct math_ops *math = math_for(isa_detected());
     if (argc > 1) {
-        int status = bench_checkpoint(argv[1], pool, &err);
+        enum compute compute = argc > 2 && strcmp(argv[2], "bf16") == 0 ? COMPUTE_BF16 : COMPUTE_FP32;
+        int status = bench_checkpoint(argv[1], compute, pool, &err);
         pool_close(pool);
         return status;
     }

@@ -3,7 +3,8 @@
 token, for a text of 2048 and of 16384 tokens; and how far the two layers' outputs lie apart on 300 tokens.
 
 usage: peer_scan.py BENCH_SCAN INGOT [THREADS]    (needs torch and transformers; made with 2.15.0 and 5.23.0)
-Shapes: a Mamba-2 layer of Nemotron 3 Nano 30B, a DeltaNet layer of Qwen3-Next; random fp32 weights, fp32 arithmetic."""
+Shapes: a Mamba-2 layer of Nemotron 3 Nano 30B, a DeltaNet layer of Qwen3-Next; random fp32 weights, fp32 arithmetic;
+the layers then in bf16 too."""
 import json, os, re, struct, subprocess, sys, tempfile, time
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -65,6 +66,19 @@ def layer_rows(model, ids):
     return x, lambda: layer.mixer(layer.norm(x)) + x
 
 
+def race_layer(name, model, folder, *compute):
+    out = subprocess.run([bench, "-t", str(threads), folder, *compute], capture_output=True, text=True)
+    if out.returncode:
+        sys.exit(out.stderr)
+    own = [float(v) for v in re.search(r"block: ([\d.]+) us/token at 2048, ([\d.]+)", out.stdout).groups()]
+    peer = []
+    for n in LENGTHS:
+        _, call = layer_rows(model, torch.arange(n)[None] * 7919 % 251)
+        peer.append(best_us(call, n))
+    print(f"{name} layer{''.join(' ' + c for c in compute)}: ours {own[0]:.1f}, {own[1]:.1f} us/token (x {own[1] / own[0]:.2f}); transformers "
+          f"{peer[0]:.1f}, {peer[1]:.1f} (x {peer[1] / peer[0]:.2f}); {peer[0] / own[0]:.1f} and {peer[1] / own[1]:.1f} times as fast", flush=True)
+
+
 def hidden_of(path):
     with open(path, "rb") as f:
         n = struct.unpack("<Q", f.read(8))[0]
@@ -92,19 +106,13 @@ for name, scan, make in (("nemotron_h", mamba_scan, mamba_model), ("qwen3_next",
                 if v.dim() >= 2 and "conv" not in k:
                     v.normal_(0, v.shape[-1] ** -0.5)
         model.save_pretrained(tmp)
-        out = subprocess.run([bench, "-t", str(threads), tmp], capture_output=True, text=True)
-        if out.returncode:
-            sys.exit(out.stderr)
-        own = [float(v) for v in re.search(r"block: ([\d.]+) us/token at 2048, ([\d.]+)", out.stdout).groups()]
-        peer = []
-        for n in LENGTHS:
-            _, call = layer_rows(model, torch.arange(n)[None] * 7919 % 251)
-            peer.append(best_us(call, n))
-        print(f"{name} layer: ours {own[0]:.1f}, {own[1]:.1f} us/token (x {own[1] / own[0]:.2f}); transformers {peer[0]:.1f}, {peer[1]:.1f} "
-              f"(x {peer[1] / peer[0]:.2f}); {peer[0] / own[0]:.1f} and {peer[1] / own[1]:.1f} times as fast")
+        race_layer(name, model, tmp)
         ids = torch.randint(0, 256, (1, 300))
         with open(tmp + "/ids.json", "w") as f:
             json.dump(ids.tolist(), f)
         subprocess.run([ingot, "logits", tmp, "--ids", tmp + "/ids.json", "-o", tmp + "/out.safetensors", "--hidden", "-q"], check=True)
         got, want = hidden_of(tmp + "/out.safetensors"), whole_layer(model, ids)
         print(f"{name} layer on 300 tokens: largest difference {float((got - want).abs().max()):.1e}, largest value {float(want.abs().max()):.1f}", flush=True)
+        model = model.bfloat16()
+        model.save_pretrained(tmp)
+        race_layer(name, model, tmp, "bf16")

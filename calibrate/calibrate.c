@@ -270,7 +270,7 @@ static bool run_all(struct calibration *c, const struct corpus *corpus, const st
 {
     struct sequential sequential;
     if (!weight_maxima(c->plan, opt->pool, opt->isa, weights, err)) return false;
-    group_maxima(c->plan, weights, groups);
+    if (!group_maxima(c->plan, weights, groups, err)) return false;
     stats->sequential = opt->sequential;
     if (!open_work(c->solving, corpus, opt, stats, err)) return false;
     if (opt->sequential) {

@@ -36,7 +36,7 @@ static bool there_and_back(const struct plan_item *item, struct kernel_args a, u
     if (!memory_alloc(&codes, a.n_rows, a.n_cols, err) || !memory_alloc(&bytes, a.n_rows, blocks, err) ||
         !memory_alloc(&floats, a.n_rows * blocks, sizeof *floats, err))
         return false;
-    enum op chooses = scale_method_op(item->scales), encodes = quant_format_encoder(item->format, item->zero);
+    enum op chooses = plan_item_scale_op(item), encodes = quant_format_encoder(item->format, item->zero);
     a.dst = codes;
     a.dst_scale = bytes;
     a.dst_f32 = floats;

@@ -4,7 +4,7 @@
 
 struct pack_args {
     struct common_args common;
-    const char *output, *profiles, *base;
+    const char *output, *profiles, *base, *base_key;
     bool force, modelpack;
 };
 
@@ -12,8 +12,10 @@ static const struct option options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(struct pack_args, output), "oci:DIR:TAG", "the image layout to write", 0, 0},
     {"profiles", 'p', OPTION_TEXT, offsetof(struct pack_args, profiles), "DIR",
      "serving profiles: one more image for each, of the same layers", 0, 0},
-    {"base", 'b', OPTION_TEXT, offsetof(struct pack_args, base), "oci:DIR:TAG[@DIGEST]",
+    {"base", 'b', OPTION_TEXT, offsetof(struct pack_args, base), "oci:DIR:TAG",
      "an engine's image to put the layers on; profiles set what it starts", 0, 0},
+    {"base-key", 0, OPTION_TEXT, offsetof(struct pack_args, base_key), "FILE",
+     "public key that must have signed the base", 0, 0},
     {"modelpack", 0, OPTION_FLAG, offsetof(struct pack_args, modelpack), NULL,
      "a ModelPack manifest over the same blobs, tagged TAG-modelpack", 0, 0},
     {"force", 0, OPTION_FLAG, offsetof(struct pack_args, force), NULL, "replace a layout that exists", 0, 0},
@@ -42,18 +44,25 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     const struct pack_args *a = args;
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     CLEANUP(json) json_t *labels = NULL;
-    if (!image_labels(operands[0], a->profiles, &labels, err)) return false;
+    struct key *base_key = NULL;
+    if (a->base_key && !a->base) return error_set(err, ERR_USAGE, "option --base-key needs --base");
+    if (!image_labels(operands[0], a->profiles, &labels, err) ||
+        (a->base_key && !key_load_public(a->base_key, &base_key, err)))
+        return false;
     struct pack_options o = {.source = operands[0],
                              .profiles = a->profiles,
                              .ref = a->output,
                              .annotations = labels,
                              .base = a->base,
+                             .base_key = base_key,
                              .modelpack = a->modelpack,
                              .replace = a->force,
                              .pool = env->pool,
                              .progress = env->progress};
     __attribute__((cleanup(cleanup_pack_result))) struct pack_result r = {0};
-    if (!pack_run(&o, &r, err)) return false;
+    bool packed = pack_run(&o, &r, err);
+    key_close(base_key);
+    if (!packed) return false;
     char image[DIGEST_HEX_SIZE], size[32];
     digest_hex(&r.image, image);
     if (env->common->json) {

@@ -3,13 +3,14 @@
 
 #include "core/arena.h"
 #include "core/crc32.h"
+#include "formats/megatron.h"
 #include "formats/tensor_pieces.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safetensors, &checkpoint_gguf,
-                                                              &checkpoint_torch, NULL};
+                                                              &checkpoint_megatron, &checkpoint_torch, NULL};
 
 /* Weights that people have and that no format above reads: a sentence that names the format is worth more than "nothing
  * found". A row matches the end of a member's name, and the beginning of its last component when `begin` is given. */
@@ -91,7 +92,7 @@ static bool row_matches(size_t r, const char *name)
 
 bool checkpoint_is_weights(const char *name)
 {
-    if (ends_with(name, ".safetensors")) return true;
+    if (ends_with(name, ".safetensors") || mega_is_weights(name)) return true;
     for (size_t r = 0; r < sizeof not_read / sizeof *not_read; r++)
         if (row_matches(r, name)) return true;
     return false;

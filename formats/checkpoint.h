@@ -110,7 +110,7 @@ struct checkpoint_format {
     bool (*open)(struct checkpoint *ck, struct error *err);
 };
 extern const struct checkpoint_format *const checkpoint_formats[]; /* NULL-terminated; formats/checkpoint.c */
-extern const struct checkpoint_format checkpoint_safetensors, checkpoint_gguf, checkpoint_torch;
+extern const struct checkpoint_format checkpoint_safetensors, checkpoint_gguf, checkpoint_megatron, checkpoint_torch;
 
 /* For formats: called by `open`, files in the folder's order. Names and infos are copied; n_elems and bytes are worked
  * out here. */

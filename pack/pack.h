@@ -35,10 +35,11 @@ struct pack_options {
     const char *profiles;      /* a folder of profile files, or NULL */
     const char *ref;           /* "oci:DIR:TAG" */
     const json_t *annotations; /* object of strings for the manifest (plan digest, recipe, tool, base model), or NULL */
-    const char *base;          /* "oci:DIR:TAG[@sha256:HEX]" of an engine's image to put the layers on, or NULL */
-    bool modelpack;            /* a ModelPack manifest too, under its own tag */
-    bool replace;              /* of an existing DIR */
-    struct pool *pool;         /* or NULL */
+    const struct key *base_key;      /* that must have signed the base; or NULL: not checked */
+    const char *base;                /* "oci:DIR:TAG[@sha256:HEX]" of an engine's image to put the layers on, or NULL */
+    bool modelpack;                  /* a ModelPack manifest too, under its own tag */
+    bool replace;                    /* of an existing DIR */
+    struct pool *pool;               /* or NULL */
     const struct progress *progress; /* or NULL */
 };
 

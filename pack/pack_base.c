@@ -1,6 +1,8 @@
 /* Putting the layers on an engine's image: its layers in front of ours, its settings with what the profile says. */
 #include "pack/pack_job.h"
 
+#include "formats/signed.h"
+
 #define PORT_DEFAULT 8000u /* of vLLM's server, where the profile says none */
 #define TEXT_BYTES_MAX ((size_t)1 << 20)
 
@@ -17,6 +19,8 @@ bool pack_base_open(struct pack_job *j, struct error *err)
         return error_set(err, ERR_USAGE, "base '%.256s': behind '@' stands no sha256 digest", j->o->base);
     if (!oci_ref_parse(text, &j->base_ref, err) || !oci_layout_open(&j->base_layout, j->base_ref.dir, err) ||
         !oci_base_open(&j->base, &j->base_layout, j->base_ref.tag, at ? &wanted : NULL, err))
+        return error_wrap(err, "base '%.256s'", j->o->base);
+    if (j->o->base_key && !signed_check(&j->base_layout, &j->base.digest, j->o->base_key, err))
         return error_wrap(err, "base '%.256s'", j->o->base);
     oci_digest_text(&j->base.digest, digest);
     if (!at)

@@ -47,7 +47,8 @@ static void describe(struct pulling *p)
     const struct pull_options *o = p->o;
     p->out->image = p->graph.nodes[0].digest;
     p->out->n_manifests = p->graph.n_nodes;
-    for (uint32_t i = 0; i < p->graph.n_nodes; i++) p->out->n_referrers += p->graph.nodes[i].kind != GRAPH_IMAGE;
+    for (uint32_t i = 0; i < p->graph.n_nodes; i++)
+        p->out->n_referrers += p->graph.nodes[i].kind != GRAPH_IMAGE && p->graph.nodes[i].kind != GRAPH_MODELPACK;
     p->out->n_blobs = p->graph.n_blobs;
     p->out->bytes = graph_blob_bytes(&p->graph);
     const char *tag = o->tag ? o->tag : *o->from->tag ? o->from->tag : OCI_TAG_DEFAULT;

@@ -1,5 +1,6 @@
 /* What a name in a registry stands for, and what there refers to it. */
 #include "core/cleanup.h"
+#include "pack/pack.h"
 #include "pack/registry_graph.h"
 
 struct collecting {
@@ -94,11 +95,29 @@ static bool add_tagged(struct collecting *k, uint32_t node, struct error *err)
     return true;
 }
 
+static bool add_modelpack(struct collecting *k, const struct registry_ref *ref, struct error *err)
+{
+    __attribute__((cleanup(cleanup_registry_document))) struct registry_document d = {0};
+    const char *root = *ref->tag ? ref->tag : ref->has_digest ? NULL : OCI_TAG_DEFAULT;
+    char tag[OCI_TAG_BYTES_MAX + 1];
+    bool found;
+    if (!root || !graph_named_tag(root, PACK_MODELPACK_NAME, tag)) return true;
+    if (!registry_manifest_get(k->line, tag, NULL, &d, &found, err)) return false;
+    /* A tag can be anybody's: what is not over the same blobs is another thing. */
+    if (!found || graph_find(k->g, &d.digest) || !graph_is_modelpack(k->g, buffer_view(&d.text))) return true;
+    char type[sizeof d.media_type];
+    snprintf(type, sizeof type, "%s", d.media_type);
+    uint32_t at = k->g->n_nodes;
+    if (!graph_add_tree(k->g, &d, type, GRAPH_MODELPACK, 0, load, k, err)) return false;
+    snprintf(k->g->nodes[at].name, sizeof k->g->nodes[at].name, "%s", PACK_MODELPACK_NAME);
+    return true;
+}
+
 bool graph_from_registry(struct graph *g, struct registry_line *l, const struct registry_ref *ref, bool referrers,
                          struct error *err)
 {
     struct collecting k = {.g = g, .line = l};
-    if (!add_root(&k, ref, err)) return false;
+    if (!add_root(&k, ref, err) || (referrers && !add_modelpack(&k, ref, err))) return false;
     /* The list grows while it is gone through: a signature may itself be attested. */
     for (uint32_t i = 0; referrers && i < g->n_nodes; i++) {
         if (!add_referrers(&k, i, err)) return false;

@@ -7,9 +7,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define KIND_SIGNATURES "dev.cosignproject.cosign/sigs"
-#define KIND_ATTESTATIONS "dev.cosignproject.cosign/atts"
-
 static const char *entry_tag(const json_t *entry)
 {
     return oci_annotation(json_object_get(entry, "annotations"), OCI_ANNOTATION_REF);
@@ -147,19 +144,33 @@ static bool save_documents(const struct pull_place *p, const struct graph *g, st
     return dir_sync(p->blobs, "sha256", err);
 }
 
-/* An entry as `pack` and `sign` write them: the image with its tag and cosign's mark, a referrer plain, a tagged one
- * with the marks by which cosign and containers-policy find it on disk. */
-static bool make_entry(const struct pull_place *p, const struct graph_node *n, json_t **out, struct error *err)
+/* cosign's mark by which it and containers-policy find things on disk; NULL: none. */
+static const char *kind_of(const struct graph_node *n, bool first)
 {
-    const char *tag = n->kind == GRAPH_IMAGE ? p->tag : n->kind == GRAPH_TAGGED ? n->tag : NULL;
-    const char *end = tag ? strrchr(tag, '.') : NULL, *kind = NULL;
-    if (n->kind == GRAPH_IMAGE) kind = OCI_KIND_IMAGE;
-    else if (end && strcmp(end, ".sig") == 0) kind = KIND_SIGNATURES;
-    else if (end && strcmp(end, ".att") == 0) kind = KIND_ATTESTATIONS;
+    const char *end = strrchr(n->tag, '.');
+    if (n->kind == GRAPH_IMAGE && n->is_top) return n->is_index ? OCI_KIND_INDEX : OCI_KIND_IMAGE;
+    if (n->kind == GRAPH_IMAGE) return first ? OCI_KIND_IMAGE : NULL;
+    if (n->kind != GRAPH_TAGGED || !end) return NULL;
+    if (strcmp(end, ".sig") == 0) return OCI_KIND_SIGNATURES;
+    return strcmp(end, ".att") == 0 ? OCI_KIND_ATTESTATIONS : NULL;
+}
+
+/* An entry as `pack` and `sign` write them: images with their tags, a referrer plain. *out NULL: it gets none, as what
+ * is below something and has no name. `first`: of the named images, the one that runs anywhere. */
+static bool make_entry(const struct pull_place *p, const struct graph_node *n, bool first, json_t **out,
+                       struct error *err)
+{
+    char tag[OCI_TAG_BYTES_MAX + 1] = "";
+    *out = NULL;
+    if (*n->name && !graph_named_tag(p->tag, n->name, tag)) return true;
+    if (!n->is_top && !*n->name) return true;
+    if (n->kind == GRAPH_TAGGED) snprintf(tag, sizeof tag, "%s", n->tag);
+    if (n->kind == GRAPH_IMAGE && n->is_top) snprintf(tag, sizeof tag, "%.128s", p->tag);
+    const char *kind = kind_of(n, first);
     CLEANUP(json) json_t *j = NULL;
     if (!graph_descriptor(n, &j, err)) return false;
-    if (n->kind != GRAPH_REFERRER) json_object_del(j, "artifactType");
-    if (tag) {
+    if (n->kind == GRAPH_IMAGE || n->kind == GRAPH_TAGGED) json_object_del(j, "artifactType");
+    if (*tag) {
         json_t *a = json_pack("{s:s}", OCI_ANNOTATION_REF, tag);
         if (!json_put(j, "annotations", a, err) || (kind && !json_put(a, OCI_ANNOTATION_KIND, json_string(kind), err)))
             return false;
@@ -189,11 +200,13 @@ static bool merge_entry(json_t *entries, json_t *fresh, const struct digest *d, 
 
 static bool merge_all(const struct pull_place *p, const struct graph *g, json_t *entries, struct error *err)
 {
+    bool first = true; /* of the named images */
     for (uint32_t i = 0; i < g->n_nodes; i++) {
+        const struct graph_node *n = &g->nodes[i];
         CLEANUP(json) json_t *entry = NULL;
-        if (!g->nodes[i].is_top) continue;
-        if (!make_entry(p, &g->nodes[i], &entry, err) || !merge_entry(entries, entry, &g->nodes[i].digest, err))
+        if (!make_entry(p, n, first, &entry, err) || (entry && !merge_entry(entries, entry, &n->digest, err)))
             return false;
+        if (n->kind == GRAPH_IMAGE && !n->is_top && *n->name) first = false;
     }
     return true;
 }

@@ -79,9 +79,18 @@ static bool send_blob(void *ctx, uint64_t item, struct registry_line *l, struct 
     CLEANUP(free) char *session = NULL;
     enum blob_way way;
     bool differs;
-    if (!oci_blob_open(&p->layout, &d, "blob", &fd, &differs, err))
-        return differs ? error_class(err, "digest", "a blob of the package has another size than the manifest says")
-                       : false;
+    if (!oci_blob_open(&p->layout, &d, "blob", &fd, &differs, err)) {
+        bool has = false;
+        if (differs) return error_class(err, "digest", "a blob of the package has another size than the manifest says");
+        /* A thin layout has no weights; the registry may have them. */
+        struct error own = ERROR_INIT;
+        if (!registry_blob_has(l, b, &has, &own)) {
+            if (err) *err = own;
+            return false;
+        }
+        atomic_fetch_add(&p->jobs.done_bytes, b->size);
+        return has;
+    }
     if (!session_path(p, b, &session, err)) return false;
     struct blob_send s = {
         .blob = *b, .fd = fd, .chunk_bytes = p->o->chunk_bytes, .sent = &p->jobs.done_bytes, .session_file = session};
@@ -129,6 +138,17 @@ static bool put_manifests(struct pushing *p, struct error *err)
     return p->n_fallback == 0 || registry_fallback_add(&p->jobs.lines[0], p->fallback, p->n_fallback, err);
 }
 
+/* The tags of profiles and of the ModelPack manifest, and last the package's own. */
+static bool put_tags(struct pushing *p, const char *tag, struct error *err)
+{
+    for (uint32_t i = 1; i < p->graph.n_nodes; i++) {
+        const struct graph_node *n = &p->graph.nodes[i];
+        char named[OCI_TAG_BYTES_MAX + 1];
+        if (*n->name && graph_named_tag(tag, n->name, named) && !put_node(p, n, named, NULL, err)) return false;
+    }
+    return put_node(p, &p->graph.nodes[0], tag, NULL, err);
+}
+
 static bool check_wanted(const struct pushing *p, struct error *err)
 {
     char wanted[OCI_DIGEST_SIZE], found[OCI_DIGEST_SIZE];
@@ -154,7 +174,7 @@ static bool send_all(struct pushing *p, struct error *err)
     p->jobs.total_bytes = p->out->bytes;
     const char *tag = *o->to->tag ? o->to->tag : o->to->has_digest ? NULL : OCI_TAG_DEFAULT;
     return registry_jobs_run(&p->jobs, p->graph.n_blobs, send_blob, p, err) && put_manifests(p, err) &&
-           (!tag || put_node(p, &p->graph.nodes[0], tag, NULL, err));
+           (!tag || put_tags(p, tag, err));
 }
 
 static void close_all(struct pushing *p)
@@ -177,7 +197,8 @@ bool push_run(const struct push_options *o, struct push_result *out, struct erro
     if (ok) {
         out->image = p.graph.nodes[0].digest;
         out->n_manifests = p.graph.n_nodes;
-        for (uint32_t i = 0; i < p.graph.n_nodes; i++) out->n_referrers += p.graph.nodes[i].kind != GRAPH_IMAGE;
+        for (uint32_t i = 0; i < p.graph.n_nodes; i++)
+            out->n_referrers += p.graph.nodes[i].kind != GRAPH_IMAGE && p.graph.nodes[i].kind != GRAPH_MODELPACK;
         out->n_blobs = p.graph.n_blobs;
         out->bytes = graph_blob_bytes(&p.graph);
         ok = check_wanted(&p, err) && choose_mounts(&p, err) && send_all(&p, err);

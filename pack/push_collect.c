@@ -1,6 +1,7 @@
 /* What a tag of a layout names, and what in the layout refers to it. */
 #include "core/cleanup.h"
 #include "formats/oci_layout.h"
+#include "pack/pack.h"
 #include "pack/registry_graph.h"
 
 #include <fcntl.h>
@@ -72,6 +73,27 @@ static bool add_root(struct collecting *k, const char *tag, struct error *err)
     return load(k, &c, &d, err) && graph_add_tree(k->g, &d, c.media_type, GRAPH_IMAGE, 0, load, k, err);
 }
 
+/* The ModelPack manifest of the same blobs, which has the root's tag and a word behind it. */
+static bool add_modelpack(struct collecting *k, const char *tag, struct error *err)
+{
+    char wanted[OCI_TAG_BYTES_MAX + 1];
+    if (!graph_named_tag(tag, PACK_MODELPACK_NAME, wanted)) return true;
+    for (size_t i = 0; i < json_array_size(k->entries); i++) {
+        const json_t *entry = json_array_get(k->entries, i);
+        const char *found = entry_tag(entry);
+        struct graph_child c;
+        __attribute__((cleanup(cleanup_registry_document))) struct registry_document d = {0};
+        if (!found || strcmp(found, wanted) != 0 || !entry_child(entry, &c) || graph_find(k->g, &c.digest)) continue;
+        if (!load(k, &c, &d, err)) return false;
+        if (!graph_is_modelpack(k->g, buffer_view(&d.text))) return true;
+        uint32_t at = k->g->n_nodes;
+        if (!graph_add_tree(k->g, &d, c.media_type, GRAPH_MODELPACK, 0, load, k, err)) return false;
+        snprintf(k->g->nodes[at].name, sizeof k->g->nodes[at].name, "%s", PACK_MODELPACK_NAME);
+        return true;
+    }
+    return true;
+}
+
 /* An entry that speaks of something in the graph. What cannot be read is not known to, and is another image's trouble;
  * what can and fails is this one's. */
 static bool add_if_about(struct collecting *k, const json_t *entry, bool *added, struct error *err)
@@ -106,6 +128,7 @@ bool graph_from_layout(struct graph *g, const struct oci_layout *l, const char *
     CLEANUP(json) json_t *doc = NULL;
     if (!oci_layout_marker(l, err) || !graph_layout_index(l, &doc, &k.entries, err) || !add_root(&k, tag, err))
         return false;
+    if (referrers && !add_modelpack(&k, tag, err)) return false;
     /* Until nothing new is found: a signature of an attestation may stand before it. */
     for (bool more = referrers; more;) {
         more = false;

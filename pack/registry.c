@@ -1,19 +1,15 @@
 #include "pack/registry.h"
 
 #include "core/cleanup.h"
+#include "pack/registry_curl.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <strings.h>
 #include <sys/socket.h>
-
-#define CURL_DISABLE_TYPECHECK
-#include <curl/curl.h>
 
 #define HEADER_BYTES_MAX ((size_t)64 << 10)
 #define CONNECT_SECONDS 30L
@@ -21,72 +17,10 @@
 #define SEND_BUFFER_BYTES (1L << 20)
 #define LOW_SPEED_BYTES 1024L
 
-/* ---- libcurl, loaded late ------------------------------------------------------------------------------------------
- */
-#define CURL_FUNCTIONS(X)                                                                                              \
-    X(curl_global_init)                                                                                                \
-    X(curl_easy_init)                                                                                                  \
-    X(curl_easy_cleanup)                                                                                               \
-    X(curl_easy_reset)                                                                                                 \
-    X(curl_easy_setopt)                                                                                                \
-    X(curl_easy_perform)                                                                                               \
-    X(curl_easy_getinfo)                                                                                               \
-    X(curl_easy_strerror)                                                                                              \
-    X(curl_easy_escape)                                                                                                \
-    X(curl_free)                                                                                                       \
-    X(curl_slist_append)                                                                                               \
-    X(curl_slist_free_all)                                                                                             \
-    X(curl_url)                                                                                                        \
-    X(curl_url_cleanup)                                                                                                \
-    X(curl_url_set)                                                                                                    \
-    X(curl_url_get)
-
-static struct {
-#define X(name) __typeof__(name) *name##_fn;
-    CURL_FUNCTIONS(X)
-#undef X
-    bool ready;
-    char problem[256];
-} lib;
-static pthread_once_t lib_once = PTHREAD_ONCE_INIT;
-
-static bool find(void *handle, const char *name, void *place)
-{
-    void *f = dlsym(handle, name);
-    memcpy(place, &f, sizeof f);
-    if (!f) snprintf(lib.problem, sizeof lib.problem, "it has no function %s", name);
-    return f != NULL;
-}
-
-static void load(void)
-{
-    /* Debian's two builds of one library: with OpenSSL, and with GnuTLS. */
-    void *handle = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-    if (!handle) handle = dlopen("libcurl-gnutls.so.4", RTLD_NOW | RTLD_LOCAL);
-    if (!handle) {
-        const char *why = dlerror();
-        snprintf(lib.problem, sizeof lib.problem, "%.200s", why ? why : "not found");
-        return;
-    }
-    bool ok = true;
-#define X(name) ok = ok && find(handle, #name, &lib.name##_fn);
-    CURL_FUNCTIONS(X)
-#undef X
-    if (!ok) return;
-    lib.ready = lib.curl_global_init_fn(CURL_GLOBAL_DEFAULT) == CURLE_OK;
-    if (!lib.ready) snprintf(lib.problem, sizeof lib.problem, "it does not start");
-}
-
-static bool have_library(struct error *err)
-{
-    pthread_once(&lib_once, load);
-    return lib.ready ? true
-                     : error_set(err, ERR_UNSUPPORTED, "registries need libcurl (libcurl.so.4): %s", lib.problem);
-}
-
 /* ---- one connection ------------------------------------------------------------------------------------------------
  */
 struct http {
+    const struct curl_functions *curl;
     CURL *easy;
     struct http_options options;
     /* Of the exchange at hand. */
@@ -101,11 +35,13 @@ struct http {
 bool http_open(struct http **out, const struct http_options *o, struct error *err)
 {
     *out = NULL;
-    if (!have_library(err)) return false;
-    struct http *h = calloc(1, sizeof *h);
+    const struct curl_functions *curl = curl_functions(err);
+    struct http *h = curl ? calloc(1, sizeof *h) : NULL;
+    if (!curl) return false;
     if (!h) return error_memory(err, sizeof *h);
+    h->curl = curl;
     h->options = *o;
-    h->easy = lib.curl_easy_init_fn();
+    h->easy = h->curl->curl_easy_init_fn();
     if (!h->easy) {
         free(h);
         return error_memory(err, 0);
@@ -117,7 +53,7 @@ bool http_open(struct http **out, const struct http_options *o, struct error *er
 void http_close(struct http *h)
 {
     if (!h) return;
-    lib.curl_easy_cleanup_fn(h->easy);
+    h->curl->curl_easy_cleanup_fn(h->easy);
     free(h);
 }
 
@@ -285,7 +221,7 @@ static curl_socket_t on_socket(void *ctx, curlsocktype purpose, struct curl_sock
 
 /* ---- the exchange --------------------------------------------------------------------------------------------------
  */
-#define SET(option, value) (lib.curl_easy_setopt_fn(h->easy, option, value) == CURLE_OK)
+#define SET(option, value) (h->curl->curl_easy_setopt_fn(h->easy, option, value) == CURLE_OK)
 
 static bool set_limits(struct http *h, bool https)
 {
@@ -326,10 +262,10 @@ static bool set_method(struct http *h)
            (size < (uint64_t)SEND_BUFFER_BYTES || SET(CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER_BYTES));
 }
 
-static bool add_line(struct curl_slist **list, const char *line)
+static bool add_line(const struct http *h, struct curl_slist **list, const char *line)
 {
     if (strpbrk(line, "\r\n")) return false;
-    struct curl_slist *longer = lib.curl_slist_append_fn(*list, line);
+    struct curl_slist *longer = h->curl->curl_slist_append_fn(*list, line);
     if (longer) *list = longer;
     return longer != NULL;
 }
@@ -337,8 +273,8 @@ static bool add_line(struct curl_slist **list, const char *line)
 static bool set_headers(struct http *h, struct curl_slist **list)
 {
     /* No waiting for "100 Continue": whether we are let in is known from the first request, which has no body. */
-    bool ok = add_line(list, "Expect:");
-    for (size_t i = 0; ok && i < HTTP_HEADERS_MAX && h->rq->headers[i]; i++) ok = add_line(list, h->rq->headers[i]);
+    bool ok = add_line(h, list, "Expect:");
+    for (size_t i = 0; ok && i < HTTP_HEADERS_MAX && h->rq->headers[i]; i++) ok = add_line(h, list, h->rq->headers[i]);
     return ok && SET(CURLOPT_HTTPHEADER, *list);
 }
 
@@ -368,7 +304,7 @@ static bool explain(struct http *h, CURLcode rc, const char *detail, struct erro
     if (h->refused_address) return error_set(err, ERR_NETWORK, "%s: plain HTTP goes to loopback addresses only", host);
     if (rc == CURLE_OUT_OF_MEMORY) return error_memory(err, 0);
     h->reply->broken = is_passing(rc);
-    return error_set(err, ERR_NETWORK, "%s: %s", host, *detail ? detail : lib.curl_easy_strerror_fn(rc));
+    return error_set(err, ERR_NETWORK, "%s: %s", host, *detail ? detail : h->curl->curl_easy_strerror_fn(rc));
 }
 
 bool http_exchange(struct http *h, const struct http_request *rq, struct http_reply *reply, struct error *err)
@@ -386,12 +322,12 @@ bool http_exchange(struct http *h, const struct http_request *rq, struct http_re
     h->body_at = 0;
     h->header_bytes = h->body_capacity = 0;
     h->refused_address = false;
-    lib.curl_easy_reset_fn(h->easy);
+    h->curl->curl_easy_reset_fn(h->easy);
     bool set = SET(CURLOPT_URL, rq->url) && SET(CURLOPT_ERRORBUFFER, detail) && set_limits(h, https) &&
                set_callbacks(h) && set_method(h) && set_headers(h, &list);
-    CURLcode rc = set ? lib.curl_easy_perform_fn(h->easy) : CURLE_FAILED_INIT;
-    lib.curl_easy_reset_fn(h->easy); /* forgets the list and the text, which end here; the connection stays */
-    lib.curl_slist_free_all_fn(list);
+    CURLcode rc = set ? h->curl->curl_easy_perform_fn(h->easy) : CURLE_FAILED_INIT;
+    h->curl->curl_easy_reset_fn(h->easy); /* forgets the list and the text, which end here; the connection stays */
+    h->curl->curl_slist_free_all_fn(list);
     if (!set) return error_set(err, ERR_UNSUPPORTED, "the installed libcurl is too old, or a header is not sendable");
     if (own.code != ERR_NONE) {
         if (err) *err = own;
@@ -400,61 +336,4 @@ bool http_exchange(struct http *h, const struct http_request *rq, struct http_re
     /* Who refuses a body need not take all of it: the answer counts, not the pipe that broke behind it. */
     bool answered = (rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR) && reply->status >= 400;
     return rc == CURLE_OK || answered ? true : explain(h, rc, detail, err);
-}
-
-/* ---- addresses -----------------------------------------------------------------------------------------------------
- */
-static bool part_of(CURLU *u, CURLUPart part, char **out)
-{
-    return lib.curl_url_get_fn(u, part, out, CURLU_DEFAULT_PORT) == CURLUE_OK;
-}
-
-static bool same_part(CURLU *a, CURLU *b, CURLUPart part)
-{
-    char *x = NULL, *y = NULL;
-    bool same = part_of(a, part, &x) && part_of(b, part, &y) && strcasecmp(x, y) == 0;
-    lib.curl_free_fn(x);
-    lib.curl_free_fn(y);
-    return same;
-}
-
-bool http_same_origin(const char *a, const char *b)
-{
-    if (!have_library(NULL)) return false;
-    CURLU *x = lib.curl_url_fn(), *y = lib.curl_url_fn();
-    bool same = x && y && lib.curl_url_set_fn(x, CURLUPART_URL, a, 0) == CURLUE_OK &&
-                lib.curl_url_set_fn(y, CURLUPART_URL, b, 0) == CURLUE_OK && same_part(x, y, CURLUPART_SCHEME) &&
-                same_part(x, y, CURLUPART_HOST) && same_part(x, y, CURLUPART_PORT);
-    lib.curl_url_cleanup_fn(x);
-    lib.curl_url_cleanup_fn(y);
-    return same;
-}
-
-bool http_url_join(const char *base, const char *target, char **out, struct error *err)
-{
-    *out = NULL;
-    if (!have_library(err)) return false;
-    CURLU *u = lib.curl_url_fn();
-    char *whole = NULL;
-    if (!u) return error_memory(err, 0);
-    bool ok = lib.curl_url_set_fn(u, CURLUPART_URL, base, 0) == CURLUE_OK &&
-              lib.curl_url_set_fn(u, CURLUPART_URL, target, CURLU_DISALLOW_USER) == CURLUE_OK &&
-              lib.curl_url_get_fn(u, CURLUPART_URL, &whole, 0) == CURLUE_OK;
-    lib.curl_url_cleanup_fn(u);
-    if (!ok || (strncasecmp(whole, "https://", 8) != 0 && strncasecmp(whole, "http://", 7) != 0))
-        ok = error_set(err, ERR_NETWORK, "the registry sends us to '%.256s', which is not an address of a registry",
-                       target);
-    if (ok && !(*out = strdup(whole))) ok = error_memory(err, strlen(whole));
-    lib.curl_free_fn(whole);
-    return ok;
-}
-
-bool http_escape(const char *text, char **out, struct error *err)
-{
-    *out = NULL;
-    if (!have_library(err)) return false;
-    char *escaped = lib.curl_easy_escape_fn(NULL, text, 0);
-    if (escaped) *out = strdup(escaped);
-    lib.curl_free_fn(escaped);
-    return *out ? true : error_memory(err, strlen(text));
 }

@@ -35,6 +35,9 @@ struct blob_send {
 MUST_CHECK bool registry_blob_send(struct registry_line *l, const struct blob_send *b, enum blob_way *way,
                                    struct error *err);
 
+/* Only asks. */
+MUST_CHECK bool registry_blob_has(struct registry_line *l, const struct registry_blob *b, bool *has, struct error *err);
+
 struct blob_fetch {
     struct registry_blob blob;
     int dirfd; /* of the folder */

@@ -277,6 +277,15 @@ bool registry_call(struct registry_line *l, const struct http_request *rq, struc
     }
 }
 
+static bool has_credentials(const struct registry *r)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&r->lock;
+    pthread_mutex_lock(lock);
+    bool has = r->authorization != NULL;
+    pthread_mutex_unlock(lock);
+    return has;
+}
+
 bool registry_refused(const struct registry *r, const struct http_reply *rp, struct error *err, const char *fmt, ...)
 {
     char what[512];
@@ -291,7 +300,7 @@ bool registry_refused(const struct registry *r, const struct http_reply *rp, str
         code = json_string_value(json_object_get(first, "code"));
         message = json_string_value(json_object_get(first, "message"));
     }
-    const char *hint = rp->status == 401 && !r->authorization ? "; no credentials for it are stored" : "";
+    const char *hint = rp->status == 401 && !has_credentials(r) ? "; no credentials for it are stored" : "";
     return error_set(err, ERR_NETWORK, "%s: the registry answers %ld%s%.64s%s%.256s%s%s", what, rp->status,
                      code ? " (" : "", code ? code : "", code && message ? ": " : "", code && message ? message : "",
                      code ? ")" : "", hint);

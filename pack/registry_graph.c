@@ -1,5 +1,7 @@
 #include "pack/registry_graph.h"
 
+#include "pack/pack.h"
+
 static const struct {
     const char *name;
     bool is_index;
@@ -35,6 +37,8 @@ static bool read_descriptor(const json_t *j, const char *what, struct graph_chil
         !json_opt_string(j, "mediaType", what, &type, err))
         return false;
     snprintf(out->media_type, sizeof out->media_type, "%s", type);
+    const char *name = oci_annotation(json_object_get(j, "annotations"), PACK_ANNOTATION_PROFILE);
+    snprintf(out->name, sizeof out->name, "%s", name && oci_tag_is_valid(name) ? name : "");
     if (oci_digest_parse(digest, &out->digest)) return true;
     return error_set(err, ERR_FORMAT, "%s: \"%.128s\" is not \"sha256:\" and 64 lower-case hex digits", what, digest);
 }
@@ -198,6 +202,10 @@ static bool add_below(struct graph *g, struct registry_document *d, const char *
         if (!load(ctx, &children[i], &child, err) ||
             !add_below(g, &child, children[i].media_type, kind, depth + 1, load, ctx, err))
             return false;
+        if (kind != GRAPH_IMAGE || depth > 0) continue;
+        for (uint32_t k = at; k < g->n_nodes; k++)
+            if (digest_equal(&g->nodes[k].digest, &children[i].digest))
+                snprintf(g->nodes[k].name, sizeof g->nodes[k].name, "%s", children[i].name);
     }
     g->order[g->n_order++] = at;
     return true;
@@ -259,6 +267,31 @@ uint64_t graph_blob_bytes(const struct graph *g)
     uint64_t sum = 0; /* 2^14 of at most 2^47 fit */
     for (uint32_t i = 0; i < g->n_blobs; i++) sum += g->blobs[i].size;
     return sum;
+}
+
+bool graph_named_tag(const char *root_tag, const char *name, char out[OCI_TAG_BYTES_MAX + 1])
+{
+    int n = snprintf(out, OCI_TAG_BYTES_MAX + 1, "%s-%s", root_tag, name);
+    return n > 0 && (unsigned)n <= OCI_TAG_BYTES_MAX && oci_tag_is_valid(out);
+}
+
+bool graph_is_modelpack(const struct graph *g, struct bytes text)
+{
+    CLEANUP(json) json_t *doc = NULL;
+    CLEANUP(free) struct graph_child *layers = NULL;
+    const char *type;
+    uint32_t n = 0;
+    if (!json_parse(text, JSON_DIALECT_STRICT, "manifest", &doc, NULL) ||
+        !(type = json_string_value(json_object_get(doc, "artifactType"))) || strcmp(type, GRAPH_MODELPACK_MEDIA) != 0 ||
+        !read_list(doc, "layers", OCI_LAYERS_MAX, "manifest", &layers, &n, NULL))
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        bool known = false;
+        for (uint32_t k = 0; k < g->n_blobs && !known; k++)
+            known = digest_equal(&layers[i].digest, &g->blobs[k].digest);
+        if (!known) return false;
+    }
+    return true;
 }
 
 bool graph_legacy_tag(const char *tag, struct digest *of)

@@ -11,12 +11,14 @@
 #include "pack/registry_manifest.h"
 
 #define GRAPH_DEPTH_MAX 4u /* indexes in indexes, referrers of referrers */
+#define GRAPH_MODELPACK_MEDIA "application/vnd.cncf.model.manifest.v1+json"
 #define GRAPH_BLOBS_MAX 16384u
 
 enum graph_kind {
-    GRAPH_IMAGE,    /* the root and what is below it */
-    GRAPH_REFERRER, /* by its subject */
-    GRAPH_TAGGED    /* by a tag of its own: cosign's older sha256-HEX.sig, and what else travels along by name */
+    GRAPH_IMAGE,     /* the root and what is below it */
+    GRAPH_REFERRER,  /* by its subject */
+    GRAPH_MODELPACK, /* the root's TAG-modelpack */
+    GRAPH_TAGGED     /* by a tag of its own: cosign's older sha256-HEX.sig, and what else travels along by name */
 };
 
 struct graph_node {
@@ -25,7 +27,8 @@ struct graph_node {
     char artifact_type[256]; /* its own, or its config's; "" for an index without one */
     struct buffer text;
     enum graph_kind kind;
-    char tag[OCI_TAG_BYTES_MAX + 1]; /* GRAPH_TAGGED */
+    char tag[OCI_TAG_BYTES_MAX + 1];  /* GRAPH_TAGGED */
+    char name[OCI_TAG_BYTES_MAX + 1]; /* "" or what comes behind the root's tag and "-": a profile's, "modelpack" */
     bool is_index, has_subject;
     bool is_top; /* the root, or what refers to something; not what is below one of these */
     struct digest subject;
@@ -36,7 +39,8 @@ struct graph_node {
 struct graph_child {
     struct digest digest;
     uint64_t size;
-    char media_type[96]; /* of what transport knows all are shorter */
+    char media_type[96];              /* of what transport knows all are shorter */
+    char name[OCI_TAG_BYTES_MAX + 1]; /* of the profile, or "" */
 };
 
 struct graph {
@@ -61,6 +65,10 @@ const struct graph_node *graph_find(const struct graph *g, const struct digest *
 /* The largest first, each once; one digest with two sizes is ERR_FORMAT. */
 MUST_CHECK bool graph_sort_blobs(struct graph *g, struct error *err);
 uint64_t graph_blob_bytes(const struct graph *g);
+/* The tag of a node that has a name; false: it would be no tag. */
+bool graph_named_tag(const char *root_tag, const char *name, char out[OCI_TAG_BYTES_MAX + 1]);
+/* Whether a document is a ModelPack manifest whose layers are all blobs of the graph. */
+bool graph_is_modelpack(const struct graph *g, struct bytes text);
 /* "sha256-HEX.sig", ".att" or ".sbom": *of is the digest it is about. */
 bool graph_legacy_tag(const char *tag, struct digest *of);
 /* The entry for an index of referrers. *out: new reference. */

@@ -22,15 +22,22 @@ struct sending {
     struct http_reply reply; /* the last one */
 };
 
-static bool has_blob(struct sending *s, bool *has, struct error *err)
+bool registry_blob_has(struct registry_line *l, const struct registry_blob *b, bool *has, struct error *err)
 {
     CLEANUP(free) char *url = NULL;
     __attribute__((cleanup(cleanup_http_reply))) struct http_reply rp = {0};
-    if (!registry_url(s->line->registry, &url, err, "blobs/%s", s->digest)) return false;
+    char digest[OCI_DIGEST_SIZE];
+    oci_digest_text(&b->digest, digest);
+    if (!registry_url(l->registry, &url, err, "blobs/%s", digest)) return false;
     struct http_request rq = {.method = HTTP_HEAD, .url = url, .reply_max = REGISTRY_ANSWER_MAX};
-    if (!registry_call(s->line, &rq, &rp, err)) return false;
+    if (!registry_call(l, &rq, &rp, err)) return false;
     *has = rp.status == 200;
-    return *has || rp.status == 404 ? true : registry_refused(s->line->registry, &rp, err, "blob %.19s...", s->digest);
+    return *has || rp.status == 404 ? true : registry_refused(l->registry, &rp, err, "blob %.19s...", digest);
+}
+
+static bool has_blob(struct sending *s, bool *has, struct error *err)
+{
+    return registry_blob_has(s->line, &s->b->blob, has, err);
 }
 
 /* Takes the session's next address from the last reply, which must have one. */

@@ -317,6 +317,7 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
     if (!modules) return error_memory(err, p->n_items * sizeof *modules);
     bool mtp_plain = p->inventory->config.n_mtp_blocks > 0;
     uint32_t n = 0;
+    bool carried = false; /* of the source's quantized linears */
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         if (!model_tensor_is_module(item->tensor)) continue;
@@ -325,6 +326,7 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
                                                                             : item->tensor->format;
         modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format,
                                              !model_tensor_is_converted(item->tensor)};
+        carried |= format && item->action == ACTION_COPY;
         mtp_plain = mtp_plain && !(item->tensor->place.mtp && format);
     }
     const char *const *excluded = NULL;
@@ -337,6 +339,7 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
                                  .kv_algo = kv,
                                  .excluded = excluded,
                                  .n_excluded = n_excluded,
+                                 .act_order = carried && p->inventory->act_order,
                                  .layout = p->recipe->layout};
     return true;
 }

@@ -93,7 +93,7 @@ static void room_for(struct plan_workspace *w, const struct plan_item *item, con
         else grow(&w->dst_f32, n * sizeof(float));
     }
     if (f->zeros != ZEROS_NONE) grow(&w->dst_scale, elems / f->block_cols);
-    if (scale_method_op(item->scales) != OP_COUNT) grow(&w->block_amax, elems / f->block_cols * sizeof(float));
+    if (plan_item_scale_op(item) != OP_COUNT) grow(&w->block_amax, elems / f->block_cols * sizeof(float));
 }
 
 static uint64_t copied_pieces(const struct plan *p, const struct plan_item *item, struct plan_workspace *w)

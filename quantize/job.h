@@ -17,6 +17,7 @@
 
 #include "backends/backend.h"
 #include "core/staging.h"
+#include "plan/fp8_range.h"
 #include "plan/plan_stack.h"
 #include "plan/workspace.h"
 #include "quantize/given.h"
@@ -102,6 +103,7 @@ struct job {
     const struct backend_ops *ops;
     uint64_t n_lost;                               /* blocks of the pass that is being written (quantize/lost.c) */
     float pass_amax;                               /* of the pass that is being collected */
+    struct fp8_counts *pass_counts;                /* the same, where a scale is chosen by them; or NULL */
     struct sha256 *solved_hashes[QUANT_PARTS_MAX]; /* of what calibration solved, as it comes */
     struct sha256 *part_hashes[QUANT_PARTS_MAX];   /* of the pass that is being written; NULL for scalars */
     void *gathered[QUANT_PARTS_MAX];               /* parts of the weight that is being written on its side */

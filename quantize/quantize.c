@@ -110,6 +110,7 @@ static void release(struct job *j)
     for (size_t i = 0; i < QUANT_PARTS_MAX; i++) free(j->gathered[i]);
     pthread_cond_destroy(&j->ring.changed);
     pthread_mutex_destroy(&j->ring.lock);
+    free(j->pass_counts);
     free(j->passes);
     free(j->input_amax);
     free(j->group_amax);

@@ -103,7 +103,7 @@ def full_layout(path):
     l = Layout(path)
     a, b = l.image(BIG, *SMALL), l.image(SMALL[3], b"other")
     top = l.document({"manifests": [a, b]}, INDEX)
-    l.tag(top, "v1")
+    l.tag(top, "v1", "dev.cosignproject.cosign/imageIndex")
     s = l.referrer(top, b"signature of the index")
     l.referrer(s, b"attestation of a signature", "application/vnd.example.about+json")
     l.referrer(a, b"signature of a")
@@ -269,6 +269,42 @@ def into_a_layout(t):
         os.mkdir(t.dir + "/plain")
         t.fails("a folder that is no layout", t.pull(f"{r.host}/m:v1", "oci:plain"), 3, "not an OCI image layout")
         t.check("nothing is left over", not leftovers(t.dir))
+
+
+@case
+def profiles(t):
+    """A package of several images, as pack writes it: each has a tag of its own, the ModelPack manifest too."""
+    model = "application/vnd.cncf.model.manifest.v1+json"
+    l = Layout(t.dir + "/l")
+    images = [l.image(b"weights", b"profile " + n.encode()) for n in ("any", "b200")]
+    named = [{**m, "annotations": {"ingot.profile.name": n}} for m, n in zip(images, ("any", "b200"))]
+    top = l.document({"manifests": named}, INDEX)
+    l.tag(top, "v1", "dev.cosignproject.cosign/imageIndex")
+    l.tag(images[0], "v1-any")
+    l.entries.append({**images[1], "annotations": {REF: "v1-b200"}})
+    pack = {"artifactType": model, "config": l.blob(b'{"descriptor":{}}', "application/vnd.cncf.model.config.v1+json"), "layers": [l.blob(b"weights", "application/vnd.cncf.model.weight.v1.tar")]}
+    l.entries.append({**l.document(pack), "artifactType": model, "annotations": {REF: "v1-modelpack"}})
+    l.referrer(top, b"signature")
+    l.save()
+    with FakeRegistry() as r:
+        t.works("push under another tag", t.push("l:v1", f"{r.host}/m:w2"))
+        tags, wanted = r.repo("m").tags, {"w2": top["digest"], "w2-any": images[0]["digest"], "w2-b200": images[1]["digest"], "w2-modelpack": l.entries[3]["digest"]}
+        t.check("every image has its tag", tags == wanted, tags)
+        t.check("the package's comes last", r.log[-1][:2] == ("PUT", "/v2/m/manifests/w2"))
+        t.works("pull under the first one", t.pull(f"{r.host}/m:w2", "oci:d:v1"))
+        t.check("the layout is the same", sorted(json.dumps(e, sort_keys=True) for e in entries(t.dir + "/d")) == sorted(json.dumps(e, sort_keys=True) for e in l.entries), entries(t.dir + "/d"))
+        t.check("and whole", is_whole(t.dir + "/d") and blobs_of(t.dir + "/d") == blobs_of(l.path))
+        t.works("one of the images", t.pull(f"{r.host}/m:w2-b200", "oci:one"))
+        t.check("alone", [e["digest"] for e in entries(t.dir + "/one")] == [images[1]["digest"]])
+        r.repo("m").tags["w2-modelpack"] = images[0]["digest"]
+        t.works("a tag that only sounds like it", t.pull(f"{r.host}/m:w2", "oci:e"))
+        t.check("is left out", not any("modelpack" in str(e) for e in entries(t.dir + "/e")))
+        os.unlink(f"{l.path}/blobs/sha256/{digest(b'weights')[7:]}")
+        l.referrer(top, b"a later signature")
+        l.save()
+        t.works("a layout without the weights, which the registry has", t.push("l:v1", f"{r.host}/m:w2"))
+        t.check("its signature is there", any(b"a later signature" in b for b in r.repo("m").blobs.values()))
+        t.fails("and where the registry has them not either", t.push("l:v1", f"{r.host}/n:w2"), 3, "is missing")
 
 
 @case

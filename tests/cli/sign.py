@@ -149,6 +149,20 @@ if gives.returncode == 0 and ingot("pack", ROOT + "/examples/nano-hybrid/model",
 else:
     print("skip sign, a package with profiles: " + gives.stderr.strip()[:200])
 
+# ---- a base that must be signed ----
+good("pack", "m", "-o", "oci:base:v1", "-q")
+BASE = index("base")[0]["digest"]
+base = ["pack", "m", "--base", f"oci:base:v1@{BASE}", "-q", "--base-key", "a.pub", "-o"]
+refused("an unsigned base", 1, "no-signature", *base, "oci:on1:v1")
+good("sign", "oci:base:v1", "-k", "b.key", "-q")
+refused("a base signed by another key", 1, "signature: none of the 1 signatures", *base, "oci:on1:v1")
+good("attest", "oci:base:v1", "-k", "a.key", "--type", "licences", "-q")
+refused("a base with another statement by the key", 1, "signature: none of", *base, "oci:on1:v1")
+good("sign", "oci:base:v1", "-k", "a.key", "--format", "legacy", "--docker-reference", REF, "-q")
+check("a base with a legacy signature by the key", ingot(*base, "oci:on1:v1").returncode == 0 and os.path.exists("on1/index.json"))
+refused("a base of another digest", 3, "sha256:", "pack", "m", "--base", "oci:base:v1@sha256:" + "0" * 64, "-o", "oci:on2:v1")
+refused("--base-key alone", 2, "needs --base", "pack", "m", "--base-key", "a.pub", "-o", "oci:on2:v1")
+
 # ---- certificates ----
 open("ca.cnf", "w").write("[req]\ndistinguished_name=n\n[n]\n[ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n"
                           "[leaf]\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n[tls]\nbasicConstraints=critical,CA:FALSE\n"
@@ -207,6 +221,16 @@ good("sign", "m", "-k", "b.key", "--format", "oms", "--force", "-q")
 check("oms: --force replaces it", json.load(open("m/model.sig"))["verificationMaterial"]["publicKey"]["hint"] == hashlib.sha256(open("b.pub", "rb").read()).hexdigest())
 good("sign", "m", "-k", "c.key", "--format", "oms", "--certificate-chain", "chain.pem", "--signature", "out.sig", "-q")
 check("oms: certificates, beside the folder", "x509CertificateChain" in json.load(open("out.sig"))["verificationMaterial"])
+for name, status, words, *args in (
+        ("by its key", 0, "pass      signature", "-k", "b.pub"), ("files are counted", 0, "6 files as they were signed, and no other", "-k", "b.pub"),
+        ("ignored paths are shown", 0, ".git: the signature says nothing", "-k", "b.pub"), ("another key", 1, "signature: 'm/model.sig' is not signed", "-k", "a.pub"),
+        ("by certificates", 0, "pass      signature", "--signature", "out.sig", "--roots", "ca.pem"), ("no key", 9, "no key and no certificate"),
+        ("with a policy", 2, "goes with --key", "-k", "b.pub", "--policy", "x")):
+    v = ingot("verify", "m", "--oms", "-q", *args)
+    check(f"verify --oms, {name}", v.returncode == status and words in v.stdout + v.stderr, f"{v.returncode} {v.stdout} {v.stderr}")
+v = json.loads(ingot("verify", "m", "--oms", "-k", "a.pub", "--json", "-q").stdout)
+check("verify --oms: the class in JSON", v["verdict"] == "fail" and v["checks"][0]["check"] == "signature" and v["error"]["check"] == "signature", v)
+refused("--roots without --oms", 2, "need --oms", "verify", "oci:x:v1", "--roots", "ca.pem")
 os.symlink("config.json", "m/link")
 refused("oms: a symbolic link", 3, "symbolic link", "sign", "m", "-k", "b.key", "--format", "oms", "--force")
 

@@ -48,7 +48,7 @@ door 'yaml.h' core/yaml.c
 door 'archive' formats/tar_check.c
 door 'pcre2' engine/pretokenizer_match.c
 door 'utf8proc.h' engine/unicode.c
-door 'curl/' pack/registry.c
+door 'curl/' pack/registry_curl.h
 door 'cuda' backends/cuda/cuda_device.h
 [ $bad = 0 ] && echo "ok library doors"
 
