@@ -6,16 +6,22 @@
 
 struct verify_args {
     struct common_args common;
-    const char *key, *against, *policy, *data, *digest, *report, *spill;
+    const char *key, *against, *policy, *data, *digest, *report, *spill, *roots, *name, *time;
 };
 
 static const struct option options[] = {
     {"key", 'k', OPTION_TEXT, offsetof(struct verify_args, key), "FILE",
      "public key (PEM) that must have signed the image", 0, 0},
+    {"roots", 0, OPTION_TEXT, offsetof(struct verify_args, roots), "FILE",
+     "certificates (PEM) that the signer's must lead to, instead of a key", 0, 0},
+    {"time", 0, OPTION_TEXT, offsetof(struct verify_args, time), "TIME",
+     "when certificates must hold, such as 2026-11-21T10:00:00Z (default: now)", 0, 0},
+    {"name", 0, OPTION_TEXT, offsetof(struct verify_args, name), "NAME",
+     "what the policy's rules know the package by (default: its tag)", 0, 0},
     {"against", 'a', OPTION_TEXT, offsetof(struct verify_args, against), "DIR",
      "the original checkpoint: rebuild the plan, compare sources, run parity", 0, 0},
     {"policy", 0, OPTION_TEXT, offsetof(struct verify_args, policy), "FILE",
-     "texts and limits of the parity run (default: built in)", 0, 0},
+     "who must have signed, attestations, licences, versions, limits of the parity run", 0, 0},
     {"data", 'd', OPTION_TEXT, offsetof(struct verify_args, data), "FILE",
      "texts for the parity run, instead of the policy's", 0, 0},
     {"digest", 0, OPTION_TEXT, offsetof(struct verify_args, digest), "sha256:HEX",
@@ -65,6 +71,9 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                .policy = a->policy,
                                .data = a->data,
                                .digest = a->digest,
+                               .roots = a->roots,
+                               .name = a->name,
+                               .time = a->time,
                                .spill_dir = a->spill};
     bool ok = verify_run(env, &q, r, &parity, err) && print_report(env, r, a->report, err);
     parity_free(&parity);
@@ -78,7 +87,8 @@ const struct command command_verify = {
     .details =
         "Exit status 0: everything asked for was checked and holds. 1: something does not. 9: something asked for "
         "could not be\n"
-        "checked. Without --key the signature is undecided; without --against nothing is said about the original.",
+        "checked. Without a key, roots or a policy that trusts somebody the signature is undecided; without --against "
+        "nothing is said about the original.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_bytes = sizeof(struct verify_args),
