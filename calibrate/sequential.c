@@ -4,11 +4,11 @@
 #include "core/memory.h"
 #include "plan/solved_parts.h"
 
-/* What can be rounded and decoded again a few rows at a time from plain numbers; other linears pass on what the
+/* Plain numbers can be rounded and decoded again, in whole blocks of rows; linears that are decoded pass on what the
  * original makes. */
 static bool stands_in(const struct plan_item *item)
 {
-    return item->action == ACTION_QUANTIZE && !item->decoded && item->format->encode_op != OP_ENCODE_FP8_BLOCK;
+    return item->action == ACTION_QUANTIZE && !item->decoded;
 }
 
 static const struct quant_format *format_of(void *ctx, const struct model_tensor *t, float *input_scale)

@@ -2,6 +2,7 @@
 
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
+#include "plan/fp8_range.h"
 #include "plan/workspace.h"
 
 #include <math.h>
@@ -49,8 +50,32 @@ bool weight_maxima(const struct plan *plan, struct pool *pool, uint64_t isa, flo
     return pool_try(pool, plan->n_items, weight_item, &w, err);
 }
 
-void group_maxima(const struct plan *p, const float *weights, float *groups)
+/* FP8 with scales: {method: mse, start, ...}. */
+static bool chosen_maximum(const struct plan *p, uint32_t i, float *amax, struct error *err)
 {
-    for (uint32_t i = 0; i < p->n_items; i++)
-        if (!isnan(weights[i]) && weights[i] > groups[p->items[i].group]) groups[p->items[i].group] = weights[i];
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    uint32_t tensor = p->items[i].tensor->parts[PART_WEIGHT];
+    const struct tensor_info *info = checkpoint_tensor(ck, tensor);
+    uint64_t chunk = u64_min(PLAN_PIECE_BYTES, info->bytes), elem = dtype_bytes(info->dtype);
+    CLEANUP(free) void *raw = NULL;
+    CLEANUP(free) struct fp8_counts *counts = NULL;
+    if (!memory_alloc(&raw, chunk, 1, err) || !memory_zalloc(&counts, 1, sizeof *counts, err)) return false;
+    for (uint64_t at = 0; at < info->bytes; at += chunk) {
+        uint64_t n = u64_min(chunk, info->bytes - at);
+        if (!checkpoint_read(ck, tensor, at, raw, n, err)) return false;
+        fp8_range_count(counts, raw, info->dtype, n / elem);
+    }
+    *amax = fp8_range_choose(counts, &p->items[i], *amax, p->recipe->rounding).amax;
+    return true;
+}
+
+bool group_maxima(const struct plan *p, const float *weights, float *groups, struct error *err)
+{
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        float top = weights[i];
+        if (isnan(top) || top == 0) continue;
+        if (fp8_range_chooses(&p->items[i]) && !chosen_maximum(p, i, &top, err)) return false;
+        if (top > groups[p->items[i].group]) groups[p->items[i].group] = top;
+    }
+    return true;
 }

@@ -11,7 +11,7 @@ MUST_CHECK bool weight_maximum(const struct checkpoint *ck, uint32_t tensor, uin
 /* result: [n_items], NaN for what is not quantized. ERR_FORMAT for a weight that is not finite. */
 MUST_CHECK bool weight_maxima(const struct plan *plan, struct pool *pool, uint64_t isa, float *result,
                               struct error *err);
-/* Of each group that shares a scale: groups [n_groups], zero before. */
-void group_maxima(const struct plan *p, const float *weights, float *groups);
+/* Of each group that shares a scale: groups [n_groups], zero before; of FP8 what its search over multiples chooses. */
+MUST_CHECK bool group_maxima(const struct plan *p, const float *weights, float *groups, struct error *err);
 
 #endif

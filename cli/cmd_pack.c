@@ -6,14 +6,14 @@
 struct pack_args {
     struct common_args common;
     const char *output, *profiles, *base, *base_key, *release;
-    bool force, modelpack;
+    bool force, modelpack, bundle;
 };
 
 static const struct option options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(struct pack_args, output), "oci:DIR:TAG", "the image layout to write", 0, 0},
     {"profiles", 'p', OPTION_TEXT, offsetof(struct pack_args, profiles), "DIR",
      "serving profiles: one more image for each, of the same layers", 0, 0},
-    {"base", 'b', OPTION_TEXT, offsetof(struct pack_args, base), "oci:DIR:TAG[@DIGEST]",
+    {"base", 'b', OPTION_TEXT, offsetof(struct pack_args, base), "oci:DIR:TAG",
      "an engine's image to put the layers on; profiles set what it starts", 0, 0},
     {"base-key", 0, OPTION_TEXT, offsetof(struct pack_args, base_key), "FILE",
      "public key that must have signed the base", 0, 0},
@@ -21,6 +21,8 @@ static const struct option options[] = {
      "the package's version, signed with it; a policy can ask for a minimum", 0, 0},
     {"modelpack", 0, OPTION_FLAG, offsetof(struct pack_args, modelpack), NULL,
      "a ModelPack manifest over the same blobs, tagged TAG-modelpack", 0, 0},
+    {"bundle-only", 0, OPTION_FLAG, offsetof(struct pack_args, bundle), NULL,
+     "a folder of a family that is not computed here, as it is", 0, 0},
     {"force", 0, OPTION_FLAG, offsetof(struct pack_args, force), NULL, "replace a layout that exists", 0, 0},
     COMMON_OPTIONS(struct pack_args),
 };
@@ -53,7 +55,12 @@ static bool run(const struct command_env *env, const void *args, char *const *op
         (a->release && !json_put(labels, OCI_ANNOTATION_VERSION, json_string(a->release), err)) ||
         (a->base_key && !key_load_public(a->base_key, &base_key, err)))
         return false;
-    struct pack_options o = {.source = operands[0],
+    if (a->bundle && !json_put(labels, PACK_ANNOTATION_BUNDLE, json_string("true"), err)) {
+        key_close(base_key);
+        return false;
+    }
+    struct pack_options o = {.bundle = a->bundle,
+                             .source = operands[0],
                              .profiles = a->profiles,
                              .ref = a->output,
                              .annotations = labels,

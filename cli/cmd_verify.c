@@ -1,12 +1,14 @@
 #include "cli/backend_args.h"
 #include "cli/commands.h"
 #include "cli/package_ref.h"
+#include "cli/verify_oms.h"
 #include "cli/verify_run.h"
 #include "core/file.h"
 
 struct verify_args {
     struct common_args common;
-    const char *key, *against, *policy, *data, *digest, *report, *spill, *roots, *name, *time;
+    const char *key, *against, *policy, *data, *digest, *report, *spill, *roots, *signature, *name, *time;
+    bool oms;
 };
 
 static const struct option options[] = {
@@ -29,6 +31,10 @@ static const struct option options[] = {
     {"report", 0, OPTION_TEXT, offsetof(struct verify_args, report), "FILE", "write the report as JSON too", 0, 0},
     {"spill-dir", 0, OPTION_TEXT, offsetof(struct verify_args, spill), "DIR",
      "where activations go that do not fit in memory", 0, 0},
+    {"oms", 0, OPTION_FLAG, offsetof(struct verify_args, oms), NULL,
+     "a folder instead of a package: hold it against its OpenSSF model signature", 0, 0},
+    {"signature", 0, OPTION_TEXT, offsetof(struct verify_args, signature), "FILE",
+     "with --oms: the signature's file (default: DIR/model.sig)", 0, 0},
     BACKEND_OPTION(struct verify_args),
     COMMON_OPTIONS(struct verify_args),
 };
@@ -55,6 +61,16 @@ static bool print_report(const struct command_env *env, const struct report *r, 
     return true;
 }
 
+static bool run_oms(const struct command_env *env, const struct verify_args *a, const char *folder, struct error *err)
+{
+    CLEANUP(report) struct report *r = NULL;
+    struct source_args source = {.key = a->key, .roots = a->roots, .signature = a->signature};
+    if (a->against || a->policy || a->data || a->digest || a->name || a->time)
+        return error_set(err, ERR_USAGE, "option --oms goes with --key or --roots, --signature and --report alone");
+    return report_open(&r, err) && verify_oms(env, &source, folder, r, err) && print_report(env, r, a->report, err) &&
+           report_result(r, err);
+}
+
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
                 struct error *err)
 {
@@ -63,6 +79,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(free) char *ref = NULL;
     CLEANUP(report) struct report *r = NULL;
     struct parity parity = {0};
+    if (a->oms) return run_oms(env, a, operands[0], err);
+    if (a->signature) return error_set(err, ERR_USAGE, "option --signature needs --oms");
     if (!backend_forward(env->common, "the parity check", err)) return false;
     if (!package_ref(operands[0], &ref, err) || !report_open(&r, err)) return false;
     struct verify_request q = {.ref = ref,
@@ -82,7 +100,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
 
 const struct command command_verify = {
     .name = "verify",
-    .operands = "PACKAGE",
+    .operands = "PACKAGE|DIR",
     .summary = "checks signature, digests, structure, and parity with the original",
     .details =
         "Exit status 0: everything asked for was checked and holds. 1: something does not. 9: something asked for "

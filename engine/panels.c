@@ -1,6 +1,7 @@
 #include "engine/panels.h"
 #include "engine/int4_rows.h"
 #include "engine/scaled_rows.h"
+#include "models/int4_parts.h"
 
 #include "core/memory.h"
 #include "numeric/fp8_scaled.h"
@@ -243,7 +244,7 @@ static bool read_codes(const struct linear *l, const struct engine *e, uint64_t 
                        struct panel_scratch *s, struct error *err)
 {
     if (l->stand_in) return true;
-    if (on_side(l)) return int4_side_codes(e, l->tensor, first, n, s->raw, err);
+    if (on_side(l)) return int4_side_codes(e->inv->checkpoint, l->tensor, first, n, s->raw, err);
     if (!(has_row_pairs(l) ? read_pairs(l, e, first, n, s->raw, err)
                            : read_part(l, e, PART_WEIGHT, first, n, s->raw, err)))
         return false;

@@ -1,15 +1,16 @@
 /* The list of formats, and the list of tensors that every format fills. */
-#include "formats/checkpoint.h"
+#include "formats/safetensors.h"
 
 #include "core/arena.h"
 #include "core/crc32.h"
+#include "formats/megatron.h"
 #include "formats/tensor_pieces.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 const struct checkpoint_format *const checkpoint_formats[] = {&checkpoint_safetensors, &checkpoint_gguf,
-                                                              &checkpoint_torch, NULL};
+                                                              &checkpoint_megatron, &checkpoint_torch, NULL};
 
 /* Weights that people have and that no format above reads: a sentence that names the format is worth more than "nothing
  * found". A row matches the end of a member's name, and the beginning of its last component when `begin` is given. */
@@ -91,7 +92,7 @@ static bool row_matches(size_t r, const char *name)
 
 bool checkpoint_is_weights(const char *name)
 {
-    if (ends_with(name, ".safetensors")) return true;
+    if (ends_with(name, ".safetensors") || mega_is_weights(name)) return true;
     for (size_t r = 0; r < sizeof not_read / sizeof *not_read; r++)
         if (row_matches(r, name)) return true;
     return false;
@@ -127,17 +128,31 @@ static bool open_all(struct checkpoint *ck, struct error *err)
     return checkpoint_index(ck, err);
 }
 
-bool checkpoint_open(struct checkpoint **out, const struct folder *folder, struct error *err)
+/* member NAME_NONE: what the folder's format says belongs together. */
+static bool open_some(struct checkpoint **out, const struct folder *folder, uint32_t member, struct error *err)
 {
     *out = NULL;
     struct checkpoint *ck = calloc(1, sizeof *ck);
     if (!ck) return error_memory(err, sizeof *ck);
     ck->folder = folder;
     ck->texts = arena_new();
-    bool ok = ck->texts ? open_all(ck, err) : error_memory(err, sizeof *ck);
+    ck->format = &checkpoint_safetensors;
+    bool ok = ck->texts || error_memory(err, sizeof *ck);
+    ok = ok && (member == NAME_NONE ? open_all(ck, err)
+                                    : safetensors_read_header(ck, member, err) && checkpoint_index(ck, err));
     if (ok) *out = ck;
     else checkpoint_close(ck);
     return ok;
+}
+
+bool checkpoint_open(struct checkpoint **out, const struct folder *folder, struct error *err)
+{
+    return open_some(out, folder, NAME_NONE, err);
+}
+
+bool checkpoint_open_member(struct checkpoint **out, const struct folder *folder, uint32_t member, struct error *err)
+{
+    return open_some(out, folder, member, err);
 }
 
 void checkpoint_close(struct checkpoint *ck)

@@ -3,6 +3,7 @@
 
 #include "core/arena.h"
 #include "formats/gguf_folder.h"
+#include "formats/nemo.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -63,6 +64,15 @@ bool folder_add(struct folder *f, const char *name, const char *path, uint64_t o
     if (!m.name || !m.path) return error_memory(err, strlen(name));
     f->members[f->n_members++] = m;
     return true;
+}
+
+bool folder_add_part(struct folder *f, uint32_t member, const char *name, uint64_t offset, uint64_t size,
+                     struct error *err)
+{
+    const struct member m = f->members[member];
+    if (m.made >= 0 || offset > m.size || size > m.size - offset)
+        return error_set(err, ERR_INTERNAL, "'%.256s' is not inside '%.256s'", name, m.name);
+    return folder_add(f, name, m.path, m.offset + offset, size, err);
 }
 
 bool folder_add_made(struct folder *f, const char *name, struct bytes data, struct error *err)
@@ -155,12 +165,14 @@ static bool fill(struct folder *f, const char *path, struct error *err)
     size_t k = 0;
     while (strncmp(path, kinds[k]->prefix, strlen(kinds[k]->prefix)) != 0) k++; /* ends: the last prefix is empty */
     if (!kinds[k]->open(f, path + strlen(kinds[k]->prefix), err) || !settle(f, err)) return false;
+    bool added;
+    if (!nemo_expand(f, &added, err) || (added && !settle(f, err))) return false;
     uint32_t n = f->n_members;
     if (folder_find(f, "adapter_config.json") != NAME_NONE &&
         !folder_explain_absent(f, "config.json",
                                "this is an adapter, no model: `ingot convert MODEL --merge-lora` takes it", err))
         return false;
-    return gguf_describe(f, err) && (f->n_members == n || settle(f, err));
+    return gguf_describe(f, err) && nemo_describe(f, err) && (f->n_members == n || settle(f, err));
 }
 
 bool folder_open(struct folder **out, const char *path, struct error *err)

@@ -3,7 +3,8 @@
  * through it, so every command works on all of them.
  *
  * Members are the regular files below the folder, by relative path, sorted by name; symbolic links to files count (the
- * Hugging Face cache is made of them), links to directories do not, hidden names (".git", our own temporaries) and
+ * Hugging Face cache is made of them), links to directories do not, hidden names (".git", our own temporaries; but for
+ * ".metadata" and ".zarray" of distributed checkpoints) and
  * everything below FOLDER_DEPTH_MAX levels do not. Reading is positioned and safe from several threads; a file is
  * opened at its first use and stays open until folder_close, and one whose size is not what the list says is an error.
  */
@@ -60,6 +61,9 @@ MUST_CHECK bool folder_add(struct folder *f, const char *name, const char *path,
 /* For kinds: all files below the directory `path`, which becomes the folder's own. whole: a link to a file that is not
  * there is ERR_FORMAT; otherwise it is passed over. */
 MUST_CHECK bool folder_add_dir(struct folder *f, const char *path, bool whole, struct error *err);
+/* A member that is a part of another one: `offset` counts in that. Names as for folder_add. */
+MUST_CHECK bool folder_add_part(struct folder *f, uint32_t member, const char *name, uint64_t offset, uint64_t size,
+                                struct error *err);
 /* A member that no file holds: its bytes are made from others (a GGUF file's configuration and tokenizer). Copied, into
  * anonymous memory of the kernel, so that folder_place has a descriptor for it too. Only while the folder is opened. */
 MUST_CHECK bool folder_add_made(struct folder *f, const char *name, struct bytes data, struct error *err);

@@ -1,6 +1,7 @@
 /* A directory as a folder: its regular files, to FOLDER_DEPTH_MAX levels; and one file as a folder of its own. */
 #include "formats/checkpoint.h"
 #include "formats/gguf.h"
+#include "formats/nemo.h"
 #include "formats/torch_folder.h"
 
 #include <dirent.h>
@@ -51,6 +52,12 @@ static bool visit(struct walk *w, int parent, const char *name, const char *path
     return S_ISREG(st.st_mode) ? folder_add(w->f, path, path, 0, (uint64_t)st.st_size, w->err) : true;
 }
 
+/* Names of distributed checkpoints, hidden or not. */
+static bool is_wanted(const char *name)
+{
+    return strcmp(name, ".metadata") == 0 || strcmp(name, ".zarray") == 0;
+}
+
 static bool walk(struct walk *w, int fd, const char *prefix, uint32_t level)
 {
     int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* closedir closes it */
@@ -62,7 +69,7 @@ static bool walk(struct walk *w, int fd, const char *prefix, uint32_t level)
     bool ok = true;
     struct dirent *e;
     while (ok && (errno = 0, e = readdir(d))) {
-        if (e->d_name[0] == '.') continue;
+        if (e->d_name[0] == '.' && !is_wanted(e->d_name)) continue;
         CLEANUP(free) char *path = NULL;
         if (++w->n_entries > FOLDER_MEMBERS_MAX)
             ok = error_set(w->err, ERR_FORMAT, "folder '%.256s' holds more than %u files", folder_path(w->f),
@@ -122,16 +129,6 @@ bool folder_add_dir(struct folder *f, const char *path, bool whole, struct error
     return walk(&w, fd, "", 1);
 }
 
-static bool dir_kind_open(struct folder *f, const char *rest, struct error *err)
-{
-    struct stat st;
-    bool is_file = (gguf_is_name(rest) || torch_is_name(rest)) && stat(rest, &st) == 0 && S_ISREG(st.st_mode);
-    if (is_file) return gguf_is_name(rest) ? gguf_file_open(f, rest, err) : torch_file_open(f, rest, err);
-    return folder_add_dir(f, rest, false, err);
-}
-
-const struct folder_kind folder_kind_dir = {.prefix = "", .open = dir_kind_open};
-
 static bool file_kind_open(struct folder *f, const char *rest, struct error *err)
 {
     CLEANUP(free) char *parent = NULL;
@@ -143,5 +140,17 @@ static bool file_kind_open(struct folder *f, const char *rest, struct error *err
     folder_set_dir(f, fd);
     return file_open(fd, name, &file, &size, err) && folder_add(f, name, name, 0, size, err);
 }
+
+static bool dir_kind_open(struct folder *f, const char *rest, struct error *err)
+{
+    struct stat st;
+    bool known = gguf_is_name(rest) || torch_is_name(rest) || nemo_is_name(rest);
+    if (!known || stat(rest, &st) != 0 || !S_ISREG(st.st_mode)) return folder_add_dir(f, rest, false, err);
+    return gguf_is_name(rest)   ? gguf_file_open(f, rest, err)
+           : nemo_is_name(rest) ? file_kind_open(f, rest, err)
+                                : torch_file_open(f, rest, err);
+}
+
+const struct folder_kind folder_kind_dir = {.prefix = "", .open = dir_kind_open};
 
 const struct folder_kind folder_kind_file = {.prefix = "file:", .open = file_kind_open};

@@ -25,6 +25,7 @@ struct quant_config {
     const char *const *excluded;
     uint32_t n_excluded;
     const char *layout; /* the quant_method whose configuration is written; NULL: modelopt */
+    bool act_order;     /* layout gptq: the g_idx of some modules is not c / group */
 };
 
 /* Uniform when all quantized modules share one format, otherwise MIXED_PRECISION. Fails when nothing is quantized, and
@@ -42,6 +43,7 @@ MUST_CHECK bool quant_rules_open(struct quant_rules **out, const struct hf_confi
 void quant_rules_close(struct quant_rules *r); /* NULL is fine */
 CLEANUP_DEFINE(quant_rules, struct quant_rules, quant_rules_close)
 const char *quant_rules_kv_algo(const struct quant_rules *r); /* "FP8", "NVFP4" or NULL */
+bool quant_rules_act_order(const struct quant_rules *r);      /* gptq's desc_act */
 /* True when the configuration is of a method that speaks of linears, and of embeddings, heads and routers only where it
  * names one: then quant_rules_named says what of them is stored how. */
 bool quant_rules_linears_only(const struct quant_rules *r);

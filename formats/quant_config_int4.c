@@ -202,7 +202,8 @@ static bool is_symmetric(const struct quant_format *f)
 static bool gptq_doc(struct writer *w, json_t *doc)
 {
     json_t *dynamic = json_object();
-    if (!gptq_list(w) || !put_numbers(w, doc, "gptq") || !json_put(doc, "desc_act", json_false(), w->err) ||
+    if (!gptq_list(w) || !put_numbers(w, doc, "gptq") ||
+        !json_put(doc, "desc_act", json_boolean(w->q->act_order), w->err) ||
         !json_put(doc, "sym", json_boolean(is_symmetric(w->format)), w->err) ||
         !json_put(doc, "lm_head", json_false(), w->err) ||
         !json_put(doc, "checkpoint_format", json_string("gptq"), w->err) ||

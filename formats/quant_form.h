@@ -27,6 +27,7 @@ struct quant_form {
     bool linears_only;            /* of other methods than ModelOpt's: tables and routers are as they are */
     bool experts_whole;           /* experts are asked about by their container alone */
     bool exact_names;             /* excluded names are whole ones */
+    bool act_order;               /* gptq: groups may be of any columns, and g_idx counts */
     struct quant_target *targets; /* compressed-tensors: what is quantized how, in order; NULL: all alike */
     uint32_t n_targets;
     struct regex_list *ignored; /* patterns beside the excluded names, or NULL */

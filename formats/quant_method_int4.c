@@ -136,7 +136,8 @@ bool quant_method_gptq(struct quant_form *f, const json_t *doc, const char *what
 {
     const char *container = "gptq";
     bool symmetric = true, head = false;
-    if (!json_opt_bool(doc, "sym", what, &symmetric, err) || !json_opt_bool(doc, "lm_head", what, &head, err) ||
+    if (!json_opt_bool(doc, "sym", what, &symmetric, err) ||
+        !json_opt_bool(doc, "desc_act", what, &f->act_order, err) || !json_opt_bool(doc, "lm_head", what, &head, err) ||
         !json_opt_string(doc, "checkpoint_format", what, &container, err))
         return false;
     if (strcmp(container, "gptq") != 0)

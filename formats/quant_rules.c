@@ -102,6 +102,11 @@ bool quant_rules_linears_only(const struct quant_rules *r)
     return r->form.linears_only;
 }
 
+bool quant_rules_act_order(const struct quant_rules *r)
+{
+    return r->form.act_order;
+}
+
 const char *quant_rules_kv_algo(const struct quant_rules *r)
 {
     return r->form.kv_algo;

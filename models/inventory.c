@@ -360,6 +360,7 @@ static bool check_rules(struct inventory *inv, const struct quant_rules *rules, 
         return true;
     }
     const char *kv = quant_rules_kv_algo(rules);
+    inv->act_order = quant_rules_act_order(rules);
     if (kv && !(inv->kv_algo = arena_text(inv->arena, kv))) return error_memory(err, 0);
     for (uint32_t i = 0; i < inv->n_tensors; i++) {
         const struct model_tensor *t = &inv->tensors[i];

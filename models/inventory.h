@@ -40,6 +40,7 @@ struct inventory {
     uint32_t *by_place;          /* private: tensor numbers sorted by place */
     struct name_index names;     /* private */
     struct digest config_digest; /* SHA-256 of config.json as it stands */
+    bool act_order;              /* the quantization config says that columns of a group may lie anywhere (GPTQ) */
     const char *kv_algo;         /* what the quantization config says of the KV cache, or NULL */
     bool is_quantized;           /* any tensor has a format, or a scale of the KV cache */
     struct arena *arena;

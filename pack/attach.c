@@ -195,8 +195,11 @@ bool attach_commit(struct attach *a, struct error *err)
 void attach_close(struct attach *a)
 {
     struct error ignored = ERROR_INIT;
-    if (a->wrote && !sign_sweep(&a->layout, &a->package.index, &ignored))
-        a->wrote = false; /* the next one tries again */
+    CLEANUP(oci_index) struct oci_index now = {0};
+    /* By index.json as it is on disk now: when only the last flush failed, it has the new name already. What cannot be
+     * removed the next one tries again. */
+    if (a->wrote && oci_layout_index(&a->layout, &now, &ignored) && !sign_sweep(&a->layout, &now, &ignored))
+        a->wrote = false;
     file_out_abort(&a->index_file);
     oci_package_close(&a->package);
     oci_layout_close(&a->layout);

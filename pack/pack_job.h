@@ -26,7 +26,7 @@ struct pack_source {
 struct pack_profile {
     const char *name;    /* of its folder; borrowed from `doc` */
     json_t *doc;         /* profile.json */
-    json_t *annotations; /* of its manifest, besides the labels; docs/package.md, section 2 */
+    json_t *annotations; /* of its manifest, besides the labels; docs/package.md, the images of a package */
     json_t *tags;        /* as NIM has them */
     char id[DIGEST_HEX_SIZE];
     char *tag; /* "TAG-NAME" */

@@ -1,4 +1,4 @@
-/* The model as a ModelPack artifact over the same blobs (docs/package.md, section 6; CNCF model-spec). */
+/* The model as a ModelPack artifact over the same blobs (docs/package.md, ModelPack; CNCF model-spec). */
 #include "pack/pack_job.h"
 
 #include <fnmatch.h>

@@ -1,4 +1,4 @@
-/* The profiles as NIM lists them: model manifest, schema 2.0.0 (docs/package.md, section 3). */
+/* The profiles as NIM lists them: model manifest, schema 2.0.0 (docs/package.md, profiles as NIM has them). */
 #include "pack/pack_job.h"
 
 static bool digest_put(json_t *o, const char *key, const struct digest *d, struct error *err)

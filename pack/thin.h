@@ -1,4 +1,4 @@
-/* A thin layout: a package without its weights and without a base's layers (docs/package.md, section 4). Enough to
+/* A thin layout: a package without its weights and without a base's layers (docs/package.md, thin layouts). Enough to
  * sign, to attest and to audit; the host with the key never needs the weights. What was signed there comes back by
  * merge_run. */
 #ifndef PACK_THIN_H

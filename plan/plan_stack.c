@@ -12,6 +12,10 @@ static bool check_type(const struct plan *p, const struct plan_item *item, const
                          "recipe '%s': tensor '%.256s' lies in the stack '%.256s', which is not written as %s; nvfp4, "
                          "fp8 and mxfp4 are",
                          p->recipe->name, item->tensor->name, s->name, f->name);
+    if (f->encode_op == OP_ENCODE_FP8 && item->scales != SCALES_MAX)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "recipe '%s': tensor '%.256s' lies in the stack '%.256s'; FP8 stacks have scales: max",
+                         p->recipe->name, item->tensor->name, s->name);
     if (item->solve.method != SOLVE_NONE)
         return error_set(err, ERR_UNSUPPORTED,
                          "recipe '%s': tensor '%.256s' lies in the stack '%.256s'; what is written as a stack is not "

@@ -200,10 +200,16 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
             return false;
     }
     if (!read_groups(l, json, what, err)) return false;
-    if (l->scales != SCALES_MAX && !quant_type_is(l->weights, "nvfp4"))
-        return error_set(err, ERR_FORMAT, "%s: scales: %s needs weights: nvfp4", what, scales_name(l->scales));
+    bool also_fp8 = l->scales == SCALES_RANGE; /* mse over multiples of the maximum: of the tensor's */
+    if (l->scales != SCALES_MAX && !quant_type_is(l->weights, "nvfp4") &&
+        !(also_fp8 && quant_type_is(l->weights, "fp8")))
+        return error_set(err, ERR_FORMAT, "%s: scales: %s needs weights: nvfp4%s", what, scales_name(l->scales),
+                         also_fp8 ? " or fp8" : "");
     if (l->solve.method != SOLVE_NONE && (!l->weights || l->weights == QUANT_TYPE_NONE))
         return error_set(err, ERR_FORMAT, "%s: solve: %s needs quantized weights", what, solve_name(l->solve.method));
+    if (l->solve.fold.method != FOLD_NONE && !l->weights)
+        return error_set(err, ERR_FORMAT, "%s: solve: %s needs 'weights', if only weights: none", what,
+                         solve_label(&l->solve));
     l->text = line_text(r, l, i);
     return l->text ? true : error_memory(err, 0);
 }

@@ -31,10 +31,8 @@ bool plan_check_source(const struct plan *p, struct error *err)
     return true;
 }
 
-/* Types whose rows can be decoded alone. */
 static bool can_decode(const struct quant_format *f)
 {
-    if (f->zeros != ZEROS_NONE || f->parts[0].on_side) return false;
     switch (f->decode_op) {
     case OP_DECODE_NVFP4:
     case OP_DECODE_FP8:

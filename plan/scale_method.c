@@ -69,6 +69,11 @@ enum op scale_method_op(enum scale_method m)
     return methods[m].op;
 }
 
+enum op plan_item_scale_op(const struct plan_item *item)
+{
+    return item->format && item->format->encode_op == OP_ENCODE_NVFP4 ? scale_method_op(item->scales) : OP_COUNT;
+}
+
 float scale_method_max(enum scale_method m)
 {
     return methods[m].max;
@@ -76,6 +81,7 @@ float scale_method_max(enum scale_method m)
 
 float plan_item_weight_scale(const struct plan_item *item, float g)
 {
-    if (item->scales == SCALES_MAX) return g / item->format->amax_per_scale;
+    if (item->scales == SCALES_MAX || item->format->encode_op != OP_ENCODE_NVFP4)
+        return g / item->format->amax_per_scale;
     return g / (6.0f * scale_method_max(item->scales));
 }

@@ -2,6 +2,7 @@
 #include "quantize/job.h"
 
 #include "backends/cpu/kernel.h"
+#include "core/memory.h"
 #include "plan/scale_method.h"
 
 #include <math.h>
@@ -86,6 +87,26 @@ static void note_zero(struct job *j, const struct plan_item *item)
     progress_note(j->pr, "quantize", "tensor '%s' is all zero", item->tensor->name);
 }
 
+/* `scales: {method: mse, start, ...}` of FP8: what the tensor's scale is made of, in place of its largest magnitude. */
+static bool count_piece(struct job *j, const struct slot *s, struct error *err)
+{
+    if (!fp8_range_chooses(item_of(j, s)) || j->given) return true;
+    if (!j->pass_counts && !memory_alloc(&j->pass_counts, 1, sizeof *j->pass_counts, err)) return false;
+    if (s->first) memset(j->pass_counts, 0, sizeof *j->pass_counts);
+    fp8_range_count(j->pass_counts, s->lane->src, pass_source(j, s->pass)->dtype, s->at.n_rows * s->at.n_cols);
+    return true;
+}
+
+static float choose_amax(struct job *j, const struct slot *s)
+{
+    const struct plan_item *item = item_of(j, s);
+    if (!fp8_range_chooses(item) || j->given || j->pass_amax == 0) return j->pass_amax;
+    struct fp8_choice c = fp8_range_choose(j->pass_counts, item, j->pass_amax, j->plan->recipe->rounding);
+    j->result->gains[s->pass->item] =
+        (struct quantize_gain){.error_max = c.error_max, .error = c.error, .measured = true};
+    return c.amax;
+}
+
 bool piece_collect(struct job *j, struct slot *s, struct error *err)
 {
     if (s->failed) {
@@ -103,9 +124,10 @@ bool piece_collect(struct job *j, struct slot *s, struct error *err)
         if (!isfinite(amax)) return not_finite(j, s, err);
         if (amax > j->pass_amax) j->pass_amax = amax;
     }
+    if (s->bytes && !count_piece(j, s, err)) return false;
     if (!s->last) return true;
-    float *group = &j->group_amax[item_of(j, s)->group];
-    if (isnan(*group) || j->pass_amax > *group) *group = j->pass_amax;
+    float *group = &j->group_amax[item_of(j, s)->group], top = choose_amax(j, s);
+    if (isnan(*group) || top > *group) *group = top;
     s->pass->collected = true;
     if (s->pass->kind == PASS_EACH && j->pass_amax == 0) note_zero(j, item_of(j, s));
     return agree_with_stats(j, item_of(j, s), j->pass_amax, err);
@@ -130,7 +152,7 @@ static bool encode_given(struct job *j, struct slot *s, struct error *err)
 bool piece_encode(struct job *j, struct slot *s, struct error *err)
 {
     const struct plan_item *item = item_of(j, s);
-    enum op chooses = scale_method_op(item->scales);
+    enum op chooses = plan_item_scale_op(item);
     bool own = chooses == OP_COUNT; /* each block by its own maximum: nothing to choose */
     bool each = s->pass->kind == PASS_EACH;
     if (!is_written(s)) return true;
@@ -211,9 +233,10 @@ bool piece_retire(struct job *j, struct slot *s, struct error *err)
     struct pass *p = s->pass;
     if (p->kind == PASS_SCAN) piece_drop_raw(s);
     if (p->kind == PASS_SCAN) return true;
-    if (p->kind == PASS_COPY || p->kind == PASS_DECODE) {
-        if (p->kind == PASS_DECODE && s->first && !sha256_open(&j->part_hashes[0], err)) return false;
-        if (p->kind == PASS_DECODE) job_hash(j, j->part_hashes[0], s->lane->src, s->bytes);
+    if (p->kind == PASS_COPY || p->kind == PASS_FOLD || p->kind == PASS_DECODE) {
+        bool changed = p->kind != PASS_COPY;
+        if (changed && s->first && !sha256_open(&j->part_hashes[0], err)) return false;
+        if (changed) job_hash(j, j->part_hashes[0], s->lane->src, s->bytes);
         if (!job_write(j, p->output, s->offset, s->lane->src, s->bytes, err)) return false;
     } else if (!write_parts(j, s, err)) {
         return false;

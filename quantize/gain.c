@@ -62,7 +62,7 @@ bool piece_gain(struct job *j, const struct slot *s, struct error *err)
 {
     uint32_t i = s->pass->item;
     const struct plan_item *item = &j->plan->items[i];
-    if (scale_method_op(item->scales) == OP_COUNT || job_is_solved(j, i) || j->given || item->stack || s->bytes == 0)
+    if (plan_item_scale_op(item) == OP_COUNT || job_is_solved(j, i) || j->given || item->stack || s->bytes == 0)
         return true; /* stacks lie sideways; scales that were taken over are none of ours */
     CLEANUP(free) double *errors = NULL;
     float g;

@@ -17,6 +17,7 @@
 
 #include "backends/backend.h"
 #include "core/staging.h"
+#include "plan/fp8_range.h"
 #include "plan/plan_stack.h"
 #include "plan/workspace.h"
 #include "quantize/given.h"
@@ -34,6 +35,7 @@ struct tensor_digests {
 struct pass {
     enum pass_kind {
         PASS_COPY,   /* written as it is */
+        PASS_FOLD,   /* the same, with scales per channel in it */
         PASS_SCAN,   /* only its maximum is wanted */
         PASS_KEEP,   /* its maximum, and then it is encoded from where it lies */
         PASS_ENCODE, /* encoded; its group's maximum is known by then */
@@ -53,7 +55,8 @@ struct slot {
     /* the piece in it */
     struct pass *pass;
     struct plan_piece at;
-    uint8_t *raw, *raw_scales;     /* as they lie on disk, while they are needed: what is turned in the lane, or decoded
+    uint8_t *raw, *raw_scales;     /* as they lie on disk, while they are needed: what is turned or scaled in the lane,
+                                     or decoded
                                      there     (codes, and scales); or NULL: the lane holds what was read */
     uint64_t raw_bytes;            /* of raw */
     uint64_t offset, bytes, index; /* of the source tensor; index: of the piece in its pass */
@@ -102,6 +105,7 @@ struct job {
     const struct backend_ops *ops;
     uint64_t n_lost;                               /* blocks of the pass that is being written (quantize/lost.c) */
     float pass_amax;                               /* of the pass that is being collected */
+    struct fp8_counts *pass_counts;                /* the same, where a scale is chosen by them; or NULL */
     struct sha256 *solved_hashes[QUANT_PARTS_MAX]; /* of what calibration solved, as it comes */
     struct sha256 *part_hashes[QUANT_PARTS_MAX];   /* of the pass that is being written; NULL for scalars */
     void *gathered[QUANT_PARTS_MAX];               /* parts of the weight that is being written on its side */
@@ -164,6 +168,11 @@ MUST_CHECK bool job_check_solved(const struct job *j, struct error *err);
 MUST_CHECK bool piece_take_solved(struct job *j, const struct slot *s, struct error *err);
 /* At the end of a pass; of others it is true. */
 MUST_CHECK bool job_believe_solved(struct job *j, const struct pass *p, struct error *err);
+/* quantize/folded.c: scales per channel. Vectors are checked before the first piece. */
+bool piece_is_folded(const struct job *j, const struct pass *p);
+MUST_CHECK bool job_check_folds(const struct job *j, struct error *err);
+/* Reads a piece into s->raw, and as it is with its scales into the lane. */
+MUST_CHECK bool piece_read_folded(const struct job *j, struct slot *s, struct error *err);
 /* quantize/lost.c: ERR_FORMAT for a block of a written piece that was not zero and is. Before piece_repack. */
 MUST_CHECK bool piece_check_lost(struct job *j, const struct slot *s, struct error *err);
 /* quantize/repack.c: an encoded piece in its layout's order; weights that lie on their side are put together, and

@@ -22,7 +22,7 @@ static bool has_ops(const struct job *j, const struct backend_ops *ops, enum op 
     for (uint32_t i = 0; i < j->plan->n_items; i++) {
         const struct plan_item *item = &j->plan->items[i];
         if (item->action != ACTION_QUANTIZE) continue;
-        enum op chooses = scale_method_op(item->scales);
+        enum op chooses = plan_item_scale_op(item);
         const enum op wanted[] = {OP_AMAX, chooses == OP_COUNT ? OP_AMAX : chooses,
                                   chooses == OP_COUNT ? quant_format_encoder(item->format, item->zero)
                                                       : OP_ENCODE_NVFP4_STATIC};

@@ -4,13 +4,13 @@
 
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
+#include "models/int4_parts.h"
 #include "numeric/half.h"
 #include "numeric/nvfp4.h"
 
 #include <math.h>
 
-#define ROWS 128u    /* decoded at once: one row of FP8 blocks */
-#define INT4_ZERO 8u /* compressed-tensors stores the number plus 8 */
+#define ROWS 128u /* decoded at once: one row of FP8 blocks */
 
 /* Scales of the rows of one step, in the form that kernel_args.h asks for. */
 struct scales {
@@ -80,10 +80,22 @@ static bool all_scales(const struct source *s, uint64_t first, uint64_t n, struc
         if (!read_scales(s, part, first, n, out)) return false;
         if (part->part == PART_WEIGHT_GLOBAL_SCALE) out->scalar = nvfp4_scale_of_global(out->scalar);
     }
-    uint64_t n_zeros = f->decode_op == OP_DECODE_INT4_ZERO ? n * (s->cols / f->block_cols) : 0;
-    if (n_zeros && !memory_alloc(&out->bytes, n_zeros, 1, s->err)) return false;
-    if (n_zeros) memset(out->bytes, INT4_ZERO, n_zeros);
     return true;
+}
+
+/* INT4 of other layouts than ModelOpt's; on its side the codes are gathered into s->row_codes. *order: the caller frees
+ * it; NULL: groups are of consecutive columns. */
+static bool int4_scales(const struct source *s, uint64_t first, uint64_t n, struct scales *out, uint32_t **order)
+{
+    const struct checkpoint *ck = s->j->plan->inventory->checkpoint;
+    const struct quant_format *f = s->t->format;
+    uint64_t n_groups = s->cols / f->block_cols;
+    if (!memory_alloc(&out->bytes, n, n_groups, s->err) || !int4_zeros(ck, s->t, first, n, out->bytes, s->err))
+        return false;
+    if (!f->parts[0].on_side) return read_scales(s, &f->parts[1], first, n, out);
+    return memory_alloc(&out->f32, n * n_groups, sizeof(float), s->err) &&
+           int4_side_codes(ck, s->t, first, n, s->row_codes, s->err) &&
+           int4_side_scales(ck, s->t, first, n, out->f32, s->err) && int4_order(ck, s->t, order, s->err);
 }
 
 /* Rows of nibbles from bytes that hold a column of two rows each; `first` is even. */
@@ -103,17 +115,24 @@ static bool decode_step(const struct source *s, const uint8_t *codes, uint64_t f
 {
     const struct quant_format *f = s->t->format;
     struct scales scales = {0};
-    bool ok = all_scales(s, first, n, &scales);
+    CLEANUP(free) uint32_t *order = NULL;
+    bool int4 = f->decode_op == OP_DECODE_INT4_ZERO;
+    bool ok = int4 ? int4_scales(s, first, n, &scales, &order) : all_scales(s, first, n, &scales);
     if (ok && f->row_pairs) split_pairs(codes, n, s->cols, s->row_codes);
     struct kernel_args a = {.n_rows = n,
                             .n_cols = s->cols,
-                            .src = f->row_pairs ? s->row_codes : codes,
+                            .src = f->row_pairs || f->parts[0].on_side ? s->row_codes : codes,
                             .src_scale = scales.bytes,
                             .src_scale_f32 = scales.f32,
                             .scale = scales.scalar,
                             .group = f->block_cols,
                             .dst_f32 = s->values};
-    if (ok) kernel_for(f->decode_op, s->j->opt->isa)(&a);
+    if (ok && order) {
+        struct int4_ordered o = {order, a.src, scales.f32, scales.bytes};
+        int4_decode_ordered(&o, n, s->cols, s->cols / f->block_cols, s->values);
+    } else if (ok) {
+        kernel_for(f->decode_op, s->j->opt->isa)(&a);
+    }
     for (uint64_t i = 0; ok && i < n * s->cols; i++) {
         uint16_t half = bf16_encode(s->values[i]);
         memcpy(out + 2 * i, &half, sizeof half);
@@ -129,7 +148,7 @@ static bool read_rows(struct source *s, struct slot *slot)
     uint32_t index = s->t->parts[PART_WEIGHT];
     const struct tensor_info *w = checkpoint_tensor(ck, index);
     uint64_t per_row = s->t->dims[0] ? w->bytes / s->t->dims[0] : 0, first = slot->at.row, n = slot->at.n_rows;
-    slot->raw_bytes = n * per_row;
+    slot->raw_bytes = n * per_row; /* on its side: no rows, but as much of it to be hashed */
     if (!memory_alloc(&slot->raw, n, per_row, s->err) ||
         !checkpoint_read(ck, index, first * per_row, slot->raw, n * per_row, s->err))
         return false;

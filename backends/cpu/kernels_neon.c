@@ -8,6 +8,8 @@
 
 #include "backends/cpu/four_six_body.h"
 
+#include "backends/cpu/range_body.h"
+
 /* f16_decode(f16_encode(x)); NaN stays a NaN. */
 LANES_FN vf v_through_f16(vf x)
 {
@@ -27,4 +29,9 @@ void sweep_nvfp4_neon(const struct kernel_args *a)
 void four_six_nvfp4_neon(const struct kernel_args *a)
 {
     four_six(a);
+}
+
+void range_nvfp4_neon(const struct kernel_args *a)
+{
+    range(a);
 }

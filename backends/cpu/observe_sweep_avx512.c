@@ -1,10 +1,12 @@
-/* SWEEP_NVFP4 and FOUR_SIX_NVFP4 on AVX-512. */
+/* SWEEP_NVFP4, FOUR_SIX_NVFP4 and RANGE_NVFP4 on AVX-512. */
 #include "backends/cpu/kernel_list.h"
 #include "backends/cpu/words_avx512.h"
 
 #include "backends/cpu/observe_sweep_body.h"
 
 #include "backends/cpu/four_six_body.h"
+
+#include "backends/cpu/range_body.h"
 
 void sweep_nvfp4_avx512(const struct kernel_args *a)
 {
@@ -14,4 +16,9 @@ void sweep_nvfp4_avx512(const struct kernel_args *a)
 void four_six_nvfp4_avx512(const struct kernel_args *a)
 {
     four_six(a);
+}
+
+void range_nvfp4_avx512(const struct kernel_args *a)
+{
+    range(a);
 }

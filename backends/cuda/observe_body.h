@@ -1,4 +1,4 @@
-/* WIDEN, AMAX, and what chooses NVFP4 block maxima: SWEEP_NVFP4, FOUR_SIX_NVFP4. */
+/* WIDEN, AMAX, and what chooses NVFP4 block maxima: SWEEP_NVFP4, FOUR_SIX_NVFP4, RANGE_NVFP4. */
 
 GPU_FN void widen_of(const struct kernel_args *a, enum dtype dtype)
 {
@@ -161,4 +161,23 @@ GPU_KERNEL(four_six_nvfp4_cuda)
     if (a.dtype == DTYPE_BF16) four_six_nvfp4_of(&a, DTYPE_BF16);
     else if (a.dtype == DTYPE_F16) four_six_nvfp4_of(&a, DTYPE_F16);
     else four_six_nvfp4_of(&a, DTYPE_F32);
+}
+
+/* ---- multiples of the maximum ---- */
+
+GPU_FN void range_nvfp4_of(const struct kernel_args *a, enum dtype dtype)
+{
+    uint64_t n_blocks = a->n_rows * (a->n_cols / NVFP4_BLOCK);
+    for (uint64_t b = gpu_thread(); b < n_blocks; b += gpu_threads()) {
+        float w[16];
+        load_block(a->src, dtype, b * NVFP4_BLOCK, w);
+        a->dst_f32[b] = nvfp4_range_block(w, a->amax, a->range_start, a->range_stop, a->range_count);
+    }
+}
+
+GPU_KERNEL(range_nvfp4_cuda)
+{
+    if (a.dtype == DTYPE_BF16) range_nvfp4_of(&a, DTYPE_BF16);
+    else if (a.dtype == DTYPE_F16) range_nvfp4_of(&a, DTYPE_F16);
+    else range_nvfp4_of(&a, DTYPE_F32);
 }

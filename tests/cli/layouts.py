@@ -6,6 +6,9 @@ refused with its name."""
 import glob, json, os, random, shutil, struct, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, ROOT + "/tests/tools")
+from tensors import save, tensors
+
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MODEL = ROOT + "/examples/nano-hybrid/model"
 MODULE = "backbone.layers.0.mixer.out_proj"
@@ -24,31 +27,6 @@ def run(*args, status=0):
     if p.returncode != status:
         check(" ".join(args), False, f"status {p.returncode}, expected {status}: {p.stderr}")
     return p
-
-
-def tensors(folder):
-    out = {}
-    for path in sorted(glob.glob(folder + "/*.safetensors")):
-        with open(path, "rb") as f:
-            n = struct.unpack("<Q", f.read(8))[0]
-            for k, t in json.loads(f.read(n)).items():
-                if k != "__metadata__":
-                    f.seek(8 + n + t["data_offsets"][0])
-                    out[k] = (t["dtype"], t["shape"], f.read(t["data_offsets"][1] - t["data_offsets"][0]))
-    return out
-
-
-def save(folder, all_tensors):
-    head, data = {}, b""
-    for k, (dtype, shape, raw) in all_tensors.items():
-        head[k] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(head).encode()
-    text += b" " * (-len(text) % 8)
-    for path in glob.glob(folder + "/*.safetensors*"):
-        os.remove(path)
-    with open(folder + "/model.safetensors", "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + data)
 
 
 def f32(x):

@@ -43,10 +43,10 @@ def plain(mdoc):
 
 
 # ---- commands and pages ----
-commands = re.findall(r"^  ([a-z]+) +\S", ingot("--help").stdout, re.M)
+commands = re.findall(r"^  ([a-z-]+) +\S", ingot("--help").stdout, re.M)
 have = sorted(re.fullmatch(r"ingot-(.*)\.1", p).group(1) for p in pages if re.fullmatch(r"ingot-.*\.1", p))
 check("every command has a page and every page a command", commands and sorted(commands) == have, set(commands) ^ set(have))
-check("ingot.1 names every command", set(re.findall(r"^\.It Xr ingot-(\w+) 1", pages["ingot.1"], re.M)) == set(commands))
+check("ingot.1 names every command", set(re.findall(r"^\.It Xr ingot-([\w-]+) 1", pages["ingot.1"], re.M)) == set(commands))
 for page, text in pages.items():
     name, sec = page.rsplit(".", 1)
     check(f"{page}: names itself", f"\n.Dt {name.upper()} {sec}\n" in text and f"\n.Nm {name}\n" in text)

@@ -221,6 +221,16 @@ good("sign", "m", "-k", "b.key", "--format", "oms", "--force", "-q")
 check("oms: --force replaces it", json.load(open("m/model.sig"))["verificationMaterial"]["publicKey"]["hint"] == hashlib.sha256(open("b.pub", "rb").read()).hexdigest())
 good("sign", "m", "-k", "c.key", "--format", "oms", "--certificate-chain", "chain.pem", "--signature", "out.sig", "-q")
 check("oms: certificates, beside the folder", "x509CertificateChain" in json.load(open("out.sig"))["verificationMaterial"])
+for name, status, words, *args in (
+        ("by its key", 0, "pass      signature", "-k", "b.pub"), ("files are counted", 0, "6 files as they were signed, and no other", "-k", "b.pub"),
+        ("ignored paths are shown", 0, ".git: the signature says nothing", "-k", "b.pub"), ("another key", 1, "signature: 'm/model.sig' is not signed", "-k", "a.pub"),
+        ("by certificates", 0, "pass      signature", "--signature", "out.sig", "--roots", "ca.pem"), ("no key", 9, "no key and no certificate"),
+        ("with a policy", 2, "goes with --key", "-k", "b.pub", "--policy", "x")):
+    v = ingot("verify", "m", "--oms", "-q", *args)
+    check(f"verify --oms, {name}", v.returncode == status and words in v.stdout + v.stderr, f"{v.returncode} {v.stdout} {v.stderr}")
+v = json.loads(ingot("verify", "m", "--oms", "-k", "a.pub", "--json", "-q").stdout)
+check("verify --oms: the class in JSON", v["verdict"] == "fail" and v["checks"][0]["check"] == "signature" and v["error"]["check"] == "signature", v)
+refused("--signature without --oms", 2, "needs --oms", "verify", "oci:x:v1", "--signature", "model.sig")
 os.symlink("config.json", "m/link")
 refused("oms: a symbolic link", 3, "symbolic link", "sign", "m", "-k", "b.key", "--format", "oms", "--force")
 

@@ -4,6 +4,9 @@ interruptions; statistics that do not belong are refused; what solving is worth 
 import hashlib, json, os, shutil, signal, struct, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, ROOT + "/tests/tools")
+from tensors import header, tensors
+
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MODEL, TEXTS = ROOT + "/examples/nano-hybrid/model", ROOT + "/examples/nano-hybrid/calibration.jsonl"
 W = tempfile.mkdtemp()
@@ -37,13 +40,6 @@ def digest(path):
         return hashlib.sha256(f.read()).hexdigest()
 
 
-def tensors(path):
-    with open(path, "rb") as f:
-        n = struct.unpack("<Q", f.read(8))[0]
-        head, data = json.loads(f.read(n)), f.read()
-    return {k: data[slice(*v["data_offsets"])] for k, v in head.items() if k != "__metadata__"}, head.get("__metadata__", {})
-
-
 def same(a, b):
     return digest(f"{W}/{a}.safetensors") == digest(f"{W}/{b}.safetensors")
 
@@ -61,13 +57,13 @@ check("every linear says what it gained", all(r["damp"] == 0 or r["lost"] == (r[
 check("no work folder stays", not [f for f in os.listdir(W) if "partial" in f], os.listdir(W))
 p = ingot("quantize", MODEL, "-r", gptq, "-s", f"{W}/s.safetensors", "-o", f"{W}/q", "-q")
 check("quantize takes the statistics", p.returncode == 0, p.stderr)
-stats, meta = tensors(f"{W}/s.safetensors")
-written, _ = tensors(f"{W}/q/model.safetensors")
+stats = tensors(f"{W}/s.safetensors")
+written = tensors(f"{W}/q/model.safetensors")
 names = [k[7:] for k in stats if k.startswith("solved.") and k != "solved.sha256"]
 check("solved tensors are written as they are", len(names) == 2 * 138 and all(stats["solved." + n] == written[n] for n in names))
 plain = recipe("plain", ["role: [routed_experts, mlp, attention], weights: nvfp4, inputs: nvfp4"])
 p = ingot("quantize", MODEL, "-r", plain, *DATA, "-o", f"{W}/plain", "-q")
-rounded, _ = tensors(f"{W}/plain/model.safetensors")
+rounded = tensors(f"{W}/plain/model.safetensors")
 codes = [n for n in names if n.endswith(".weight")]
 check("scales are those of plain rounding, codes are not", all(rounded[n] == written[n] for n in names if not n.endswith(".weight")) and sum(rounded[n] != written[n] for n in codes) > 100)
 p = ingot("quantize", MODEL, "-r", gptq, *DATA, "-o", f"{W}/q2", "-q", "--json")
@@ -97,7 +93,7 @@ check("and the next one goes on and ends in the same bytes", p.returncode == 0 a
 
 # ---- variants ----
 p = calibrate(gptq, "seq", "--sequential", "--json")
-check("--sequential is another result, and says so", p.returncode == 0 and json.loads(p.stdout)["solved"]["sequential"] and not same("s", "seq") and tensors(f"{W}/seq.safetensors")[1].get("sequential") == "true", p.stderr)
+check("--sequential is another result, and says so", p.returncode == 0 and json.loads(p.stdout)["solved"]["sequential"] and not same("s", "seq") and header(f"{W}/seq.safetensors")[0]["__metadata__"].get("sequential") == "true", p.stderr)
 calibrate(gptq, "seq1", "--sequential", "-t", "1", "--solve-memory", "1000000")
 check("the same with one thread and little memory", same("seq", "seq1"))
 p = ingot("quantize", MODEL, "-r", gptq, "-s", f"{W}/seq.safetensors", "-o", f"{W}/q", "-q", "--force")
@@ -116,10 +112,10 @@ p = calibrate(r, "int4", "--json", "--sequential")
 q = ingot("quantize", MODEL, "-r", r, "-s", f"{W}/int4.safetensors", "-o", f"{W}/q", "-q", "--force")
 d = json.loads(p.stdout or "{}").get("solved", {})
 check("INT4 in groups: calibrates and quantizes", p.returncode == q.returncode == 0 and 0 < d.get("error", 0) < d.get("error_max", 0), p.stderr + q.stderr)
-solved, _ = tensors(f"{W}/int4.safetensors")
-written, _ = tensors(f"{W}/q/model.safetensors")
+solved = tensors(f"{W}/int4.safetensors")
+written = tensors(f"{W}/q/model.safetensors")
 name = next(k for k in solved if k.endswith("down_proj.weight") and k.startswith("solved."))[7:]
-a, b = solved["solved." + name], written[name]
+a, b = solved["solved." + name][2], written[name][2]
 check("INT4: ModelOpt's container holds the same nibbles, two rows to a byte", sorted(x for v in a for x in (v & 15, v >> 4)) == sorted(x for v in b for x in (v & 15, v >> 4)) and a != b)
 check("INT4: scales as they were solved", solved["solved." + name + "_scale"] == written[name + "_scale"])
 

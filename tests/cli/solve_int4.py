@@ -7,6 +7,7 @@ import json, math, os, shutil, struct, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT + "/tests/tools")
+from int4_layouts import decoded, parts
 from tensors import save, tensors
 
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
@@ -71,37 +72,6 @@ def nibbles(raw):
     return [n for v in raw for n in (v & 15, v >> 4)]
 
 
-def words(raw):
-    return struct.unpack(f"<{len(raw) // 4}I", raw)
-
-
-AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]      # nibble i of a word is row 8 k + AWQ_ORDER[i]
-
-
-def parts(t, layout, zero, rows, cols):
-    """Numbers of a linear as its layout has them: codes and zero points (0..15), scales; row by row."""
-    n = cols // GROUP
-    if layout == "modelopt":
-        raw = t["weight"][2]
-        codes = [[(raw[r // 2 * cols + c] >> r % 2 * 4 & 15) ^ 8 for c in range(cols)] for r in range(rows)]
-        return codes, [[8] * n] * rows, struct.unpack(f"<{rows * n}f", t["weight_scale"][2])
-    if layout == "compressed-tensors":
-        w = words(t["weight_packed"][2])
-        z = words(t["weight_zero_point"][2]) if zero else None
-        codes = [[w[r * (cols // 8) + c // 8] >> c % 8 * 4 & 15 for c in range(cols)] for r in range(rows)]
-        return codes, [[z[r // 8 * n + g] >> r % 8 * 4 & 15 if z else 8 for g in range(n)] for r in range(rows)], \
-            struct.unpack(f"<{rows * n}f", t["weight_scale"][2])
-    w, z, s = words(t["qweight"][2]), words(t["qzeros"][2]), struct.unpack(f"<{rows * n}e", t["scales"][2])
-    awq = layout == "awq"
-    place = [AWQ_ORDER.index(i) if awq else i for i in range(8)]
-    if awq:
-        codes = [[w[c * (rows // 8) + r // 8] >> place[r % 8] * 4 & 15 for c in range(cols)] for r in range(rows)]
-    else:
-        codes = [[w[c // 8 * rows + r] >> c % 8 * 4 & 15 for c in range(cols)] for r in range(rows)]
-    zeros = [[(z[g * (rows // 8) + r // 8] >> place[r % 8] * 4) + (not awq) & 15 for g in range(n)] for r in range(rows)]
-    return codes, zeros, [s[g * rows + r] for r in range(rows) for g in range(n)]
-
-
 def solved_parts(stats, module, zero, rows, cols):
     n, raw = cols // GROUP, nibbles(stats[module + ".weight"][2])
     flip = 0 if zero else 8
@@ -114,10 +84,8 @@ def plain(original, linears):
     """A folder with the weights decoded in float32, as the engine reads them."""
     out = dict(original)
     for module, (codes, zeros, scales) in linears.items():
-        shape = original[module + ".weight"][1]
-        n = shape[1] // GROUP
-        values = [float(codes[r][c] - zeros[r][c // GROUP]) * scales[r * n + c // GROUP] for r in range(shape[0]) for c in range(shape[1])]
-        out[module + ".weight"] = ("F32", shape, struct.pack(f"<{len(values)}f", *values))
+        values = decoded(codes, zeros, scales, GROUP)
+        out[module + ".weight"] = ("F32", original[module + ".weight"][1], struct.pack(f"<{len(values)}f", *values))
     folder = W + "/plain"
     shutil.copytree(MODEL, folder, dirs_exist_ok=True)
     save(folder, out)
@@ -147,7 +115,7 @@ for layout, zero in (("modelopt", False), ("compressed-tensors", False), ("awq",
         written, linears = tensors(folder), {}
         for module in sorted({k.rsplit(".", 1)[0] for k in stats if k.endswith(".weight")}):
             rows, cols = original[module + ".weight"][1]
-            linears[module] = parts({k[len(module) + 1:]: v for k, v in written.items() if k.startswith(module + ".")}, layout, zero, rows, cols)
+            linears[module] = parts({k[len(module) + 1:]: v for k, v in written.items() if k.startswith(module + ".")}, layout, rows, cols, GROUP)
             if [list(x) for x in linears[module]] != [list(x) for x in solved_parts(stats, module, zero, rows, cols)]:
                 check(f"{name}, {how}: {module} is what was solved", False)
         check(f"{name}, {how}: what is written is what was solved", len(linears) == said["count"] and len(linears) > 5, len(linears))

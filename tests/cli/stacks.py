@@ -5,6 +5,9 @@ done is refused by name."""
 import glob, json, math, os, struct, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, ROOT + "/tests/tools")
+from tensors import tensors
+
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 SHARED = os.environ.get("INGOT_SHARED", "../shared")
 VECTORS = ROOT + "/tests/vectors/engine/"
@@ -27,18 +30,6 @@ def run(*args, status=0):
     if p.returncode != status:
         check(" ".join(args), False, f"status {p.returncode}, expected {status}: {p.stderr}")
     return p
-
-
-def tensors(path):
-    out = {}
-    for file in sorted(glob.glob(path + "/*.safetensors")) if os.path.isdir(path) else [path]:
-        with open(file, "rb") as f:
-            n = struct.unpack("<Q", f.read(8))[0]
-            for k, t in json.loads(f.read(n)).items():
-                if k != "__metadata__":
-                    f.seek(8 + n + t["data_offsets"][0])
-                    out[k] = (t["dtype"], t["shape"], f.read(t["data_offsets"][1] - t["data_offsets"][0]))
-    return out
 
 
 def quantize(source, rules, *more, status=0):

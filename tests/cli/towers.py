@@ -4,6 +4,9 @@ them, inspect counts them, what is written for the language model stands where t
 import fnmatch, json, os, shutil, struct, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, ROOT + "/tests/tools")
+from tensors import tensors
+
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 WORK = tempfile.mkdtemp()
 bad = 0
@@ -13,13 +16,6 @@ def check(name, ok, detail=""):
     global bad
     bad += not ok
     print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:400]))
-
-
-def tensors(folder):
-    with open(folder + "/model.safetensors", "rb") as f:
-        n = struct.unpack("<Q", f.read(8))[0]
-        head, data = json.loads(f.read(n)), f.read()
-    return {k: (t["dtype"], t["shape"], data[t["data_offsets"][0]:t["data_offsets"][1]]) for k, t in head.items() if k != "__metadata__"}
 
 
 def ingot(*args):

@@ -5,6 +5,9 @@ original's. What cannot be stored is refused with its name."""
 import bisect, glob, json, math, os, shutil, struct, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, ROOT + "/tests/tools")
+from tensors import tensors
+
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MODEL = ROOT + "/examples/nano-hybrid/model"
 TEXTS = ROOT + "/examples/nano-hybrid/evaluation.jsonl"
@@ -26,18 +29,6 @@ def run(*args, status=0):
     if p.returncode != status:
         check(" ".join(args), False, f"status {p.returncode}, expected {status}: {p.stderr}")
     return p
-
-
-def tensors(folder):
-    out = {}
-    for path in sorted(glob.glob(folder + "/*.safetensors")):
-        with open(path, "rb") as f:
-            n = struct.unpack("<Q", f.read(8))[0]
-            for k, t in json.loads(f.read(n)).items():
-                if k.startswith(MODULE + "."):
-                    f.seek(8 + n + t["data_offsets"][0])
-                    out[k[len(MODULE) + 1:]] = (t["dtype"], t["shape"], f.read(t["data_offsets"][1] - t["data_offsets"][0]))
-    return out
 
 
 def f32(x):
@@ -77,7 +68,7 @@ def up(x):
     return max(-127, e - 1 if m == 0.5 else e) + 127
 
 
-source = tensors(MODEL)["weight"][2]
+source = tensors(MODEL, MODULE + ".")["weight"][2]
 W = [struct.unpack("<f", b"\0\0" + source[2 * i:2 * i + 2])[0] for i in range(ROWS * COLS)]
 
 
@@ -174,7 +165,7 @@ for i, (weights, inputs, more, algo, same) in enumerate(TYPES):
     run("quantize", MODEL, "-r", recipe(weights, inputs, more), "-o", out, "-q")
     if not os.path.isdir(out):
         continue
-    got = tensors(out)
+    got = tensors(out, MODULE + ".")
     check(f"{name}: tensors", set(got) == {"weight", "weight_scale"}, sorted(got))
     check(f"{name}: codes and scales are the formulas'", same(got), [v[:2] for v in got.values()])
     file, inline = json.load(open(out + "/hf_quant_config.json")), json.load(open(out + "/config.json"))["quantization_config"]
@@ -183,11 +174,11 @@ for i, (weights, inputs, more, algo, same) in enumerate(TYPES):
     after = perplexity(out)
     check(f"{name}: perplexity {before:.3f} -> {after:.3f}", abs(after / before - 1) < (0.01 if "8" in weights else 0.06), after)
     run("quantize", MODEL, "-r", recipe(weights, inputs, more), "-o", out + ".t1", "-q", "-t", "1")
-    check(f"{name}: the same with one thread", tensors(out + ".t1") == got)
+    check(f"{name}: the same with one thread", tensors(out + ".t1", MODULE + ".") == got)
 
 # DeepSeek's own layout of the same blocks.
 run("quantize", MODEL, "-r", recipe("fp8_block", "fp8_group", ""), "--layout", "fp8", "-o", WORK + "/deepseek", "-q")
-got, inline = tensors(WORK + "/deepseek"), json.load(open(WORK + "/deepseek/config.json"))["quantization_config"]
+got, inline = tensors(WORK + "/deepseek", MODULE + "."), json.load(open(WORK + "/deepseek/config.json"))["quantization_config"]
 check("layout fp8: codes and scales are the formulas'", set(got) == {"weight", "weight_scale_inv"} and block(got, "weight_scale_inv", [10, 2]))
 kept = inline.pop("modules_to_not_convert")
 check("layout fp8: configuration", inline == {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [128, 128]}

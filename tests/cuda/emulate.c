@@ -7,6 +7,7 @@
 #include "numeric/mxfp4.h"
 #include "numeric/mxfp8.h"
 #include "numeric/nvfp4_four_six.h"
+#include "numeric/nvfp4_range.h"
 #include "numeric/nvfp4_sweep.h"
 
 #include "backends/cuda/load_body.h"

@@ -61,6 +61,7 @@ static const struct sequence sequences[] = {
     {"nvfp4", 2, {OP_AMAX, OP_ENCODE_NVFP4}},
     {"sweep", 2, {OP_SWEEP_NVFP4, OP_ENCODE_NVFP4_STATIC}},
     {"four six", 2, {OP_FOUR_SIX_NVFP4, OP_ENCODE_NVFP4_STATIC}},
+    {"range", 2, {OP_RANGE_NVFP4, OP_ENCODE_NVFP4_STATIC}},
     {"fp8", 1, {OP_ENCODE_FP8}},
     {"fp8 channel", 1, {OP_ENCODE_FP8_CHANNEL}},
     {"fp8 block", 1, {OP_ENCODE_FP8_BLOCK}},
@@ -86,6 +87,9 @@ static uint32_t steps_of(const struct sequence *s, struct lane_step steps[LANE_S
                                                .scale = 0.0015f,
                                                .amax = 4.0f,
                                                .static_max = s->ops[0] == OP_FOUR_SIX_NVFP4 ? 256.0f : 448.0f,
+                                               .range_start = 0.5f,
+                                               .range_stop = 2.0f,
+                                               .range_count = 7,
                                                .group = 16,
                                                .rounding = FP8_MODELOPT_CPU}};
     return s->n;
@@ -112,7 +116,7 @@ static void plain_free(struct plain *p)
 static void plain_run(struct plain *p, const uint8_t *src, const struct lane_step *steps, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
-        bool chooses = steps[i].op == OP_SWEEP_NVFP4 || steps[i].op == OP_FOUR_SIX_NVFP4;
+        bool chooses = steps[i].op == OP_SWEEP_NVFP4 || steps[i].op == OP_FOUR_SIX_NVFP4 || steps[i].op == OP_RANGE_NVFP4;
         struct kernel_args a = steps[i].args;
         a.src = src, a.src_scale = src + lane_src_scale_at(&a), a.block_amax = p->block_amax;
         a.dst = p->dst, a.dst_scale = p->dst_scale, a.dst_f32 = chooses ? p->block_amax : p->dst_f32;

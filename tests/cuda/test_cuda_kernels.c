@@ -121,6 +121,9 @@ static void run_variants(const struct cuda_kernel *k, struct kernel_args a, floa
         a.form = (enum fp8_scale_form)(v % 2);
         a.mxfp4_rule = (enum mxfp4_rule)(v % 2);
         a.int4_scale = (enum int4_scale_type)(v % 3);
+        a.range_start = v % 2 ? 1.0f : 0.25f; /* RANGE_NVFP4 */
+        a.range_stop = v % 2 ? 1.5f : 4.0f;
+        a.range_count = v % 2 ? 2 : 39;
         a.static_max = v % 2 ? NVFP4_FOUR_OVER_SIX_MAX : NVFP4_STATIC_MAX;
         a.amax = v < 2 ? g : odd_amaxes[random_next(seed) % 4];
         a.scale = block_of(k) == 16 ? nvfp4_tensor_scale(g) : fp8_scale(g);

@@ -88,6 +88,9 @@ int main(void)
                                         .scale = 1e-3f,
                                         .amax = 0.02f,
                                         .static_max = 448,
+                                        .range_start = 0.5f,
+                                        .range_stop = 2.0f,
+                                        .range_count = 4,
                                         .group = 128};
             struct kernel_args window = whole;
             window.n_rows = shapes[s][2], window.n_cols = shapes[s][3];

@@ -9,6 +9,9 @@ from array import array
 INGOT = os.environ.get("INGOT", "build/ingot")
 SHARED = os.environ.get("INGOT_SHARED", "../shared")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, ROOT + "/tests/tools")
+from tensors import save as save_tensors, tensors as load
+
 bad = 0
 
 
@@ -27,29 +30,9 @@ def run(*args, status=0):
 
 # ---- safetensors ----
 
-def load(folder):
-    out = {}
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else [""]:
-        if name and not name.endswith(".safetensors"):
-            continue
-        with open(os.path.join(folder, name) if name else folder, "rb") as f:
-            n = struct.unpack("<Q", f.read(8))[0]
-            head, data = json.loads(f.read(n)), f.read()
-        for k, t in head.items():
-            if k != "__metadata__":
-                out[k] = (t["dtype"], t["shape"], data[slice(*t["data_offsets"])])
-    return out
-
-
 def save(folder, tensors, config):
     os.makedirs(folder, exist_ok=True)
-    head, at = {}, 0
-    for k, (dtype, shape, data) in tensors.items():
-        head[k] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    text = json.dumps(head).encode()
-    with open(folder + "/model.safetensors", "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + b"".join(t[2] for t in tensors.values()))
+    save_tensors(folder, tensors)
     with open(folder + "/config.json", "w") as f:
         json.dump(config, f)
 

@@ -91,14 +91,15 @@ def expected(pattern, cls, words, algorithm):
         more["scales"] = "four_over_six"
     elif method == "mse" and kind == "nvfp4" and b["type"] == "static":
         more["scales"] = "mse"
+    elif method == "mse" and kind == "fp8" and not algorithm.get("fp8_scale_sweep"):   # a sweep leaves FP8 as it is
+        more["scales"] = {"method": "mse", "start": algorithm.get("start_multiplier", 0.25), "stop": algorithm.get("stop_multiplier", 4.0),
+                          "step": algorithm.get("step_size", 0.1)}
     if method == "gptq":
         more["solve"] = {"method": "gptq", "damp": 0.01, "block": 128}
     return kind, more
 
 
 def rule_of(r):
-    if r.get("type") == "fp8" and isinstance(r.get("scales"), dict):   # of ModelOpt's search over multipliers, where it is here
-        r = {k: v for k, v in r.items() if k != "scales"}
     return (r["quantizer"], r.get("class"), None if "refuse" in r else r["type"],
             {k: v for k, v in r.items() if k in ("group", "amax", "constant", "scales", "solve")})
 

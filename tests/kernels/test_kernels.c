@@ -248,7 +248,7 @@ static void check_kernel(const struct kernel *k, kernel_fn scalar, const struct 
  * test_choice and check_isa; so does a vector kernel whose operation still stands here. */
 static bool op_is_scalar_only(enum op op)
 {
-    return op == OP_RANGE_NVFP4 || op == OP_DECODE_GGML;
+    return op == OP_DECODE_GGML;
 }
 
 static unsigned ops_with(uint64_t isa)
@@ -301,6 +301,9 @@ static void check_case(const struct kernel *k, kernel_fn scalar, struct kernel_a
         a.form = (enum fp8_scale_form)(which % 2);
         a.mxfp4_rule = (enum mxfp4_rule)(which % 2);
         a.int4_scale = (enum int4_scale_type)which;
+        a.range_start = which == 2 ? 1.0f : 0.25f; /* RANGE_NVFP4 */
+        a.range_stop = which == 2 ? 1.5f : 4.0f;
+        a.range_count = which == 1 ? 5 : which == 2 ? 2 : 39;
         a.static_max = which == 1 ? NVFP4_FOUR_OVER_SIX_MAX : NVFP4_STATIC_MAX;
         static const float odd_amaxes[] = {0x1p-4f, 0, 1e-41f, 1e-36f};     /* a wrong g must not matter either */
         a.amax = which == 2 ? odd_amaxes[check_random(&seed) % 4] : g;

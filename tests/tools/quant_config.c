@@ -29,7 +29,7 @@ static bool write_both(const json_t *in, json_t *out, struct error *err)
         if (format && !m[i].format) return error_set(err, ERR_USAGE, "no format %s", format);
     }
     for (uint32_t i = 0; i < n_ex; i++) excluded[i] = json_string_value(json_array_get(ex, i));
-    struct quant_config q = {m, n, json_string_value(json_object_get(in, "kv")), excluded, n_ex, NULL};
+    struct quant_config q = {m, n, json_string_value(json_object_get(in, "kv")), excluded, n_ex, NULL, false};
     json_t *file, *inl;
     return quant_config_file(&q, &file, err) && json_put(out, "file", file, err) && quant_config_inline(&q, &inl, err) &&
            json_put(out, "inline", inl, err);

@@ -23,7 +23,7 @@ static uint32_t fill(struct quant_module *m, const struct row *rows)
 static bool write_file(const struct row *rows, const char *kv, const char *excluded, json_t **out, struct error *err)
 {
     struct quant_module m[MODULES_MAX];
-    struct quant_config q = {m, fill(m, rows), kv, &excluded, excluded != NULL, NULL};
+    struct quant_config q = {m, fill(m, rows), kv, &excluded, excluded != NULL, NULL, false};
     return quant_config_file(&q, out, err);
 }
 
