@@ -58,11 +58,12 @@ static bool report(const struct command_env *env, const struct convert_args *a, 
 {
     char was[32], is[32];
     if (env->common->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "output", a->output, "format", a->to,
-                                    "tensors", (json_int_t)r->n_tensors, "merged", (json_int_t)r->n_merged, "files",
-                                    (json_int_t)r->n_files, "source_bytes", (json_int_t)r->read_bytes, "bytes",
-                                    (json_int_t)r->bytes, "fallbacks", (json_int_t)r->n_fallback, "verified",
-                                    (json_int_t)r->n_verified, "worst_error", r->worst_error),
+        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "output", a->output, "format",
+                                    a->to, "tensors", (json_int_t)r->n_tensors, "merged", (json_int_t)r->n_merged,
+                                    "files", (json_int_t)r->n_files, "source_bytes", (json_int_t)r->read_bytes, "bytes",
+                                    (json_int_t)r->bytes, "fallbacks", (json_int_t)r->n_fallback, "left_out",
+                                    (json_int_t)r->n_left_out, "verified", (json_int_t)r->n_verified, "worst_error",
+                                    r->worst_error),
                           err);
     text_bytes(was, r->read_bytes);
     text_bytes(is, r->bytes);
@@ -73,6 +74,9 @@ static bool report(const struct command_env *env, const struct convert_args *a, 
         print_text(
             "%u tensor%s of another type than asked for, because of their rows or of what llama.cpp reads: %s%s\n",
             r->n_fallback, r->n_fallback == 1 ? "" : "s", r->fallback, r->n_fallback == 1 ? "" : ", ...");
+    if (r->n_left_out)
+        print_text("%u tensors of the multi-token-prediction head are left out: llama.cpp has no place for them\n",
+                   r->n_left_out);
     if (a->verify)
         print_text("verified: %u tensors read back; largest error %.2f of what their types allow\n", r->n_verified,
                    r->worst_error);

@@ -32,6 +32,7 @@ struct convert_result {
      */
     uint32_t n_fallback;
     char fallback[160];
+    uint32_t n_left_out; /* GGUF: tensors of a multi-token-prediction head that llama.cpp has no place for */
     uint32_t n_verified; /* tensors that were read back */
     double worst_error;  /* of these, over the type's bound; 0 when all are exact */
 };
@@ -65,7 +66,7 @@ struct convert_item {
 /* Rows [first, first + n) of an item as they belong into the output, `bytes` of them. */
 MUST_CHECK bool convert_rows(const struct checkpoint *ck, const struct convert_item *item, uint64_t isa,
                              uint32_t worker, uint64_t first, uint64_t n, void *dst, struct error *err);
-/* The same rows as fp32 numbers, before they are rounded to the item's type; not of an item with `read`. */
+/* The same rows as fp32 numbers, before they are rounded to the item's type. */
 MUST_CHECK bool convert_values(const struct checkpoint *ck, const struct convert_item *item, uint64_t isa,
                                uint64_t first, uint64_t n, float *dst, struct error *err);
 /* The largest magnitude of each part of an item, to out[n_parts]. */

@@ -160,6 +160,7 @@ static bool made_rows(const struct convert_item *t, uint64_t isa, uint32_t worke
 {
     struct cast c = cast_make(DTYPE_F32, t->to, (enum cast_change)t->change, isa);
     CLEANUP(free) float *values = NULL;
+    if (t->scales) c.to_scale = t->scales[0];
     return memory_alloc(&values, n * t->cols, sizeof *values, err) &&
            t->read(t->read_ctx, worker, first, n, values, err) &&
            (cast_f32_rows(&c, values, n, t->cols, dst, err) || error_wrap(err, "tensor '%.256s'", t->name));
@@ -176,6 +177,7 @@ bool convert_rows(const struct checkpoint *ck, const struct convert_item *item, 
 bool convert_values(const struct checkpoint *ck, const struct convert_item *item, uint64_t isa, uint64_t first,
                     uint64_t n, float *dst, struct error *err)
 {
+    if (item->read) return item->read(item->read_ctx, 0, first, n, dst, err);
     return by_parts((struct rows){.ck = ck, .t = item, .isa = isa}, first, n, (uint8_t *)dst, item->cols * sizeof *dst,
                     part_values, err);
 }

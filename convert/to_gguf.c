@@ -2,6 +2,7 @@
 #include "convert/cast.h"
 #include "convert/coded.h"
 #include "convert/convert.h"
+#include "convert/split_rows.h"
 #include "core/memory.h"
 #include "formats/gguf_write.h"
 #include "numeric/nvfp4.h"
@@ -15,6 +16,7 @@ struct job {
     struct gguf_writer *w;
     struct arena *arena;
     struct convert_item *items;
+    const struct gguf_name **rows;       /* of the items */
     uint32_t *parts;                     /* of all items, one behind the other */
     const struct model_tensor **tensors; /* the same */
     uint32_t n_items, n_parts, n_made;
@@ -68,9 +70,7 @@ static bool target_type(struct job *j, const struct gguf_name *n, const struct m
     uint32_t n_stack = t->place.expert >= 0 ? j->facts.n_experts : 1;
     bool fallback = false, ends = strcmp(name, "token_embd.weight") == 0 || strcmp(name, "output.weight") == 0;
     *out = DTYPE_F32;
-    if (t->n_dims <= 1 || n->f32 || (n->change >= GGUF_PLUS_ONE && n->change != GGUF_LINEAR) ||
-        ends_with(n->gguf, "_norm.weight"))
-        return true;
+    if (t->n_dims <= 1 || n->f32 || n->change >= GGUF_PLUS_ONE || ends_with(n->gguf, "_norm.weight")) return true;
     enum dtype same = same_type(j, t, name);
     *out = same;
     if (!mix) return true;
@@ -105,6 +105,7 @@ static uint32_t gguf_shape(const struct gguf_name *n, const struct model_tensor 
         dims[1] = t->dims[0] / groups;
         return 2;
     case GGUF_CONV: dims[1] = t->dims[2]; return 2;
+    case GGUF_ROW: dims[0] = t->dims[1]; return 1;
     default: return t->n_dims;
     }
 }
@@ -134,14 +135,56 @@ static bool start_item(struct job *j, const struct gguf_name *n, uint32_t block,
                                 .cols = cols,
                                 .from = stored_type(j, t),
                                 .to = to,
-                                .change = n->change == GGUF_PLUS_ONE  ? CAST_PLUS_ONE
-                                          : n->change == GGUF_NEG_EXP ? CAST_NEG_EXP
-                                                                      : CAST_SAME,
+                                .change = n->change == GGUF_PLUS_ONE                                   ? CAST_PLUS_ONE
+                                          : n->change == GGUF_NEG_EXP || n->change == GGUF_NEG_EXP_ROW ? CAST_NEG_EXP
+                                                                                                       : CAST_SAME,
                                 .name = name};
     if (!interleave(j, n, t, &it->interleave)) return false;
     if (it->interleave && t->n_dims == 1) it->part_rows = t->dims[0], it->cols = 1;
-    j->n_items++;
+    j->rows[j->n_items++] = n;
     return true;
+}
+
+static bool is_split(const struct gguf_name *n)
+{
+    return n->change >= GGUF_QKV && n->change <= GGUF_V_B;
+}
+
+/* Rows that are gathered from the projection, or its columns, as fp32 numbers: codes and scales do not survive that. */
+static bool start_half(struct job *j, const struct gguf_name *n, uint32_t block, const struct model_tensor *mt)
+{
+    struct split_rows *r = arena_alloc(j->arena, 1, sizeof *r);
+    if (!r) return error_memory(j->err, sizeof *r);
+    if (!start_item(j, n, block, mt)) return false;
+    struct convert_item *it = &j->items[j->n_items - 1];
+    *r = (struct split_rows){.ck = j->m->checkpoint, .source = *it, .isa = j->opt->isa};
+    r->source.n_parts = 1;
+    r->source.rows = it->part_rows;
+    r->source.to = DTYPE_F32;
+    if (!split_rows_plan(r, n->change, &j->m->inventory->config, mt, j->err)) return false;
+    bool latent = n->change == GGUF_K_B || n->change == GGUF_V_B;
+    if (dtype_is_blocks(it->to) && (mt->format || latent)) {
+        it->to = dtype_is_plain_float(it->from) ? it->from : DTYPE_BF16;
+        note_fallback(j, it->name, it->to);
+    }
+    it->cols = r->dims[r->n_dims - 1];
+    it->rows = it->part_rows = r->dims[0] * (r->n_dims == 3 ? r->dims[1] : 1);
+    it->tensors = NULL;
+    it->from = DTYPE_F32;
+    it->n_parts = 1;
+    it->read = split_rows_read;
+    it->read_ctx = r;
+    return true;
+}
+
+/* Both halves are made of one part. */
+static bool add_halves(struct job *j, const struct gguf_name *n, uint32_t block, const struct model_tensor *mt)
+{
+    j->tensors[j->n_parts] = mt;
+    j->parts[j->n_parts] = mt->parts[PART_WEIGHT];
+    bool ok = start_half(j, n, block, mt) && start_half(j, n + 1, block, mt);
+    j->n_parts++;
+    return ok;
 }
 
 /* Experts come in order, so that a stack grows by one at its end. */
@@ -149,9 +192,14 @@ static bool add_source(struct job *j, const struct model_tensor *mt)
 {
     uint32_t block, expert;
     const struct gguf_name *n = gguf_name_match_hf(j->arch, mt->name, &block, &expert);
+    if (j->arch->drops_mtp && mt->place.mtp) {
+        j->result->n_left_out++;
+        return true;
+    }
     if (!n)
         return error_set(j->err, ERR_UNSUPPORTED, "tensor '%.256s' has no place in GGUF's %s", mt->name, j->arch->name);
     if (n->change == GGUF_MADE) return true; /* a part of what another row makes */
+    if (is_split(n)) return add_halves(j, n, block, mt);
     uint32_t item = j->n_items - 1;
     if (expert == NAME_NONE || expert == 0) {
         item = j->n_items;
@@ -174,12 +222,16 @@ static bool announce(struct job *j, uint32_t i)
 {
     const struct convert_item *it = &j->items[i];
     const struct model_tensor *t = j->tensors[it->parts - j->parts];
-    uint32_t block, expert, n_dims;
+    uint32_t n_dims;
     uint64_t dims[GGUF_DIMS_MAX] = {0}, shape[GGUF_DIMS_MAX] = {0};
-    const struct gguf_name *n = gguf_name_match_hf(j->arch, t->name, &block, &expert);
+    const struct gguf_name *n = j->rows[i];
+    if (it->read) {
+        const struct split_rows *r = it->read_ctx;
+        return gguf_add_tensor(j->w, it->name, ggml_type_of(it->to), r->n_dims, r->dims, j->err);
+    }
     uint64_t groups = j->m->inventory->config.ssm.n_groups;
     n_dims = gguf_shape(n, t, groups ? groups : 1, dims);
-    if (expert != NAME_NONE) {
+    if (strstr(n->hf, "{E}")) {
         shape[0] = it->n_parts;
         memcpy(shape + 1, dims, 2 * sizeof *dims);
         return gguf_add_tensor(j->w, it->name, ggml_type_of(it->to), 1 + n_dims, shape, j->err);
@@ -246,10 +298,12 @@ static void look_at_model(struct job *j)
 static bool collect(struct job *j)
 {
     const struct inventory *inv = j->m->inventory;
-    j->items = arena_alloc(j->arena, inv->n_tensors + 1, sizeof *j->items);
+    j->items = arena_alloc(j->arena, 2 * (size_t)inv->n_tensors + 1, sizeof *j->items); /* some become two */
+    j->rows = arena_alloc(j->arena, 2 * (size_t)inv->n_tensors + 1, sizeof *j->rows);
     j->parts = arena_alloc(j->arena, inv->n_tensors + 1, sizeof *j->parts);
     j->tensors = arena_alloc(j->arena, inv->n_tensors + 1, sizeof *j->tensors);
-    if (!j->items || !j->parts || !j->tensors) return error_memory(j->err, inv->n_tensors * sizeof *j->items);
+    if (!j->items || !j->rows || !j->parts || !j->tensors)
+        return error_memory(j->err, inv->n_tensors * sizeof *j->items);
     look_at_model(j);
     for (uint32_t i = 0; i < inv->n_tensors; i++)
         if (!add_source(j, &inv->tensors[i])) return false;

@@ -13,14 +13,28 @@ enum gguf_change {
     GGUF_SAME,
     GGUF_ROPE_Q,   /* rows of a head: GGUF has the partners of a rotation side by side, the folder half a head apart */
     GGUF_ROPE_K,   /* the same with the number of key heads */
+    GGUF_LINEAR,   /* the same: in a layer without key heads, the name belongs to this row (deci) */
+    GGUF_QKV,      /* of DeltaNet's projection q, k and v of all heads; the folder has it by key heads */
+    GGUF_Z,        /* of the same the gates */
+    GGUF_K_B,      /* of latent attention's second projection the rows of keys, [heads, rank, rows] */
+    GGUF_V_B,      /* of the same those of values, [heads, rows, rank] */
     GGUF_PLUS_ONE, /* GGUF holds w + 1 */
     GGUF_NEG_EXP,  /* GGUF holds -exp(w), as a column */
-    GGUF_COLUMN,   /* the folder's [n] is [n, 1] in GGUF */
-    GGUF_GROUPS,   /* the folder's [n] is [groups, n / groups] in GGUF, the key ssm.group_count */
-    GGUF_LINEAR,   /* the same: in a layer without key heads, the name belongs to this row (deci) */
-    GGUF_CONV,     /* the folder's [channels, 1, taps] is [channels, taps] in GGUF */
-    GGUF_MADE      /* not in the folder: follows from the configuration */
+    GGUF_NEG_EXP_ROW, /* the same, in one dimension */
+    GGUF_ROW,         /* the folder's [1, n] is [n] in GGUF */
+    GGUF_COLUMN,      /* the folder's [n] is [n, 1] in GGUF */
+    GGUF_GROUPS,      /* the folder's [n] is [groups, n / groups] in GGUF, the key ssm.group_count */
+    GGUF_CONV,        /* the folder's [channels, 1, taps] is [channels, taps] in GGUF */
+    GGUF_MADE         /* not in the folder: follows from the configuration */
 };
+
+/* The rows of a projection: groups (heads) of sections. GGUF_QKV, GGUF_Z: query, key, values and gates of a key head;
+ * GGUF_K_B, GGUF_V_B: keys and values of a head. */
+struct gguf_sections {
+    uint64_t groups, rows[4];
+    uint32_t n;
+};
+uint64_t gguf_group_rows(const struct gguf_sections *s); /* of all sections; formats/gguf_split.c */
 
 /* {B}: the number of the layer; {E} in `hf`: the expert's, whose tensors lie stacked in one of GGUF. */
 struct gguf_name {
@@ -53,6 +67,7 @@ struct gguf_arch {
     uint32_t n_names;
     const struct gguf_key *keys;
     uint32_t n_keys;
+    bool drops_mtp;      /* the multi-token-prediction head is not written: llama.cpp has no place for it */
     gguf_read_fn read;   /* or NULL */
     gguf_write_fn write; /* or NULL */
 };

@@ -2,6 +2,7 @@
  * Hugging Face folder. */
 #include "formats/checkpoint.h"
 #include "formats/gguf_arch.h"
+#include "formats/gguf_split.h"
 
 struct mapper {
     struct checkpoint *ck;
@@ -57,10 +58,17 @@ static bool change(const struct mapper *m, const struct gguf_tensor *t, enum ggu
     case GGUF_ROPE_K: return rows_apart(m, t, block, true, out);
     case GGUF_PLUS_ONE: out->recode = RECODE_MINUS_ONE; break;
     case GGUF_NEG_EXP:
+    case GGUF_NEG_EXP_ROW:
         out->recode = RECODE_LOG_NEG;
         return flatten(out) && (out->dtype == DTYPE_F32 || wrong(m, t, "is not F32"));
     case GGUF_COLUMN:
     case GGUF_GROUPS: return flatten(out);
+    case GGUF_ROW:
+        (void)flatten(out);
+        out->n_dims = 2;
+        out->dims[1] = out->dims[0];
+        out->dims[0] = 1;
+        return true;
     case GGUF_CONV:
         if (t->n_dims != 2) return wrong(m, t, "has not two dimensions");
         out->n_dims = 3;
@@ -131,6 +139,16 @@ static bool add_sidecar(const struct mapper *m, const struct gguf_tensor *t, con
     return true;
 }
 
+/* Two tensors that are one in the folder: the row of the other one follows, or goes before. */
+static bool add_half(const struct mapper *m, const struct gguf_name *n, const struct gguf_tensor *t, uint32_t block)
+{
+    bool second = n->change == GGUF_Z || n->change == GGUF_V_B;
+    char *pair = gguf_name_fill(m->names, n[second ? -1 : 1].gguf, block, 0),
+         *name = gguf_name_fill(m->names, n->hf, block, 0);
+    if (!pair || !name) return error_memory(m->err, 0);
+    return gguf_add_split(m->ck, m->g, t, n->change, pair, name, m->err);
+}
+
 /* The row of the same name for layers without key heads, where there is one and this is such a layer. */
 static bool choose_row(const struct mapper *m, uint32_t block, const struct gguf_name **n)
 {
@@ -157,6 +175,7 @@ static bool add(const struct mapper *m, const struct gguf_tensor *t)
                          folder_name(checkpoint_folder(m->ck), t->member), t->name, m->arch->name);
     if (!choose_row(m, block, &n)) return false;
     if (!n->hf) return true;
+    if (n->change >= GGUF_QKV && n->change <= GGUF_V_B) return add_half(m, n, t, block);
     struct tensor_info info = {.dtype = t->type->dtype, .n_dims = t->n_dims, .member = t->member, .offset = t->offset};
     memcpy(info.dims, t->dims, sizeof t->dims);
     if (strstr(n->hf, "{E}")) return add_stack(m, n, t, block, &info);

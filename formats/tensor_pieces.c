@@ -158,7 +158,7 @@ bool tensor_pieces_read(const struct folder *f, const struct tensor_info *t, uin
                         struct error *err)
 {
     const struct tensor_pieces *p = t->pieces;
-    struct reading r = {.folder = f, .elem = dtype_bytes(t->dtype), .err = err};
+    struct reading r = {.folder = f, .elem = dtype_block_bytes(t->dtype), .err = err};
     if (n == 0) return true;
     if (offset % r.elem || n % r.elem)
         return error_set(err, ERR_INTERNAL, "bytes %llu and %zu more are not whole elements",
