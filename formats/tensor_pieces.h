@@ -8,9 +8,8 @@
 
 #define TENSOR_PIECES_MAX 1000000u /* of a checkpoint; a published one of 96 layers in 64 shards has 10^5 */
 
-/* Element (row + r, col + c) of the tensor, seen as dims[0] * .. * dims[n - 2] rows of dims[n - 1] columns (of GGUF's types a block
- * is a column), lies at
- * byte offset + r * row_step + c * col_step of the member. */
+/* Element (row + r, col + c) of the tensor, seen as dims[0] * .. * dims[n - 2] rows of dims[n - 1] columns, lies at
+ * byte offset + r * row_step + c * col_step of the member. Of GGUF's types a block counts as one column. */
 struct tensor_piece {
     uint64_t row, rows, col, cols;
     uint64_t offset, row_step, col_step;

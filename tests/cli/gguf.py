@@ -79,6 +79,42 @@ with tempfile.TemporaryDirectory() as tmp:
     says("deci: an MLP of width 0 with tensors", 3, "not part of deci", "inspect", deci(("feed_forward_length", corpus.I32, [0])))
     says("deci: an MLP of another width", 3, "mlp", "inspect", deci(("feed_forward_length", corpus.I32, [8])))
 
+    # Projections in two tensors (qwen3next, deepseek2): a half that is missing, of another shape or type, keys that do not fit.
+    COMMON = [("embedding_length", corpus.U32, 4), ("block_count", corpus.U32, 1), ("attention.head_count", corpus.U32, 2), ("attention.layer_norm_rms_epsilon", corpus.F32, 1e-6),
+              ("expert_count", corpus.U32, 1), ("expert_used_count", corpus.U32, 1), ("expert_feed_forward_length", corpus.U32, 4)]
+    NEXT = COMMON + [("expert_shared_feed_forward_length", corpus.U32, 4), ("ssm.conv_kernel", corpus.U32, 4), ("ssm.state_size", corpus.U32, 2), ("ssm.group_count", corpus.U32, 1),
+                     ("ssm.time_step_rank", corpus.U32, 2), ("ssm.inner_size", corpus.U32, 4)]
+    DEEP = COMMON + [("feed_forward_length", corpus.U32, 4), ("attention.kv_lora_rank", corpus.U32, 4), ("attention.key_length_mla", corpus.U32, 5), ("attention.value_length_mla", corpus.U32, 2),
+                     ("rope.dimension_count", corpus.U32, 2), ("expert_shared_count", corpus.U32, 1), ("expert_gating_func", corpus.U32, 2)]
+    QKV, Z = ("blk.0.attn_qkv.weight", "F16", (4, 8)), ("blk.0.attn_gate.weight", "F16", (4, 4))
+    K_B, V_B = ("blk.0.attn_k_b.weight", "F16", (3, 4, 2)), ("blk.0.attn_v_b.weight", "F16", (4, 2, 2))
+
+    def two(arch, pairs, tensors, *more, without=()):
+        keys = {k: (f"{arch}.{k}", t, v) for k, t, v in pairs} | {k: (f"{arch}.{k}", t, v) for k, t, v in more}
+        head = [("general.architecture", corpus.STRING, arch), ("tokenizer.ggml.model", corpus.STRING, "none")]
+        return put(f"{tmp}/two.gguf", corpus.gguf(head + [p for k, p in keys.items() if k not in without], [("token_embd.weight", "F16", (4, 4)), *tensors]))
+
+    for arch, pairs, a, b, cases in (
+            ("qwen3next", NEXT, QKV, Z,
+             [("groups that do not divide", "does not divide", ("ssm.group_count", corpus.U32, 3)), ("no groups", "'ssm.group_count' is missing or 0", ("ssm.group_count", corpus.U32, 0)),
+              ("an array of groups", "ssm.group_count", ("ssm.group_count", corpus.U32, [1])), ("heads that do not divide", "ssm.time_step_rank", ("ssm.time_step_rank", corpus.U32, 3)),
+              ("a larger state", "has not the shape [10, 4]", ("ssm.state_size", corpus.U32, 3))]),
+            ("deepseek2", DEEP, K_B, V_B,
+             [("keys no longer than their rotation", "attention.key_length_mla", ("attention.key_length_mla", corpus.U32, 2)), ("no heads", "head", ("attention.head_count", corpus.U32, 0)),
+              ("heads per layer", "attention.head_count", ("attention.head_count", corpus.U32, [2])), ("other heads", "has not the shape [3, 4, 3]", ("attention.head_count", corpus.U32, 3)),
+              ("longer values", "has not the shape [2, 3, 4]", ("attention.value_length_mla", corpus.U32, 3))])):
+        for what, words, key in cases:
+            says(f"{arch}: {what}", 3, words, "inspect", two(arch, pairs, [a, b], key))
+        says(f"{arch}: the first half alone", 3, f"is there without '{b[0]}'", "inspect", two(arch, pairs, [a]))
+        says(f"{arch}: the second half alone", 3, f"is there without '{a[0]}'", "inspect", two(arch, pairs, [b]))
+        says(f"{arch}: a first half of one dimension", 3, "has not the shape", "inspect", two(arch, pairs, [(a[0], "F16", (32,)), b]))
+        says(f"{arch}: a second half of other rows", 3, "has not the shape", "inspect", two(arch, pairs, [a, (b[0], "F16", (4, 3))]))
+        says(f"{arch}: halves of different types", 4, "of different types", "inspect", two(arch, pairs, [a, (b[0], "F32", b[2])]))
+    wide = [(K_B[0], "Q8_0", (32, 32, 2)), (V_B[0], "Q8_0", (32, 2, 2))]
+    says("deepseek2: keys in blocks", 4, "only plain numbers", "inspect", two("deepseek2", DEEP, wide, ("attention.key_length_mla", corpus.U32, 34), ("attention.kv_lora_rank", corpus.U32, 32)))
+    says("deepseek2: softmax", 4, "expert_gating_func", "inspect", two("deepseek2", DEEP, [K_B, V_B], ("expert_gating_func", corpus.U32, 1)))
+    says("deepseek2: no gating", 4, "expert_gating_func", "inspect", two("deepseek2", DEEP, [K_B, V_B], without=["expert_gating_func"]))
+
     # Sets of files.
     good, pairs, tensors = corpus.GOOD["good"], corpus.PAIRS, corpus.TENSORS
     split = lambda k, n: [("split.no", corpus.U16, k), ("split.count", corpus.U16, n), ("split.tensors.count", corpus.I32, len(tensors))]

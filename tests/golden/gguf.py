@@ -394,6 +394,35 @@ def check_family(name, config, tensors, tmp):
     return values
 
 
+SPLIT = {"qwen3_next": (("attn_qkv", "attn_gate"), "linear_attn.in_proj_qkvz.weight"), "deepseek_v3": (("attn_k_b", "attn_v_b"), "self_attn.kv_b_proj.weight"),
+         "kimi_k2": (("attn_k_b", "attn_v_b"), "self_attn.kv_b_proj.weight")}
+
+
+def halves(name, d, tmp):
+    """What a projection's two tensors hold, by a walk over its heads; and the folder again, without the head that GGUF has no place for."""
+    with open(d + "/config.json") as f:
+        c = json.load(f)
+    got, (ends, hf), source = read_gguf(f"{tmp}/{name}.gguf")[1], SPLIT[name], load(d)
+    dtype, (n, cols), raw = source["model.layers.0." + hf]
+    values = floats((dtype, [n, cols], raw))
+    rows = [values[i * cols:(i + 1) * cols] for i in range(n)]
+    if name == "qwen3_next":
+        k, v = c["linear_key_head_dim"], c["linear_num_value_heads"] // c["linear_num_key_heads"] * c["linear_value_head_dim"]
+        heads = [rows[i:i + 2 * k + 2 * v] for i in range(0, n, 2 * k + 2 * v)]
+        part = lambda a, b: [x for h in heads for r in h[a:b] for x in r]
+        want = [([n - len(heads) * v, cols], part(0, k) + part(k, 2 * k) + part(2 * k, 2 * k + v)), ([len(heads) * v, cols], part(2 * k + v, 2 * k + 2 * v))]
+    else:
+        k, v = c["qk_nope_head_dim"], c["v_head_dim"]
+        heads = [rows[i:i + k + v] for i in range(0, n, k + v)]
+        want = [([len(heads), cols, k], [h[r][x] for h in heads for x in range(cols) for r in range(k)]), ([len(heads), v, cols], [x for h in heads for r in h[k:] for x in r])]
+    for end, (shape, numbers) in zip(ends, want):
+        check(f"{name}: {end}", got[f"blk.0.{end}.weight"] == ("F32", shape, pack("F32", numbers)), got[f"blk.0.{end}.weight"][:2])
+    back = load(f"{tmp}/{name}-back")
+    mtp = f"model.layers.{c['num_hidden_layers']}."
+    lost = [k for k in source if not k.startswith(mtp) and back.get(k) != source[k] and not (k.endswith("A_log") and near(back[k], ("F32", source[k][1], pack("F32", floats(source[k]))), 5e-7))]
+    check(f"{name}: back to the same folder", not lost and set(back) <= set(source) and not any(k.startswith(mtp) for k in back), lost[:3])
+
+
 def tokenizers(tmp):
     """Put together from tokens, merges and the pre-tokenizer's name alone: the file's own tokenizer.json is hidden."""
     with open(SHARED + "/fixtures/tokenizers/golden.json") as f:
@@ -516,7 +545,7 @@ def main():
         if not os.path.isdir(SHARED + "/fixtures"):
             print("skip the shared fixtures are not here")
         else:
-            for name in ("llama_rope3_tied", "llama_fp32_sharded", "qwen3", "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups", "deci"):
+            for name in ("llama_rope3_tied", "llama_fp32_sharded", "qwen3", "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups", "deci", "qwen3_next", "deepseek_v3", "kimi_k2"):
                 d = f"{SHARED}/fixtures/{name}"
                 gold = load(d + "/golden/golden.safetensors")
                 IDS = [list(array("i", gold[f"p{i}.input_ids"][2])) for i in (0, 1)]
@@ -526,7 +555,9 @@ def main():
                     a, b = array("f", out[f"{i}.logits"][2]), array("f", gold[f"p{i}.logits"][2])
                     worst = max(abs(x - y) for x, y in zip(a, b))
                     check(f"{name} p{i}: the golden's logits", len(a) == len(b) and worst <= 1e-3, worst)
-                run("convert", f"{tmp}/{name}.gguf", "--to", "safetensors", "-o", f"{tmp}/{name}-back", "-q")
+                run("convert", f"{tmp}/{name}.gguf", "--to", "safetensors", "-o", f"{tmp}/{name}-back", "-q", *["--type", "bf16"] * (name in SPLIT))
+                if name in SPLIT:
+                    halves(name, d, tmp)
                 run("tokenize", f"{tmp}/{name}.gguf", "--text", "hello there", "-q")
             tokenizers(tmp)
 

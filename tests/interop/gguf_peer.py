@@ -93,7 +93,7 @@ for name, (config, tensors) in families.items():
         check(f"llama.cpp computes the same, {name} {kind}", e <= limit, e)
 
 # The shared fixtures of families that no small model above has; llama.cpp without its flash attention, which rounds to 16 bits.
-FIXTURES = ("deci",)
+FIXTURES = ("deci", "qwen3_next", "deepseek_v3", "kimi_k2")
 if not os.path.isdir(models.SHARED + "/fixtures"):
     print("skip the shared fixtures are not here", flush=True)
 else:
