@@ -92,7 +92,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
 .PHONY: all demo test test-programs check check-asan check-strict check-interop check-quant-clients check-numeric check-parity \
         check-families check-memory check-faults check-neon neon-run check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz \
-        fuzz-run bench bench-quantize bench-gguf bench-pack bench-push bench-quality deps help clean install
+        fuzz-run bench bench-quantize bench-convert bench-gguf bench-pack bench-push bench-quality deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
