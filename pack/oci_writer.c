@@ -201,6 +201,21 @@ static bool write_job(void *ctx, uint64_t item, uint32_t worker, struct error *e
     return tell(j->w, NULL, 0, err) && write_layer(j->w, &j->list[i], i, NULL, err);
 }
 
+/* A layer's digest is known when its place is filled. That the base has it too means that the base is a package of the
+ * same file. */
+static bool note_layers(struct oci_writer *w, const struct oci_layer_source *list, uint32_t n, struct error *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (archive_out_has(&w->archive, &list[i].layer.digest))
+            return error_set(err, ERR_UNSUPPORTED,
+                             "'%.256s' is a layer of the base too, and an archive holds a blob once: pack into a "
+                             "folder (oci:DIR:TAG)",
+                             list[i].path);
+        if (!archive_out_note(&w->archive, &list[i].layer.digest, err)) return false;
+    }
+    return true;
+}
+
 bool oci_writer_add_layers(struct oci_writer *w, struct oci_layer_source *list, uint32_t n, struct error *err)
 {
     CLEANUP(free) uint32_t *numbers = calloc(n + 1u, sizeof *numbers);
@@ -215,7 +230,7 @@ bool oci_writer_add_layers(struct oci_writer *w, struct oci_layer_source *list, 
         else if (!large) numbers[j.n++] = i;
         else if (!tell(w, NULL, 0, err) || !write_layer(w, &list[i], i, w->pool, err)) return false;
     }
-    return pool_try(w->pool, j.n, write_job, &j, err);
+    return pool_try(w->pool, j.n, write_job, &j, err) && (w->staging || note_layers(w, list, n, err));
 }
 
 bool oci_writer_add_blob(struct oci_writer *w, struct bytes data, struct digest *out, struct error *err)
