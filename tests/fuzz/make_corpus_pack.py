@@ -3,7 +3,7 @@
 
 Written from the specifications with the Python standard library alone, so that the seeds do not come from the code that is
 fuzzed. Deterministic: running it again changes nothing."""
-import base64, io, json, os, struct, sys, tarfile
+import base64, hashlib, io, json, os, struct, sys, tarfile
 
 OUT = sys.argv[1] if len(sys.argv) > 1 else "tests/fuzz/corpus"
 D1, D2 = "sha256:" + "44136fa3" * 8, "sha256:" + "0cbd1a25" * 8
