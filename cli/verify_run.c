@@ -1,4 +1,5 @@
 #include "cli/verify_run.h"
+#include "cli/verify_reencode.h"
 
 #include "core/file.h"
 #include "engine/corpus.h"
@@ -117,6 +118,9 @@ static bool check_model(const struct command_env *env, const struct verify_reque
         report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity",
                    "not run: %s was given, but no original to compare with (--against)",
                    q->policy ? "a policy" : "a file of texts");
+    if (q->all && (!q->against || !opened))
+        report_add(r, CHECK_DIGEST, VERDICT_UNDECIDED, "encoded again",
+                   "needs the weights and the original (--against)");
     if (!q->against) return true;
     if (!model_open(&original, q->against, err)) return false;
     if (!opened) return true;
@@ -126,6 +130,7 @@ static bool check_model(const struct command_env *env, const struct verify_reque
         report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity", "not run: the package failed a check before");
         return true;
     }
+    if (q->all && !reencode_check(env, q->ref, &m, &original, q->spill_dir, r, err)) return false;
     return run_parity(env, q, policy, &m, &original, r, parity, err);
 }
 
