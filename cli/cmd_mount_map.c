@@ -142,8 +142,8 @@ const struct command command_mount_map = {
     .name = "mount-map",
     .operands = "PACKAGE",
     .summary = "says where each file and tensor lies in a package's blobs",
-    .details = "Offsets are those in the blob, or in the archive that holds it, so that weights can be mapped straight\n"
-               "from it, without unpacking.",
+    .details = "Offsets are those in the blob, or in the archive that holds it, so that weights can be mapped from\n"
+               "it, without unpacking.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_bytes = sizeof(struct mount_map_args),
