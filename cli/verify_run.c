@@ -62,7 +62,7 @@ static bool is_thin(const char *text)
     CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
     CLEANUP(oci_index) struct oci_index index = {0};
     struct error ignored = ERROR_INIT;
-    return oci_ref_parse(text, &ref, &ignored) && oci_layout_open(&layout, ref.dir, &ignored) &&
+    return oci_ref_parse(text, &ref, &ignored) && oci_layout_open_ref(&layout, &ref, &ignored) &&
            oci_layout_index(&layout, &index, &ignored) && oci_is_thin(&index);
 }
 
@@ -74,7 +74,7 @@ static bool is_bundle(const char *text)
     __attribute__((cleanup(cleanup_oci_package))) struct oci_package package = {0};
     CLEANUP(oci_manifest) struct oci_manifest manifest = {0};
     struct error ignored = ERROR_INIT;
-    if (!oci_ref_parse(text, &ref, &ignored) || !oci_layout_open(&layout, ref.dir, &ignored) ||
+    if (!oci_ref_parse(text, &ref, &ignored) || !oci_layout_open_ref(&layout, &ref, &ignored) ||
         !oci_package_open(&package, &layout, ref.tag, &ignored) ||
         !oci_package_manifest(&layout, oci_package_image(&package, 0), &manifest, &ignored))
         return false;
