@@ -11,7 +11,8 @@ struct policy {
     const char **texts;  /* built-in texts, borrowed from json; NULL-terminated; NULL when there are none */
     uint32_t max_tokens; /* per text, the beginning-of-text token included */
     double kl_mean_at_most, top1_at_least, perplexity_ratio_at_most;
-    double layer_sqnr_at_least_db; /* of every layer; -inf: not asked */
+    double cosine_at_least, score_difference_at_most; /* of every text: embedders, rerankers */
+    double layer_sqnr_at_least_db;                    /* of every layer; -inf: not asked */
     json_t *json;
 };
 
