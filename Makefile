@@ -92,7 +92,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
 .PHONY: all demo test test-programs check check-asan check-strict check-interop check-quant-clients check-numeric check-parity \
         check-families check-memory check-faults check-neon neon-run check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz \
-        fuzz-run bench bench-quantize bench-pack bench-push bench-quality deps help clean install
+        fuzz-run bench bench-quantize bench-gguf bench-pack bench-push bench-quality deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -338,6 +338,9 @@ bench-quality: $(BIN)  ## KL, top-1 and perplexity of every algorithm on the nan
 # MODELOPT and LLMCOMPRESSOR: Pythons that have them; without, only ours is measured. Needs 4 GB of disk below build/.
 bench-quantize: $(BIN)  ## quantize beside its peers and the machine's limit, in one run (1 min; with peers 5)
 	@python3 bench/quantize_peers.py $(BIN) build/quantize-bench $(if $(MODELOPT),--modelopt $(MODELOPT)) $(if $(LLMCOMPRESSOR),--llmcompressor $(LLMCOMPRESSOR)) $(BENCH_ARGS)
+
+bench-gguf: $(BIN) $(B)/bench/make_checkpoint  ## GGUF beside llama.cpp's own quantizer, in one run: GGUF_PYTHON=... has llama-cpp-python (2 min, 4 GB below build/)
+	@python3 bench/gguf_peers.py $(BIN) build/gguf-bench --make $(B)/bench/make_checkpoint --python $(or $(GGUF_PYTHON),.tools/gguf/bin/python) $(BENCH_ARGS)
 
 bench-pack: $(BIN)  ## pack beside file copy, OpenSSL's SHA-256 and podman build, in one run (5 min, 24 GB below build/)
 	@python3 bench/pack_peers.py $(BIN) build/pack-bench $(BENCH_ARGS)

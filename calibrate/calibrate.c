@@ -2,6 +2,7 @@
 
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/math.h"
+#include "calibrate/folding.h"
 #include "calibrate/observing.h"
 #include "calibrate/sequential.h"
 #include "calibrate/solving.h"
@@ -22,6 +23,8 @@ struct calibration {
     uint64_t *forced; /* [n_items] those of them that the router did not send */
     bool forcing;
     struct solving *solving;
+    struct folding folding;
+    struct folding_maxima maxima;  /* those above and below, for folding */
     struct sequential *sequential; /* NULL: inputs are those of the original model */
     bool again;                    /* the block's maxima are known: it is run once more for its moments */
 };
@@ -52,6 +55,7 @@ static void on_input(void *ctx, const struct model_tensor *linear, const float *
     solving_input(c->solving, i, x, n_rows, stride);
     if (c->again) return;
     (c->forcing ? c->forced : c->rows)[i] += n_rows;
+    folding_input(&c->folding, i, x, n_rows, stride, c->forcing);
     if (!c->plan->items[i].observe_input) return;
     keep_larger(&c->input[i], rows_amax(c->math, x, n_rows, linear->dims[1], stride));
     if (isfinite(c->input[i])) observing_input(&c->observing, i, x, n_rows, stride);
@@ -64,6 +68,7 @@ static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, 
     uint32_t i = item_of(c, linear);
     if (c->plan->items[i].kv_scale && !c->again)
         keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, n_cols, stride));
+    if (!c->again) folding_values(&c->folding, i, x, n_rows, n_cols, stride);
 }
 
 static bool check_finite(const struct calibration *c, struct error *err)
@@ -92,7 +97,9 @@ static bool visit_unseen(struct calibration *c, struct stream *s, uint32_t b, co
             inventory_find_block(c->plan->inventory, ROLE_EXPERT_UP, &cfg->blocks[b], (int32_t)k);
         uint32_t i = up ? item_of(c, up) : 0;
         const struct plan_item *item = &c->plan->items[i];
-        if (up && (item->observe_input || item->solve.method != SOLVE_NONE) && c->rows[i] == 0) experts[n++] = k;
+        if (up && (item->observe_input || item->solve.method != SOLVE_NONE || item->fold_in != NAME_NONE) &&
+            c->rows[i] == 0)
+            experts[n++] = k;
     }
     if (n == 0) return true;
     if (!c->again)
@@ -110,8 +117,9 @@ static bool run_block(struct calibration *c, struct stream *s, uint32_t b, const
                       const struct progress *pr, struct error *err)
 {
     uint32_t n_parts;
-    bool recalled;
-    if (!solving_block(c->solving, b, &n_parts, &recalled, err)) return false;
+    bool recalled, folds = folding_has(&c->folding, b);
+    if (!solving_block(c->solving, b, folds, &n_parts, &recalled, err) || !folding_begin(&c->folding, b, err))
+        return false;
     bool solves = !recalled && c->solving->solves, rounds = solves && solving_rounds(c->solving, b);
     c->again = false;
     if (rounds) {
@@ -129,7 +137,8 @@ static bool run_block(struct calibration *c, struct stream *s, uint32_t b, const
     }
     c->again = false;
     if (!observing_choose(&c->observing, c->input, err)) return false;
-    if (solves && !solving_done(c->solving, b, err)) return false;
+    if (!folding_end(&c->folding, b, recalled, &c->maxima, pr, err)) return false;
+    if ((solves || (folds && !recalled)) && !solving_done(c->solving, b, err)) return false;
     if (!c->sequential) return true;
     bool ok = sequential_begin(c->sequential, b, c->input, err) && stream_block(s, b, NULL, pr, err);
     sequential_end(c->sequential);
@@ -168,7 +177,7 @@ static bool run_head(struct calibration *c, struct stream *s, const struct progr
     const struct model_tensor *head = inventory_find(c->plan->inventory, ROLE_LM_HEAD, -1, -1, false);
     uint32_t n_parts, block = c->plan->inventory->config.n_blocks;
     bool recalled;
-    if (!solving_block(c->solving, block, &n_parts, &recalled, err)) return false;
+    if (!solving_block(c->solving, block, false, &n_parts, &recalled, err)) return false;
     bool solves = !recalled && c->solving->solves;
     if (!head || !(c->plan->items[item_of(c, head)].observe_input || solves)) return true;
     return (!solves || solving_begin(c->solving, 0, NULL, err)) && see_head(c, s, head, err) &&
@@ -250,7 +259,7 @@ static bool open_work(struct solving *s, const struct corpus *corpus, const stru
     const struct plan *p = s->plan;
     char observe[DIGEST_HEX_SIZE], data[DIGEST_HEX_SIZE], source[DIGEST_HEX_SIZE];
     struct digest stamp;
-    bool solves = false;
+    bool solves = p->n_folds > 0;
     for (uint32_t i = 0; i < p->n_items; i++) solves |= p->items[i].solve.method != SOLVE_NONE;
     if (!solves) return true;
     if (!opt->work_path) return error_set(err, ERR_INTERNAL, "solving needs a place for its work file");
@@ -272,6 +281,10 @@ static bool run_all(struct calibration *c, const struct corpus *corpus, const st
     if (!weight_maxima(c->plan, opt->pool, opt->isa, weights, err)) return false;
     if (!group_maxima(c->plan, weights, groups, err)) return false;
     stats->sequential = opt->sequential;
+    if (opt->sequential && c->plan->n_folds)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "recipe '%s' folds scales per channel: --sequential does not go with that",
+                         c->plan->recipe->name);
     if (!open_work(c->solving, corpus, opt, stats, err)) return false;
     if (opt->sequential) {
         sequential_open(&sequential, c->plan, stats, opt->isa, groups);
@@ -309,13 +322,16 @@ bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const s
     c.output = output;
     c.rows = rows;
     c.forced = forced;
+    c.maxima = (struct folding_maxima){.input = input, .output = output, .weights = weights, .groups = groups};
     struct error local = ERROR_INIT;
     bool ok = observing_open(&c.observing, plan, opt->pool, &local) &&
               solving_open(&solving, plan, opt->pool, opt->isa, opt->solve_bytes ? opt->solve_bytes : PLAN_SOLVE_BYTES,
                            groups, &local) &&
+              folding_open(&c.folding, plan, opt->pool, opt->isa, &solving.work, &local) &&
               run_all(&c, corpus, opt, weights, groups, s, pr, &local);
     observing_close(&c.observing);
     solving_close(&solving);
+    folding_close(&c.folding);
     s->keep_work = local.code == ERR_CANCELLED;
     if (ok) *out = take_ptr(&s);
     else if (err) *err = local;

@@ -26,28 +26,58 @@ void decode_rows(const struct plan_item *item, float amax, uint64_t isa, const s
                                           .dst_f32 = out});
 }
 
-static bool there_and_back(const struct plan_item *item, struct kernel_args a, uint64_t isa, float *out,
-                           struct error *err)
+static void encode(const struct plan_item *item, struct kernel_args a, uint64_t isa, const struct coded_rows *c)
 {
-    uint64_t blocks = u64_div_up(a.n_cols, LEAST_BLOCK);
-    CLEANUP(free) uint8_t *codes = NULL;
-    CLEANUP(free) uint8_t *bytes = NULL;
-    CLEANUP(free) float *floats = NULL; /* scales, or chosen maxima */
-    if (!memory_alloc(&codes, a.n_rows, a.n_cols, err) || !memory_alloc(&bytes, a.n_rows, blocks, err) ||
-        !memory_alloc(&floats, a.n_rows * blocks, sizeof *floats, err))
-        return false;
     enum op chooses = plan_item_scale_op(item), encodes = quant_format_encoder(item->format, item->zero);
-    a.dst = codes;
-    a.dst_scale = bytes;
-    a.dst_f32 = floats;
+    a.dst = c->codes;
+    a.dst_scale = c->bytes;
+    a.dst_f32 = c->floats;
     if (chooses != OP_COUNT) {
         kernel_for(chooses, isa)(&a);
-        a.block_amax = floats;
+        a.block_amax = c->floats;
         encodes = OP_ENCODE_NVFP4_STATIC;
     }
     kernel_for(encodes, isa)(&a);
-    quant_raise_zeros(item->format, bytes, codes, a.n_rows, a.n_cols);
-    decode_rows(item, a.amax, isa, &(struct coded_rows){codes, bytes, floats}, a.n_rows, out);
+}
+
+void code_rows(const struct plan *p, uint32_t i, enum scale_method scales, float amax, uint64_t isa, const void *rows,
+               enum dtype dtype, uint64_t n, const struct coded_rows *c)
+{
+    struct plan_item item = p->items[i];
+    item.scales = scales; /* the tensor's scale goes with them */
+    struct kernel_args a = {.n_rows = n,
+                            .n_cols = item.tensor->dims[1],
+                            .src = rows,
+                            .dtype = dtype,
+                            .scale = scale_of(&item, amax),
+                            .amax = amax,
+                            .static_max = scale_method_max(scales),
+                            .range_start = item.range.start,
+                            .range_stop = item.range.stop,
+                            .range_count = item.range.n,
+                            .rounding = p->recipe->rounding,
+                            .mxfp4_rule = item.type->mxfp4_rule,
+                            .group = item.format->block_cols,
+                            .int4_scale = quant_format_int4_scale(item.format)};
+    encode(&item, a, isa, c);
+    quant_raise_zeros(item.format, c->bytes, c->codes, n, a.n_cols);
+}
+
+bool round_rows(const struct plan *p, uint32_t i, enum scale_method scales, float amax, uint64_t isa, const void *rows,
+                enum dtype dtype, uint64_t n, float *out, struct error *err)
+{
+    struct plan_item item = p->items[i];
+    uint64_t cols = item.tensor->dims[1], blocks = u64_div_up(cols, LEAST_BLOCK);
+    CLEANUP(free) uint8_t *codes = NULL;
+    CLEANUP(free) uint8_t *bytes = NULL;
+    CLEANUP(free) float *floats = NULL; /* scales, or chosen maxima */
+    if (!memory_alloc(&codes, n, cols, err) || !memory_alloc(&bytes, n, blocks, err) ||
+        !memory_alloc(&floats, n * blocks, sizeof *floats, err))
+        return false;
+    const struct coded_rows c = {codes, bytes, floats};
+    item.scales = scales;
+    code_rows(p, i, scales, amax, isa, rows, dtype, n, &c);
+    decode_rows(&item, amax, isa, &c, n, out);
     return true;
 }
 
@@ -60,24 +90,9 @@ static bool whole_rows(const struct plan *p, uint32_t i, float amax, uint64_t is
     const struct tensor_info *info = checkpoint_tensor(p->inventory->checkpoint, weight);
     uint64_t cols = item->tensor->dims[1], row_bytes = cols * dtype_bytes(info->dtype);
     CLEANUP(free) uint8_t *raw = NULL;
-    if (!memory_alloc(&raw, n, row_bytes, err) ||
-        !checkpoint_read(p->inventory->checkpoint, weight, from * row_bytes, raw, n * row_bytes, err))
-        return false;
-    struct kernel_args a = {.n_rows = n,
-                            .n_cols = cols,
-                            .src = raw,
-                            .dtype = info->dtype,
-                            .scale = scale_of(item, amax),
-                            .amax = amax,
-                            .static_max = scale_method_max(item->scales),
-                            .range_start = item->range.start,
-                            .range_stop = item->range.stop,
-                            .range_count = item->range.n,
-                            .rounding = p->recipe->rounding,
-                            .mxfp4_rule = item->type->mxfp4_rule,
-                            .group = item->format->block_cols,
-                            .int4_scale = quant_format_int4_scale(item->format)};
-    return there_and_back(item, a, isa, out, err);
+    return memory_alloc(&raw, n, row_bytes, err) &&
+           checkpoint_read(p->inventory->checkpoint, weight, from * row_bytes, raw, n * row_bytes, err) &&
+           round_rows(p, i, item->scales, amax, isa, raw, info->dtype, n, out, err);
 }
 
 bool rounded_rows(const struct plan *p, uint32_t item, float amax, uint64_t isa, uint64_t first, uint64_t n, float *out,

@@ -1,9 +1,9 @@
 #include "calibrate/solving.h"
 
 #include "backends/cpu/kernel.h"
+#include "calibrate/slot.h"
 #include "core/memory.h"
 #include "plan/solve_parts.h"
-#include "plan/solved_parts.h"
 
 #include <math.h>
 
@@ -35,13 +35,13 @@ void solving_close(struct solving *s)
     pthread_mutex_destroy(&s->lock);
 }
 
-bool solving_block(struct solving *s, uint32_t block, uint32_t *n_parts, bool *recalled, struct error *err)
+bool solving_block(struct solving *s, uint32_t block, bool others, uint32_t *n_parts, bool *recalled, struct error *err)
 {
     *recalled = false;
     uint32_t n = solve_parts(s->plan, block, s->budget, s->part);
     *n_parts = n ? n : 1;
     s->solves = n > 0;
-    if (n == 0) return true;
+    if (n == 0 && !others) return true;
     if (s->recalls && !work_recall(&s->work, block, recalled, err)) return false;
     s->recalls = *recalled;
     if (*recalled) *n_parts = 1;
@@ -143,59 +143,6 @@ static bool linear_rows(void *ctx, uint64_t first, uint64_t n, float *out, struc
     return weight_rows(w->s->plan, w->item, w->s->isa, first, n, out, err);
 }
 
-/* Where an item's results go, and what they are. */
-struct slot {
-    uint32_t item, n_parts;
-    struct solved_tensor parts[SOLVED_PARTS_MAX];
-    struct solved_part kinds[SOLVED_PARTS_MAX];
-    struct solve_gain gain;
-};
-
-static void lay_out(struct solving *s, struct slot *slot)
-{
-    const struct plan_item *item = &s->plan->items[slot->item];
-    uint64_t rows = item->tensor->dims[0];
-    slot->n_parts = solved_parts(item, slot->kinds);
-    for (uint32_t k = 0; k < slot->n_parts; k++) {
-        const struct solved_part *p = &slot->kinds[k];
-        slot->parts[k] = (struct solved_tensor){.dtype = p->dtype,
-                                                .n_dims = 2,
-                                                .dims = {rows, p->row_bytes / dtype_bytes(p->dtype)},
-                                                .bytes = rows * p->row_bytes,
-                                                .at = work_reserve(&s->work, rows * p->row_bytes)};
-    }
-}
-
-static bool source_digest(const struct plan *p, uint32_t i, struct digest *out, struct error *err)
-{
-    enum { PIECE = 1 << 20 };
-    const struct checkpoint *ck = p->inventory->checkpoint;
-    uint32_t t = p->items[i].tensor->parts[PART_WEIGHT];
-    uint64_t bytes = checkpoint_tensor(ck, t)->bytes;
-    CLEANUP(free) uint8_t *piece = NULL;
-    struct sha256 *h;
-    if (!memory_alloc(&piece, PIECE, 1, err) || !sha256_open(&h, err)) return false;
-    bool ok = true;
-    for (uint64_t at = 0; ok && at < bytes; at += PIECE) {
-        size_t n = (size_t)u64_min(PIECE, bytes - at);
-        ok = checkpoint_read(ck, t, at, piece, n, err);
-        if (ok) sha256_add(h, piece, n);
-    }
-    return sha256_close(h, ok ? out : NULL, err) && ok;
-}
-
-static bool store(const struct solving *s, struct slot *slot, const struct gptq_result *r, struct error *err)
-{
-    for (uint32_t k = 0; k < slot->n_parts; k++) {
-        const void *const rooms[] = {[SOLVED_CODES] = r->codes, [SOLVED_BYTES] = r->bytes, [SOLVED_FLOATS] = r->floats};
-        struct solved_tensor *t = &slot->parts[k];
-        const void *data = rooms[slot->kinds[k].room];
-        if (!sha256_of(bytes_of(data, t->bytes), &t->digest, err) || !work_write(&s->work, t->at, data, t->bytes, err))
-            return false;
-    }
-    return true;
-}
-
 static bool solve_item(const struct solving *s, struct slot *slot, const struct gptq_factor *f, struct pool *pool,
                        struct error *err)
 {
@@ -210,7 +157,6 @@ static bool solve_item(const struct solving *s, struct slot *slot, const struct 
                              .cols = cols,
                              .method = item->solve.method,
                              .passes = item->solve.passes};
-    struct digest source;
     CLEANUP(free) uint8_t *codes = NULL;
     CLEANUP(free) uint8_t *bytes = NULL;
     CLEANUP(free) float *floats = NULL;
@@ -220,10 +166,7 @@ static bool solve_item(const struct solving *s, struct slot *slot, const struct 
         return false;
     struct gptq_result r = {.codes = codes, .bytes = bytes, .floats = floats};
     slot->gain.module = t->module;
-    if (!gptq_solve(&w, f, &env, &r, &slot->gain, err) || !store(s, slot, &r, err) ||
-        !source_digest(s->plan, slot->item, &source, err))
-        return false;
-    for (uint32_t k = 0; k < slot->n_parts; k++) slot->parts[k].source = source;
+    if (!gptq_solve(&w, f, &env, &r, &slot->gain, err) || !slot_store(slot, s->plan, &s->work, &r, err)) return false;
     return true;
 }
 
@@ -281,18 +224,6 @@ static bool owner_item(void *ctx, uint64_t o, uint32_t worker, struct error *err
     return ok;
 }
 
-static bool add_results(struct solving *s, struct slot *slot, struct error *err)
-{
-    for (uint32_t k = 0; k < slot->n_parts; k++) {
-        char name[1024];
-        snprintf(name, sizeof name, "%s.%s", s->plan->items[slot->item].tensor->module,
-                 tensor_part_suffix(slot->kinds[k].part));
-        slot->parts[k].name = name;
-        if (!stats_add_solved(s->work.stats, &slot->parts[k], err)) return false;
-    }
-    return stats_add_gain(s->work.stats, &slot->gain, err);
-}
-
 static bool list_part(struct solving *s, uint32_t part, struct part_ctx *p, uint32_t *n_owners, uint64_t *widest,
                       struct error *err)
 {
@@ -305,13 +236,13 @@ static bool list_part(struct solving *s, uint32_t part, struct part_ctx *p, uint
         p->first[(*n_owners)++] = p->n_slots;
         for (uint32_t i = 0; i < plan->n_items; i++) {
             const struct plan_item *item = &plan->items[i];
-            if (item->solve.method == SOLVE_NONE || item->tensor->place.block != plan->items[o].tensor->place.block ||
+            if (!solve_by_moments(&item->solve) || item->tensor->place.block != plan->items[o].tensor->place.block ||
                 item->tensor->place.mtp || solve_owner(plan, i) != o)
                 continue;
             if (item->tensor->dims[1] > *widest) *widest = item->tensor->dims[1];
             struct slot *slot = &p->slots[p->n_slots++];
             slot->item = i;
-            lay_out(s, slot);
+            slot_lay_out(slot, plan, &s->work);
         }
     }
     p->first[*n_owners] = p->n_slots;
@@ -334,7 +265,7 @@ bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, st
         p.pool = s->pool;
         for (uint32_t o = 0; ok && o < n_owners; o++) ok = progress_go_on(pr, err) && owner_item(&p, o, 0, err);
     }
-    for (uint32_t i = 0; ok && i < p.n_slots; i++) ok = add_results(s, &p.slots[i], err);
+    for (uint32_t i = 0; ok && i < p.n_slots; i++) ok = slot_add(&p.slots[i], s->plan, s->work.stats, err);
     free(p.slots);
     free(p.first);
     return ok;

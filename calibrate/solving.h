@@ -30,8 +30,10 @@ MUST_CHECK bool solving_open(struct solving *s, const struct plan *plan, struct 
                              uint64_t budget, const float *group_amax, struct error *err);
 void solving_close(struct solving *s);
 
-/* How often the block must be run with an observer: at least once. *recalled: its results are in the stats already. */
-MUST_CHECK bool solving_block(struct solving *s, uint32_t block, uint32_t *n_parts, bool *recalled, struct error *err);
+/* How often the block must be run with an observer: at least once. others: somebody else puts results into the work
+ * file, too. *recalled: the block's results are in the stats already. */
+MUST_CHECK bool solving_block(struct solving *s, uint32_t block, bool others, uint32_t *n_parts, bool *recalled,
+                              struct error *err);
 /* True when moments are of rounded inputs, for which the block's maxima must be known: input_amax [n_items]. */
 bool solving_rounds(const struct solving *s, uint32_t block);
 /* input_amax: as quantize will use it, NULL when solving_rounds is false. */

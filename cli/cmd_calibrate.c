@@ -7,6 +7,7 @@
 #include "cli/memory_report.h"
 #include "cli/solve_report.h"
 #include "core/file.h"
+#include "plan/fold.h"
 
 struct calibrate_args {
     struct common_args common;
@@ -68,6 +69,15 @@ static bool report(const struct command_env *env, const struct stats *s, const s
     return ok;
 }
 
+/* Moments, samples, and what threads search in. */
+static bool add_solving(struct memory_report *memory, const struct plan *plan, const struct pool *pool, uint64_t budget)
+{
+    uint64_t sampled = plan_fold_bytes(plan), moments = plan->solve_bytes - sampled;
+    if (budget && moments > budget) moments = budget;
+    memory->expected += moments + sampled + pool_threads(pool) * plan_fold_worker_bytes(plan);
+    return true;
+}
+
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
                 struct error *err)
 {
@@ -95,6 +105,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
            (!a->requantize || recipe_allow_requantize(recipe, err)) && model_open(&m, operands[0], err) &&
            plan_build(&plan, m.inventory, recipe, err) && data_load(&a->data, &m, &corpus, err) &&
            memory_report_begin(&memory, m.inventory, &eo, &corpus, a->spill, false, err) &&
+           add_solving(&memory, plan, env->pool, a->solve_bytes) &&
            calibrate_run(plan, &corpus, &o, &stats, env->progress, err) && dir_make_parents(a->output, err) &&
            stats_save(stats, a->output, err) && report(env, stats, plan, a->output, &memory, err);
 }

@@ -1,4 +1,5 @@
 #include "cli/commands.h"
+#include "cli/inspect_bundle.h"
 #include "cli/inspect_files.h"
 #include "cli/inspect_tensor.h"
 #include "cli/inspect_values.h"
@@ -6,7 +7,7 @@
 
 struct inspect_args {
     struct common_args common;
-    bool strict;
+    bool strict, bundle;
     const char *tensor;
 };
 
@@ -15,6 +16,8 @@ static const struct option options[] = {
      0},
     {"tensor", 0, OPTION_TEXT, offsetof(struct inspect_args, tensor), "NAME",
      "only this tensor: where it lies, how its values spread", 0, 0},
+    {"bundle-only", 0, OPTION_FLAG, offsetof(struct inspect_args, bundle), NULL,
+     "a family that is not computed here: files, tensors, digests", 0, 0},
     COMMON_OPTIONS(struct inspect_args),
 };
 
@@ -137,7 +140,7 @@ static bool inspect_json(const struct model *m, json_t **out, struct error *err)
         (json_int_t)cfg->max_position, "vocabulary", (json_int_t)cfg->dims[DIM_VOCAB], "quantized", inv->is_quantized,
         "quantization", formats_json(m), "kv_cache", inv->kv_algo, "ssm_cache_dtype", cfg->ssm_cache_dtype, "mtp",
         cfg->n_mtp_blocks > 0, "chat_template", template, "remarks", remarks_json(m), "roles", roles_json(m));
-    return *out ? inspect_files(m, *out, err) : error_memory(err, 0);
+    return *out ? inspect_files(m->folder, *out, err) : error_memory(err, 0);
 }
 
 /* Names of files, or of types, one after the other. */
@@ -211,6 +214,14 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     const struct inspect_args *a = args;
     __attribute__((cleanup(cleanup_model))) struct model m = {0};
     CLEANUP(json) json_t *j = NULL;
+    if (a->bundle && a->tensor) return error_set(err, ERR_USAGE, "--tensor and --bundle-only exclude each other");
+    if (a->bundle) {
+        if (!inspect_bundle_json(operands[0], env->pool, a->strict ? env->isa : 0, env->progress, &j, err))
+            return false;
+        if (env->common->json) return print_json(take_ptr(&j), err);
+        inspect_bundle_print(j);
+        return true;
+    }
     if (!model_open(&m, operands[0], err)) return false;
     if (a->tensor) {
         if (!inspect_tensor_json(&m, a->tensor, env->isa, &j, err)) return false;

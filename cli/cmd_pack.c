@@ -5,7 +5,7 @@
 struct pack_args {
     struct common_args common;
     const char *output, *profiles, *base, *base_key;
-    bool force, modelpack;
+    bool force, modelpack, bundle;
 };
 
 static const struct option options[] = {
@@ -18,6 +18,8 @@ static const struct option options[] = {
      "public key that must have signed the base", 0, 0},
     {"modelpack", 0, OPTION_FLAG, offsetof(struct pack_args, modelpack), NULL,
      "a ModelPack manifest over the same blobs, tagged TAG-modelpack", 0, 0},
+    {"bundle-only", 0, OPTION_FLAG, offsetof(struct pack_args, bundle), NULL,
+     "a folder of a family that is not computed here, as it is", 0, 0},
     {"force", 0, OPTION_FLAG, offsetof(struct pack_args, force), NULL, "replace a layout that exists", 0, 0},
     COMMON_OPTIONS(struct pack_args),
 };
@@ -49,7 +51,12 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!image_labels(operands[0], a->profiles, &labels, err) ||
         (a->base_key && !key_load_public(a->base_key, &base_key, err)))
         return false;
-    struct pack_options o = {.source = operands[0],
+    if (a->bundle && !json_put(labels, PACK_ANNOTATION_BUNDLE, json_string("true"), err)) {
+        key_close(base_key);
+        return false;
+    }
+    struct pack_options o = {.bundle = a->bundle,
+                             .source = operands[0],
                              .profiles = a->profiles,
                              .ref = a->output,
                              .annotations = labels,

@@ -48,16 +48,16 @@ static bool declared_license(const struct folder *f, json_t **out, struct error 
     return true;
 }
 
-bool inspect_files(const struct model *m, json_t *doc, struct error *err)
+bool inspect_files(const struct folder *f, json_t *doc, struct error *err)
 {
     CLEANUP(json) json_t *code = json_array();
     CLEANUP(json) json_t *licenses = json_array();
     json_t *declared;
-    const char *tokenizer = tokenizer_file(m->folder);
+    const char *tokenizer = tokenizer_file(f);
     if (!code || !licenses) return error_memory(err, 0);
-    return list_files(m->folder, is_code, code, err) && list_files(m->folder, licence_is_file, licenses, err) &&
+    return list_files(f, is_code, code, err) && list_files(f, licence_is_file, licenses, err) &&
            json_put(doc, "tokenizer", tokenizer ? json_string(tokenizer) : json_null(), err) &&
-           declared_license(m->folder, &declared, err) && json_put(doc, "license", declared, err) &&
+           declared_license(f, &declared, err) && json_put(doc, "license", declared, err) &&
            json_put(doc, "license_files", json_incref(licenses), err) &&
            json_put(doc, "code_files", json_incref(code), err);
 }

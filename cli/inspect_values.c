@@ -64,6 +64,12 @@ static bool check_scalars(const struct model *m, struct error *err)
     return true;
 }
 
+bool inspect_stored_values(const struct checkpoint *ck, struct pool *pool, uint64_t isa, struct error *err)
+{
+    struct value_ctx c = {ck, kernel_for(OP_AMAX, isa)};
+    return pool_try(pool, checkpoint_count(ck), value_item, &c, err);
+}
+
 bool inspect_values(const struct model *m, struct pool *pool, uint64_t isa, const struct progress *pr,
                     struct error *err)
 {

@@ -1,5 +1,5 @@
 /* The list of formats, and the list of tensors that every format fills. */
-#include "formats/checkpoint.h"
+#include "formats/safetensors.h"
 
 #include "core/arena.h"
 #include "core/crc32.h"
@@ -128,17 +128,31 @@ static bool open_all(struct checkpoint *ck, struct error *err)
     return checkpoint_index(ck, err);
 }
 
-bool checkpoint_open(struct checkpoint **out, const struct folder *folder, struct error *err)
+/* member NAME_NONE: what the folder's format says belongs together. */
+static bool open_some(struct checkpoint **out, const struct folder *folder, uint32_t member, struct error *err)
 {
     *out = NULL;
     struct checkpoint *ck = calloc(1, sizeof *ck);
     if (!ck) return error_memory(err, sizeof *ck);
     ck->folder = folder;
     ck->texts = arena_new();
-    bool ok = ck->texts ? open_all(ck, err) : error_memory(err, sizeof *ck);
+    ck->format = &checkpoint_safetensors;
+    bool ok = ck->texts || error_memory(err, sizeof *ck);
+    ok = ok && (member == NAME_NONE ? open_all(ck, err)
+                                    : safetensors_read_header(ck, member, err) && checkpoint_index(ck, err));
     if (ok) *out = ck;
     else checkpoint_close(ck);
     return ok;
+}
+
+bool checkpoint_open(struct checkpoint **out, const struct folder *folder, struct error *err)
+{
+    return open_some(out, folder, NAME_NONE, err);
+}
+
+bool checkpoint_open_member(struct checkpoint **out, const struct folder *folder, uint32_t member, struct error *err)
+{
+    return open_some(out, folder, member, err);
 }
 
 void checkpoint_close(struct checkpoint *ck)

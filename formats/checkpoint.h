@@ -60,7 +60,10 @@ struct checkpoint;
  * ERR_UNSUPPORTED, naming the format, when the folder holds weights in one that no row of the list reads. */
 MUST_CHECK bool checkpoint_open(struct checkpoint **out, const struct folder *folder,
                                 struct error *err); /* borrows the folder */
-void checkpoint_close(struct checkpoint *ck);       /* NULL is fine */
+/* One safetensors file of a folder, whatever the others are: for folders of families that are only bundled. */
+MUST_CHECK bool checkpoint_open_member(struct checkpoint **out, const struct folder *folder, uint32_t member,
+                                       struct error *err);
+void checkpoint_close(struct checkpoint *ck); /* NULL is fine */
 CLEANUP_DEFINE(checkpoint, struct checkpoint, checkpoint_close)
 
 const char *checkpoint_format_name(const struct checkpoint *ck); /* "safetensors" */

@@ -63,11 +63,14 @@ static bool change(const struct mapper *m, const struct gguf_tensor *t, enum ggu
 static bool add_stack(const struct mapper *m, const struct gguf_name *n, const struct gguf_tensor *t, uint32_t block,
                       struct tensor_info *info)
 {
-    if (t->n_dims != 3) return wrong(m, t, "has not three dimensions");
+    bool matrix =
+        strcmp(t->name + strlen(t->name) - strlen(".bias"), ".bias") != 0; /* a row has matched: it is as long */
+    if (t->n_dims != (matrix ? 3 : 2))
+        return wrong(m, t, matrix ? "has not three dimensions" : "has not two dimensions");
     uint64_t experts = t->dims[0];
-    info->n_dims = 2;
+    info->n_dims = t->n_dims - 1;
     info->dims[0] = t->dims[1];
-    info->dims[1] = t->dims[2];
+    info->dims[1] = matrix ? t->dims[2] : 0;
     for (uint64_t e = 0; e < experts; e++) {
         if (e >= UINT32_MAX - 1) return wrong(m, t, "has more experts than can be counted");
         info->name = gguf_name_fill(m->names, n->hf, block, (uint32_t)e);

@@ -40,8 +40,11 @@ static bool add_files(struct pack_job *j, const struct folder *f, const char *pr
 static bool list_files(struct pack_job *j, struct error *err)
 {
     uint32_t n = folder_count(j->model) + (j->profiles ? folder_count(j->profiles) : 0);
-    if (folder_find(j->model, "config.json") == NAME_NONE && folder_find(j->model, "params.json") == NAME_NONE)
-        return error_set(err, ERR_FORMAT, "folder '%.512s' is not a model: it has no config.json", j->o->source);
+    if (!j->o->bundle && folder_find(j->model, "config.json") == NAME_NONE &&
+        folder_find(j->model, "params.json") == NAME_NONE)
+        return error_set(err, ERR_FORMAT,
+                         "folder '%.512s' is not a model: it has no config.json (--bundle-only packs it as it is)",
+                         j->o->source);
     if (n > OCI_LAYERS_MAX)
         return error_set(err, ERR_FORMAT, "%u files are too many for one image, at most %u can be packed", n,
                          OCI_LAYERS_MAX);

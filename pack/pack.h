@@ -28,6 +28,7 @@
 #define PACK_ANNOTATION_GPU_NAME "ingot.profile.gpu.name"
 #define PACK_ANNOTATION_GPU_COUNT "ingot.profile.gpu.count"
 #define PACK_ANNOTATION_GPU_MEMORY "ingot.profile.gpu.memory"
+#define PACK_ANNOTATION_BUNDLE "ingot.bundle-only" /* "true": packed as it is (struct pack_options) */
 #define PACK_ANNOTATION_GPU_CAPABILITY "ingot.profile.gpu.capability"
 
 struct pack_options {
@@ -38,6 +39,7 @@ struct pack_options {
     const struct key *base_key;      /* that must have signed the base; or NULL: not checked */
     const char *base;                /* "oci:DIR:TAG[@sha256:HEX]" of an engine's image to put the layers on, or NULL */
     bool modelpack;                  /* a ModelPack manifest too, under its own tag */
+    bool bundle;                     /* of a family that is not computed here: any folder with files */
     bool replace;                    /* of an existing DIR */
     struct pool *pool;               /* or NULL */
     const struct progress *progress; /* or NULL */

@@ -1,3 +1,4 @@
+#include "plan/fold.h"
 #include "plan/plan_stack.h"
 #include "plan/requantize.h"
 #include "plan/solve_parts.h"
@@ -141,6 +142,18 @@ static bool observer_fits(struct plan_builder *b, const struct plan_item *item, 
                      needs_blocks ? "nvfp4" : "fp8", item->format->name);
 }
 
+/* What chooses scales cannot be followed by something else that does. */
+static bool scales_fit(struct plan_builder *b, const struct plan_item *item, const struct wish *w)
+{
+    bool folds = w->solve.fold.method != FOLD_NONE, clips = w->solve.method == SOLVE_CLIP;
+    bool of_tensor = w->scales == SCALES_RANGE && item->format->encode_op != OP_ENCODE_NVFP4; /* looks at sources */
+    bool looks = w->scales == SCALES_LOCAL_HESSIAN || of_tensor;
+    if (!(clips && w->scales != SCALES_MAX) && !(folds && looks)) return true;
+    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': scales: %s does not go with solve: %s",
+                     b->plan->recipe->name, w->weights_line->text, item->tensor->name, scales_name(w->scales),
+                     solve_label(&w->solve));
+}
+
 static bool choose_format(struct plan_builder *b, struct plan_item *item, const struct wish *w)
 {
     const char *layout = b->plan->recipe->layout;
@@ -148,6 +161,7 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
     const struct model_tensor *t = item->tensor;
     if ((t->place.role == ROLE_EMBED || t->place.role == ROLE_MTP_EMBED) && b->plan->recipe->published) {
         item->format = NULL;
+        item->solve.fold.method = FOLD_NONE;
         item->reason = "engines look embeddings up in 16 bits";
         return plan_note(b->plan, b->err, "%s: '%.256s' stays as it is: engines look embeddings up in 16 bits",
                          (w->weights_line ? w->weights_line : w->inputs_line)->text, t->name);
@@ -167,6 +181,7 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
                          w->inputs->word, layout);
     }
     if (!check_blocks(b, item, w)) return false;
+    if (!scales_fit(b, item, w)) return false;
     struct solve_choice solve = w->solve;
     if (solve.method == SOLVE_NONE && w->scales == SCALES_LOCAL_HESSIAN) solve = solve_round; /* only data can tell */
     if (solve.method != SOLVE_NONE && !solvable(b, item, w, solve.method)) return false;
@@ -236,6 +251,7 @@ static bool decide(struct plan_builder *b, struct plan_item *item)
     if (!check_refused(b, t, w.weights_line, w.weights_type, "the weights") ||
         !check_refused(b, t, w.inputs_line, w.inputs_type, "the inputs") || !check_others(b, t))
         return false;
+    item->solve.fold = w.solve.fold;
     if (w.weights == QUANT_TYPE_NONE && w.inputs == QUANT_TYPE_NONE) return true;
     return choose_format(b, item, &w);
 }
@@ -608,7 +624,7 @@ static bool check_lines(struct plan_builder *b)
         list[p->n_unmatched++] = r->lines[i].text;
     }
     p->unmatched = list;
-    if (!r->copies && p->quantized_elems == 0)
+    if (!r->copies && p->quantized_elems == 0 && p->n_folds == 0)
         return error_set(b->err, ERR_FORMAT, "recipe '%s' quantizes nothing in this checkpoint", r->name);
     return true;
 }
@@ -626,17 +642,21 @@ static bool build(struct plan_builder *b)
         if (!decide(b, &p->items[i]) || !plan_decode(p, &p->items[i], b->err)) return false;
     }
     if (!join_stacks(b)) return false;
-    if (!make_groups(b) || !check_containers(b) || !decide_kv(b) || !make_outputs(b) || !check_lines(b)) return false;
+    if (!make_groups(b) || !check_containers(b) || !decide_kv(b) || !plan_fold(p, b->err) || !make_outputs(b) ||
+        !check_lines(b))
+        return false;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
         p->needs_data |= item->observe_input || item->kv_scale || item->solve.method != SOLVE_NONE;
     }
+    p->needs_data |= p->n_folds > 0;
     struct plan_workspace w = plan_workspace_for(p, PLAN_PIECE_BYTES, PLAN_HOLD_BYTES);
     p->workspace_bytes = plan_workspace_bytes(&w);
     struct solve_needs needs;
     if (!solve_needs(p, PLAN_SOLVE_BYTES, &needs, b->err)) return false;
-    p->solve_bytes = needs.bytes;
-    p->solve_passes = needs.most_parts;
+    uint64_t sampled = plan_fold_bytes(p);
+    p->solve_bytes = needs.bytes + sampled;
+    p->solve_passes = needs.most_parts ? needs.most_parts : sampled > 0;
     return plan_digests(p, b->err);
 }
 

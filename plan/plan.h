@@ -10,6 +10,7 @@
 #include "plan/recipe.h"
 
 struct plan_stack; /* plan/plan_stack.h */
+struct plan_fold;  /* plan/fold.h */
 
 enum action { ACTION_COPY, ACTION_QUANTIZE };
 
@@ -22,11 +23,12 @@ struct plan_item {
     enum scale_method scales;
     struct scale_range range; /* SCALES_RANGE */
     struct input_observer observer;
-    struct solve_choice solve;         /* method SOLVE_NONE: quantize rounds the weights itself */
-    uint32_t group;                    /* items of one group share the weight's maximum; numbered from 0 */
-    bool observe_input;                /* calibrate watches this linear's input */
-    float input_amax;                  /* > 0: fixed by the recipe instead */
-    bool kv_scale;                     /* a k_scale or v_scale is written beside the weight (tensor_cache_part) */
+    struct solve_choice solve;  /* method SOLVE_NONE: quantize rounds the weights itself */
+    uint32_t fold_in, fold_out; /* of plan->folds: what multiplies its columns, what divides its rows; NAME_NONE */
+    uint32_t group;             /* items of one group share the weight's maximum; numbered from 0 */
+    bool observe_input;         /* calibrate watches this linear's input */
+    float input_amax;           /* > 0: fixed by the recipe instead */
+    bool kv_scale;              /* a k_scale or v_scale is written beside the weight (tensor_cache_part) */
     const struct tensor_info *decoded; /* the weight as BF16, where a quantized source is decoded; or NULL */
     const struct plan_stack *stack;    /* the stack that its weight is written in, or NULL */
     uint32_t first_output, n_outputs;
@@ -45,6 +47,8 @@ struct plan {
     const struct recipe *recipe;
     struct plan_item *items; /* one per inventory tensor, in model order */
     uint32_t n_items, n_groups;
+    struct plan_fold *folds; /* [n_folds], in order of their blocks */
+    uint32_t n_folds;
     struct tensor_spec *specs;   /* [n_outputs] */
     struct plan_output *outputs; /* [n_outputs] */
     uint32_t n_outputs;

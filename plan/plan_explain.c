@@ -1,7 +1,7 @@
 /* Why one tensor becomes what it becomes: the lines that speak of it in their order, what it shares, what is written.
  */
 #include "core/text.h"
-#include "plan/plan.h"
+#include "plan/fold.h"
 
 /* What a line says of one half ("weights", "inputs"), in the words of the recipe. */
 static json_t *said(const struct recipe *r, uint32_t i, const char *half)
@@ -89,7 +89,10 @@ static json_t *item_explained(const struct plan *p, const struct plan_item *item
     json_t *j = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:s,s:s}", "schema", "ingot.explain/1", "tensor", t->name,
                           "module", t->module, "role", role->name, "role_class", role->role_class, "dtype",
                           dtype_name(src->dtype), "shape", shape_json(t->n_dims, t->dims), "action",
-                          item->action == ACTION_QUANTIZE ? "quantize" : "copy", "reason", item->reason);
+                          item->action == ACTION_QUANTIZE ? "quantize"
+                          : plan_item_folds(item)         ? "fold"
+                                                          : "copy",
+                          "reason", item->reason);
     if (!j) return NULL;
     if (t->place.layer >= 0) json_object_set_new(j, "layer", json_integer(t->place.layer));
     if (t->place.expert >= 0) json_object_set_new(j, "expert", json_integer(t->place.expert));
@@ -115,6 +118,8 @@ static json_t *item_explained(const struct plan *p, const struct plan_item *item
         if (item->input_amax > 0) json_object_set_new(j, "input_amax", json_real((double)item->input_amax));
         json_object_set_new(j, "shares_weight_scale_with", sharing_json(p, item));
     }
+    if (item->fold_in != NAME_NONE) json_object_set_new(j, "columns_times", json_string(p->folds[item->fold_in].name));
+    if (item->fold_out != NAME_NONE) json_object_set_new(j, "divided_by", json_string(p->folds[item->fold_out].name));
     json_object_set_new(j, "written", written_json(p, item));
     return j;
 }
@@ -191,7 +196,14 @@ bool plan_explain_text(const json_t *j, char **out, struct error *err)
     if (json_object_get(j, "mtp")) text_add(&t, ", multi-token-prediction head");
     text_add(&t, ", %s ", text_of(j, "dtype"));
     add_value(&t, json_object_get(j, "shape"));
-    text_add(&t, "\n  %s: %s\n", json_object_get(j, "format") ? text_of(j, "format") : "copied", text_of(j, "reason"));
+    text_add(&t, "\n  %s: %s\n",
+             json_object_get(j, "format")                ? text_of(j, "format")
+             : strcmp(text_of(j, "action"), "fold") == 0 ? "folded"
+                                                         : "copied",
+             text_of(j, "reason"));
+    if (json_object_get(j, "columns_times"))
+        text_add(&t, "  columns times %s of the statistics\n", text_of(j, "columns_times"));
+    if (json_object_get(j, "divided_by")) text_add(&t, "  over %s of the statistics\n", text_of(j, "divided_by"));
     add_half(&t, j, "weights", "no rule selects them");
     add_half(&t, j, "inputs", "no rule selects them");
     add_half(&t, j, "cache", "no rule speaks of the KV cache");

@@ -1,7 +1,7 @@
 /* A plan as JSON, as a table, as digests, and as the quantization config of its result. */
 #include "core/text.h"
 #include "core/version.h"
-#include "plan/plan.h"
+#include "plan/fold.h"
 #include "plan/recipe_words.h"
 #include "plan/scale_method.h"
 
@@ -51,7 +51,24 @@ static bool put_solved(const struct plan *p, json_t *observe, struct error *err)
                       scales_json(item), "group", (int)item->group, "solve", solve_json(&item->solve));
         if (json_array_append_new(solved, row) != 0) return error_memory(err, 0);
     }
+    if (p->n_folds && !json_put(observe, "folds", plan_folds_json(p), err)) return false;
     return json_array_size(solved) == 0 || json_put(observe, "solved", json_incref(solved), err);
+}
+
+/* Which formats take part decides what a fold finds; without folds nobody asks. */
+static bool put_folded(const struct plan *p, json_t *observe, struct error *err)
+{
+    CLEANUP(json) json_t *list = json_array();
+    for (uint32_t i = 0; list && i < p->n_items; i++) {
+        const struct plan_item *item = &p->items[i];
+        if (!plan_item_folds(item)) continue;
+        json_t *row = json_pack("{s:s,s:s}", "tensor", item->tensor->name, "format",
+                                item->action == ACTION_QUANTIZE ? item->format->name : "none");
+        if (row && item->action == ACTION_QUANTIZE) json_object_set_new(row, "scales", scales_json(item));
+        if (json_array_append_new(list, row) != 0) return error_memory(err, 0);
+    }
+    if (!list) return error_memory(err, 0);
+    return json_array_size(list) == 0 || json_put(observe, "folded", json_incref(list), err);
 }
 
 /* As ever for the largest magnitude; others say how they choose. */
@@ -82,19 +99,35 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
     if (p->recipe->unseen == UNSEEN_ALL_TOKENS &&
         !json_put(*out, "unseen_experts", json_string(unseen_name(p->recipe->unseen)), err))
         return false;
-    return put_solved(p, *out, err);
+    return put_solved(p, *out, err) && put_folded(p, *out, err);
+}
+
+/* "quantize", "fold", "decode", "copy" */
+static const char *action_name(const struct plan_item *item)
+{
+    if (item->action == ACTION_QUANTIZE) return "quantize";
+    return plan_item_folds(item) ? "fold" : item->decoded ? "decode" : "copy";
+}
+
+static int put_fold(const struct plan *p, const struct plan_item *item, json_t *j)
+{
+    int bad = 0;
+    if (item->fold_in != NAME_NONE)
+        bad |= json_object_set_new(j, "columns_times", json_string(p->folds[item->fold_in].name));
+    if (item->fold_out != NAME_NONE)
+        bad |= json_object_set_new(j, "divided_by", json_string(p->folds[item->fold_out].name));
+    if (item->fold_in != NAME_NONE && item->solve.fold.method != FOLD_NONE)
+        bad |= json_object_set_new(j, "fold", fold_json(&item->solve.fold));
+    return bad;
 }
 
 static json_t *item_json(const struct plan *p, const struct plan_item *item)
 {
     const struct model_tensor *t = item->tensor;
     json_t *j = json_pack("{s:s,s:s,s:s,s:s}", "tensor", t->name, "role", role_info(t->place.role)->name, "action",
-                          item->action == ACTION_QUANTIZE ? "quantize"
-                          : item->decoded                 ? "decode"
-                                                          : "copy",
-                          "reason", item->reason);
+                          action_name(item), "reason", item->reason);
     if (!j) return NULL;
-    int bad = 0;
+    int bad = put_fold(p, item, j);
     if (t->place.layer >= 0) bad |= json_object_set_new(j, "layer", json_integer(t->place.layer));
     if (t->place.expert >= 0) bad |= json_object_set_new(j, "expert", json_integer(t->place.expert));
     if (t->place.mtp) bad |= json_object_set_new(j, "mtp", json_true());
@@ -202,7 +235,10 @@ static uint64_t item_bytes(const struct plan *p, const struct plan_item *item)
 
 static const char *item_format(const struct plan_item *item, char out[64])
 {
-    const char *method = item->solve.method == SOLVE_NONE ? NULL : solve_name(item->solve.method);
+    const struct solve_choice *s = &item->solve;
+    bool plain = s->fold.method != FOLD_NONE && item->fold_in == NAME_NONE;
+    const char *method = solve_label(plain ? &(struct solve_choice){.method = s->method} : s);
+    if (!method && plan_item_folds(item) && item->action != ACTION_QUANTIZE) method = "folded";
     snprintf(out, 64, "%s%s%s",
              item->action == ACTION_QUANTIZE ? item->format->name
              : item->decoded                 ? "bf16"
@@ -238,7 +274,7 @@ static void summary_rows(const struct plan *p, struct text *t)
         for (uint32_t k = i; k < p->n_items; k++) {
             const struct plan_item *b = &p->items[k];
             if (done[k] || a->tensor->place.role != b->tensor->place.role || a->format != b->format ||
-                a->action != b->action || strcmp(a->reason, b->reason) != 0)
+                a->action != b->action || strcmp(a->reason, b->reason) != 0 || plan_item_folds(a) != plan_item_folds(b))
                 continue;
             done[k] = true;
             n++;

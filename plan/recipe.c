@@ -207,6 +207,9 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
                          also_fp8 ? " or fp8" : "");
     if (l->solve.method != SOLVE_NONE && (!l->weights || l->weights == QUANT_TYPE_NONE))
         return error_set(err, ERR_FORMAT, "%s: solve: %s needs quantized weights", what, solve_name(l->solve.method));
+    if (l->solve.fold.method != FOLD_NONE && !l->weights)
+        return error_set(err, ERR_FORMAT, "%s: solve: %s needs 'weights', if only weights: none", what,
+                         solve_label(&l->solve));
     l->text = line_text(r, l, i);
     return l->text ? true : error_memory(err, 0);
 }

@@ -65,7 +65,8 @@ static bool solve(const json_t *json, const char *what, const char *method, stru
         double step;
         if (!number_or(json, "alpha_step", what, 0.1, &step, err)) return false;
         if (step != 0.1) snprintf(out->refuse, sizeof out->refuse, "alpha_step other than 0.1 is not supported");
-        out->solve = json_string(method_is(method, "awq_lite") ? "awq" : "awq_clip");
+        out->solve = method_is(method, "awq_full") ? json_pack("{s:s,s:b}", "method", "awq", "clip", true)
+                                                   : json_string(method_is(method, "awq_lite") ? "awq" : "awq_clip");
     }
     return out->solve ? true : error_memory(err, 0);
 }
@@ -143,7 +144,7 @@ static bool by_method(const json_t *json, const char *what, const char *method, 
     if (method_is(method, "none") || method_is(method, "max")) return true;
     if (method_is(method, "mse") || method_is(method, "local_hessian")) return search(json, what, method, out, err);
     if (method_is(method, "gptq") || method_is(method, "smoothquant") || method_is(method, "awq_lite") ||
-        method_is(method, "awq_clip"))
+        method_is(method, "awq_clip") || method_is(method, "awq_full"))
         return solve(json, what, method, out, err);
     snprintf(out->refuse, sizeof out->refuse, "algorithm %s is not supported", method);
     return true;

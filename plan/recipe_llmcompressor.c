@@ -354,7 +354,8 @@ static bool modifier(struct lc *c, const char *type, const json_t *m, const char
         return has_config(m) ? quantization(c, m, solve, note) : solve_earlier(c, solve);
     }
     if (strcmp(type, "AWQModifier") == 0) {
-        CLEANUP(json) json_t *solve = json_string("awq");
+        bool off = json_is_false(json_object_get(m, "duo_scaling"));
+        CLEANUP(json) json_t *solve = off ? json_pack("{s:s,s:b}", "method", "awq", "duo", false) : json_string("awq");
         if (json_has(m, "scheme") || json_has(m, "config_groups")) return solve && quantization(c, m, solve, note);
         return set_transform(c, json_incref(solve), m);
     }

@@ -2,16 +2,33 @@
 
 #include "core/text.h"
 
-static const char *const names[] = {
-    [SOLVE_NONE] = "none", [SOLVE_GPTQ] = "gptq", [SOLVE_DESCENT] = "descent", [SOLVE_ROUND] = "round"};
+static const char *const names[] = {[SOLVE_NONE] = "none",
+                                    [SOLVE_GPTQ] = "gptq",
+                                    [SOLVE_DESCENT] = "descent",
+                                    [SOLVE_ROUND] = "round",
+                                    [SOLVE_CLIP] = "awq_clip"};
+static const char *const fold_names[] = {[FOLD_NONE] = "none", [FOLD_AWQ] = "awq", [FOLD_SMOOTHQUANT] = "smoothquant"};
 
 const struct solve_choice solve_round = {
     .method = SOLVE_ROUND, .damp = SOLVE_DAMP_DEFAULT, .block = SOLVE_BLOCK_DEFAULT, .passes = SOLVE_PASSES_DEFAULT};
 #define N_NAMES (sizeof names / sizeof *names)
+#define N_FOLD_NAMES (sizeof fold_names / sizeof *fold_names)
 
 const char *solve_name(enum solve_method m)
 {
     return names[m];
+}
+
+const char *solve_label(const struct solve_choice *s)
+{
+    if (s->fold.method == FOLD_NONE) return s->method == SOLVE_NONE ? NULL : names[s->method];
+    if (s->method != SOLVE_CLIP) return fold_names[s->fold.method];
+    return s->fold.method == FOLD_AWQ ? "awq+clip" : "smoothquant+clip";
+}
+
+bool fold_choice_equal(const struct fold_choice *a, const struct fold_choice *b)
+{
+    return a->method == b->method && a->alpha == b->alpha && a->duo == b->duo && a->exact == b->exact;
 }
 
 static bool read_method(const char *word, const char *what, struct solve_choice *out, struct error *err)
@@ -24,7 +41,30 @@ static bool read_method(const char *word, const char *what, struct solve_choice 
         if (strcmp(names[i], word) == 0) return true;
         text_add(&list, "%s%s", i ? ", " : "", names[i]);
     }
+    out->method = SOLVE_NONE;
+    for (size_t i = FOLD_AWQ; i < N_FOLD_NAMES; i++) {
+        out->fold = (struct fold_choice){.method = (enum fold_method)i,
+                                         .alpha = i == FOLD_SMOOTHQUANT ? FOLD_ALPHA_DEFAULT : 0,
+                                         .duo = i == FOLD_AWQ};
+        if (strcmp(fold_names[i], word) == 0) return true;
+        text_add(&list, ", %s", fold_names[i]);
+    }
     return error_set(err, ERR_FORMAT, "%s: key 'solve': expected one of %s, found '%.64s'", what, list.data, word);
+}
+
+static bool read_fold(const json_t *v, const char *what, struct solve_choice *out, struct error *err)
+{
+    static const char *const awq_keys[] = {"method", "clip", "duo", "exact", NULL};
+    static const char *const smooth_keys[] = {"method", "alpha", "clip", "exact", NULL};
+    struct fold_choice *f = &out->fold;
+    bool clip = false;
+    if (!json_known_keys(v, what, f->method == FOLD_AWQ ? awq_keys : smooth_keys, err) ||
+        !json_opt_number(v, "alpha", what, &f->alpha, err) || !json_opt_bool(v, "duo", what, &f->duo, err) ||
+        !json_opt_bool(v, "exact", what, &f->exact, err) || !json_opt_bool(v, "clip", what, &clip, err))
+        return false;
+    if (clip) out->method = SOLVE_CLIP;
+    if (f->alpha >= 0 && f->alpha <= 1) return true;
+    return error_set(err, ERR_FORMAT, "%s: solve.alpha: expected a number from 0 to 1, found %g", what, f->alpha);
 }
 
 static bool read_gptq(const json_t *v, const char *what, struct solve_choice *out, struct error *err)
@@ -63,8 +103,16 @@ bool solve_read(const json_t *line, const char *what, struct solve_choice *out, 
         return json_get_string(line, "solve", what, &word, err) && read_method(word, what, out, err);
     if (!json_get_string(v, "method", what, &word, err) || !read_method(word, what, out, err)) return false;
     if (out->method == SOLVE_GPTQ || out->method == SOLVE_DESCENT) return read_gptq(v, what, out, err);
+    if (out->fold.method != FOLD_NONE) return read_fold(v, what, out, err);
     static const char *const keys[] = {"method", NULL};
     return json_known_keys(v, what, keys, err);
+}
+
+json_t *fold_json(const struct fold_choice *f)
+{
+    if (f->method == FOLD_AWQ)
+        return json_pack("{s:s,s:b,s:b}", "method", fold_names[f->method], "duo", f->duo, "exact", f->exact);
+    return json_pack("{s:s,s:f,s:b}", "method", fold_names[f->method], "alpha", f->alpha, "exact", f->exact);
 }
 
 json_t *solve_json(const struct solve_choice *s)

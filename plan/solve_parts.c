@@ -48,7 +48,7 @@ uint32_t solve_owner(const struct plan *p, uint32_t i)
 
 static bool in_block(const struct plan *p, const struct plan_item *item, uint32_t block)
 {
-    if (item->solve.method == SOLVE_NONE || item->tensor->place.mtp) return false;
+    if (!solve_by_moments(&item->solve) || item->tensor->place.mtp) return false;
     if (block == p->inventory->config.n_blocks) return item->tensor->place.block < 0;
     return item->tensor->place.block == (int32_t)block;
 }
@@ -78,7 +78,7 @@ bool solve_needs(const struct plan *p, uint64_t budget, struct solve_needs *out,
     *out = (struct solve_needs){0};
     CLEANUP(free) uint32_t *part = NULL;
     if (!memory_alloc(&part, p->n_items, sizeof *part, err)) return false;
-    for (uint32_t i = 0; i < p->n_items; i++) out->n_linears += p->items[i].solve.method != SOLVE_NONE;
+    for (uint32_t i = 0; i < p->n_items; i++) out->n_linears += solve_by_moments(&p->items[i].solve);
     if (out->n_linears == 0) return true;
     for (uint32_t b = 0; b <= p->inventory->config.n_blocks; b++) {
         uint32_t n = solve_parts(p, b, budget, part);

@@ -1,6 +1,7 @@
 #include "plan/workspace.h"
 
 #include "core/bytes.h"
+#include "plan/fold.h"
 #include "plan/plan_stack.h"
 #include "plan/scale_method.h"
 
@@ -133,14 +134,17 @@ struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_by
             grow(&w.src, c.rows * c.cols * c.elem_bytes);
             continue;
         }
+        bool folds = plan_item_folds(item);
         if (item->action == ACTION_COPY) {
             n_pieces += copied_pieces(p, item, &w);
+            if (folds) grow(&w.raw, u64_min(plan_matrix(p, item)->bytes, piece_bytes));
             continue;
         }
         if (item->stack && item->stack->lead != i) continue;
         struct plan_cut c = plan_cut_item(p, item, piece_bytes);
         n_pieces += c.n_pieces;
         room_for(&w, item, &c);
+        if (folds) grow(&w.raw, c.rows * c.cols * c.elem_bytes);
         grow(&w.gather, gather_bytes(item));
         if (quant_format_has_tensor_scale(item->format) && plan_matrix(p, item)->bytes <= hold_bytes)
             grow(&held, c.n_pieces);
@@ -153,5 +157,5 @@ struct plan_workspace plan_workspace_for(const struct plan *p, uint64_t piece_by
 
 uint64_t plan_workspace_bytes(const struct plan_workspace *w)
 {
-    return w->gather + w->n_lanes * (w->src + w->dst + w->dst_scale + w->dst_f32 + w->block_amax);
+    return w->gather + w->n_lanes * (w->src + w->raw + w->dst + w->dst_scale + w->dst_f32 + w->block_amax);
 }

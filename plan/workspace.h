@@ -35,6 +35,7 @@ struct plan_workspace {
     uint64_t gather;          /* bytes beside the lanes: the largest weight that is written on its side */
     /* bytes of each lane */
     uint64_t src, dst, dst_scale, dst_f32, block_amax;
+    uint64_t raw; /* beside each lane: what is read, where the lane holds it with scales per channel */
 };
 
 /* An item's weight as it is read and cut: a matrix of its own, or of a stack. Of an item of a stack that is not its

@@ -233,9 +233,10 @@ bool piece_retire(struct job *j, struct slot *s, struct error *err)
     struct pass *p = s->pass;
     if (p->kind == PASS_SCAN) piece_drop_raw(s);
     if (p->kind == PASS_SCAN) return true;
-    if (p->kind == PASS_COPY || p->kind == PASS_DECODE) {
-        if (p->kind == PASS_DECODE && s->first && !sha256_open(&j->part_hashes[0], err)) return false;
-        if (p->kind == PASS_DECODE) job_hash(j, j->part_hashes[0], s->lane->src, s->bytes);
+    if (p->kind == PASS_COPY || p->kind == PASS_FOLD || p->kind == PASS_DECODE) {
+        bool changed = p->kind != PASS_COPY;
+        if (changed && s->first && !sha256_open(&j->part_hashes[0], err)) return false;
+        if (changed) job_hash(j, j->part_hashes[0], s->lane->src, s->bytes);
         if (!job_write(j, p->output, s->offset, s->lane->src, s->bytes, err)) return false;
     } else if (!write_parts(j, s, err)) {
         return false;

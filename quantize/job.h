@@ -35,6 +35,7 @@ struct tensor_digests {
 struct pass {
     enum pass_kind {
         PASS_COPY,   /* written as it is */
+        PASS_FOLD,   /* the same, with scales per channel in it */
         PASS_SCAN,   /* only its maximum is wanted */
         PASS_KEEP,   /* its maximum, and then it is encoded from where it lies */
         PASS_ENCODE, /* encoded; its group's maximum is known by then */
@@ -54,7 +55,8 @@ struct slot {
     /* the piece in it */
     struct pass *pass;
     struct plan_piece at;
-    uint8_t *raw, *raw_scales;     /* as they lie on disk, while they are needed: what is turned in the lane, or decoded
+    uint8_t *raw, *raw_scales;     /* as they lie on disk, while they are needed: what is turned or scaled in the lane,
+                                     or decoded
                                      there     (codes, and scales); or NULL: the lane holds what was read */
     uint64_t raw_bytes;            /* of raw */
     uint64_t offset, bytes, index; /* of the source tensor; index: of the piece in its pass */
@@ -166,6 +168,11 @@ MUST_CHECK bool job_check_solved(const struct job *j, struct error *err);
 MUST_CHECK bool piece_take_solved(struct job *j, const struct slot *s, struct error *err);
 /* At the end of a pass; of others it is true. */
 MUST_CHECK bool job_believe_solved(struct job *j, const struct pass *p, struct error *err);
+/* quantize/folded.c: scales per channel. Vectors are checked before the first piece. */
+bool piece_is_folded(const struct job *j, const struct pass *p);
+MUST_CHECK bool job_check_folds(const struct job *j, struct error *err);
+/* Reads a piece into s->raw, and as it is with its scales into the lane. */
+MUST_CHECK bool piece_read_folded(const struct job *j, struct slot *s, struct error *err);
 /* quantize/lost.c: ERR_FORMAT for a block of a written piece that was not zero and is. Before piece_repack. */
 MUST_CHECK bool piece_check_lost(struct job *j, const struct slot *s, struct error *err);
 /* quantize/repack.c: an encoded piece in its layout's order; weights that lie on their side are put together, and

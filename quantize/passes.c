@@ -13,7 +13,7 @@ struct maker {
 
 const struct tensor_info *pass_source(const struct job *j, const struct pass *p)
 {
-    if (p->kind != PASS_COPY) return plan_matrix(j->plan, &j->plan->items[p->item]);
+    if (p->kind != PASS_COPY && p->kind != PASS_FOLD) return plan_matrix(j->plan, &j->plan->items[p->item]);
     return checkpoint_tensor(j->plan->inventory->checkpoint, p->source);
 }
 
@@ -21,7 +21,8 @@ struct plan_cut pass_cut(const struct job *j, const struct pass *p)
 {
     const struct tensor_info *t = pass_source(j, p);
     uint64_t piece = j->workspace.piece_bytes;
-    return p->kind == PASS_COPY ? plan_cut_bytes(t->bytes, piece)
+    if (p->kind == PASS_FOLD) piece = piece < 8 ? 8 : piece / 8 * 8; /* whole elements */
+    return p->kind == PASS_COPY || p->kind == PASS_FOLD ? plan_cut_bytes(t->bytes, piece)
                                 : plan_cut_item(j->plan, &j->plan->items[p->item], piece);
 }
 
@@ -104,6 +105,7 @@ static bool copy_item(struct maker *m, uint32_t i)
         if (source == NAME_NONE) continue; /* a cache scale: not in the source */
         bool decode = item->decoded && m->j->plan->outputs[output].part == PART_WEIGHT;
         struct pass p = {.kind = decode ? PASS_DECODE : PASS_COPY, .item = i, .source = source, .output = output};
+        if (piece_is_folded(m->j, &p)) p.kind = PASS_FOLD;
         if (!add(m, p)) return false;
     }
     m->j->passes[m->j->n_passes - 1].ends_item = true; /* every item has a weight */

@@ -59,7 +59,12 @@ static bool allocate(struct job *j, struct error *err)
 static bool get_scales(struct job *j, const char *out_dir, struct error *err)
 {
     if (!j->opt->scales_from)
-        return job_check_solved(j, err) && stats_input_amaxes(j->stats, j->plan, j->input_amax, err);
+        return job_check_solved(j, err) && job_check_folds(j, err) &&
+               stats_input_amaxes(j->stats, j->plan, j->input_amax, err);
+    if (j->plan->n_folds)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "recipe '%s' folds scales per channel, which --scales-from cannot take over",
+                         j->plan->recipe->name);
     if (!given_open(&j->given, j->plan, j->opt->scales_from, j->pr, err)) return false;
     j->result->scales_digest = j->given->digest;
     return folder_survives(j->given->model.folder, out_dir, err);

@@ -51,6 +51,7 @@ static bool fill(const struct job *j, struct slot *s)
 {
     struct pass *p = s->pass;
     if (s->first && p->kind != PASS_SCAN && !sha256_open(&p->hash, &s->err)) return false;
+    if (piece_is_folded(j, p)) return piece_read_folded(j, s, &s->err);
     if (p->kind != PASS_COPY && j->plan->items[p->item].decoded) return piece_read_quantized(j, s, &s->err);
     if (is_sideways(j, s)) return piece_read_sideways(j, s, &s->err);
     return (s->bytes == 0 ||

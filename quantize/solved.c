@@ -74,7 +74,7 @@ bool piece_take_solved(struct job *j, const struct slot *s, struct error *err)
 bool job_believe_solved(struct job *j, const struct pass *p, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[p->item];
-    if (p->kind == PASS_COPY || !job_is_solved(j, p->item)) return true;
+    if (p->kind == PASS_COPY || p->kind == PASS_FOLD || !job_is_solved(j, p->item)) return true;
     struct solved_part parts[SOLVED_PARTS_MAX];
     uint32_t n = solved_parts(item, parts);
     for (uint32_t k = 0; k < n; k++) {

@@ -54,7 +54,7 @@ def tree(folder):
     return {f: hashlib.sha256(open(folder + "/" + f, "rb").read()).hexdigest() for f in files}
 
 
-COMMANDS = "inspect plan convert calibrate search quantize profile pack profiles mount-map thin merge sign attest verify push pull fetch build keygen list logits eval generate render tokenize detokenize".split()
+COMMANDS = "inspect plan convert calibrate search quantize profile pack profiles mount-map thin merge sign attest verify diff push pull fetch build keygen list logits eval generate render tokenize detokenize".split()
 listed = re.findall(r"^  ([a-z-]+) +\S", ingot("--help").stdout, re.M)
 check("--help lists the commands", listed == COMMANDS, listed)
 for c in COMMANDS:

@@ -140,5 +140,54 @@ for text, want in (("---\nlicense: apache-2.0\n---\n", "apache-2.0"), ("---\nlic
 text = ingot("inspect", files).stdout
 check("for people: what there is", "code files: modeling_x.py, setup.SH" in text and "licence files: LICENSE, Notice.txt" in text, text[:400])
 check("for people: what there is not", "code files: none" in ingot("inspect", MODEL).stdout)
+# ---- a family that is not computed here ----
+pipeline = W + "/pipeline"
+os.makedirs(pipeline + "/transformer"), os.makedirs(pipeline + "/vae")
+for n, doc in (("model_index.json", {"_class_name": "Cosmos3OmniPipeline"}), ("transformer/config.json", {"_class_name": "T"}), ("vae/config.json", {})):
+    json.dump(doc, open(f"{pipeline}/{n}", "w"))
+weights = sorted(f for f in os.listdir(MODEL) if f.endswith(".safetensors"))
+for n, source in (("transformer/diffusion_pytorch_model.safetensors", weights[0]), ("vae/diffusion_pytorch_model.safetensors", weights[1])):
+    shutil.copy(f"{MODEL}/{source}", f"{pipeline}/{n}")
+open(pipeline + "/LICENSE", "w").write("terms")
+doc = inspect(pipeline, "--bundle-only", "--strict")
+heads = {}
+for n in weights[:2]:
+    with open(f"{MODEL}/{n}", "rb") as f:
+        h = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+    h.pop("__metadata__", None)
+    heads[n] = h
+want = sum(math.prod(t["shape"]) for h in heads.values() for t in h.values())
+check("bundle-only: what the folder calls itself, its tensors and elements", (doc.get("class"), doc.get("parameters"), doc.get("tensors"), doc.get("weight_files"))
+      == ("Cosmos3OmniPipeline", want, sum(map(len, heads.values())), 2), doc)
+found = {r["file"]: r["sha256"] for r in doc.get("files", [])}
+real = {os.path.relpath(os.path.join(d, f), pipeline): hashlib.sha256(open(os.path.join(d, f), "rb").read()).hexdigest() for d, _, fs in os.walk(pipeline) for f in fs}
+check("bundle-only: every file with its digest", found == real, doc)
+check("bundle-only: types in bytes", sum(doc["files"][[r["file"] for r in doc["files"]].index("vae/diffusion_pytorch_model.safetensors")]["types"].values())
+      == sum(t["data_offsets"][1] - t["data_offsets"][0] for t in heads[weights[1]].values()))
+check("bundle-only: for people", "Cosmos3OmniPipeline, bundled only" in ingot("inspect", pipeline, "--bundle-only").stdout)
+p = ingot("quantize", pipeline, "-r", "nvfp4-data-free", "-o", W + "/no", "-q")
+check("quantize refuses it", p.returncode in (3, 4) and not os.path.exists(W + "/no"), p.stderr)
+p = ingot("pack", pipeline, "-o", f"oci:{W}/p:t", "-q")
+check("pack refuses it without --bundle-only, and says so", p.returncode == 3 and "--bundle-only" in p.stderr, p.stderr)
+p = ingot("pack", pipeline, "-o", f"oci:{W}/p:t", "-q", "--bundle-only")
+k = ingot("keygen", "-o", W + "/k", "-q")
+s = ingot("sign", f"oci:{W}/p:t", "-k", W + "/k.key", "-q")
+v = ingot("verify", f"oci:{W}/p:t", "-k", W + "/k.pub", "-q", "--json")
+check("packed, signed, verified", p.returncode == k.returncode == s.returncode == v.returncode == 0 and "bundled as it is" in v.stdout, p.stderr + s.stderr + v.stderr)
+unknown = W + "/unknown"
+shutil.copytree(MODEL, unknown)
+config = json.load(open(unknown + "/config.json"))
+config.update(architectures=["SpeechThingForASR"], model_type="speech_thing")
+json.dump(config, open(unknown + "/config.json", "w"))
+p, b = ingot("inspect", unknown), inspect(unknown, "--bundle-only")
+check("an unknown architecture: refused as a model, taken as a bundle", p.returncode == 4 and "SpeechThingForASR" in p.stderr and b.get("class") == "SpeechThingForASR", (p.stderr, b))
+with open(pipeline + "/vae/diffusion_pytorch_model.safetensors", "r+b") as f:
+    f.truncate(os.path.getsize(f.name) - 1)
+p = ingot("inspect", pipeline, "--bundle-only")
+check("bundle-only: a file that is cut", p.returncode == 3 and "vae/diffusion_pytorch_model.safetensors" in p.stderr, p.stderr)
+os.makedirs(W + "/nothing")
+open(W + "/nothing/a.txt", "w").write("x")
+p = ingot("inspect", W + "/nothing", "--bundle-only")
+check("bundle-only: no weights at all", p.returncode == 3 and "no file of weights" in p.stderr, p.stderr)
 shutil.rmtree(W, ignore_errors=True)
 sys.exit(bad > 0)

@@ -9,4 +9,10 @@ if ! "$P" -c 'import gguf, llama_cpp, numpy' 2>/dev/null; then
     if [ -n "${INTEROP_REQUIRED:-}" ]; then say "FAIL check_gguf: llama-cpp-python is not installed"; exit 1; fi
     say "skip check_gguf: llama-cpp-python is not installed (make check-interop installs it)"; exit 0
 fi
-"$P" "$HERE/gguf_peer.py" "$WORK"
+status=0
+"$P" "$HERE/gguf_peer.py" "$WORK" || status=1
+MAKE=
+for m in "$HERE"/../../build/*/bench/make_checkpoint; do [ -x "$m" ] && MAKE=$m; done
+if [ -n "$MAKE" ]; then "$P" "$HERE/gguf_types_peer.py" "$WORK" "$MAKE" || status=1
+else say "skip gguf_types_peer: build/*/bench/make_checkpoint is not built (make test-programs)"; fi
+exit $status

@@ -6,6 +6,10 @@
 #include "numeric/e8m0.h"
 #include "numeric/fp8.h"
 #include "numeric/fp8_scaled.h"
+#include "numeric/ggml_blocks.h"
+#include "numeric/ggml_k.h"
+#include "numeric/ggml_nvfp4.h"
+#include "numeric/ggml_search.h"
 #include "numeric/half.h"
 #include "numeric/int4.h"
 #include "numeric/mxfp4.h"
@@ -131,4 +135,25 @@ extern "C" __global__ void q8_0_types(const float *w, unsigned char *block, floa
     unsigned i = AT;
     q8_0_encode_block(w + 32 * i, block + 34 * i);
     q8_0_decode_block(block + 34 * i, back + 32 * i);
+}
+
+extern "C" __global__ void ggml_types(const float *w, unsigned char *b, float *back)
+{
+    unsigned i = AT;
+    q4_0_encode_block(w + 32 * i, b + 18 * i), q4_0_decode_block(b + 18 * i, back + 32 * i);
+    q5_0_encode_block(w + 32 * i, b + 22 * i), q5_0_decode_block(b + 22 * i, back + 32 * i);
+    q5_1_encode_block(w + 32 * i, b + 24 * i), q5_1_decode_block(b + 24 * i, back + 32 * i);
+    ggml_mxfp4_encode_block(w + 32 * i, b + 17 * i), ggml_mxfp4_decode_block(b + 17 * i, back + 32 * i);
+    q4_1_decode_block(b + 20 * i, back + 32 * i), iq4_nl_decode_block(b + 18 * i, back + 32 * i);
+    ggml_nvfp4_decode_block(b + 36 * i, w[i], back + 64 * i);
+}
+
+extern "C" __global__ void ggml_k_types(const float *w, unsigned char *b, float *back)
+{
+    unsigned i = AT;
+    q4_k_encode_block(w + 256 * i, b + 144 * i), q4_k_decode_block(b + 144 * i, back + 256 * i);
+    q5_k_encode_block(w + 256 * i, b + 176 * i), q5_k_decode_block(b + 176 * i, back + 256 * i);
+    q6_k_encode_block(w + 256 * i, b + 210 * i), q6_k_decode_block(b + 210 * i, back + 256 * i);
+    q2_k_decode_block(b + 84 * i, back + 256 * i), q3_k_decode_block(b + 110 * i, back + 256 * i);
+    iq4_xs_decode_block(b + 136 * i, back + 256 * i);
 }

@@ -132,6 +132,8 @@ static void test_modifiers(void **state)
            LINEAR("\"group\":128,\"inputs\":\"none\",\"module\":\"*\",\"solve\":\"awq\",\"weights\":\"int4\",\"zero\":true"));
     expect("s_stage:\n  m_modifiers:\n    AWQModifier: {scheme: W4A16, targets: [Linear], ignore: []}\n",
            LINEAR("\"group\":128,\"inputs\":\"none\",\"module\":\"*\",\"solve\":\"awq\",\"weights\":\"int4\""));
+    expect("s_stage:\n  m_modifiers:\n    AWQModifier: {scheme: W4A16, duo_scaling: false}\n",
+           LINEAR("\"group\":128,\"inputs\":\"none\",\"module\":\"*\",\"solve\":{\"duo\":false,\"method\":\"awq\"},\"weights\":\"int4\""));
     expect("a_stage:\n  m_modifiers: {SmoothQuantModifier: {smoothing_strength: 0.75}}\nb_stage:\n  m_modifiers: {QuantizationModifier: {scheme: FP8}}\n",
            LINEAR("\"inputs\":\"fp8\",\"module\":\"*\",\"solve\":{\"alpha\":0.75,\"method\":\"smoothquant\"},\"weights\":\"fp8\""));
     CLEANUP(json) json_t *kv = NULL;

@@ -179,6 +179,7 @@ static void test_algorithms(void **state)
          DYN SOLVE("{\"block\":64,\"damp\":0.050000000000000003,\"method\":\"gptq\"}") NV
          FP8 SOLVE("{\"block\":64,\"damp\":0.050000000000000003,\"method\":\"gptq\"}") ",\"type\":\"fp8\"}\n" TAIL},
         {"awq_lite", OFF "{\"quantizer\":\"*weight_quantizer\"" SOLVE("\"awq\"") NV DYN SOLVE("\"awq\"") NV FP8 SOLVE("\"awq\"") ",\"type\":\"fp8\"}\n" TAIL},
+        {"awq_full", OFF "{\"quantizer\":\"*weight_quantizer\"" SOLVE("{\"clip\":true,\"method\":\"awq\"}") NV DYN SOLVE("{\"clip\":true,\"method\":\"awq\"}") NV FP8 SOLVE("{\"clip\":true,\"method\":\"awq\"}") ",\"type\":\"fp8\"}\n" TAIL},
         {"awq_clip", OFF "{\"quantizer\":\"*weight_quantizer\"" SOLVE("\"awq_clip\"") NV DYN SOLVE("\"awq_clip\"") NV FP8 SOLVE("\"awq_clip\"") ",\"type\":\"fp8\"}\n" TAIL},
         {"{method: svdquant, lowrank: 32}",
          OFF W(",\"refuse\":\"algorithm svdquant is not supported\"")
