@@ -1,7 +1,7 @@
 #include "cli/logits_file.h"
 
 #include "core/memory.h"
-#include "engine/encoder.h"
+#include "engine/pooling.h"
 #include "formats/tensor_file.h"
 
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 #include "engine/footprint.h"
 
 #include "engine/block.h"
-#include "engine/encoder.h"
+#include "engine/pooling.h"
 #include "engine/read_ahead.h"
 
 #include <stdlib.h>

@@ -67,8 +67,8 @@ const struct attention_config *block_attention_config(const struct model_config 
 bool model_gives_logits(const struct model_config *cfg, const char *what, struct error *err)
 {
     if (cfg->encoder.output == OUTPUT_LOGITS) return true;
-    return error_set(err, ERR_UNSUPPORTED, "%s: %s gives %s, not logits", what, cfg->hf_name,
-                     cfg->encoder.output == OUTPUT_SCORES ? "scores" : "embeddings");
+    return error_set(err, ERR_UNSUPPORTED, "%s gives %s, and %s needs logits", cfg->hf_name,
+                     cfg->encoder.output == OUTPUT_SCORES ? "scores" : "embeddings", what);
 }
 
 uint32_t model_dims(const struct model_config *cfg, const struct block_config *b, const char *names, uint64_t *out,

@@ -1,7 +1,7 @@
 #include "verify/parity_encoder.h"
 
 #include "core/memory.h"
-#include "engine/encoder.h"
+#include "engine/pooling.h"
 
 #include <math.h>
 

@@ -146,7 +146,7 @@ E = VECTORS + "/llama_embed"
 ids = ["--ids", VECTORS + "/ids.json"]
 out = ["-o", WORK + "/never"]
 refused("an unknown pooling", "key 'pooling': expected avg, mean, weighted_avg, cls or last, found 'colbert'",
-        "logits", variant("llama_embed", pooling="colbert"), *ids, *out, status=5)
+        "logits", variant("llama_embed", pooling="colbert"), *ids, *out, status=4)
 refused("a temperature of 0", "key 'temperature': expected a positive number, found 0", "inspect", variant("llama_rerank", temperature=0))
 refused("a temperature below 0", "key 'temperature'", "inspect", variant("llama_embed", temperature=-0.5))
 refused("no score.weight", "tensor 'score.weight' [3, 32] is missing", "inspect", variant("llama_rerank", drop="score.weight"))
@@ -154,18 +154,18 @@ refused("labels that the head lacks", "tensor 'score.weight': expected shape [2,
         "inspect", variant("llama_rerank", id2label=None))
 refused("labels in no object", "key 'id2label'", "inspect", variant("llama_rerank", id2label=[]))
 refused("a text beyond the limit", "text 4 has 2100 tokens: LlamaBidirectionalModel takes at most 2048",
-        "logits", variant("llama_embed", max_position_embeddings=2048), *ids, *out, status=5)
+        "logits", variant("llama_embed", max_position_embeddings=2048), *ids, *out, status=4)
 refused("a causal class that is not", "key 'is_causal': false, but LlamaForCausalLM gives logits",
-        "inspect", variant("llama_embed", architectures=["LlamaForCausalLM"], is_causal=False), status=5)
-refused("experts", "key 'num_experts'", "inspect", variant("qwen3", num_experts=4), status=5)
-refused("generate", "generating: LlamaBidirectionalModel gives embeddings, not logits", "generate", E, "--ids", "1,2", status=5)
-refused("eval", "perplexity: LlamaBidirectionalModel gives embeddings, not logits", "eval", E, *ids, status=5)
-refused("search", "search: LlamaBidirectionalForSequenceClassification gives scores, not logits",
-        "search", VECTORS + "/llama_rerank", *ids, "--bits", "6", *out, status=5)
-refused("profile", "a serving profile: LlamaBidirectionalModel gives embeddings, not logits",
-        "profile", E, "--engine", "vllm@0.17.1", "--gpu", "b200:1", *out, status=5)
-refused("gguf", "LlamaBidirectionalModel", "convert", E, *out, "--to", "gguf", status=5)
-refused("mtp", "multi-token", "logits", E, *ids, *out, "--mtp", status=5)
+        "inspect", variant("llama_embed", architectures=["LlamaForCausalLM"], is_causal=False), status=4)
+refused("experts", "key 'num_experts'", "inspect", variant("qwen3", num_experts=4), status=4)
+refused("generate", "LlamaBidirectionalModel gives embeddings, and generating needs logits", "generate", E, "--ids", "1,2", status=4)
+refused("eval", "LlamaBidirectionalModel gives embeddings, and perplexity needs logits", "eval", E, *ids, status=4)
+refused("search", "LlamaBidirectionalForSequenceClassification gives scores, and a search needs logits",
+        "search", VECTORS + "/llama_rerank", *ids, "--bits", "6", *out, status=4)
+refused("profile", "LlamaBidirectionalModel gives embeddings, and a serving profile needs logits",
+        "profile", E, "--engine", "vllm@0.17.1", "--gpu", "b200:1", *out, status=4)
+refused("gguf", "LlamaBidirectionalModel", "convert", E, *out, "--to", "gguf", status=4)
+refused("mtp", "multi-token-prediction head", "logits", E, *ids, *out, "--mtp", status=4)
 check("nothing was written", not os.path.exists(WORK + "/never"))
 shutil.rmtree(WORK, ignore_errors=True)
 sys.exit(bad != 0)

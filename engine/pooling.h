@@ -1,6 +1,6 @@
 /* The end of an encoder: a text's rows behind the final norm, pooled, and through the score head where there is one. */
-#ifndef ENGINE_ENCODER_H
-#define ENGINE_ENCODER_H
+#ifndef ENGINE_POOLING_H
+#define ENGINE_POOLING_H
 
 #include "engine/engine.h"
 

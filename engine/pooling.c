@@ -1,4 +1,4 @@
-#include "engine/encoder.h"
+#include "engine/pooling.h"
 
 #include "core/memory.h"
 #include "engine/block.h"
