@@ -284,6 +284,7 @@ static bool verify(struct build_job *j, bool *skipped, struct error *err)
                                .against = j->release.source,
                                .policy = j->release.policy,
                                .key = j->release.public_key ? j->release.public_key : j->public_key,
+                               .before_attestations = true,
                                .spill_dir = j->out};
     if (!verify_run(j->env, &q, j->report, &j->parity, err) || !report_json(j->report, &doc, err) ||
         !save_json(j->report_path, doc, err))

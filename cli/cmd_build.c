@@ -78,29 +78,35 @@ static void print_next(const struct build_job *j, const char *key)
     print_command((const char *const[]){me, "plan", r->source, "--recipe", r->recipe, NULL});
 }
 
+/* What the JSON says of parity. */
+struct two_figures {
+    const char *names[2];
+    double values[2];
+};
+
+static struct two_figures figures_of(const struct parity *p)
+{
+    switch (p->output) {
+    case OUTPUT_EMBEDDING:
+        return (struct two_figures){{"cosine_mean", "cosine_least"}, {p->cosine_mean, p->cosine_least}};
+    case OUTPUT_SCORES:
+        return (struct two_figures){{"score_difference_mean", "score_difference_max"},
+                                    {p->score_difference_mean, p->score_difference_max}};
+    case OUTPUT_LOGITS: break;
+    }
+    return (struct two_figures){{"kl_mean", "top1_agreement"}, {p->kl.mean, p->top1.mean}};
+}
+
 static bool summary(const struct build_job *j, struct error *err)
 {
     char was[32], is[32], image[DIGEST_HEX_SIZE];
     digest_hex(&j->image, image);
-    const struct parity *p = &j->parity;
-    bool scores = p->output == OUTPUT_SCORES, cosine = p->output == OUTPUT_EMBEDDING;
-    const char *first = scores   ? "score_difference_mean"
-                        : cosine ? "cosine_mean"
-                                 : "kl_mean",
-               *second = scores   ? "score_difference_max"
-                         : cosine ? "cosine_least"
-                                  : "top1_agreement";
-    double a = scores   ? p->score_difference_mean
-               : cosine ? p->cosine_mean
-                        : p->kl.mean,
-           b = scores   ? p->score_difference_max
-               : cosine ? p->cosine_least
-                        : p->top1.mean;
+    const struct two_figures f = figures_of(&j->parity);
     if (j->env->common->json)
         return print_json(json_pack("{s:s,s:s+,s:I,s:I,s:s,s:s,s:f,s:f}", "package", j->ref, "image", "sha256:", image,
                                     "source_bytes", (json_int_t)j->source_bytes, "bytes",
                                     (json_int_t)j->quantized_bytes, "quantized", j->quantized, "report", j->report_path,
-                                    first, a, second, b),
+                                    f.names[0], f.values[0], f.names[1], f.values[1]),
                           err);
     const char *key = j->release.public_key ? j->release.public_key : j->public_key;
     text_bytes(was, j->source_bytes);

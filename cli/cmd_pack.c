@@ -1,10 +1,11 @@
 #include "cli/commands.h"
 #include "cli/image_labels.h"
+#include "formats/oci.h"
 #include "pack/pack.h"
 
 struct pack_args {
     struct common_args common;
-    const char *output, *profiles, *base, *base_key;
+    const char *output, *profiles, *base, *base_key, *release;
     bool force, modelpack, bundle;
 };
 
@@ -16,6 +17,8 @@ static const struct option options[] = {
      "an engine's image to put the layers on; profiles set what it starts", 0, 0},
     {"base-key", 0, OPTION_TEXT, offsetof(struct pack_args, base_key), "FILE",
      "public key that must have signed the base", 0, 0},
+    {"release", 0, OPTION_TEXT, offsetof(struct pack_args, release), "VERSION",
+     "the package's version, signed with it; a policy can ask for a minimum", 0, 0},
     {"modelpack", 0, OPTION_FLAG, offsetof(struct pack_args, modelpack), NULL,
      "a ModelPack manifest over the same blobs, tagged TAG-modelpack", 0, 0},
     {"bundle-only", 0, OPTION_FLAG, offsetof(struct pack_args, bundle), NULL,
@@ -49,6 +52,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     struct key *base_key = NULL;
     if (a->base_key && !a->base) return error_set(err, ERR_USAGE, "option --base-key needs --base");
     if (!image_labels(operands[0], a->profiles, &labels, err) ||
+        (a->release && !json_put(labels, OCI_ANNOTATION_VERSION, json_string(a->release), err)) ||
         (a->base_key && !key_load_public(a->base_key, &base_key, err)))
         return false;
     if (a->bundle && !json_put(labels, PACK_ANNOTATION_BUNDLE, json_string("true"), err)) {

@@ -7,17 +7,23 @@
 
 struct verify_args {
     struct common_args common;
-    const char *key, *against, *policy, *data, *digest, *report, *spill, *roots, *signature;
+    const char *key, *against, *policy, *data, *digest, *report, *spill, *roots, *signature, *name, *time;
     bool oms;
 };
 
 static const struct option options[] = {
     {"key", 'k', OPTION_TEXT, offsetof(struct verify_args, key), "FILE",
      "public key (PEM) that must have signed the image", 0, 0},
+    {"roots", 0, OPTION_TEXT, offsetof(struct verify_args, roots), "FILE",
+     "certificates (PEM) that the signer's must lead to, instead of a key", 0, 0},
+    {"time", 0, OPTION_TEXT, offsetof(struct verify_args, time), "TIME",
+     "when certificates must hold, such as 2026-11-21T10:00:00Z (default: now)", 0, 0},
+    {"name", 0, OPTION_TEXT, offsetof(struct verify_args, name), "NAME",
+     "what the policy's rules know the package by (default: its tag)", 0, 0},
     {"against", 'a', OPTION_TEXT, offsetof(struct verify_args, against), "DIR",
      "the original checkpoint: rebuild the plan, compare sources, run parity", 0, 0},
     {"policy", 0, OPTION_TEXT, offsetof(struct verify_args, policy), "FILE",
-     "texts and limits of the parity run (default: built in)", 0, 0},
+     "who must have signed, attestations, licences, versions, limits of the parity run", 0, 0},
     {"data", 'd', OPTION_TEXT, offsetof(struct verify_args, data), "FILE",
      "texts for the parity run, instead of the policy's", 0, 0},
     {"digest", 0, OPTION_TEXT, offsetof(struct verify_args, digest), "sha256:HEX",
@@ -27,8 +33,6 @@ static const struct option options[] = {
      "where activations go that do not fit in memory", 0, 0},
     {"oms", 0, OPTION_FLAG, offsetof(struct verify_args, oms), NULL,
      "a folder instead of a package: hold it against its OpenSSF model signature", 0, 0},
-    {"roots", 0, OPTION_TEXT, offsetof(struct verify_args, roots), "FILE",
-     "with --oms, instead of a key: certificates that the signer's chain must lead to", 0, 0},
     {"signature", 0, OPTION_TEXT, offsetof(struct verify_args, signature), "FILE",
      "with --oms: the signature's file (default: DIR/model.sig)", 0, 0},
     BACKEND_OPTION(struct verify_args),
@@ -61,7 +65,7 @@ static bool run_oms(const struct command_env *env, const struct verify_args *a, 
 {
     CLEANUP(report) struct report *r = NULL;
     struct source_args source = {.key = a->key, .roots = a->roots, .signature = a->signature};
-    if (a->against || a->policy || a->data || a->digest)
+    if (a->against || a->policy || a->data || a->digest || a->name || a->time)
         return error_set(err, ERR_USAGE, "option --oms goes with --key or --roots, --signature and --report alone");
     return report_open(&r, err) && verify_oms(env, &source, folder, r, err) && print_report(env, r, a->report, err) &&
            report_result(r, err);
@@ -76,7 +80,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(report) struct report *r = NULL;
     struct parity parity = {0};
     if (a->oms) return run_oms(env, a, operands[0], err);
-    if (a->roots || a->signature) return error_set(err, ERR_USAGE, "options --roots and --signature need --oms");
+    if (a->signature) return error_set(err, ERR_USAGE, "option --signature needs --oms");
     if (!backend_forward(env->common, "the parity check", err)) return false;
     if (!package_ref(operands[0], &ref, err) || !report_open(&r, err)) return false;
     struct verify_request q = {.ref = ref,
@@ -85,6 +89,9 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                .policy = a->policy,
                                .data = a->data,
                                .digest = a->digest,
+                               .roots = a->roots,
+                               .name = a->name,
+                               .time = a->time,
                                .spill_dir = a->spill};
     bool ok = verify_run(env, &q, r, &parity, err) && print_report(env, r, a->report, err);
     parity_free(&parity);
@@ -98,7 +105,8 @@ const struct command command_verify = {
     .details =
         "Exit status 0: everything asked for was checked and holds. 1: something does not. 9: something asked for "
         "could not be\n"
-        "checked. Without --key the signature is undecided; without --against nothing is said about the original.",
+        "checked. Without a key, roots or a policy that trusts somebody the signature is undecided; without --against "
+        "nothing is said about the original.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_bytes = sizeof(struct verify_args),

@@ -8,6 +8,7 @@
 #include "verify/structure.h"
 
 #include <math.h>
+#include <time.h>
 
 static bool load_texts(const struct verify_request *q, const struct policy *policy, const struct model *m,
                        struct corpus *out, struct error *err)
@@ -124,16 +125,15 @@ static bool open_packed_model(const char *ref, struct model *m, struct report *r
     return false;
 }
 
-static bool check_model(const struct command_env *env, const struct verify_request *q, struct report *r,
-                        struct parity *parity, struct error *err)
+static bool check_model(const struct command_env *env, const struct verify_request *q, const struct policy *policy,
+                        struct report *r, struct parity *parity, struct error *err)
 {
-    __attribute__((cleanup(cleanup_policy))) struct policy policy = {0};
     __attribute__((cleanup(cleanup_model))) struct model m = {0};
     __attribute__((cleanup(cleanup_model))) struct model original = {0};
     bool opened;
-    if (!policy_load(&policy, q->policy, err) || !open_packed_model(q->ref, &m, r, &opened, err)) return false;
+    if (!open_packed_model(q->ref, &m, r, &opened, err)) return false;
     if (opened && !structure_check(&m, env->pool, r, env->progress, err)) return false;
-    if (!q->against && (q->policy || q->data))
+    if (!q->against && ((q->policy && policy->has_parity) || q->data))
         report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity",
                    "not run: %s was given, but no original to compare with (--against)",
                    q->policy ? "a policy" : "a file of texts");
@@ -146,13 +146,35 @@ static bool check_model(const struct command_env *env, const struct verify_reque
         report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity", "not run: the package failed a check before");
         return true;
     }
-    return run_parity(env, q, &policy, &m, &original, r, parity, err);
+    return run_parity(env, q, policy, &m, &original, r, parity, err);
 }
 
-static bool load_inputs(const struct verify_request *q, struct key **key, struct digest *wanted, struct error *err)
+/* What the options name, loaded. */
+struct inputs {
+    struct policy policy;
+    struct key *key;
+    struct cert_chain *roots;
+    struct digest wanted;
+    int64_t at;
+};
+
+static void cleanup_inputs(struct inputs *in)
 {
-    if (q->key && !key_load_public(q->key, key, err)) return false;
-    if (q->digest && !oci_digest_parse(q->digest, wanted))
+    policy_close(&in->policy);
+    key_close(in->key);
+    cert_chain_close(in->roots);
+}
+
+static bool load_inputs(const struct verify_request *q, struct inputs *in, struct error *err)
+{
+    in->at = (int64_t)time(NULL);
+    if (!policy_load(&in->policy, q->policy, err) || (q->key && !key_load_public(q->key, &in->key, err)) ||
+        (q->roots && !cert_chain_load(q->roots, &in->roots, err)))
+        return false;
+    if (q->time && !policy_parse_time(q->time, &in->at))
+        return error_set(err, ERR_USAGE, "option --time: expected a time like 2026-11-21T10:00:00Z, found '%.80s'",
+                         q->time);
+    if (q->digest && !oci_digest_parse(q->digest, &in->wanted))
         return error_set(err, ERR_USAGE, "option --digest: expected sha256: and 64 hex digits, found '%.80s'",
                          q->digest);
     return true;
@@ -161,14 +183,19 @@ static bool load_inputs(const struct verify_request *q, struct key **key, struct
 bool verify_run(const struct command_env *env, const struct verify_request *q, struct report *r, struct parity *parity,
                 struct error *err)
 {
-    struct key *key = NULL;
-    struct digest wanted;
-    bool ok = crypto_self_test(err) && load_inputs(q, &key, &wanted, err);
-    struct package_options o = {
-        .ref = q->ref, .key = key, .wanted = q->digest ? &wanted : NULL, .pool = env->pool, .progress = env->progress};
-    ok = ok && package_verify(&o, r, err);
-    key_close(key);
-    return ok && check_model(env, q, r, parity, err);
+    __attribute__((cleanup(cleanup_inputs))) struct inputs in = {0};
+    if (!crypto_self_test(err) || !load_inputs(q, &in, err)) return false;
+    struct package_options o = {.ref = q->ref,
+                                .key = in.key,
+                                .roots = in.roots,
+                                .name = q->name,
+                                .policy = &in.policy,
+                                .at = in.at,
+                                .before_attestations = q->before_attestations,
+                                .wanted = q->digest ? &in.wanted : NULL,
+                                .pool = env->pool,
+                                .progress = env->progress};
+    return package_verify(&o, r, err) && check_model(env, q, &in.policy, r, parity, err);
 }
 
 bool verify_text(const struct report *r, char **out, struct error *err)

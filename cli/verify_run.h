@@ -8,13 +8,17 @@
 #include "verify/report.h"
 
 struct verify_request {
-    const char *ref;       /* "oci:DIR:TAG" */
-    const char *key;       /* public key file, or NULL: the signature stays undecided */
-    const char *against;   /* the original's folder, or NULL */
-    const char *policy;    /* file, or NULL: built in */
-    const char *data;      /* texts, instead of the policy's; or NULL */
-    const char *digest;    /* wanted image digest "sha256:...", or NULL */
-    const char *spill_dir; /* or NULL */
+    const char *ref;          /* "oci:DIR:TAG" */
+    const char *key;          /* public key file, or NULL: the signature stays undecided */
+    const char *against;      /* the original's folder, or NULL */
+    const char *policy;       /* file, or NULL: built in */
+    const char *data;         /* texts, instead of the policy's; or NULL */
+    const char *digest;       /* wanted image digest "sha256:...", or NULL */
+    const char *spill_dir;    /* or NULL */
+    const char *roots;        /* certificates that a signer must lead to; or NULL */
+    const char *name;         /* what the policy's rules know the package by; NULL: the tag */
+    const char *time;         /* when certificates must hold; NULL: now */
+    bool before_attestations; /* what the policy asks of attestations is not looked at: they are not made yet */
 };
 
 /* Fills the report; `parity` when it was run (n_tokens > 0). False only when checking itself failed: what was found is

@@ -20,6 +20,7 @@
 #define OCI_ANNOTATION_REF "org.opencontainers.image.ref.name" /* on an index entry: its tag */
 #define OCI_ANNOTATION_TITLE                                                                                           \
     "org.opencontainers.image.title" /* on a layer: the path of its file; oras skips layers without it */
+#define OCI_ANNOTATION_VERSION "org.opencontainers.image.version" /* on a manifest: of the package */
 #define OCI_ANNOTATION_KIND "kind"   /* on an index entry: how cosign finds the image on disk */
 #define OCI_KIND_IMAGE "dev.cosignproject.cosign/image"
 #define OCI_KIND_INDEX "dev.cosignproject.cosign/imageIndex"

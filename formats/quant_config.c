@@ -291,7 +291,8 @@ static const struct {
 } layouts[] = {{"compressed-tensors", quant_config_ct},
                {"awq", quant_config_awq},
                {"gptq", quant_config_gptq},
-               {"fp8", quant_config_fp8}};
+               {"fp8", quant_config_fp8},
+               {"mxfp4", quant_config_mxfp4}};
 
 static bool other_doc(const struct quant_config *q, json_t *doc, struct error *err)
 {

@@ -7,6 +7,7 @@
 MUST_CHECK bool quant_config_ct(const struct quant_config *q, json_t *doc, struct error *err);
 MUST_CHECK bool quant_config_awq(const struct quant_config *q, json_t *doc, struct error *err);
 MUST_CHECK bool quant_config_fp8(const struct quant_config *q, json_t *doc, struct error *err);
+MUST_CHECK bool quant_config_mxfp4(const struct quant_config *q, json_t *doc, struct error *err);
 MUST_CHECK bool quant_config_gptq(const struct quant_config *q, json_t *doc, struct error *err);
 
 #endif

@@ -171,11 +171,14 @@ static const struct quant_format fp8_block = {
     .parts = {{PART_WEIGHT, DTYPE_F8_E4M3, 1, 1, false}, {PART_WEIGHT_SCALE_INV, DTYPE_F32, 128, 128, false}},
 };
 
-/* GPT-OSS's experts. */
+/* GPT-OSS's experts: codes and scales of a stack as `..._blocks` and `..._scales` (plan/plan_stack.h). */
 static const struct quant_format mxfp4 = {
     .name = "mxfp4",
     .algo = "MXFP4",
     .method = "mxfp4",
+    .weights = "mxfp4",
+    .inputs = "none",
+    .max_relative_step = MXFP4_MAX_RELATIVE_STEP,
     .weight_bits = 4,
     .input_bits = 16,
     .block_cols = 32,

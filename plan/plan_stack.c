@@ -2,12 +2,14 @@
 
 #include "core/bytes.h"
 
+#define MXFP4_BLOCK 32u
+
 static bool check_type(const struct plan *p, const struct plan_item *item, const struct plan_stack *s,
                        struct error *err)
 {
     const struct quant_format *f = item->format;
     bool known = f->encode_op == OP_ENCODE_NVFP4 || f->encode_op == OP_ENCODE_FP8 || f->encode_op == OP_ENCODE_MXFP4;
-    if (!known || f->method)
+    if (!known || (f->method && !s->stays_turned))
         return error_set(err, ERR_UNSUPPORTED,
                          "recipe '%s': tensor '%.256s' lies in the stack '%.256s', which is not written as %s; nvfp4, "
                          "fp8 and mxfp4 are",
@@ -26,6 +28,21 @@ static bool check_type(const struct plan *p, const struct plan_item *item, const
     return error_set(err, ERR_UNSUPPORTED,
                      "recipe '%s': stack '%.256s': %llu %s are not a multiple of %s's block of %u", p->recipe->name,
                      s->name, (unsigned long long)n, s->sideways ? "inputs" : "outputs", f->name, f->block_cols);
+}
+
+static bool is_own_layout(const struct quant_format *f)
+{
+    return f->method && strcmp(f->method, "mxfp4") == 0;
+}
+
+/* The layout mxfp4 has no other tensors than stacks. */
+static bool no_stack(const struct plan *p, const struct plan_item *item, struct error *err)
+{
+    if (!is_own_layout(item->format)) return true;
+    return error_set(err, ERR_UNSUPPORTED,
+                     "recipe '%s': tensor '%.256s' does not lie in a stack of experts, inputs by outputs (GPT-OSS); "
+                     "the layout mxfp4 holds nothing else",
+                     p->recipe->name, item->tensor->name);
 }
 
 /* GPT-OSS's own MXFP4: decoded, and from then on as its plain stacks are. */
@@ -49,10 +66,10 @@ bool plan_stack_join(struct plan *p, uint32_t i, struct plan_stack **of_base, st
     struct plan_item *item = &p->items[i];
     const struct checkpoint *ck = p->inventory->checkpoint;
     const struct tensor_info *t = checkpoint_tensor(ck, item->tensor->parts[PART_WEIGHT]);
-    if (!t->view) return true;
+    if (!t->view) return no_stack(p, item, err);
     const struct tensor_info *base = checkpoint_tensor(ck, t->view->base);
-    bool blocks = base->n_dims == 4;
-    if (!blocks && t->view->col_step == dtype_bytes(t->dtype)) return true;
+    bool blocks = base->n_dims == 4, own = is_own_layout(item->format);
+    if (!blocks && t->view->col_step == dtype_bytes(t->dtype)) return no_stack(p, item, err);
     struct plan_stack *s = of_base[t->view->base];
     if (!s) {
         s = of_base[t->view->base] = arena_alloc(p->arena, 1, sizeof *s);
@@ -62,7 +79,8 @@ bool plan_stack_join(struct plan *p, uint32_t i, struct plan_stack **of_base, st
                                  .scales = NAME_NONE,
                                  .lead = i,
                                  .n_experts = base->dims[0],
-                                 .sideways = item->format->encode_op == OP_ENCODE_NVFP4,
+                                 .sideways = item->format->encode_op == OP_ENCODE_NVFP4 || own,
+                                 .stays_turned = own,
                                  .matrix = *base};
         s->matrix.n_dims = 2;
         s->matrix.dims[0] = base->dims[0] * base->dims[1];
@@ -80,12 +98,27 @@ bool plan_stack_join(struct plan *p, uint32_t i, struct plan_stack **of_base, st
     return true;
 }
 
+/* Codes come as blocks of 16 bytes. */
+static bool own_part(const struct plan *p, const struct plan_stack *s, const struct quant_part *part,
+                     struct tensor_spec *out)
+{
+    uint64_t in = s->matrix.dims[0] / (s->n_experts ? s->n_experts : 1);
+    bool codes = part->part == PART_WEIGHT;
+    out->name = arena_printf(p->arena, "%s_%s", s->name, codes ? "blocks" : "scales");
+    out->dtype = part->dtype;
+    out->n_dims = codes ? 4 : 3;
+    const uint64_t dims[4] = {s->n_experts, s->matrix.dims[1], in / MXFP4_BLOCK, MXFP4_BLOCK / 2};
+    memcpy(out->dims, dims, out->n_dims * sizeof *dims);
+    return out->name != NULL;
+}
+
 bool plan_stack_part(const struct plan *p, const struct plan_item *item, const struct quant_part *part,
                      struct tensor_spec *out)
 {
     const struct plan_stack *s = item->stack;
     uint64_t in = s->matrix.dims[0] / (s->n_experts ? s->n_experts : 1), cols = s->matrix.dims[1];
     uint64_t dims[QUANT_DIMS_MAX];
+    if (s->stays_turned) return own_part(p, s, part, out);
     out->name =
         part->part == PART_WEIGHT ? s->name : arena_printf(p->arena, "%s_%s", s->name, tensor_part_suffix(part->part));
     out->dtype = part->dtype;

@@ -4,7 +4,8 @@
  *
  * Shapes, of a stack [E, in, out]: FP8 the same; NVFP4, whose blocks run along the inputs, U8 [E, in / 2, out] with
  * scales [E, in / 16, out]; MXFP4, whose blocks ModelOpt lets run along the outputs, U8 [E, in, out / 2] with scales
- * [E, in, out / 32]. */
+ * [E, in, out / 32]. In the layout mxfp4, GPT-OSS's own, blocks run along the inputs and experts lie outputs by inputs:
+ * `..._blocks` U8 [E, out, in / 32, 16] and `..._scales` U8 [E, out, in / 32]. */
 #ifndef PLAN_PLAN_STACK_H
 #define PLAN_PLAN_STACK_H
 
@@ -17,12 +18,14 @@ struct plan_stack {
     uint64_t n_experts;
     uint32_t scales;           /* of MXFP4 blocks [experts, outputs, inputs / 32, 16] those; else NAME_NONE */
     bool sideways;             /* blocks run along the first dimension: encoded from columns */
+    bool stays_turned;         /* and what comes out stays outputs by inputs, an expert at a time: the layout mxfp4 */
     struct tensor_info matrix; /* the stack as [experts * inputs, outputs] */
 };
 
 /* Finds or makes the stack of an item that has been decided to be quantized; item->stack stays NULL when its weight
  * lies alone, or in a stack of [experts, outputs, inputs], whose experts are written apart. ERR_UNSUPPORTED for types
- * that no stack has. `of_base`: [checkpoint_count], NULL at first. */
+ * that no stack has, and for the layout mxfp4 of what is no such stack. `of_base`: [checkpoint_count], NULL at first.
+ */
 MUST_CHECK bool plan_stack_join(struct plan *p, uint32_t item, struct plan_stack **of_base, struct error *err);
 /* Name and shape of one part. False without memory. */
 bool plan_stack_part(const struct plan *p, const struct plan_item *item, const struct quant_part *part,

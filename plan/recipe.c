@@ -253,8 +253,8 @@ static bool read_lines(struct recipe *r, const json_t *json, const struct yaml *
 static bool unknown_layout(const char *layout, const char *file, enum error_code code, struct error *err)
 {
     return error_set(err, code,
-                     "%s: layout '%.64s' is not written; modelopt, compressed-tensors, awq, gptq and fp8 are", file,
-                     layout);
+                     "%s: layout '%.64s' is not written; modelopt, compressed-tensors, awq, gptq, fp8 and mxfp4 are",
+                     file, layout);
 }
 
 static bool digest_recipe(struct recipe *r, struct error *err)

@@ -207,7 +207,8 @@ static bool write_part(struct job *j, const struct slot *s, uint32_t k, struct e
     if (is_sideways(j, s)) {
         before = quant_part_elems(part, all_cols, s->at.row);
         n = quant_part_elems(part, s->at.n_cols, s->at.n_rows);
-        if (n && !turn_in_place(data, s->at.n_cols, n / s->at.n_cols, elem, err)) return false;
+        bool turns_back = !item_of(j, s)->stack->stays_turned;
+        if (n && turns_back && !turn_in_place(data, s->at.n_cols, n / s->at.n_cols, elem, err)) return false;
     }
     job_hash(j, j->part_hashes[k], data, n * elem);
     return job_write(j, s->pass->output + k, before * elem, data, n * elem, err);

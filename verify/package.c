@@ -49,14 +49,13 @@ static bool check_index(struct package *p, bool *go_on, struct error *err)
     return true;
 }
 
-static void check_wanted(struct package *p)
+static void check_wanted(struct package *p, const struct digest *wanted, const char *name)
 {
-    char found[OCI_DIGEST_SIZE], wanted[OCI_DIGEST_SIZE];
-    if (!p->o->wanted) return;
+    char found[OCI_DIGEST_SIZE], text[OCI_DIGEST_SIZE];
     oci_digest_text(&package_image(p)->digest, found);
-    oci_digest_text(p->o->wanted, wanted);
-    enum verdict v = digest_equal(&package_image(p)->digest, p->o->wanted) ? VERDICT_PASS : VERDICT_FAIL;
-    report_add(p->report, CHECK_DIGEST, v, "wanted digest", "expected %s, found %s", wanted, found);
+    oci_digest_text(wanted, text);
+    enum verdict v = digest_equal(&package_image(p)->digest, wanted) ? VERDICT_PASS : VERDICT_FAIL;
+    report_add(p->report, CHECK_DIGEST, v, name, "expected %s, found %s", text, found);
 }
 
 static void entry_name(const struct package *p, uint32_t i, char name[32])
@@ -169,7 +168,10 @@ static bool run(struct package *p, struct error *err)
         return package_judge(p->report, CHECK_LAYOUT, "layout", &found, err);
     if (!check_index(p, &go_on, err)) return false;
     if (!go_on) return true;
-    check_wanted(p);
+    if (p->o->wanted) check_wanted(p, p->o->wanted, "wanted digest");
+    if (p->o->policy && p->o->policy->has_digest) check_wanted(p, &p->o->policy->digest, "the policy's digest");
+    if (!package_choose_signers(p, &go_on, err)) return false;
+    if (!go_on) return true;
     if (!package_find_images(p, &go_on, err)) return false;
     if (!go_on) return true;
     if (!check_manifests(p, err) || !package_check_signatures(p, err)) return false;

@@ -98,7 +98,9 @@ bool package_check_images(struct package *p, struct error *err)
     for (p->current = 0; p->current < p->n_images; p->current++) {
         oci_config_close(&p->config);
         if (!package_manifest(p)->doc) continue; /* said already */
-        if (!check_config(p, err) || !package_check_layers(p, err)) return false;
+        if (!check_config(p, err)) return false;
+        package_check_minimum(p);
+        if (!package_check_layers(p, err)) return false;
     }
     return true;
 }

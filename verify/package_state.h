@@ -1,14 +1,30 @@
 /* What the parts of package verification share. Private to verify/package.c, package_images.c, signature.c,
- * image_layers.c, layout_files.c. */
+ * image_layers.c, layout_files.c, attested.c. */
 #ifndef VERIFY_PACKAGE_STATE_H
 #define VERIFY_PACKAGE_STATE_H
 
 #include "formats/oci_package.h"
 #include "formats/tar.h"
 #include "verify/package.h"
+#include "verify/signers.h"
+
+#define PACKAGE_SETS 2u
+
+/* What has been found of one attestation that the policy asks for. */
+struct attested {
+    struct signed_by by; /* statements that hold */
+    uint32_t n_seen;     /* of the type, by anybody */
+    bool failed;         /* one by a right signer says what it must not, or lacks something */
+};
 
 struct package {
     const struct package_options *o;
+    struct signers own;                       /* of --key and --roots; borrowed: never closed */
+    const struct signers *sets[PACKAGE_SETS]; /* each must have signed; none: the signature is undecided */
+    const char *set_names[PACKAGE_SETS];      /* for people */
+    uint32_t n_sets;
+    const struct signers *attesters; /* who attests, where an attestation does not say; or NULL */
+    struct attested attested[POLICY_ATTESTATIONS_MAX + 1];
     struct report *report;
     struct oci_ref ref;
     struct oci_layout layout;
@@ -53,7 +69,15 @@ MUST_CHECK bool package_judge(struct report *r, const char *check_class, const c
 /* The parts, in the order of the report. False only as in package_verify. */
 /* When the tag names an index of images: reads it, finds its images among the entries. *go_on as in check_index. */
 MUST_CHECK bool package_find_images(struct package *p, bool *go_on, struct error *err);
+/* Who is asked for, by options and policy. *go_on false: the policy has no rule for the package. */
+MUST_CHECK bool package_choose_signers(struct package *p, bool *go_on, struct error *err);
 MUST_CHECK bool package_check_signatures(struct package *p, struct error *err);
+/* A statement about the package, of any type but the signature's: held against every attestation that is asked for.
+ * *valid: by a signer whom anything asks for. */
+MUST_CHECK bool package_weigh_statement(struct package *p, const struct envelope *e, bool *valid, struct error *err);
+void package_conclude_statements(struct package *p);
+/* Version and date of the image whose config has been read. */
+void package_check_minimum(struct package *p);
 /* Config and layers of every image. */
 MUST_CHECK bool package_check_images(struct package *p, struct error *err);
 MUST_CHECK bool package_check_layers(struct package *p, struct error *err);

@@ -70,12 +70,16 @@ static bool read_policy(struct policy *p, const char *path, struct bytes text, s
 {
     CLEANUP(yaml) struct yaml *doc = NULL;
     if (!yaml_parse(text, p->name, &doc, err)) return false;
-    static const char *const keys[] = {"parity", NULL};
+    static const char *const keys[] = {"trust",           "attestations", "licences", "minimum_version",
+                                       "minimum_created", "digest",       "parity",   NULL};
     p->json = json_deep_copy(yaml_root(doc));
     if (!p->json) return error_memory(err, text.size);
-    json_t *parity;
-    return json_known_keys(p->json, p->name, keys, err) && json_get_object(p->json, "parity", p->name, &parity, err) &&
-           read_parity(p, path, parity, err);
+    json_t *parity = NULL;
+    if (!json_known_keys(p->json, p->name, keys, err) || !policy_read_trust(p, path, err)) return false;
+    if (json_object_size(p->json) == 0) return error_set(err, ERR_FORMAT, "policy '%s': asks for nothing", p->name);
+    if (!json_object_get(p->json, "parity")) return true;
+    p->has_parity = true;
+    return json_get_object(p->json, "parity", p->name, &parity, err) && read_parity(p, path, parity, err);
 }
 
 bool policy_load(struct policy *out, const char *path, struct error *err)
@@ -87,7 +91,8 @@ bool policy_load(struct policy *out, const char *path, struct error *err)
                            .perplexity_ratio_at_most = INFINITY,
                            .cosine_at_least = -1,
                            .score_difference_at_most = INFINITY,
-                           .layer_sqnr_at_least_db = -INFINITY};
+                           .layer_sqnr_at_least_db = -INFINITY,
+                           .minimum_created = INT64_MIN};
     bool ok = false;
     if (path) {
         CLEANUP_BUFFER struct buffer text = {0};
@@ -104,6 +109,10 @@ bool policy_load(struct policy *out, const char *path, struct error *err)
 
 void policy_close(struct policy *p)
 {
+    for (uint32_t i = 0; i < p->n_rules; i++) signers_close(&p->rules[i].signers);
+    for (uint32_t i = 0; i < p->n_attestations; i++) signers_close(&p->attestations[i].signers);
+    free(p->rules);
+    free(p->attestations);
     free(p->data);
     free(p->texts);
     json_decref(p->json);

@@ -230,7 +230,7 @@ for name, status, words, *args in (
     check(f"verify --oms, {name}", v.returncode == status and words in v.stdout + v.stderr, f"{v.returncode} {v.stdout} {v.stderr}")
 v = json.loads(ingot("verify", "m", "--oms", "-k", "a.pub", "--json", "-q").stdout)
 check("verify --oms: the class in JSON", v["verdict"] == "fail" and v["checks"][0]["check"] == "signature" and v["error"]["check"] == "signature", v)
-refused("--roots without --oms", 2, "need --oms", "verify", "oci:x:v1", "--roots", "ca.pem")
+refused("--signature without --oms", 2, "needs --oms", "verify", "oci:x:v1", "--signature", "model.sig")
 os.symlink("config.json", "m/link")
 refused("oms: a symbolic link", 3, "symbolic link", "sign", "m", "-k", "b.key", "--format", "oms", "--force")
 

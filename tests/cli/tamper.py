@@ -127,7 +127,7 @@ flip_each(WORK + "/good", files)
 check("the package with an index is accepted", ingot("verify", f"oci:{WORK}/indexed:t", "-k", WORK + "/own.pub", "-q", status=None).returncode == 0)
 indexed = [os.path.relpath(d + "/" + f, WORK + "/indexed") for d, _, fs in os.walk(WORK + "/indexed") for f in fs]
 documents = sorted(f for f in indexed if open(f"{WORK}/indexed/{f}", "rb").read(1) == b"{" and f not in files)
-check("an index, its manifest and config that the other has not, the fallback's, bundle and referrer", len(documents) == 6, str(documents))
+check("an index, its manifest and config that the other has not, the fallback's, three bundles and referrers", len(documents) == 10, str(documents))
 flip_each(WORK + "/indexed", documents + ["index.json"])
 p = Package(WORK + "/indexed")
 index = p.index()

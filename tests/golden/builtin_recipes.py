@@ -42,6 +42,7 @@ ROWS = [
     ("qwen-moe-nvfp4-experts", "Qwen3-30B-A3B", of(nvfp4=EXPERTS), None, "fp8"),
     ("qwen-moe-nvfp4-experts", "Qwen3-Next-80B-A3B", of(nvfp4=EXPERTS), None, "fp8"),
     ("gpt-oss-nvfp4-experts", "fixture gpt_oss_mxfp4", of(nvfp4=EXPERTS), None, "none"),
+    ("gpt-oss-mxfp4", "fixture gpt_oss", of(mxfp4=EXPERTS), None, "none"),
     ("super49b-fp8", "Llama-3.3-Nemotron-Super-49B-v1", of(fp8=ATTENTION + MLP + ("attn_linear", "mlp_linear")), None, "fp8"),
     ("super49b-nvfp4", "Llama-3.3-Nemotron-Super-49B-v1", of(nvfp4=ATTENTION + MLP + ("attn_linear", "mlp_linear")), None, "fp8"),
     ("ultra253b-fp8", "Llama-3.1-Nemotron-Ultra-253B-v1", of(fp8=ATTENTION + MLP + ("attn_linear", "mlp_linear")), None, "fp8"),

@@ -185,9 +185,9 @@ static void test_files(void **state)
         {{"consolidated.safetensors"}, NULL, "without its params.json", ERR_UNSUPPORTED},
         {{"consolidated-00001-of-00002.safetensors"}, NULL, "Mistral's own layout", ERR_UNSUPPORTED},
         {{"adapter_model.safetensors"}, NULL, "a LoRA adapter", ERR_UNSUPPORTED},
-        {{"pytorch_model-00001-of-00002.bin"}, NULL, "a PyTorch pickle", ERR_UNSUPPORTED},
-        {{"consolidated.00.pth"}, NULL, "a PyTorch pickle", ERR_UNSUPPORTED}, {{"m.pt"}, NULL, "a PyTorch pickle", ERR_UNSUPPORTED},
-        {{"m.nemo"}, NULL, "a NeMo archive", ERR_UNSUPPORTED}, {{"m.onnx"}, NULL, "ONNX", ERR_UNSUPPORTED},
+        {{"pytorch_model-00001-of-00002.bin"}, NULL, "pytorch_model.bin.index.json is missing ('pytorch_model-00001-of-00002.bin' is there)", ERR_FORMAT},
+        {{"consolidated.00.pth"}, NULL, "the layout of Meta's own release", ERR_UNSUPPORTED}, {{"m.pt"}, NULL, "'m.pt' is not a file of torch.save", ERR_FORMAT},
+        {{"m.nemo"}, NULL, "'m.nemo': tar member at byte 0 is cut", ERR_FORMAT}, {{"m.onnx"}, NULL, "ONNX", ERR_UNSUPPORTED},
         {{"iter_1/__0_0.distcp"}, NULL, "a PyTorch distributed checkpoint", ERR_UNSUPPORTED}, {{"w.npz"}, NULL, "NumPy", ERR_UNSUPPORTED},
         {{"tf_model.h5"}, NULL, "HDF5", ERR_UNSUPPORTED}, {{"flax_model.msgpack"}, NULL, "Flax", ERR_UNSUPPORTED},
     };
