@@ -26,6 +26,7 @@ struct map {
 struct place {
     const struct oci_descriptor *layer;
     char blob[sizeof OCI_BLOBS_FOLDER + DIGEST_HEX_SIZE];
+    uint64_t base; /* of the layer in the file that holds it: 0, unless that is an archive */
     struct tar_layer tar;
 };
 
@@ -33,7 +34,8 @@ static bool open_map(struct map *m, const char *operand, struct error *err)
 {
     CLEANUP(free) char *ref = NULL;
     return package_ref(operand, &ref, err) && oci_ref_parse(ref, &m->ref, err) &&
-           oci_layout_open(&m->layout, m->ref.dir, err) && oci_package_open(&m->package, &m->layout, m->ref.tag, err) &&
+           oci_layout_open_ref(&m->layout, &m->ref, err) &&
+           oci_package_open(&m->package, &m->layout, m->ref.tag, err) &&
            oci_package_manifest(&m->layout, oci_package_image(&m->package, 0), &m->manifest, err) &&
            folder_open(&m->folder, ref, err) && checkpoint_open(&m->checkpoint, m->folder, err);
 }
@@ -50,14 +52,16 @@ static void close_map(struct map *m)
 
 static bool find_place(const struct map *m, uint32_t i, struct place *p, struct error *err)
 {
-    CLEANUP(fd) int fd = -1;
+    CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
     char what[64], hex[DIGEST_HEX_SIZE];
     snprintf(what, sizeof what, "layer %u of %u", i + 1, m->manifest.n_layers);
     p->layer = &m->manifest.layers[i];
     digest_hex(&p->layer->digest, hex);
     snprintf(p->blob, sizeof p->blob, OCI_BLOBS_FOLDER "/%s", hex);
-    return oci_blob_open(&m->layout, p->layer, what, &fd, NULL, err) &&
-           tar_layer_read(fd, p->layer->size, what, &p->tar, err);
+    if (!oci_blob_open(&m->layout, p->layer, what, &at, NULL, err) || !tar_layer_read(&at, what, &p->tar, err))
+        return false;
+    p->base = at.offset;
+    return true;
 }
 
 /* The member of the model that the file is, or NAME_NONE. */
@@ -88,24 +92,24 @@ static bool print_file_json(const struct map *m, const struct place *p, struct e
         if (t->member != member) continue;
         json_t *j =
             json_pack("{s:s,s:s,s:o,s:I,s:I}", "name", t->name, "dtype", dtype_name(t->dtype), "shape", shape_json(t),
-                      "offset", (json_int_t)(p->tar.data_offset + t->offset), "bytes", (json_int_t)t->bytes);
+                      "offset", (json_int_t)(p->base + p->tar.data_offset + t->offset), "bytes", (json_int_t)t->bytes);
         if (json_array_append_new(tensors, j) != 0) return error_memory(err, 0);
     }
     return print_json(json_pack("{s:s,s:s,s:I,s:I,s:O}", "path", p->tar.path, "blob", p->blob, "offset",
-                                (json_int_t)p->tar.data_offset, "bytes", (json_int_t)p->tar.data_bytes, "tensors",
-                                tensors),
+                                (json_int_t)(p->base + p->tar.data_offset), "bytes", (json_int_t)p->tar.data_bytes,
+                                "tensors", tensors),
                       err);
 }
 
 static void print_file(const struct map *m, const struct place *p)
 {
     uint32_t member = member_of(m, p);
-    print_text("%s\n  %s\n%16llu %16llu\n", p->tar.path, p->blob, (unsigned long long)p->tar.data_offset,
+    print_text("%s\n  %s\n%16llu %16llu\n", p->tar.path, p->blob, (unsigned long long)(p->base + p->tar.data_offset),
                (unsigned long long)p->tar.data_bytes);
     for (uint32_t i = 0; member != NAME_NONE && i < checkpoint_count(m->checkpoint); i++) {
         const struct tensor_info *t = checkpoint_tensor(m->checkpoint, i);
         if (t->member == member)
-            print_text("%16llu %16llu  %s %s\n", (unsigned long long)(p->tar.data_offset + t->offset),
+            print_text("%16llu %16llu  %s %s\n", (unsigned long long)(p->base + p->tar.data_offset + t->offset),
                        (unsigned long long)t->bytes, dtype_name(t->dtype), t->name);
     }
 }
@@ -138,7 +142,8 @@ const struct command command_mount_map = {
     .name = "mount-map",
     .operands = "PACKAGE",
     .summary = "says where each file and tensor lies in a package's blobs",
-    .details = "Offsets are those in the blob, so that weights can be mapped straight from it, without unpacking.",
+    .details = "Offsets are those in the blob, or in the archive that holds it, so that weights can be mapped from\n"
+               "it, without unpacking.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_bytes = sizeof(struct mount_map_args),

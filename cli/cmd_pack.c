@@ -10,7 +10,8 @@ struct pack_args {
 };
 
 static const struct option options[] = {
-    {"output", 'o', OPTION_TEXT, offsetof(struct pack_args, output), "oci:DIR:TAG", "the image layout to write", 0, 0},
+    {"output", 'o', OPTION_TEXT, offsetof(struct pack_args, output), "oci:DIR:TAG",
+     "the image layout to write; oci-archive:FILE:TAG: as one file", 0, 0},
     {"profiles", 'p', OPTION_TEXT, offsetof(struct pack_args, profiles), "DIR",
      "serving profiles: one more image for each, of the same layers", 0, 0},
     {"base", 'b', OPTION_TEXT, offsetof(struct pack_args, base), "oci:DIR:TAG",

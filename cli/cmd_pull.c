@@ -28,6 +28,9 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     struct pull_result r;
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     if (!registry_ref_parse(operands[0], &from, err) || !oci_ref_parse(a->output, &to, err)) return false;
+    if (to.is_archive)
+        return error_set(err, ERR_USAGE, "'%.256s' is an archive; a package is pulled into a folder (oci:DIR:TAG)",
+                         a->output);
     bool has_tag = strchr(a->output + strlen(OCI_REF_PREFIX), ':') != NULL;
     struct pull_options o = {.from = &from,
                              .dir = to.dir,

@@ -8,7 +8,7 @@
 struct verify_args {
     struct common_args common;
     const char *key, *against, *policy, *data, *digest, *report, *spill, *roots, *signature, *name, *time;
-    bool oms;
+    bool oms, all;
 };
 
 static const struct option options[] = {
@@ -22,6 +22,8 @@ static const struct option options[] = {
      "what the policy's rules know the package by (default: its tag)", 0, 0},
     {"against", 'a', OPTION_TEXT, offsetof(struct verify_args, against), "DIR",
      "the original checkpoint: rebuild the plan, compare sources, run parity", 0, 0},
+    {"all", 0, OPTION_FLAG, offsetof(struct verify_args, all), NULL,
+     "with --against: encode every tensor from the original again and compare the bytes", 0, 0},
     {"policy", 0, OPTION_TEXT, offsetof(struct verify_args, policy), "FILE",
      "who must have signed, attestations, licences, versions, limits of the parity run", 0, 0},
     {"data", 'd', OPTION_TEXT, offsetof(struct verify_args, data), "FILE",
@@ -92,6 +94,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                .roots = a->roots,
                                .name = a->name,
                                .time = a->time,
+                               .all = a->all,
                                .spill_dir = a->spill};
     bool ok = verify_run(env, &q, r, &parity, err) && print_report(env, r, a->report, err);
     parity_free(&parity);

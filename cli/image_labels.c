@@ -73,7 +73,7 @@ bool image_labels_of(const char *text, const json_t *labels, struct digest *imag
     CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
     CLEANUP(oci_package) struct oci_package package = {0};
     CLEANUP(oci_manifest) struct oci_manifest manifest = {0};
-    if (!oci_ref_parse(text, &ref, err) || !oci_layout_open(&layout, ref.dir, err) ||
+    if (!oci_ref_parse(text, &ref, err) || !oci_layout_open_ref(&layout, &ref, err) ||
         !oci_package_open(&package, &layout, ref.tag, err))
         return error_wrap(err, "'%.256s'", text);
     const json_t *found = package.images.annotations;

@@ -1,4 +1,5 @@
 #include "cli/verify_run.h"
+#include "cli/verify_reencode.h"
 
 #include "core/file.h"
 #include "engine/corpus.h"
@@ -81,7 +82,7 @@ static bool is_thin(const char *text)
     CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
     CLEANUP(oci_index) struct oci_index index = {0};
     struct error ignored = ERROR_INIT;
-    return oci_ref_parse(text, &ref, &ignored) && oci_layout_open(&layout, ref.dir, &ignored) &&
+    return oci_ref_parse(text, &ref, &ignored) && oci_layout_open_ref(&layout, &ref, &ignored) &&
            oci_layout_index(&layout, &index, &ignored) && oci_is_thin(&index);
 }
 
@@ -93,7 +94,7 @@ static bool is_bundle(const char *text)
     __attribute__((cleanup(cleanup_oci_package))) struct oci_package package = {0};
     CLEANUP(oci_manifest) struct oci_manifest manifest = {0};
     struct error ignored = ERROR_INIT;
-    if (!oci_ref_parse(text, &ref, &ignored) || !oci_layout_open(&layout, ref.dir, &ignored) ||
+    if (!oci_ref_parse(text, &ref, &ignored) || !oci_layout_open_ref(&layout, &ref, &ignored) ||
         !oci_package_open(&package, &layout, ref.tag, &ignored) ||
         !oci_package_manifest(&layout, oci_package_image(&package, 0), &manifest, &ignored))
         return false;
@@ -137,6 +138,9 @@ static bool check_model(const struct command_env *env, const struct verify_reque
         report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity",
                    "not run: %s was given, but no original to compare with (--against)",
                    q->policy ? "a policy" : "a file of texts");
+    if (q->all && (!q->against || !opened))
+        report_add(r, CHECK_DIGEST, VERDICT_UNDECIDED, "encoded again",
+                   "needs the weights and the original (--against)");
     if (!q->against) return true;
     if (!model_open(&original, q->against, err)) return false;
     if (!opened) return true;
@@ -146,6 +150,7 @@ static bool check_model(const struct command_env *env, const struct verify_reque
         report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity", "not run: the package failed a check before");
         return true;
     }
+    if (q->all && !reencode_check(env, q->ref, &m, &original, q->spill_dir, r, err)) return false;
     return run_parity(env, q, policy, &m, &original, r, parity, err);
 }
 

@@ -15,6 +15,7 @@ struct verify_request {
     const char *data;         /* texts, instead of the policy's; or NULL */
     const char *digest;       /* wanted image digest "sha256:...", or NULL */
     const char *spill_dir;    /* or NULL */
+    bool all;                 /* with against: encode the original again and compare */
     const char *roots;        /* certificates that a signer must lead to; or NULL */
     const char *name;         /* what the policy's rules know the package by; NULL: the tag */
     const char *time;         /* when certificates must hold; NULL: now */

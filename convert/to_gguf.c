@@ -68,7 +68,9 @@ static bool target_type(struct job *j, const struct gguf_name *n, const struct m
     uint32_t n_stack = t->place.expert >= 0 ? j->facts.n_experts : 1;
     bool fallback = false, ends = strcmp(name, "token_embd.weight") == 0 || strcmp(name, "output.weight") == 0;
     *out = DTYPE_F32;
-    if (t->n_dims <= 1 || n->f32 || n->change >= GGUF_PLUS_ONE || ends_with(n->gguf, "_norm.weight")) return true;
+    if (t->n_dims <= 1 || n->f32 || (n->change >= GGUF_PLUS_ONE && n->change != GGUF_LINEAR) ||
+        ends_with(n->gguf, "_norm.weight"))
+        return true;
     enum dtype same = same_type(j, t, name);
     *out = same;
     if (!mix) return true;
@@ -84,10 +86,9 @@ static bool target_type(struct job *j, const struct gguf_name *n, const struct m
 
 static bool interleave(const struct job *j, const struct gguf_name *n, const struct model_tensor *t, uint64_t *out)
 {
-    uint64_t heads = n->change == GGUF_ROPE_Q ? j->heads : j->kv_heads;
     if (n->change != GGUF_ROPE_Q && n->change != GGUF_ROPE_K) return true;
-    *out = heads ? t->dims[0] / heads : 0;
-    if (heads && t->dims[0] % heads == 0 && *out % 2 == 0 && *out) return true;
+    *out = j->m->inventory->config.attention.head_dim;
+    if (*out && t->dims[0] % *out == 0 && *out % 2 == 0) return true;
     return error_set(j->err, ERR_FORMAT, "tensor '%.256s': rows do not divide into heads of an even size", t->name);
 }
 

@@ -10,6 +10,7 @@
 #include "core/error.h"
 
 #include <sys/types.h>
+#include <unistd.h>
 
 /* Owned bytes, one more than `size` is allocated and zero, so that text is terminated. */
 struct buffer {
@@ -37,6 +38,22 @@ MUST_CHECK bool file_open(int dirfd, const char *path, int *fd, uint64_t *size, 
 MUST_CHECK bool file_read_at(int fd, const char *name, uint64_t offset, void *dst, size_t n, struct error *err);
 /* A whole file of at most `max` bytes. */
 MUST_CHECK bool file_load(int dirfd, const char *path, size_t max, struct buffer *out, struct error *err);
+
+/* `size` bytes at `offset` of an open file: a file of its own, or a member of an archive. */
+struct file_place {
+    int fd;
+    uint64_t offset, size;
+};
+#define FILE_PLACE_INIT                                                                                                \
+    {                                                                                                                  \
+        .fd = -1                                                                                                       \
+    }
+
+static inline void cleanup_file_place(struct file_place *p) /* of one that owns its descriptor */
+{
+    if (p->fd >= 0) close(p->fd);
+    p->fd = -1;
+}
 
 /* A file mapped read-only, for small data that is used in place. When the file shrinks under the map, the missing pages
  * read as zero instead of killing the process, and file_map_intact says so: call it after the last use. */

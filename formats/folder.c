@@ -10,8 +10,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-static const struct folder_kind *const kinds[] = {&folder_kind_oci, &folder_kind_hub, &folder_kind_file,
-                                                  &folder_kind_dir};
+static const struct folder_kind *const kinds[] = {&folder_kind_oci, &folder_kind_oci_archive, &folder_kind_hub,
+                                                  &folder_kind_file, &folder_kind_dir};
 
 struct member {
     const char *name, *path;

@@ -1,6 +1,6 @@
 /* A model folder: a directory, a revision in the Hugging Face cache ("hf://ORG/NAME@REVISION"), or the same files
- * inside an OCI image layout ("oci:DIR:TAG"), read in place without unpacking. Everything that reads a checkpoint goes
- * through it, so every command works on all of them.
+ * inside an OCI image layout ("oci:DIR:TAG") or archive ("oci-archive:FILE:TAG"), read in place without unpacking.
+ * Everything that reads a checkpoint goes through it, so every command works on all of them.
  *
  * Members are the regular files below the folder, by relative path, sorted by name; symbolic links to files count (the
  * Hugging Face cache is made of them), links to directories do not, hidden names (".git", our own temporaries; but for
@@ -50,7 +50,8 @@ struct folder_kind {
     const char *prefix; /* "oci:", or "" for a directory, which comes last */
     bool (*open)(struct folder *f, const char *rest, struct error *err);
 };
-extern const struct folder_kind folder_kind_oci;  /* formats/oci_folder.c */
+extern const struct folder_kind folder_kind_oci; /* formats/oci_folder.c */
+extern const struct folder_kind folder_kind_oci_archive;
 extern const struct folder_kind folder_kind_hub;  /* formats/hub_folder.c */
 extern const struct folder_kind folder_kind_file; /* "file:PATH", one file as a folder; formats/folder_dir.c */
 extern const struct folder_kind folder_kind_dir;  /* a path that ends in ".gguf" may be one file, or one of its parts */

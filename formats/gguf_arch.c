@@ -4,12 +4,12 @@
 #include <stdio.h>
 
 extern const struct gguf_arch gguf_llama, gguf_qwen3, gguf_qwen3moe, gguf_nemotron, gguf_nemotron_h,
-    gguf_nemotron_h_moe, gguf_gemma3, gguf_gpt_oss, gguf_mistral3;
+    gguf_nemotron_h_moe, gguf_gemma3, gguf_gpt_oss, gguf_mistral3, gguf_deci;
 
 /* Of two rows for one config.json the first whose `write` takes it writes it: gguf_arch_for. */
 const struct gguf_arch *const gguf_archs[] = {
-    &gguf_llama,          &gguf_qwen3,  &gguf_qwen3moe, &gguf_nemotron, &gguf_nemotron_h,
-    &gguf_nemotron_h_moe, &gguf_gemma3, &gguf_gpt_oss,  &gguf_mistral3, NULL,
+    &gguf_llama,   &gguf_qwen3,    &gguf_qwen3moe, &gguf_nemotron, &gguf_nemotron_h, &gguf_nemotron_h_moe, &gguf_gemma3,
+    &gguf_gpt_oss, &gguf_mistral3, &gguf_deci,     NULL,
 };
 
 bool gguf_arch_find(const struct gguf_arch **out, const char *name, struct error *err)

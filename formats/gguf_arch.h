@@ -17,6 +17,7 @@ enum gguf_change {
     GGUF_NEG_EXP,  /* GGUF holds -exp(w), as a column */
     GGUF_COLUMN,   /* the folder's [n] is [n, 1] in GGUF */
     GGUF_GROUPS,   /* the folder's [n] is [groups, n / groups] in GGUF, the key ssm.group_count */
+    GGUF_LINEAR,   /* the same: in a layer without key heads, the name belongs to this row (deci) */
     GGUF_CONV,     /* the folder's [channels, 1, taps] is [channels, taps] in GGUF */
     GGUF_MADE      /* not in the folder: follows from the configuration */
 };
@@ -77,7 +78,16 @@ MUST_CHECK bool gguf_layers(const struct gguf *g, uint64_t *trunk, uint64_t *mtp
 /* config.json as a family's reader expects it; new reference. */
 MUST_CHECK bool gguf_config(const struct gguf *g, const struct gguf_arch *a, json_t **out, struct error *err);
 
-/* For rows of several families (formats/gguf_config.c, formats/gguf_rope.c). */
+/* For rows of several families (formats/gguf_config.c, formats/gguf_rope.c, formats/gguf_llama.c). */
+/* Element i of an array with one element per layer, or the one value for all layers; `key` begins with "%s.". */
+MUST_CHECK bool gguf_per_layer(const struct gguf *g, const char *key, uint64_t n_layers, uint64_t i, uint64_t *out,
+                               struct error *err);
+/* Biases are there or not; config.json says so, GGUF only shows it. */
+MUST_CHECK bool gguf_read_biases(const struct gguf *g, json_t *config, struct error *err);
+/* ERR_UNSUPPORTED unless the key is absent, null or as wanted. */
+MUST_CHECK bool gguf_flag_is(const json_t *config, const char *key, bool wanted, const char *arch, struct error *err);
+/* head_dim of config.json, or hidden_size / num_attention_heads. */
+MUST_CHECK bool gguf_head_dim(const json_t *config, uint64_t *out, struct error *err);
 MUST_CHECK bool gguf_put_number(json_t *config, const char *key, double value, struct error *err);
 MUST_CHECK bool gguf_read_rope(const struct gguf *g, json_t *config, struct error *err);
 MUST_CHECK bool gguf_write_rope(struct gguf_writer *w, const json_t *config, uint64_t rope_dims, struct error *err);

@@ -8,7 +8,7 @@ struct mapper {
     const struct gguf *g;
     const struct gguf_arch *arch;
     struct arena *names;
-    uint64_t n_layers, heads, kv_heads;
+    uint64_t n_layers, all_layers;
     struct error *err;
 };
 
@@ -27,8 +27,20 @@ static bool flatten(struct tensor_info *out)
     return true;
 }
 
-static bool rows_apart(const struct mapper *m, const struct gguf_tensor *t, uint64_t heads, struct tensor_info *out)
+/* Heads may be said per layer, 0 for those without attention. Without a number of key heads there are as many. */
+static bool heads_of(const struct mapper *m, uint32_t block, bool keys, uint64_t *out)
 {
+    static const char *const names[] = {"%s.attention.head_count", "%s.attention.head_count_kv"};
+    if (block == NAME_NONE) block = 0;
+    if (keys && !gguf_find(m->g, names[1])) keys = false;
+    return gguf_per_layer(m->g, names[keys], m->all_layers, block, out, m->err);
+}
+
+static bool rows_apart(const struct mapper *m, const struct gguf_tensor *t, uint32_t block, bool keys,
+                       struct tensor_info *out)
+{
+    uint64_t heads;
+    if (!heads_of(m, block, keys, &heads)) return false;
     uint64_t rows = heads ? t->dims[0] / heads : 0;
     if (heads == 0 || t->dims[0] % heads != 0 || rows % 2 != 0 || rows > UINT32_MAX)
         return wrong(m, t, "has rows that do not divide into heads of an even size");
@@ -37,11 +49,12 @@ static bool rows_apart(const struct mapper *m, const struct gguf_tensor *t, uint
     return true;
 }
 
-static bool change(const struct mapper *m, const struct gguf_tensor *t, enum gguf_change how, struct tensor_info *out)
+static bool change(const struct mapper *m, const struct gguf_tensor *t, enum gguf_change how, uint32_t block,
+                   struct tensor_info *out)
 {
     switch (how) {
-    case GGUF_ROPE_Q: return rows_apart(m, t, m->heads, out);
-    case GGUF_ROPE_K: return rows_apart(m, t, m->kv_heads, out);
+    case GGUF_ROPE_Q: return rows_apart(m, t, block, false, out);
+    case GGUF_ROPE_K: return rows_apart(m, t, block, true, out);
     case GGUF_PLUS_ONE: out->recode = RECODE_MINUS_ONE; break;
     case GGUF_NEG_EXP:
         out->recode = RECODE_LOG_NEG;
@@ -118,6 +131,19 @@ static bool add_sidecar(const struct mapper *m, const struct gguf_tensor *t, con
     return true;
 }
 
+/* The row of the same name for layers without key heads, where there is one and this is such a layer. */
+static bool choose_row(const struct mapper *m, uint32_t block, const struct gguf_name **n)
+{
+    for (uint32_t i = 0; i < m->arch->n_names; i++) {
+        const struct gguf_name *other = &m->arch->names[i];
+        uint64_t kv_heads;
+        if (other->change != GGUF_LINEAR || strcmp(other->gguf, (*n)->gguf) != 0) continue;
+        if (!heads_of(m, block, true, &kv_heads)) return false;
+        if (kv_heads == 0) *n = other;
+    }
+    return true;
+}
+
 static bool add(const struct mapper *m, const struct gguf_tensor *t)
 {
     uint32_t block;
@@ -129,29 +155,14 @@ static bool add(const struct mapper *m, const struct gguf_tensor *t)
     if (!n)
         return error_set(m->err, ERR_FORMAT, "'%.256s': tensor '%.256s' is not part of the GGUF architecture %s",
                          folder_name(checkpoint_folder(m->ck), t->member), t->name, m->arch->name);
+    if (!choose_row(m, block, &n)) return false;
     if (!n->hf) return true;
     struct tensor_info info = {.dtype = t->type->dtype, .n_dims = t->n_dims, .member = t->member, .offset = t->offset};
     memcpy(info.dims, t->dims, sizeof t->dims);
     if (strstr(n->hf, "{E}")) return add_stack(m, n, t, block, &info);
     info.name = gguf_name_fill(m->names, n->hf, block, 0);
     if (!info.name) return error_memory(m->err, 0);
-    return change(m, t, n->change, &info) && checkpoint_add(m->ck, &info, m->err);
-}
-
-/* Key heads may be said per layer, 0 for those without attention; families with different numbers are not known. */
-static bool read_heads(struct mapper *m)
-{
-    bool has;
-    uint64_t n;
-    const struct gguf_value *kv = gguf_find(m->g, "%s.attention.head_count_kv");
-    if (!gguf_opt_u64(m->g, "%s.attention.head_count", UINT32_MAX, &m->heads, &has, m->err)) return false;
-    m->kv_heads = m->heads;
-    if (kv) m->kv_heads = 0;
-    for (uint64_t i = 0; kv && i < kv->n; i++) {
-        if (!gguf_u64_at(kv, i, UINT32_MAX, &n, m->err)) return false;
-        if (n > m->kv_heads) m->kv_heads = n;
-    }
-    return true;
+    return change(m, t, n->change, block, &info) && checkpoint_add(m->ck, &info, m->err);
 }
 
 static bool open_all(struct checkpoint *ck, const struct gguf *g, struct arena *names, struct error *err)
@@ -160,8 +171,9 @@ static bool open_all(struct checkpoint *ck, const struct gguf *g, struct arena *
     const char *name;
     uint64_t mtp;
     if (!gguf_architecture(g, &name, err) || !gguf_arch_find(&m.arch, name, err) ||
-        !gguf_layers(g, &m.n_layers, &mtp, err) || !read_heads(&m))
+        !gguf_layers(g, &m.n_layers, &mtp, err))
         return false;
+    m.all_layers = m.n_layers + mtp;
     for (uint32_t i = 0; i < g->n_files; i++)
         if (!checkpoint_add_file(ck, g->files[i].member, &g->files[i].digest, err)) return false;
     for (uint32_t i = 0; i < g->n_tensors; i++)

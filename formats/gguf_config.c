@@ -17,6 +17,17 @@ bool gguf_put_number(json_t *config, const char *key, double value, struct error
     return json_put(config, key, json_real((double)(float)value == value ? strtod(text, NULL) : value), err);
 }
 
+bool gguf_per_layer(const struct gguf *g, const char *key, uint64_t n_layers, uint64_t i, uint64_t *out,
+                    struct error *err)
+{
+    const struct gguf_value *v = gguf_find(g, key);
+    if (!v) return error_set(err, ERR_FORMAT, "key '%s' is missing", key + 3);
+    if (v->is_array && v->n != n_layers)
+        return error_set(err, ERR_FORMAT, "key '%s' has %llu elements for %llu layers", key + 3,
+                         (unsigned long long)v->n, (unsigned long long)n_layers);
+    return gguf_u64_at(v, v->is_array ? i : 0, UINT32_MAX, out, err);
+}
+
 static bool read_key(const struct gguf *g, const struct gguf_key *k, json_t *config, struct error *err)
 {
     char key[GGUF_KEY_MAX];

@@ -11,7 +11,7 @@ static const struct gguf_name llama_names[] = {
 };
 static const struct gguf_key decoder_keys[] = {GGUF_KEYS_DECODER, GGUF_KEY_RMS_EPS};
 
-static bool flag_is(const json_t *config, const char *key, bool wanted, const char *arch, struct error *err)
+bool gguf_flag_is(const json_t *config, const char *key, bool wanted, const char *arch, struct error *err)
 {
     const json_t *v = json_object_get(config, key);
     if (!v || json_is_null(v) || json_is_true(v) == wanted) return true;
@@ -20,7 +20,7 @@ static bool flag_is(const json_t *config, const char *key, bool wanted, const ch
 }
 
 /* Biases are there or not; config.json says so, GGUF only shows it. */
-static bool read_biases(const struct gguf *g, json_t *config, struct error *err)
+bool gguf_read_biases(const struct gguf *g, json_t *config, struct error *err)
 {
     return json_put(config, "attention_bias", json_boolean(gguf_find_tensor(g, "blk.0.attn_q.bias") != NULL), err) &&
            json_put(config, "mlp_bias", json_boolean(gguf_find_tensor(g, "blk.0.ffn_up.bias") != NULL), err) &&
@@ -33,10 +33,10 @@ static bool llama_read(const struct gguf *g, json_t *config, struct error *err)
     uint64_t experts = 0;
     if (v && !gguf_u64_at(v, 0, UINT32_MAX, &experts, err)) return false;
     if (experts) return error_set(err, ERR_UNSUPPORTED, "GGUF's llama with experts (Mixtral) is not known");
-    return read_biases(g, config, err) && gguf_read_rope(g, config, err);
+    return gguf_read_biases(g, config, err) && gguf_read_rope(g, config, err);
 }
 
-static bool head_dim(const json_t *config, uint64_t *out, struct error *err)
+bool gguf_head_dim(const json_t *config, uint64_t *out, struct error *err)
 {
     uint64_t hidden, heads;
     if (!json_get_u64(config, "hidden_size", "config.json", 1, UINT32_MAX, &hidden, err) ||
@@ -59,7 +59,7 @@ static bool llama_write(struct gguf_writer *w, const json_t *config, struct erro
     if (json_has(config, "sliding_window"))
         return error_set(err, ERR_UNSUPPORTED, "config.json: key 'sliding_window' is %s, which GGUF's llama cannot say",
                          json_brief(json_object_get(config, "sliding_window")));
-    if (!head_dim(config, &dim, err) || !no_partial_rope(config, err) || !gguf_write_rope(w, config, dim, err))
+    if (!gguf_head_dim(config, &dim, err) || !no_partial_rope(config, err) || !gguf_write_rope(w, config, dim, err))
         return false;
     gguf_put_u32(w, "%s.rope.dimension_count", (uint32_t)dim);
     return true;
@@ -87,13 +87,13 @@ static const struct gguf_name qwen3_names[] = {
 
 static bool qwen3_read(const struct gguf *g, json_t *config, struct error *err)
 {
-    return read_biases(g, config, err) && gguf_read_rope(g, config, err);
+    return gguf_read_biases(g, config, err) && gguf_read_rope(g, config, err);
 }
 
 static bool qwen3_write(struct gguf_writer *w, const json_t *config, struct error *err)
 {
     uint64_t dim;
-    return flag_is(config, "use_sliding_window", false, "qwen3", err) && head_dim(config, &dim, err) &&
+    return gguf_flag_is(config, "use_sliding_window", false, "qwen3", err) && gguf_head_dim(config, &dim, err) &&
            gguf_write_rope(w, config, dim, err);
 }
 
@@ -185,10 +185,10 @@ static bool nemotron_read(const struct gguf *g, json_t *config, struct error *er
 {
     uint64_t dim, rope_dims;
     bool has;
-    if (!head_dim(config, &dim, err)) return false;
+    if (!gguf_head_dim(config, &dim, err)) return false;
     rope_dims = dim;
     if (!gguf_opt_u64(g, "%s.rope.dimension_count", dim, &rope_dims, &has, err)) return false;
-    return read_biases(g, config, err) && json_put(config, "hidden_act", json_string("relu2"), err) &&
+    return gguf_read_biases(g, config, err) && json_put(config, "hidden_act", json_string("relu2"), err) &&
            gguf_put_number(config, "partial_rotary_factor", (double)rope_dims / (double)dim, err) &&
            gguf_read_rope(g, config, err);
 }
@@ -197,7 +197,7 @@ static bool nemotron_write(struct gguf_writer *w, const json_t *config, struct e
 {
     uint64_t dim;
     double part = 0.5; /* class default */
-    if (!head_dim(config, &dim, err) ||
+    if (!gguf_head_dim(config, &dim, err) ||
         !json_opt_number(json_object_get(config, "rope_parameters"), "partial_rotary_factor", "config.json", &part,
                          err) ||
         !json_opt_number(config, "partial_rotary_factor", "config.json", &part, err))

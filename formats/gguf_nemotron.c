@@ -102,18 +102,6 @@ static const struct gguf_key moe_keys[] = {
 
 /* ---- reading ---- */
 
-/* Element i of an array with one element per layer, or the one value for all layers. */
-static bool per_layer(const struct gguf *g, const char *key, uint64_t n_layers, uint64_t i, uint64_t *out,
-                      struct error *err)
-{
-    const struct gguf_value *v = gguf_find(g, key);
-    if (!v) return error_set(err, ERR_FORMAT, "key '%s' is missing", key + 3);
-    if (v->is_array && v->n != n_layers)
-        return error_set(err, ERR_FORMAT, "key '%s' has %llu elements for %llu layers", key + 3,
-                         (unsigned long long)v->n, (unsigned long long)n_layers);
-    return gguf_u64_at(v, v->is_array ? i : 0, UINT32_MAX, out, err);
-}
-
 /* What llama.cpp takes for absent keys, which is not what the configuration class does; kv_heads 0: no layer has any.
  */
 static bool read_heads(json_t *config, uint64_t kv_heads, struct error *err)
@@ -134,8 +122,8 @@ static bool read_pattern(const struct gguf *g, json_t *config, bool experts, str
     if (!gguf_layers(g, &trunk, &mtp, err)) return false;
     for (uint64_t i = 0; i < trunk; i++) {
         uint64_t kv, ff;
-        if (!per_layer(g, "%s.attention.head_count_kv", trunk + mtp, i, &kv, err) ||
-            !per_layer(g, "%s.feed_forward_length", trunk + mtp, i, &ff, err))
+        if (!gguf_per_layer(g, "%s.attention.head_count_kv", trunk + mtp, i, &kv, err) ||
+            !gguf_per_layer(g, "%s.feed_forward_length", trunk + mtp, i, &ff, err))
             return false;
         pattern[i] = ff ? (experts ? 'E' : '-') : kv ? '*' : 'M';
         if ((kv && !ff && kv_heads && kv != kv_heads) || (ff && mlp && ff != mlp))

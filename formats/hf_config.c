@@ -2,6 +2,8 @@
 
 #include "formats/safetensors.h"
 
+#include <math.h>
+
 #define CONFIG_NAME "config.json"
 #define PARAMS_NAME "params.json"
 
@@ -116,4 +118,10 @@ const char *hf_config_wrapper(const json_t *config)
     for (const char *const *w = wrapped; *w; w++)
         if (json_is_object(json_object_get(config, *w))) return *w;
     return NULL;
+}
+
+uint64_t hf_deci_width(double mult, uint64_t hidden)
+{
+    double width = floor(2 * mult * (double)hidden / 3);
+    return width >= 1 && width <= INT32_MAX - 256 ? ((uint64_t)width + 255) / 256 * 256 : 0;
 }

@@ -35,6 +35,10 @@ MUST_CHECK bool hf_config_eos(const struct hf_config *c, uint32_t *ids, uint32_t
 /* bos_token_id, looked for in the same places; *has false when there is none or it is null. */
 MUST_CHECK bool hf_config_bos(const struct hf_config *c, uint32_t *id, bool *has, struct error *err);
 
+/* Width of a DeciLM's MLP from its `ffn_mult`: int(2 * mult * hidden / 3), up to the next multiple of 256 (the family's
+ * modeling code); 0 when the multiplier makes none below 2^31. */
+uint64_t hf_deci_width(double mult, uint64_t hidden);
+
 /* The key under which a multimodal configuration keeps its language model's, or NULL. */
 const char *hf_config_wrapper(const json_t *config);
 

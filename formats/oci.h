@@ -138,12 +138,15 @@ MUST_CHECK bool oci_config_text(const struct oci_config *c, char **out, size_t *
 /* ---- naming an image ------------------------------------------------------------------------------------------------
  */
 #define OCI_REF_PREFIX "oci:"
+#define OCI_ARCHIVE_PREFIX "oci-archive:"
 #define OCI_TAG_DEFAULT "latest"
 struct oci_ref {
-    char *dir;
+    char *dir; /* the folder; the file of an archive */
     char *tag;
+    bool is_archive;
 };
-/* "oci:DIR:TAG" or "oci:DIR" (tag "latest"). DIR holds no colon: skopeo ends it at the first one. ERR_USAGE. */
+/* "oci:DIR:TAG" or "oci:DIR" (tag "latest"); "oci-archive:FILE:TAG", the same in one tar file. Neither name holds a
+ * colon: skopeo ends it at the first one. ERR_USAGE. */
 MUST_CHECK bool oci_ref_parse(const char *text, struct oci_ref *out, struct error *err);
 /* The same without the prefix. */
 MUST_CHECK bool oci_ref_split(const char *rest, struct oci_ref *out, struct error *err);

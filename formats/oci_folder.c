@@ -1,6 +1,7 @@
-/* The members of an image's /models as a folder, read where they lie in the layers. Sizes and shapes are checked here;
- * digests are verify's work, which reads everything. */
+/* The members of an image's /models as a folder, read where they lie in the layers, of a layout or of an archive. Sizes
+ * and shapes are checked here; digests are verify's work, which reads everything. */
 #include "formats/folder.h"
+#include "formats/oci_archive.h"
 #include "formats/oci_package.h"
 #include "formats/tar.h"
 
@@ -10,7 +11,7 @@ static bool add_layer(struct folder *f, const struct oci_layout *l, const struct
                       struct error *err)
 {
     const struct oci_descriptor *d = &m->layers[layer];
-    CLEANUP(fd) int fd = -1;
+    CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
     struct tar_layer tar;
     char what[64], hex[DIGEST_HEX_SIZE], path[sizeof OCI_BLOBS_FOLDER + DIGEST_HEX_SIZE];
     snprintf(what, sizeof what, "layer %u of %u", layer + 1, m->n_layers);
@@ -18,11 +19,12 @@ static bool add_layer(struct folder *f, const struct oci_layout *l, const struct
         return error_set(err, ERR_UNSUPPORTED,
                          "%s: media type \"%.128s\" cannot be read in place, only " OCI_MEDIA_LAYER, what,
                          d->media_type);
-    if (!oci_blob_open(l, d, what, &fd, NULL, err) || !tar_layer_read(fd, d->size, what, &tar, err)) return false;
+    if (!oci_blob_open(l, d, what, &at, NULL, err) || !tar_layer_read(&at, what, &tar, err)) return false;
     if (strncmp(tar.path, MODELS_PREFIX, strlen(MODELS_PREFIX)) != 0) return true;
     digest_hex(&d->digest, hex);
     snprintf(path, sizeof path, OCI_BLOBS_FOLDER "/%s", hex);
-    return folder_add(f, tar.path + strlen(MODELS_PREFIX), path, tar.data_offset, tar.data_bytes, err);
+    return folder_add(f, tar.path + strlen(MODELS_PREFIX), l->archive ? oci_archive_name(l->archive) : path,
+                      at.offset + tar.data_offset, tar.data_bytes, err);
 }
 
 /* All images of a package hold the same model, so the first serves. */
@@ -39,15 +41,30 @@ static bool add_image(struct folder *f, const struct oci_layout *l, const char *
     return true;
 }
 
-static bool oci_open(struct folder *f, const char *rest, struct error *err)
+static bool open_ref(struct folder *f, const char *rest, bool is_archive, struct error *err)
 {
     CLEANUP(oci_ref) struct oci_ref ref = {0};
     CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
-    if (!oci_ref_split(rest, &ref, err) || !oci_layout_open(&layout, ref.dir, err)) return false;
-    if (!add_image(f, &layout, ref.tag, err)) return error_wrap(err, "'" OCI_REF_PREFIX "%.512s'", rest);
+    if (!oci_ref_split(rest, &ref, err)) return false;
+    ref.is_archive = is_archive;
+    if (!oci_layout_open_ref(&layout, &ref, err)) return false;
+    if (!add_image(f, &layout, ref.tag, err))
+        return error_wrap(err, "'%s%.512s'", is_archive ? OCI_ARCHIVE_PREFIX : OCI_REF_PREFIX, rest);
     folder_set_dir(f, layout.dir);
     layout.dir = -1;
     return true;
 }
+
+static bool oci_open(struct folder *f, const char *rest, struct error *err)
+{
+    return open_ref(f, rest, false, err);
+}
+
+static bool archive_open(struct folder *f, const char *rest, struct error *err)
+{
+    return open_ref(f, rest, true, err);
+}
+
+const struct folder_kind folder_kind_oci_archive = {.prefix = OCI_ARCHIVE_PREFIX, .open = archive_open};
 
 const struct folder_kind folder_kind_oci = {.prefix = OCI_REF_PREFIX, .open = oci_open};

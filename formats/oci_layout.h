@@ -12,16 +12,23 @@
 #define OCI_INDEX_FILE "index.json"
 #define OCI_BLOBS_FOLDER "blobs/sha256"
 
+struct oci_archive;
+
 struct oci_layout {
-    int dir, blobs;
-}; /* descriptors of the layout and of blobs/sha256 */
+    int dir, blobs; /* descriptors of the layout and of blobs/sha256; of an archive: of its folder, and -1 */
+    struct oci_archive *archive; /* the layout is one file (formats/oci_archive.h); else NULL */
+};
 #define OCI_LAYOUT_INIT                                                                                                \
     {                                                                                                                  \
         .dir = -1, .blobs = -1                                                                                         \
     }
 
-/* The two folders. A missing layout is ERR_FORMAT that names `path`. */
+/* The two folders. A missing layout is ERR_FORMAT that names `path`; so is an archive. */
 MUST_CHECK bool oci_layout_open(struct oci_layout *l, const char *path, struct error *err);
+/* The same for an archive, whose headers are all read. */
+MUST_CHECK bool oci_layout_open_archive(struct oci_layout *l, const char *path, struct error *err);
+/* Either, as the name says. */
+MUST_CHECK bool oci_layout_open_ref(struct oci_layout *l, const struct oci_ref *ref, struct error *err);
 void oci_layout_close(struct oci_layout *l);
 
 static inline void cleanup_oci_layout(struct oci_layout *l)
@@ -32,14 +39,16 @@ static inline void cleanup_oci_layout(struct oci_layout *l)
 /* The files oci-layout (it must say version 1.0.0) and index.json. */
 MUST_CHECK bool oci_layout_marker(const struct oci_layout *l, struct error *err);
 MUST_CHECK bool oci_layout_index(const struct oci_layout *l, struct oci_index *out, struct error *err);
+MUST_CHECK bool oci_layout_index_text(const struct oci_layout *l, struct buffer *out, struct error *err);
 
-/* A blob as an open file whose size is the descriptor's; `what` names it in errors. *differs (may be NULL) is set when
+/* A blob as an open place whose size is the descriptor's, and whose descriptor of the file the caller closes
+ * (cleanup_file_place); `what` names it in errors. *differs (may be NULL) is set when
  * the failure is that the bytes are not those that were named, and not that there is no such file. */
-MUST_CHECK bool oci_blob_open(const struct oci_layout *l, const struct oci_descriptor *d, const char *what, int *fd,
-                              bool *differs, struct error *err);
+MUST_CHECK bool oci_blob_open(const struct oci_layout *l, const struct oci_descriptor *d, const char *what,
+                              struct file_place *out, bool *differs, struct error *err);
 /* The same without a descriptor: the size is told. */
-MUST_CHECK bool oci_blob_find(const struct oci_layout *l, const struct digest *d, const char *what, int *fd,
-                              uint64_t *size, struct error *err);
+MUST_CHECK bool oci_blob_find(const struct oci_layout *l, const struct digest *d, const char *what,
+                              struct file_place *out, struct error *err);
 /* Whether there is a file of this name at all. */
 bool oci_blob_is_there(const struct oci_layout *l, const struct digest *d);
 /* A whole blob, of at most `max` bytes (refused before reading), whose digest is the descriptor's too. */

@@ -29,6 +29,12 @@ bool oci_ref_parse(const char *text, struct oci_ref *out, struct error *err)
     *out = (struct oci_ref){0};
     size_t n = strlen(OCI_REF_PREFIX);
     if (strncmp(text, OCI_REF_PREFIX, n) == 0) return oci_ref_split(text + n, out, err);
+    n = strlen(OCI_ARCHIVE_PREFIX);
+    if (strncmp(text, OCI_ARCHIVE_PREFIX, n) == 0) {
+        if (!oci_ref_split(text + n, out, err)) return false;
+        out->is_archive = true;
+        return true;
+    }
     return error_set(err, ERR_USAGE, "'%.256s' does not name an image layout; expected oci:DIR:TAG", text);
 }
 

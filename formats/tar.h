@@ -42,6 +42,12 @@ MUST_CHECK bool tar_path_check(const char *path, struct error *err);
 /* Everything before the data, from path and size alone; *out and *layer are filled. The caller frees *out. */
 MUST_CHECK bool tar_layer_header(const char *path, uint64_t data_bytes, struct buffer *out, struct tar_layer *layer,
                                  struct error *err);
+/* A directory, or the header of a regular file, as a member at byte `at` of an archive of many members (a multiple of
+ * TAR_BLOCK_BYTES): the x member is as long as it takes for the file's data to begin on a page. Appends to *out, which
+ * the caller frees. `name` has at most TAR_NAME_BYTES bytes. */
+MUST_CHECK bool tar_member_directory(const char *name, struct buffer *out, struct error *err);
+MUST_CHECK bool tar_member_header(uint64_t at, const char *name, uint64_t data_bytes, struct buffer *out,
+                                  struct error *err);
 /* Zero bytes that follow the data: padding and the two end blocks; less than 2048. */
 static inline size_t tar_layer_tail(const struct tar_layer *layer)
 {
@@ -54,11 +60,11 @@ static inline size_t tar_layer_tail(const struct tar_layer *layer)
  * but the shape above is ERR_FORMAT: "what: why". The data and the tail are not looked at. */
 MUST_CHECK bool tar_layer_parse(struct bytes head, uint64_t total_bytes, const char *what, struct tar_layer *out,
                                 struct error *err);
-/* The same from an open file, and the tail must be zeros. */
-MUST_CHECK bool tar_layer_read(int fd, uint64_t total_bytes, const char *what, struct tar_layer *out,
-                               struct error *err);
+/* The same from an open file, and the tail must be zeros. Offsets of *out count from the layer's beginning. */
+MUST_CHECK bool tar_layer_read(const struct file_place *at, const char *what, struct tar_layer *out, struct error *err);
 /* A second opinion by libarchive: the same directories and the same one file, at the same place, and nothing else, so
  * that no unpacker sees another archive than we do. */
-MUST_CHECK bool tar_layer_check(int fd, const char *what, const struct tar_layer *layer, struct error *err);
+MUST_CHECK bool tar_layer_check(const struct file_place *at, const char *what, const struct tar_layer *layer,
+                                struct error *err);
 
 #endif

@@ -9,7 +9,7 @@
 #define READ_BYTES ((size_t)64 << 10)
 
 struct source {
-    int fd;
+    const struct file_place *place;
     const char *what;
     uint64_t at, total_bytes;
     struct error *err; /* of our own reads */
@@ -29,7 +29,7 @@ static la_ssize_t source_read(struct archive *a, void *ctx, const void **data)
     struct source *s = ctx;
     size_t n = (size_t)u64_min(READ_BYTES, s->total_bytes - s->at);
     *data = s->chunk;
-    if (!file_read_at(s->fd, s->what, s->at, s->chunk, n, s->err)) {
+    if (!file_read_at(s->place->fd, s->what, s->place->offset + s->at, s->chunk, n, s->err)) {
         archive_set_error(a, EIO, "read error");
         return -1;
     }
@@ -109,7 +109,7 @@ static bool check_place(struct archive *a, const struct source *s, const struct 
     if (archive_read_data_block(a, &seen, &n, &offset) != ARCHIVE_OK) return complain(a, s, err);
     size_t k = n < sizeof ours ? n : sizeof ours;
     if (k == 0 || offset != 0 || k > l->data_bytes) return differs(s, "no data where we see some", err);
-    if (!file_read_at(s->fd, s->what, l->data_offset, ours, k, err)) return false;
+    if (!file_read_at(s->place->fd, s->what, s->place->offset + l->data_offset, ours, k, err)) return false;
     return memcmp(seen, ours, k) == 0 ? true : differs(s, "the file's data at another place", err);
 }
 
@@ -128,13 +128,13 @@ static bool walk(struct archive *a, const struct source *s, const struct tar_lay
     return rc == ARCHIVE_EOF ? true : complain(a, s, err);
 }
 
-bool tar_layer_check(int fd, const char *what, const struct tar_layer *layer, struct error *err)
+bool tar_layer_check(const struct file_place *at, const char *what, const struct tar_layer *layer, struct error *err)
 {
     struct error read_error = ERROR_INIT;
     CLEANUP(free) struct source *s = calloc(1, sizeof *s);
     CLEANUP(archive) struct archive *a = archive_read_new();
     if (!s || !a) return error_memory(err, sizeof *s);
-    *s = (struct source){.fd = fd, .what = what, .total_bytes = layer->total_bytes, .err = &read_error};
+    *s = (struct source){.place = at, .what = what, .total_bytes = layer->total_bytes, .err = &read_error};
     if (archive_read_support_format_tar(a) != ARCHIVE_OK ||
         archive_read_set_read_callback(a, source_read) != ARCHIVE_OK ||
         archive_read_set_skip_callback(a, source_skip) != ARCHIVE_OK ||

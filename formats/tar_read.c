@@ -142,16 +142,17 @@ bool tar_layer_parse(struct bytes head, uint64_t total_bytes, const char *what, 
     return true;
 }
 
-bool tar_layer_read(int fd, uint64_t total_bytes, const char *what, struct tar_layer *out, struct error *err)
+bool tar_layer_read(const struct file_place *at, const char *what, struct tar_layer *out, struct error *err)
 {
-    size_t n = (size_t)u64_min(total_bytes, TAR_HEADER_BYTES_MAX);
+    size_t n = (size_t)u64_min(at->size, TAR_HEADER_BYTES_MAX);
     CLEANUP(free) uint8_t *head = malloc(n + 1);
     uint8_t tail[4 * TAR_BLOCK_BYTES];
     if (!head) return error_memory(err, n);
-    if (!file_read_at(fd, what, 0, head, n, err) || !tar_layer_parse(bytes_of(head, n), total_bytes, what, out, err))
+    if (!file_read_at(at->fd, what, at->offset, head, n, err) ||
+        !tar_layer_parse(bytes_of(head, n), at->size, what, out, err))
         return false;
     size_t tail_bytes = tar_layer_tail(out);
-    if (!file_read_at(fd, what, total_bytes - tail_bytes, tail, tail_bytes, err)) return false;
+    if (!file_read_at(at->fd, what, at->offset + at->size - tail_bytes, tail, tail_bytes, err)) return false;
     for (size_t i = 0; i < tail_bytes; i++)
         if (tail[i]) return error_set(err, ERR_FORMAT, "%s: something stands behind the file's data", what);
     return true;

@@ -88,15 +88,15 @@ static void put_directory(struct text *t, const char *name, size_t name_bytes)
     put_member(t, name, name_bytes, '5', 0755, 0);
 }
 
-/* The file's own x member, which makes whatever follows its header begin on a page. */
-static void put_attributes(struct text *t, const char *path, uint64_t data_bytes)
+/* The file's own x member, which makes whatever follows its header begin on a page. `at`: where t begins. */
+static void put_attributes(struct text *t, uint64_t at, const char *path, uint64_t data_bytes)
 {
     char size[24];
     size_t path_bytes = strlen(path),
            size_bytes = (size_t)snprintf(size, sizeof size, "%llu", (unsigned long long)data_bytes);
     size_t path_record = path_bytes > TAR_NAME_BYTES ? record_bytes("path", path_bytes) : 0;
     size_t size_record = data_bytes > TAR_OCTAL_SIZE_MAX ? record_bytes("size", size_bytes) : 0;
-    size_t n = TAR_PAGE_BYTES - (t->size + 2 * TAR_BLOCK_BYTES) % TAR_PAGE_BYTES;
+    size_t n = TAR_PAGE_BYTES - (size_t)((at + t->size + (uint64_t)2 * TAR_BLOCK_BYTES) % TAR_PAGE_BYTES);
     while (n < path_record + size_record + COMMENT_BYTES_MIN) n += TAR_PAGE_BYTES;
     put_member(t, PAX_MEMBER_NAME, strlen(PAX_MEMBER_NAME), 'x', 0644, n);
     if (path_record) put_record(t, path_record, "path", path, path_bytes);
@@ -119,7 +119,7 @@ bool tar_layer_header(const char *path, uint64_t data_bytes, struct buffer *out,
     struct text t = TEXT_INIT;
     for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
         put_directory(&t, path, (size_t)(slash - path) + 1);
-    put_attributes(&t, path, data_bytes);
+    put_attributes(&t, 0, path, data_bytes);
     put_member(&t, path, strlen(path), '0', 0644, data_bytes > TAR_OCTAL_SIZE_MAX ? 0 : data_bytes);
     *layer = (struct tar_layer){.data_bytes = data_bytes, .data_offset = t.size};
     strcpy(layer->path, path);
@@ -129,4 +129,30 @@ bool tar_layer_header(const char *path, uint64_t data_bytes, struct buffer *out,
     if (!text_take(&t, &text, &out->size, err)) return false;
     out->data = (uint8_t *)text;
     return true;
+}
+
+static bool append(struct text *t, struct buffer *out, struct error *err)
+{
+    uint8_t *p = t->failed ? NULL : realloc(out->data, out->size + t->size + 1);
+    if (!p) return error_memory(err, out->size + t->size);
+    memcpy(p + out->size, t->data, t->size);
+    out->data = p;
+    out->size += t->size;
+    p[out->size] = 0;
+    return true;
+}
+
+bool tar_member_directory(const char *name, struct buffer *out, struct error *err)
+{
+    CLEANUP(text) struct text t = TEXT_INIT;
+    put_directory(&t, name, strlen(name));
+    return append(&t, out, err);
+}
+
+bool tar_member_header(uint64_t at, const char *name, uint64_t data_bytes, struct buffer *out, struct error *err)
+{
+    CLEANUP(text) struct text t = TEXT_INIT;
+    put_attributes(&t, at, name, data_bytes);
+    put_member(&t, name, strlen(name), '0', 0644, data_bytes > TAR_OCTAL_SIZE_MAX ? 0 : data_bytes);
+    return append(&t, out, err);
 }

@@ -1,8 +1,7 @@
 /* DeciLM / nemotron-nas (Llama-Nemotron Super 49B, Ultra 253B): Llama whose layers differ: heads per group and MLP
  * width of their own, a matrix in place of attention or of the MLP, or nothing at all. */
+#include "formats/hf_config.h"
 #include "models/decoder.h"
-
-#include <math.h>
 
 #define IN_LINEAR KIND_BIT(BLOCK_LINEAR)
 
@@ -66,17 +65,15 @@ static bool read_attention(const struct reader *r, const json_t *o, struct block
     return true;
 }
 
-/* The next multiple of 256 from int(2 * ffn_mult * hidden / 3) on. */
 static bool mlp_width(const struct reader *r, const json_t *o, uint64_t *out)
 {
     double mult = 0;
     if (json_has(o, "intermediate_size"))
         return config_count(o, NAMES("intermediate_size"), MODEL_DIM_MAX, 0, out, r->err);
     if (!json_get_number(o, "ffn_mult", "block_configs", &mult, r->err)) return false;
-    double width = floor(2 * mult * (double)r->cfg->dims[DIM_HIDDEN] / 3);
-    if (!(width >= 1 && width <= MODEL_DIM_MAX - 256))
+    *out = hf_deci_width(mult, r->cfg->dims[DIM_HIDDEN]);
+    if (*out == 0 || *out > MODEL_DIM_MAX)
         return error_set(r->err, ERR_FORMAT, "key 'ffn_mult': %g makes no MLP", mult);
-    *out = ((uint64_t)width + 255) / 256 * 256;
     return true;
 }
 

@@ -50,9 +50,18 @@ bool attach_open(struct attach *a, const char *ref, struct error *err)
 {
     CLEANUP(free) char *path = NULL;
     *a = (struct attach){.layout = OCI_LAYOUT_INIT, .index_file = FILE_OUT_INIT};
-    if (oci_ref_parse(ref, &a->ref, err) && oci_layout_open(&a->layout, a->ref.dir, err) &&
-        path_join(&path, a->ref.dir, OCI_INDEX_FILE, err) && path_join(&a->blobs, a->ref.dir, OCI_BLOBS_FOLDER, err) &&
-        file_out_open(&a->index_file, path, 0666, err) && load(a, err))
+    if (!oci_ref_parse(ref, &a->ref, err)) return false;
+    if (a->ref.is_archive) {
+        error_set(err, ERR_USAGE,
+                  "'%.512s' is an archive, to which nothing is added: make a thin layout of it (ingot thin), add to "
+                  "that, and ingot merge it into a package that is a folder",
+                  ref);
+        attach_close(a);
+        return false;
+    }
+    if (oci_layout_open(&a->layout, a->ref.dir, err) && path_join(&path, a->ref.dir, OCI_INDEX_FILE, err) &&
+        path_join(&a->blobs, a->ref.dir, OCI_BLOBS_FOLDER, err) && file_out_open(&a->index_file, path, 0666, err) &&
+        load(a, err))
         return true;
     attach_close(a);
     return false;

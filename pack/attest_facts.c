@@ -20,18 +20,18 @@ static bool load_file(const struct attest_facts *f, const struct oci_layout *l, 
     for (uint32_t i = 0; i < f->manifest.n_layers; i++) {
         const struct oci_descriptor *d = &f->manifest.layers[i];
         const char *path, *sha256;
-        CLEANUP(fd) int fd = -1;
+        CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
         struct tar_layer tar;
         struct digest said;
         if (!attest_layer_file(d, &path, &sha256) || strcmp(path, wanted) != 0) continue;
-        if (!oci_blob_open(l, d, path, &fd, NULL, err) || !tar_layer_read(fd, d->size, path, &tar, err)) return false;
+        if (!oci_blob_open(l, d, path, &at, NULL, err) || !tar_layer_read(&at, path, &tar, err)) return false;
         if (tar.data_bytes > SMALL_FILE_BYTES_MAX)
             return error_set(err, ERR_FORMAT, "'%.256s': too large to be read", path);
         out->data = malloc((size_t)tar.data_bytes + 1);
         if (!out->data) return error_memory(err, (size_t)tar.data_bytes);
         out->size = (size_t)tar.data_bytes;
         out->data[out->size] = 0;
-        if (!file_read_at(fd, path, tar.data_offset, out->data, out->size, err) ||
+        if (!file_read_at(at.fd, path, at.offset + tar.data_offset, out->data, out->size, err) ||
             !sha256_of(buffer_view(out), digest, err))
             return false;
         *found = true;

@@ -8,6 +8,7 @@ struct run {
     struct file_out *out;
     struct tar_layer tar;
     struct sha256 *layer_hash, *file_hash;
+    uint64_t at; /* where the next bytes go */
     bool shared; /* the data is in the layer already */
     uint8_t *chunk, *next;
     size_t chunk_bytes, next_bytes;
@@ -19,13 +20,15 @@ enum { STEP_READ, STEP_WRITE, STEP_HASH_LAYER, STEP_HASH_FILE, STEP_COUNT };
 /* From the layer when it has the data: what is hashed is what lies there, whatever happens to the source meanwhile. */
 static bool read_chunk(const struct run *r, uint8_t *dst, uint64_t offset, size_t n, struct error *err)
 {
-    if (r->shared) return file_read_at(r->out->fd, r->tar.path, r->tar.data_offset + offset, dst, n, err);
+    if (r->shared) return file_read_at(r->out->fd, r->tar.path, r->s->base + r->tar.data_offset + offset, dst, n, err);
     return folder_read(r->s->folder, r->s->member, offset, dst, n, err);
 }
 
 static bool write_chunk(struct run *r, struct error *err)
 {
-    return r->shared || file_out_write(r->out, r->chunk, r->chunk_bytes, err);
+    if (r->shared) return true;
+    r->at += r->chunk_bytes;
+    return file_out_write_at(r->out, r->at - r->chunk_bytes, r->chunk, r->chunk_bytes, err);
 }
 
 /* What is done with a chunk at the same time; no step touches what another changes. */
@@ -76,7 +79,8 @@ static bool copy_alone(struct run *r, struct error *err)
 static bool write_frame(struct run *r, const uint8_t *data, size_t n, struct error *err)
 {
     sha256_add(r->layer_hash, data, n);
-    return file_out_write(r->out, data, n, err);
+    r->at += n;
+    return file_out_write_at(r->out, r->at - n, data, n, err);
 }
 
 /* The header ends on a page, so the data behind it can be the source's own blocks. */
@@ -84,8 +88,11 @@ static bool share_data(struct run *r, struct error *err)
 {
     int fd;
     uint64_t offset;
-    return folder_place(r->s->folder, r->s->member, &fd, &offset, err) &&
-           file_out_share(r->out, fd, offset, r->tar.data_bytes, &r->shared, err);
+    if (!folder_place(r->s->folder, r->s->member, &fd, &offset, err) ||
+        !file_out_share(r->out, r->at, fd, offset, r->tar.data_bytes, &r->shared, err))
+        return false;
+    if (r->shared) r->at += r->tar.data_bytes;
+    return true;
 }
 
 static bool write_all(struct run *r, const struct buffer *head, struct error *err)
@@ -102,7 +109,7 @@ bool layer_stream_write(const struct layer_stream *s, const char *path_in_image,
 {
     CLEANUP_BUFFER struct buffer head = {0};
     CLEANUP(free) uint8_t *chunks = NULL;
-    struct run r = {.s = s, .out = out};
+    struct run r = {.s = s, .out = out, .at = s->base};
     if (!tar_layer_header(path_in_image, folder_size(s->folder, s->member), &head, &r.tar, err) ||
         !memory_alloc(&chunks, s->pool ? 2 : 1, s->chunk_bytes, err))
         return false;

@@ -11,6 +11,7 @@ struct layer_stream {
     uint32_t member;
     struct pool *pool; /* the steps of a chunk side by side, and the next one's reading; NULL: this thread alone */
     size_t chunk_bytes;
+    uint64_t base; /* where the layer begins in the file: 0, or its place in an archive */
     /* Told of every chunk that is done; false stops with `err` set. */
     bool (*tell)(void *ctx, const char *item, uint64_t bytes, struct error *err);
     void *ctx;

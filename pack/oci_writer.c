@@ -4,6 +4,7 @@
 #include "core/staging.h"
 #include "core/text.h"
 #include "formats/oci_layout.h"
+#include "pack/archive_out.h"
 #include "pack/layer_stream.h"
 
 #include <errno.h>
@@ -17,8 +18,9 @@
 #define LARGE_BYTES ((uint64_t)64 << 20) /* from here on the steps of one layer are worth a thread each */
 
 struct oci_writer {
-    pthread_mutex_t lock; /* of progress and journal, while layers are written side by side */
-    struct staging *staging;
+    pthread_mutex_t lock;       /* of progress and journal, while layers are written side by side */
+    struct staging *staging;    /* NULL: an archive is written */
+    struct archive_out archive; /* then */
     struct pool *pool;
     const struct progress *progress;
     uint64_t done_bytes, total_bytes;
@@ -48,9 +50,15 @@ bool oci_writer_open(struct oci_writer **out, const struct oci_writer_options *o
     w->progress = o->progress;
     w->total_bytes = o->total_bytes;
     w->blobs_fd = -1;
+    w->archive.file = (struct file_out)FILE_OUT_INIT;
     pthread_mutex_init(&w->lock, NULL);
-    if (dir_make_parents(o->layout_dir, err) && staging_open(&w->staging, o->layout_dir, o->key, o->replace, err) &&
-        make_folders(w, err)) {
+    if (o->archive) {
+        if (dir_make_parents(o->layout_dir, err) && archive_out_open(&w->archive, o->layout_dir, o->replace, err)) {
+            *out = w;
+            return true;
+        }
+    } else if (dir_make_parents(o->layout_dir, err) &&
+               staging_open(&w->staging, o->layout_dir, o->key, o->replace, err) && make_folders(w, err)) {
         *out = w;
         return true;
     }
@@ -61,7 +69,8 @@ bool oci_writer_open(struct oci_writer **out, const struct oci_writer_options *o
 void oci_writer_close(struct oci_writer *w, bool keep)
 {
     if (!w) return;
-    staging_close(w->staging, keep);
+    if (w->staging) staging_close(w->staging, keep);
+    archive_out_close(&w->archive);
     if (w->blobs_fd >= 0) close(w->blobs_fd);
     pthread_mutex_destroy(&w->lock);
     free(w->blobs);
@@ -79,6 +88,7 @@ static bool recall(const struct oci_writer *w, uint32_t number, struct oci_layer
     char name[32], digest[DIGEST_HEX_SIZE], file_digest[DIGEST_HEX_SIZE], extra;
     unsigned long long layer_bytes;
     struct stat st;
+    if (!w->staging) return false;
     journal_name(name, number);
     const char *line = staging_recorded(w->staging, name);
     if (!line || sscanf(line, "%64s %llu %64s%c", digest, &layer_bytes, file_digest, &extra) != 3) return false;
@@ -125,19 +135,34 @@ static bool tell(void *ctx, const char *item, uint64_t bytes, struct error *err)
     return ok;
 }
 
+static struct layer_stream stream_of(struct oci_writer *w, const struct oci_layer_source *l, struct pool *pool)
+{
+    uint32_t n_threads = pool_threads(w->pool);
+    size_t chunk = MEMORY_BYTES / (pool ? 2 : n_threads);
+    chunk = chunk > CHUNK_BYTES_MAX ? CHUNK_BYTES_MAX : chunk < CHUNK_BYTES_MIN ? CHUNK_BYTES_MIN : chunk;
+    return (struct layer_stream){
+        .folder = l->folder, .member = l->member, .pool = pool, .chunk_bytes = chunk, .tell = tell, .ctx = w};
+}
+
+static bool write_into_archive(struct oci_writer *w, struct oci_layer_source *l, struct pool *pool, struct error *err)
+{
+    struct layer_stream s = stream_of(w, l, pool);
+    s.base = l->data;
+    if (!layer_stream_write(&s, l->path, &w->archive.file, &l->layer, err))
+        return error_wrap(err, "file '%.256s'", l->path);
+    return archive_out_name(&w->archive, l->at, &l->layer.digest, l->layer.layer_bytes, err);
+}
+
 static bool write_layer(struct oci_writer *w, struct oci_layer_source *l, uint32_t number, struct pool *pool,
                         struct error *err)
 {
     struct file_out file;
     char incoming[32]; /* a layer whose digest is not known yet */
     CLEANUP(free) char *path = NULL;
-    uint32_t n_threads = pool_threads(w->pool);
-    size_t chunk = MEMORY_BYTES / (pool ? 2 : n_threads);
-    chunk = chunk > CHUNK_BYTES_MAX ? CHUNK_BYTES_MAX : chunk < CHUNK_BYTES_MIN ? CHUNK_BYTES_MIN : chunk;
+    if (!w->staging) return write_into_archive(w, l, pool, err);
+    struct layer_stream s = stream_of(w, l, pool);
     snprintf(incoming, sizeof incoming, "incoming.%u", number);
     if (!path_join(&path, w->blobs, incoming, err) || !file_out_open(&file, path, 0666, err)) return false;
-    struct layer_stream s = {
-        .folder = l->folder, .member = l->member, .pool = pool, .chunk_bytes = chunk, .tell = tell, .ctx = w};
     if (!layer_stream_write(&s, l->path, &file, &l->layer, err)) {
         file_out_abort(&file);
         return error_wrap(err, "file '%.256s'", l->path);
@@ -147,6 +172,19 @@ static bool write_layer(struct oci_writer *w, struct oci_layer_source *l, uint32
     bool ok = record(w, number, &l->layer, err);
     pthread_mutex_unlock(&w->lock);
     return ok;
+}
+
+/* In an archive every layer has its place before the first is written. */
+static bool take_places(struct oci_writer *w, struct oci_layer_source *list, uint32_t n, struct error *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        CLEANUP_BUFFER struct buffer head = {0};
+        struct tar_layer tar;
+        if (!tar_layer_header(list[i].path, folder_size(list[i].folder, list[i].member), &head, &tar, err) ||
+            !archive_out_take(&w->archive, tar.total_bytes, &list[i].at, &list[i].data, err))
+            return false;
+    }
+    return archive_out_reserve(&w->archive, err);
 }
 
 struct layer_jobs {
@@ -163,12 +201,28 @@ static bool write_job(void *ctx, uint64_t item, uint32_t worker, struct error *e
     return tell(j->w, NULL, 0, err) && write_layer(j->w, &j->list[i], i, NULL, err);
 }
 
+/* A layer's digest is known when its place is filled. That the base has it too means that the base is a package of the
+ * same file. */
+static bool note_layers(struct oci_writer *w, const struct oci_layer_source *list, uint32_t n, struct error *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (archive_out_has(&w->archive, &list[i].layer.digest))
+            return error_set(err, ERR_UNSUPPORTED,
+                             "'%.256s' is a layer of the base too, and an archive holds a blob once: pack into a "
+                             "folder (oci:DIR:TAG)",
+                             list[i].path);
+        if (!archive_out_note(&w->archive, &list[i].layer.digest, err)) return false;
+    }
+    return true;
+}
+
 bool oci_writer_add_layers(struct oci_writer *w, struct oci_layer_source *list, uint32_t n, struct error *err)
 {
     CLEANUP(free) uint32_t *numbers = calloc(n + 1u, sizeof *numbers);
     struct layer_jobs j = {.w = w, .list = list, .numbers = numbers};
     uint64_t share = w->total_bytes / pool_threads(w->pool);
     if (!numbers) return error_memory(err, n * sizeof *numbers);
+    if (!w->staging && !take_places(w, list, n, err)) return false;
     for (uint32_t i = 0; i < n; i++) {
         uint64_t bytes = folder_size(list[i].folder, list[i].member);
         bool large = pool_threads(w->pool) > 1 && bytes >= LARGE_BYTES && bytes > share + share / 2;
@@ -176,7 +230,7 @@ bool oci_writer_add_layers(struct oci_writer *w, struct oci_layer_source *list, 
         else if (!large) numbers[j.n++] = i;
         else if (!tell(w, NULL, 0, err) || !write_layer(w, &list[i], i, w->pool, err)) return false;
     }
-    return pool_try(w->pool, j.n, write_job, &j, err);
+    return pool_try(w->pool, j.n, write_job, &j, err) && (w->staging || note_layers(w, list, n, err));
 }
 
 bool oci_writer_add_blob(struct oci_writer *w, struct bytes data, struct digest *out, struct error *err)
@@ -184,6 +238,7 @@ bool oci_writer_add_blob(struct oci_writer *w, struct bytes data, struct digest 
     char hex[DIGEST_HEX_SIZE];
     CLEANUP(free) char *path = NULL;
     if (!sha256_of(data, out, err)) return false;
+    if (!w->staging) return archive_out_blob(&w->archive, data, out, err);
     digest_hex(out, hex);
     return path_join(&path, w->blobs, hex, err) && file_save(path, data, 0666, err);
 }
@@ -207,39 +262,64 @@ bool oci_writer_add_text(struct oci_writer *w, const char *path_in_image, struct
 
 #define COPY_BYTES ((size_t)1 << 20)
 
-/* n bytes of `from` into `to`; *found is their digest. */
-static bool copy_bytes(int from, struct file_out *to, uint64_t n, struct digest *found, struct error *err)
+/* A place's bytes into `to` at `at`; *found is their digest. */
+static bool copy_bytes(const struct file_place *from, struct file_out *to, uint64_t at, struct digest *found,
+                       struct error *err)
 {
     CLEANUP(free) uint8_t *chunk = malloc(COPY_BYTES);
     struct sha256 *h = NULL;
     bool ok = (chunk || error_memory(err, COPY_BYTES)) && sha256_open(&h, err);
-    for (uint64_t at = 0; ok && at < n;) {
-        size_t k = (size_t)u64_min(COPY_BYTES, n - at);
-        ok = file_read_at(from, "blob", at, chunk, k, err) && file_out_write(to, chunk, k, err);
+    for (uint64_t done = 0; ok && done < from->size;) {
+        size_t k = (size_t)u64_min(COPY_BYTES, from->size - done);
+        ok = file_read_at(from->fd, "blob", from->offset + done, chunk, k, err) &&
+             file_out_write_at(to, at + done, chunk, k, err);
         if (ok) sha256_add(h, chunk, k);
-        at += k;
+        done += k;
     }
     return sha256_close(h, ok ? found : NULL, err) && ok;
+}
+
+static bool check_copied(const struct oci_descriptor *d, const struct digest *found, struct error *err)
+{
+    char hex[DIGEST_HEX_SIZE];
+    digest_hex(&d->digest, hex);
+    return digest_equal(found, &d->digest) || error_set(err, ERR_FORMAT, "blob %s: its bytes have another digest", hex);
+}
+
+static bool copy_into_archive(struct oci_writer *w, const struct file_place *from, const struct oci_descriptor *d,
+                              struct error *err)
+{
+    struct digest found;
+    uint64_t at, data;
+    return archive_out_note(&w->archive, &d->digest, err) && archive_out_take(&w->archive, d->size, &at, &data, err) &&
+           copy_bytes(from, &w->archive.file, data, &found, err) && check_copied(d, &found, err) &&
+           archive_out_name(&w->archive, at, &d->digest, d->size, err);
 }
 
 bool oci_writer_copy_blob(struct oci_writer *w, const struct oci_layout *from, const struct oci_descriptor *d,
                           struct error *err)
 {
     char hex[DIGEST_HEX_SIZE];
-    CLEANUP(fd) int fd = -1;
+    CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
     CLEANUP(free) char *path = NULL;
     struct file_out file;
     struct digest found;
     digest_hex(&d->digest, hex);
-    if (!oci_blob_open(from, d, "blob", &fd, NULL, err) || !path_join(&path, w->blobs, hex, err) ||
-        !file_out_open(&file, path, 0666, err))
+    if (!w->staging && archive_out_has(&w->archive, &d->digest)) return true;
+    if (!oci_blob_open(from, d, "blob", &at, NULL, err)) return error_wrap(err, "blob %s", hex);
+    if (!w->staging) return copy_into_archive(w, &at, d, err);
+    if (!path_join(&path, w->blobs, hex, err) || !file_out_open(&file, path, 0666, err))
         return error_wrap(err, "blob %s", hex);
-    bool ok = copy_bytes(fd, &file, d->size, &found, err);
-    if (ok && !digest_equal(&found, &d->digest))
-        ok = error_set(err, ERR_FORMAT, "blob %s: its bytes have another digest", hex);
-    if (ok) return file_out_commit(&file, err);
+    if (copy_bytes(&at, &file, 0, &found, err) && check_copied(d, &found, err)) return file_out_commit(&file, err);
     file_out_abort(&file);
     return false;
+}
+
+static bool commit_archive(struct oci_writer *w, const struct oci_index *index, struct error *err)
+{
+    CLEANUP(free) char *text = NULL;
+    size_t n = 0;
+    return oci_index_text(index, &text, &n, err) && archive_out_commit(&w->archive, bytes_of(text, n), err);
 }
 
 static bool write_index(struct oci_writer *w, const struct oci_index *index, struct error *err)
@@ -256,8 +336,8 @@ static bool write_index(struct oci_writer *w, const struct oci_index *index, str
 
 bool oci_writer_commit(struct oci_writer *w, const struct oci_index *index, struct error *err)
 {
-    bool ok = write_index(w, index, err);
-    if (ok) {
+    bool ok = w->staging ? write_index(w, index, err) : commit_archive(w, index, err);
+    if (ok && w->staging) {
         ok = staging_commit(w->staging, err);
         w->staging = NULL;
     }

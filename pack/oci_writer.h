@@ -1,6 +1,7 @@
-/* Writes an OCI image layout: blobs by their digest, then the index, in a hidden partial folder that gets its name when
- * everything is there and flushed. Each layer is written once, and its digest and that of the file inside are computed
- * from the same bytes on their way: no second read. A run that was stopped goes on behind the last finished layer. */
+/* Writes an OCI image layout, or the same as one archive (pack/archive_out.h): blobs by their digest, then the index,
+ * in a hidden partial folder that gets its name when everything is there and flushed. Each layer is written once, and
+ * its digest and that of the file inside are computed from the same bytes on their way: no second read. A run that was
+ * stopped goes on behind the last finished layer. */
 #ifndef PACK_OCI_WRITER_H
 #define PACK_OCI_WRITER_H
 
@@ -20,6 +21,7 @@ struct oci_layer {
 
 struct oci_writer_options {
     const char *layout_dir;
+    bool archive;    /* layout_dir is one file to write: no partial folder, so a stopped run begins anew */
     const char *key; /* as in staging_open */
     bool replace;
     struct pool *pool;               /* may be NULL */
@@ -34,6 +36,7 @@ struct oci_layer_source {
     const struct folder *folder;
     uint32_t member;
     struct oci_layer layer;
+    uint64_t at, data; /* the writer's own: where it lies in an archive, with its header and without */
 };
 /* All layers: several at once, and of one that is larger than the others together its chunks' steps. Once. */
 MUST_CHECK bool oci_writer_add_layers(struct oci_writer *w, struct oci_layer_source *list, uint32_t n,

@@ -196,6 +196,7 @@ static bool write_layout(struct pack_job *j, struct error *err)
         (j->profiles && !folder_survives(j->profiles, j->ref.dir, err)) || !staging_key(j, key, err))
         return false;
     struct oci_writer_options wo = {.layout_dir = j->ref.dir,
+                                    .archive = j->ref.is_archive,
                                     .key = key,
                                     .replace = j->o->replace,
                                     .pool = j->o->pool,

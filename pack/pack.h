@@ -34,13 +34,13 @@
 struct pack_options {
     const char *source;        /* a model folder, as folder_open takes it */
     const char *profiles;      /* a folder of profile files, or NULL */
-    const char *ref;           /* "oci:DIR:TAG" */
+    const char *ref;           /* "oci:DIR:TAG" or "oci-archive:FILE:TAG" */
     const json_t *annotations; /* object of strings for the manifest (plan digest, recipe, tool, base model), or NULL */
     const struct key *base_key;      /* that must have signed the base; or NULL: not checked */
     const char *base;                /* "oci:DIR:TAG[@sha256:HEX]" of an engine's image to put the layers on, or NULL */
     bool modelpack;                  /* a ModelPack manifest too, under its own tag */
     bool bundle;                     /* of a family that is not computed here: any folder with files */
-    bool replace;                    /* of an existing DIR */
+    bool replace;                    /* of an existing DIR or FILE */
     struct pool *pool;               /* or NULL */
     const struct progress *progress; /* or NULL */
 };

@@ -17,7 +17,7 @@ bool pack_base_open(struct pack_job *j, struct error *err)
     if (at) *at++ = '\0';
     if (at && !oci_digest_parse(at, &wanted))
         return error_set(err, ERR_USAGE, "base '%.256s': behind '@' stands no sha256 digest", j->o->base);
-    if (!oci_ref_parse(text, &j->base_ref, err) || !oci_layout_open(&j->base_layout, j->base_ref.dir, err) ||
+    if (!oci_ref_parse(text, &j->base_ref, err) || !oci_layout_open_ref(&j->base_layout, &j->base_ref, err) ||
         !oci_base_open(&j->base, &j->base_layout, j->base_ref.tag, at ? &wanted : NULL, err))
         return error_wrap(err, "base '%.256s'", j->o->base);
     if (j->o->base_key && !signed_check(&j->base_layout, &j->base.digest, j->o->base_key, err))

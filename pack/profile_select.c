@@ -144,7 +144,7 @@ static bool read_offer(const struct oci_package *p, const struct oci_descriptor 
 static bool open_offers(struct profile_offers *o, const char *text, struct error *err)
 {
     CLEANUP(oci_ref) struct oci_ref ref = {0};
-    if (!oci_ref_parse(text, &ref, err) || !oci_layout_open(&o->layout, ref.dir, err) ||
+    if (!oci_ref_parse(text, &ref, err) || !oci_layout_open_ref(&o->layout, &ref, err) ||
         !oci_package_open(&o->package, &o->layout, ref.tag, err))
         return false;
     o->dir = take_ptr(&ref.dir);

@@ -91,12 +91,12 @@ bool pull_place_open(struct pull_place *p, const char *dir, const char *tag, boo
 
 bool pull_place_has(const struct pull_place *p, const struct registry_blob *b, bool *has, struct error *err)
 {
-    CLEANUP(fd) int fd = -1;
+    CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
     struct oci_descriptor d = {.digest = b->digest, .size = b->size};
     struct digest found;
     *has = false;
-    if (!p->exists || !oci_blob_open(&p->layout, &d, "blob", &fd, NULL, NULL)) return true;
-    if (!sha256_of_file(fd, "blob", 0, b->size, &found, err)) return false;
+    if (!p->exists || !oci_blob_open(&p->layout, &d, "blob", &at, NULL, NULL)) return true;
+    if (!sha256_of_file(at.fd, "blob", at.offset, b->size, &found, err)) return false;
     *has = digest_equal(&found, &b->digest);
     return true;
 }

@@ -75,11 +75,11 @@ static bool send_blob(void *ctx, uint64_t item, struct registry_line *l, struct 
     struct pushing *p = ctx;
     const struct registry_blob *b = &p->graph.blobs[item];
     struct oci_descriptor d = {.digest = b->digest, .size = b->size};
-    CLEANUP(fd) int fd = -1;
+    CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
     CLEANUP(free) char *session = NULL;
     enum blob_way way;
     bool differs;
-    if (!oci_blob_open(&p->layout, &d, "blob", &fd, &differs, err)) {
+    if (!oci_blob_open(&p->layout, &d, "blob", &at, &differs, err)) {
         bool has = false;
         if (differs) return error_class(err, "digest", "a blob of the package has another size than the manifest says");
         /* A thin layout has no weights; the registry may have them. */
@@ -92,8 +92,12 @@ static bool send_blob(void *ctx, uint64_t item, struct registry_line *l, struct 
         return has;
     }
     if (!session_path(p, b, &session, err)) return false;
-    struct blob_send s = {
-        .blob = *b, .fd = fd, .chunk_bytes = p->o->chunk_bytes, .sent = &p->jobs.done_bytes, .session_file = session};
+    struct blob_send s = {.blob = *b,
+                          .fd = at.fd,
+                          .offset = at.offset,
+                          .chunk_bytes = p->o->chunk_bytes,
+                          .sent = &p->jobs.done_bytes,
+                          .session_file = session};
     if (!registry_blob_send(l, &s, &way, err)) return false;
     if (way == BLOB_SENT) {
         atomic_fetch_add(&p->n_sent, 1u);
@@ -192,7 +196,7 @@ bool push_run(const struct push_options *o, struct push_result *out, struct erro
     struct pushing p = {.o = o, .out = out, .layout = OCI_LAYOUT_INIT};
     CLEANUP(oci_ref) struct oci_ref ref = {0};
     *out = (struct push_result){0};
-    bool ok = oci_ref_parse(o->package, &ref, err) && oci_layout_open(&p.layout, ref.dir, err) &&
+    bool ok = oci_ref_parse(o->package, &ref, err) && oci_layout_open_ref(&p.layout, &ref, err) &&
               graph_from_layout(&p.graph, &p.layout, ref.tag, !o->no_referrers, err);
     if (ok) {
         out->image = p.graph.nodes[0].digest;

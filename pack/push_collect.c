@@ -17,7 +17,7 @@ bool graph_layout_index(const struct oci_layout *l, json_t **out, json_t **manif
     CLEANUP_BUFFER struct buffer text = {0};
     uint64_t version;
     *out = NULL;
-    if (file_load(l->dir, OCI_INDEX_FILE, OCI_DOCUMENT_BYTES_MAX, &text, err) &&
+    if (oci_layout_index_text(l, &text, err) &&
         json_parse(buffer_view(&text), JSON_DIALECT_STRICT, OCI_INDEX_FILE, out, err) &&
         json_get_u64(*out, "schemaVersion", OCI_INDEX_FILE, 2, 2, &version, err) &&
         json_get_array(*out, "manifests", OCI_INDEX_FILE, manifests, err)) {

@@ -26,7 +26,8 @@ struct registry_blob {
 
 struct blob_send {
     struct registry_blob blob;
-    int fd; /* the whole file is the blob */
+    int fd;
+    uint64_t offset; /* of the blob in the file */
     uint64_t chunk_bytes;
     _Atomic uint64_t *sent; /* for progress; may be NULL */
     /* Where the address of an unfinished upload is kept between runs; NULL: nowhere. */

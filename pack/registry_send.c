@@ -129,7 +129,7 @@ static bool send_part(struct sending *s, uint64_t n, bool last, struct error *er
                               .url = last ? url : s->session,
                               .headers = {"Content-Type: application/octet-stream", last ? NULL : range},
                               .body_fd = s->b->fd,
-                              .body_offset = s->at,
+                              .body_offset = s->b->offset + s->at,
                               .body_size = n,
                               .sent = s->b->sent,
                               .reply_max = REGISTRY_ANSWER_MAX,
@@ -202,7 +202,7 @@ static bool judge(struct sending *s, uint32_t *restarts, struct error *err)
 {
     struct digest found;
     char text[OCI_DIGEST_SIZE];
-    if (!sha256_of_file(s->b->fd, "blob", 0, s->b->blob.size, &found, err)) return false;
+    if (!sha256_of_file(s->b->fd, "blob", s->b->offset, s->b->blob.size, &found, err)) return false;
     oci_digest_text(&found, text);
     if (!digest_equal(&found, &s->b->blob.digest))
         return error_class(err, "digest", "blob %s of the package: its file has the digest %s", s->digest, text);

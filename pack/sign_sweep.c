@@ -80,14 +80,14 @@ static bool is_signature_document(struct bytes text)
 /* The empty config, a bundle or another form of a signature, or its manifest. */
 static bool is_part_of_signature(const struct oci_layout *l, const struct digest *d)
 {
-    CLEANUP(fd) int fd = -1;
+    CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
     CLEANUP(free) uint8_t *data = NULL;
     CLEANUP(envelope) struct envelope e = {0};
     CLEANUP(simple_signing) struct simple_signing s = {0};
-    uint64_t size;
-    if (!oci_blob_find(l, d, "blob", &fd, &size, NULL) || size > STRAY_BYTES_MAX ||
-        !(data = malloc((size_t)size + 1)) || !file_read_at(fd, "blob", 0, data, (size_t)size, NULL))
+    if (!oci_blob_find(l, d, "blob", &at, NULL) || at.size > STRAY_BYTES_MAX || !(data = malloc((size_t)at.size + 1)) ||
+        !file_read_at(at.fd, "blob", at.offset, data, (size_t)at.size, NULL))
         return false;
+    uint64_t size = at.size;
     struct bytes text = bytes_of(data, (size_t)size);
     if (size == strlen(REFERRER_CONFIG_TEXT) && memcmp(data, REFERRER_CONFIG_TEXT, (size_t)size) == 0) return true;
     return envelope_parse(text, "blob", &e, NULL) || simple_parse(text, &s, NULL) || is_signature_manifest(text) ||

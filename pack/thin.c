@@ -121,7 +121,7 @@ bool thin_run(const char *ref, const char *out, bool replace, const struct progr
     struct thin t = {.layout = OCI_LAYOUT_INIT, .progress = progress, .result = result};
     /* No key is like another run's: a thin layout is small, and is made anew. */
     struct oci_writer_options wo = {.layout_dir = out, .key = "thin", .replace = replace};
-    bool ok = oci_ref_parse(ref, &t.ref, err) && oci_layout_open(&t.layout, t.ref.dir, err) &&
+    bool ok = oci_ref_parse(ref, &t.ref, err) && oci_layout_open_ref(&t.layout, &t.ref, err) &&
               oci_package_open(&t.package, &t.layout, t.ref.tag, err);
     if (ok && dir_is_within(t.layout.dir, out))
         ok = error_set(err, ERR_USAGE, "output '%.512s' would replace the package, which is being read", out);

@@ -60,15 +60,16 @@ static struct bytes file_part(const struct tar_layer *t, const uint8_t *chunk, u
 }
 
 /* SHA-256 of the layer and, when its shape is known, of the file inside, from one read. */
-static bool hash_layer(struct layer_run *run, int fd, const char *what, uint64_t size, const struct tar_layer *tar,
-                       uint32_t worker, struct digest *whole, struct digest *file, struct error *err)
+static bool hash_layer(struct layer_run *run, const struct file_place *place, const char *what,
+                       const struct tar_layer *tar, uint32_t worker, struct digest *whole, struct digest *file,
+                       struct error *err)
 {
     CLEANUP(free) uint8_t *chunk = malloc(CHUNK_BYTES);
     struct sha256 *a = NULL, *b = NULL;
     bool ok = (chunk || error_memory(err, CHUNK_BYTES)) && sha256_open(&a, err) && sha256_open(&b, err);
-    for (uint64_t at = 0; ok && at < size;) {
-        size_t n = (size_t)u64_min(CHUNK_BYTES, size - at);
-        ok = file_read_at(fd, what, at, chunk, n, err) && go_on(run, n, worker, err);
+    for (uint64_t at = 0; ok && at < place->size;) {
+        size_t n = (size_t)u64_min(CHUNK_BYTES, place->size - at);
+        ok = file_read_at(place->fd, what, place->offset + at, chunk, n, err) && go_on(run, n, worker, err);
         if (!ok) break;
         sha256_add(a, chunk, n);
         if (tar) {
@@ -104,16 +105,17 @@ static bool check_labels(const struct layer_run *run, uint32_t i, struct error *
     return true;
 }
 
-static bool check_open_layer(struct layer_run *run, uint32_t i, int fd, uint32_t worker, struct error *err)
+static bool check_open_layer(struct layer_run *run, uint32_t i, const struct file_place *at, uint32_t worker,
+                             struct error *err)
 {
     const struct oci_descriptor *d = &run->m->layers[i];
     struct layer_check *c = &run->checks[i];
     struct error shape = ERROR_INIT, found = ERROR_INIT;
     struct digest whole;
     char wanted[OCI_DIGEST_SIZE], got[OCI_DIGEST_SIZE];
-    bool shaped = tar_layer_read(fd, d->size, "layer", &c->tar, &shape);
+    bool shaped = tar_layer_read(at, "layer", &c->tar, &shape);
     if (!shaped && shape.code != ERR_FORMAT) return judge(c, CHECK_LAYOUT, &shape, err);
-    if (!hash_layer(run, fd, "layer", d->size, shaped ? &c->tar : NULL, worker, &whole, &c->file_digest, &found))
+    if (!hash_layer(run, at, "layer", shaped ? &c->tar : NULL, worker, &whole, &c->file_digest, &found))
         return judge(c, CHECK_DIGEST, &found, err);
     if (!digest_equal(&whole, &d->digest)) {
         oci_digest_text(&d->digest, wanted);
@@ -122,7 +124,7 @@ static bool check_open_layer(struct layer_run *run, uint32_t i, int fd, uint32_t
         return judge(c, CHECK_DIGEST, &found, err);
     }
     if (!shaped) return judge(c, CHECK_LAYOUT, &shape, err);
-    if (!tar_layer_check(fd, "layer", &c->tar, &found) || !check_labels(run, i, &found))
+    if (!tar_layer_check(at, "layer", &c->tar, &found) || !check_labels(run, i, &found))
         return judge(c, CHECK_LAYOUT, &found, err);
     c->ok = true;
     return true;
@@ -139,13 +141,14 @@ static const struct layer_check *known(const struct layer_run *run, const struct
     return NULL;
 }
 
-static bool check_base_layer(struct layer_run *run, uint32_t i, int fd, uint32_t worker, struct error *err)
+static bool check_base_layer(struct layer_run *run, uint32_t i, const struct file_place *at, uint32_t worker,
+                             struct error *err)
 {
     const struct oci_descriptor *d = &run->m->layers[i];
     struct layer_check *c = &run->checks[i];
     struct error found = ERROR_INIT;
     struct digest whole;
-    if (!hash_layer(run, fd, "layer", d->size, NULL, worker, &whole, &c->file_digest, &found))
+    if (!hash_layer(run, at, "layer", NULL, worker, &whole, &c->file_digest, &found))
         return judge(c, CHECK_DIGEST, &found, err);
     c->ok = digest_equal(&whole, &d->digest);
     if (c->ok) return true;
@@ -160,7 +163,7 @@ static bool check_layer(void *ctx, uint64_t item, uint32_t worker, struct error 
     const struct oci_descriptor *d = &run->m->layers[i];
     struct layer_check *c = &run->checks[i];
     struct error found = ERROR_INIT;
-    CLEANUP(fd) int fd = -1;
+    CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
     bool differs = false;
     const struct layer_check *same = known(run, d);
     if (same) {
@@ -176,14 +179,14 @@ static bool check_layer(void *ctx, uint64_t item, uint32_t worker, struct error 
         return true;
     }
     if (i < run->n_base) {
-        if (oci_blob_open(&run->p->layout, d, "layer", &fd, &differs, &found))
-            return check_base_layer(run, i, fd, worker, err);
+        if (oci_blob_open(&run->p->layout, d, "layer", &at, &differs, &found))
+            return check_base_layer(run, i, &at, worker, err);
         return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
     }
     if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
         error_set(&found, ERR_FORMAT, "expected media type \"" OCI_MEDIA_LAYER "\", found \"%.128s\"", d->media_type);
-    else if (oci_blob_open(&run->p->layout, d, "layer", &fd, &differs, &found))
-        return check_open_layer(run, i, fd, worker, err);
+    else if (oci_blob_open(&run->p->layout, d, "layer", &at, &differs, &found))
+        return check_open_layer(run, i, &at, worker, err);
     return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
 }
 

@@ -1,6 +1,8 @@
 /* The folder itself: that every file in it is a regular file which the documents refer to, and that none is missing. */
 #include "verify/package_state.h"
 
+#include "formats/oci_archive.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -151,6 +153,18 @@ static void list_folder(struct listing *l, int parent, const char *name, visit_f
     closedir(d);
 }
 
+/* An archive that holds anything but documents and blobs was refused when it was opened. */
+static void list_archive(struct listing *l, const struct oci_archive *a)
+{
+    for (uint32_t i = 0; i < oci_archive_count(a); i++) {
+        const struct digest *d;
+        char hex[DIGEST_HEX_SIZE];
+        struct stat st = {.st_mode = S_IFREG, .st_size = (off_t)oci_archive_size(a, i, &d)};
+        digest_hex(d, hex);
+        visit_blob(l, hex, &st);
+    }
+}
+
 static void check_missing(struct listing *l)
 {
     for (size_t i = 0; i < l->n_referred; i++) {
@@ -179,9 +193,12 @@ bool package_check_files(struct package *p, struct error *err)
 {
     struct listing l = {.p = p};
     if (!collect(&l, err)) return false;
-    list_folder(&l, p->layout.dir, ".", visit_root);
-    list_folder(&l, p->layout.dir, "blobs", visit_blobs);
-    list_folder(&l, p->layout.blobs, ".", visit_blob);
+    if (p->layout.archive) list_archive(&l, p->layout.archive);
+    else {
+        list_folder(&l, p->layout.dir, ".", visit_root);
+        list_folder(&l, p->layout.dir, "blobs", visit_blobs);
+        list_folder(&l, p->layout.blobs, ".", visit_blob);
+    }
     check_missing(&l);
     if (l.n_files >= FILES_MAX)
         report_add(p->report, CHECK_LAYOUT, VERDICT_FAIL, "layout", "has more than %u files", FILES_MAX);

@@ -1,6 +1,8 @@
 /* The documents of a package; signatures, layers and files are in files of their own. */
 #include "verify/package_state.h"
 
+#include <fcntl.h>
+
 #include "formats/envelope.h"
 
 static bool report_document(struct package *p, const char *name, const struct error *found, bool differs,
@@ -161,10 +163,12 @@ static bool run(struct package *p, struct error *err)
     bool go_on;
     if (!crypto_self_test(err) || !oci_ref_parse(p->o->ref, &p->ref, err)) return false;
     struct error found = ERROR_INIT;
-    int dir;
-    if (!dir_open(p->ref.dir, &dir, err)) return false;
-    close(dir);
-    if (!oci_layout_open(&p->layout, p->ref.dir, &found))
+    int fd;
+    uint64_t size;
+    if (p->ref.is_archive ? !file_open(AT_FDCWD, p->ref.dir, &fd, &size, err) : !dir_open(p->ref.dir, &fd, err))
+        return false;
+    close(fd);
+    if (!oci_layout_open_ref(&p->layout, &p->ref, &found))
         return package_judge(p->report, CHECK_LAYOUT, "layout", &found, err);
     if (!check_index(p, &go_on, err)) return false;
     if (!go_on) return true;

@@ -55,6 +55,30 @@ with tempfile.TemporaryDirectory() as tmp:
             check("the saved input is this one: " + name, f.read() == data)
         says("inspect: " + name, status, words, "inspect", put(f"{tmp}/x.gguf", data))
 
+    # Arrays with one element per layer (deci), and heads that are not there.
+    def deci(*more, without=(), tensors=corpus.TENSORS):
+        """A model of one layer, with some keys replaced and some left out."""
+        keys = {k.replace("llama.", "deci."): (k.replace("llama.", "deci."), t, "deci" if k == "general.architecture" else v) for k, t, v in corpus.PAIRS}
+        keys |= {"deci." + k: ("deci." + k, t, v) for k, t, v in more}
+        return put(f"{tmp}/deci.gguf", corpus.gguf([p for k, p in keys.items() if k not in ["deci." + w for w in without]], tensors))
+
+    arrays = [("attention.head_count", corpus.I32, [2]), ("attention.head_count_kv", corpus.I32, [1])]
+    says("deci: one number for all layers", 0, "", "inspect", deci())
+    says("deci: a number per layer", 0, "", "inspect", deci(*arrays, ("feed_forward_length", corpus.I32, [4])))
+    for key in ("attention.head_count", "attention.head_count_kv", "feed_forward_length"):
+        says(f"deci: two elements of {key}", 3, f"'{key}' has 2 elements for 1 layers", "inspect", deci((key, corpus.I32, [1, 1])))
+        says(f"deci: no element of {key}", 3, f"'{key}' has 0 elements for 1 layers", "inspect", deci((key, corpus.I32, [])))
+        says(f"deci: a negative {key}", 3, key, "inspect", deci((key, corpus.I32, [-1])))
+        says(f"deci: texts as {key}", 3, key, "inspect", deci((key, corpus.STRING, ["1"])))
+        if key != "attention.head_count_kv":
+            says(f"deci: without {key}", 3, f"'{key}' is missing", "inspect", deci(without=[key]))
+    says("deci: no heads where tensors are", 3, "is 0 in every layer", "inspect", deci(("attention.head_count", corpus.I32, [0]), ("attention.head_count_kv", corpus.I32, [0])))
+    says("deci: query heads without key heads, and keys", 3, "attn_k.weight", "inspect", deci(("attention.head_count_kv", corpus.I32, [0])))
+    says("deci: key heads that do not divide", 3, "not a multiple", "inspect", deci(("attention.head_count_kv", corpus.I32, [3])))
+    says("deci: heads of another width", 3, "blk.0.attn_k", "inspect", deci(("attention.head_count_kv", corpus.I32, [2])))
+    says("deci: an MLP of width 0 with tensors", 3, "not part of deci", "inspect", deci(("feed_forward_length", corpus.I32, [0])))
+    says("deci: an MLP of another width", 3, "mlp", "inspect", deci(("feed_forward_length", corpus.I32, [8])))
+
     # Sets of files.
     good, pairs, tensors = corpus.GOOD["good"], corpus.PAIRS, corpus.TENSORS
     split = lambda k, n: [("split.no", corpus.U16, k), ("split.count", corpus.U16, n), ("split.tensors.count", corpus.I32, len(tensors))]

@@ -14,13 +14,13 @@ static void compare(const uint8_t *data, size_t size)
     struct error e = ERROR_INIT;
     CLEANUP(fd) int fd = memfd_create("layer", MFD_CLOEXEC);
     if (fd < 0 || write(fd, data, size) != (ssize_t)size) return;
-    bool taken = tar_layer_read(fd, size, "layer", &layer, &e);
+    bool taken = tar_layer_read(&(struct file_place){fd, 0, size}, "layer", &layer, &e);
     if (taken && (layer.data_offset % TAR_PAGE_BYTES != 0 || layer.total_bytes != size)) abort();
-    if (taken && !tar_layer_check(fd, "layer", &layer, &e)) abort();
+    if (taken && !tar_layer_check(&(struct file_place){.fd = fd}, "layer", &layer, &e)) abort();
     if (taken) return;
     /* libarchive on what we refuse: it must not crash either; the claim is the first file that a lenient look finds. */
     layer = (struct tar_layer){.path = "models/config.json", .data_bytes = 1, .data_offset = TAR_PAGE_BYTES, .total_bytes = size};
-    if (tar_layer_check(fd, "layer", &layer, &e) && size < TAR_PAGE_BYTES) abort();
+    if (tar_layer_check(&(struct file_place){.fd = fd}, "layer", &layer, &e) && size < TAR_PAGE_BYTES) abort();
 }
 
 /* A layer whose headers are sound and whose path, size and one byte come from the input: random bytes alone would stop

@@ -3,7 +3,7 @@
 
 Written from the specifications with the Python standard library alone, so that the seeds do not come from the code that is
 fuzzed. Deterministic: running it again changes nothing."""
-import base64, io, json, os, struct, sys, tarfile
+import base64, hashlib, io, json, os, struct, sys, tarfile
 
 OUT = sys.argv[1] if len(sys.argv) > 1 else "tests/fuzz/corpus"
 D1, D2 = "sha256:" + "44136fa3" * 8, "sha256:" + "0cbd1a25" * 8
@@ -113,6 +113,32 @@ def bundles():
     save("bundle", "old", {"mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.1"})
 
 
+
+def archives():
+    """Layouts as one tar file, by Python's own writer."""
+    def pack(members, form=tarfile.USTAR_FORMAT):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=form) as t:
+            for name, data, fields in members:
+                i = tarfile.TarInfo(name)
+                i.size = len(data)
+                for k, v in fields.items():
+                    setattr(i, k, v)
+                t.addfile(i, io.BytesIO(data))
+        raw = out.getvalue().rstrip(b"\0")
+        return raw + bytes(-len(raw) % 512 + 1024)
+
+    base = [("oci-layout", b'{"imageLayoutVersion":"1.0.0"}', {}), ("index.json", b'{"schemaVersion":2,"manifests":[]}', {}),
+            ("blobs/sha256/" + hashlib.sha256(b"{}").hexdigest(), b"{}", {})]
+    save("archive", "plain", pack(base))
+    save("archive", "pax", pack([(n, d, {"pax_headers": {"mtime": "1.5", "size": str(len(d))}}) for n, d, _ in base], tarfile.PAX_FORMAT))
+    save("archive", "twice", pack(base + base[2:]))
+    save("archive", "traversal", pack(base + [("../evil", b"x", {})]))
+    save("archive", "link", pack(base + [("blobs/sha256/" + "0" * 64, b"", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"})]))
+    save("archive", "cut", pack(base)[:1600])
+
+
 tars()
+archives()
 documents()
 bundles()

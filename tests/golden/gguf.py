@@ -218,6 +218,29 @@ def hybrid(pattern, mtp=False):
     return c, t
 
 
+def deci():
+    """Heads, matrices in place of attention, widths by multiplier and by number, and nothing, layer by layer."""
+    off = lambda **more: {"no_op": False, "replace_with_linear": False} | more
+    c, t = decoder("llama")
+    t = {k: v for k, v in t.items() if ".layers." not in k}
+    attention = [off(n_heads_in_group=2), off(n_heads_in_group=None, no_op=True), off(n_heads_in_group=1), off(n_heads_in_group=None, no_op=True), off(n_heads_in_group=None, replace_with_linear=True)]
+    ffn = [off(ffn_mult=1.0), off(intermediate_size=64), off(ffn_mult=13.0), off(ffn_mult=None, no_op=True), off(intermediate_size=32)]
+    widths = [256, 64, 512, 0, 32]  # int(2 * mult * 32 / 3), up to the next multiple of 256
+    for i, (a, w) in enumerate(zip(attention, widths)):
+        p = f"model.layers.{i}."
+        if not a["no_op"]:
+            t[p + "input_layernorm.weight"] = some(H, positive=True)
+        if a["n_heads_in_group"]:
+            kv = 16 * 2 // a["n_heads_in_group"]
+            t |= {p + f"self_attn.{n}_proj.weight": some(r, H) for n, r in (("q", 32), ("k", kv), ("v", kv), ("o", H))}
+        if a["replace_with_linear"]:
+            t[p + "self_attn.linear_attn.weight"] = some(H, H)
+        if w:
+            t |= {p + "post_attention_layernorm.weight": some(H, positive=True), p + "mlp.gate_proj.weight": some(w, H), p + "mlp.up_proj.weight": some(w, H), p + "mlp.down_proj.weight": some(H, w)}
+    return c | {"architectures": ["DeciLMForCausalLM"], "model_type": "nemotron-nas", "num_hidden_layers": 5, "num_key_value_heads": None, "intermediate_size": None,
+                "block_configs": [{"attention": a, "ffn": f} for a, f in zip(attention, ffn)]}, t
+
+
 def tokenizer(folder):
     """Byte-level BPE over a few letters; ids 1 and 2 are special."""
     vocab = {"a": 0, "b": 3, "c": 4, "Ġ": 5, "ab": 6, "Ġab": 7}
@@ -240,7 +263,7 @@ def tokenizer(folder):
 
 LLAMA = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
          "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-         "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp"}
+         "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp", "self_attn.linear_attn": "attn_output"}
 HYBRID = {"norm": "attn_norm", "in_proj": "ssm_in", "conv1d": "ssm_conv1d", "mixer_norm": "ssm_norm", "out_proj": "ssm_out", "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v",
           "o_proj": "attn_output", "up_proj": "ffn_up", "down_proj": "ffn_down", "gate": "ffn_gate_inp", "fc1_latent_proj": "ffn_latent_down", "fc2_latent_proj": "ffn_latent_up",
           "shared_experts.up_proj": "ffn_up_shexp", "shared_experts.down_proj": "ffn_down_shexp"}
@@ -279,7 +302,7 @@ def place(name, n_layers, names=LLAMA):
 
 def expected(config, tensors, kind):
     family = config["model_type"]
-    permuted = family in ("llama", "nemotron_h")
+    permuted = family in ("llama", "nemotron_h", "nemotron-nas")
     heads = {"attn_q.": config["num_attention_heads"], "attn_k.": config["num_key_value_heads"]}
     out, stacks = {}, {}
     for name, (dtype, shape, raw) in tensors.items():
@@ -287,6 +310,7 @@ def expected(config, tensors, kind):
         values, shape = floats((dtype, shape, raw)), list(shape)
         if permuted and ("attn_q." in to or "attn_k." in to):
             n, cols = heads["attn_q." if "attn_q." in to else "attn_k."], math.prod(shape[1:])
+            n = shape[0] // 16 if family == "nemotron-nas" else n
             d = shape[0] // n
             rows = [values[r * cols:(r + 1) * cols] for r in range(shape[0])]
             values = [x for h in range(n) for i in range(d // 2) for half in (0, 1) for x in rows[h * d + half * d // 2 + i]]
@@ -441,6 +465,15 @@ def main():
                   "feed_forward_length": [0, 64, 0, 64, 64], "attention.head_count_kv": [0, 0, 1, 0, 1]}
         check("nemotron_h_moe: keys", all(v.get("nemotron_h_moe." + k) == x for k, x in wanted.items()), {k: v.get("nemotron_h_moe." + k) for k in wanted})
 
+        v = check_family("deci", *deci(), tmp)
+        wanted = {"attention.head_count": [2, 0, 2, 0, 2], "attention.head_count_kv": [1, 0, 2, 0, 0], "feed_forward_length": [256, 64, 512, 0, 32], "attention.key_length": 16, "rope.dimension_count": 16}
+        check("deci: keys", all(v.get("deci." + k) == x for k, x in wanted.items()), {k: v.get("deci." + k) for k in wanted})
+        with open(tmp + "/deci-BF16-back/config.json") as f:
+            blocks = json.load(f)["block_configs"]
+        check("deci: layers, back", [(b["attention"]["n_heads_in_group"], b["attention"]["no_op"], b["attention"]["replace_with_linear"]) for b in blocks] ==
+              [(2, False, False), (None, True, False), (1, False, False), (None, True, False), (None, False, True)] and
+              [b["ffn"].get("intermediate_size") for b in blocks] == [None, 64, None, None, 32] and [b["ffn"]["ffn_mult"] for b in blocks] == [12.0, None, 24.0, None, None], blocks)
+
         # What GGUF cannot say is refused.
         def refused(name, words, config, tensors):
             save(tmp + "/refused", tensors, config)
@@ -456,6 +489,16 @@ def main():
         refused("experts beside MLPs", "beside plain MLP layers", *hybrid("M-*E"))
         c, t = decoder("qwen3_moe")
         refused("weights that are not normalized", "norm_topk_prob", c | {"norm_topk_prob": False}, t)
+        c, t = deci()
+        for name, words, layer, part, change in (
+                ("deci without attention in the first layer", "first layer has no attention", 0, "attention", {"no_op": True}),
+                ("deci with attention and no MLP", "a layer with attention has no MLP", 2, "ffn", {"no_op": True}),
+                ("deci with a matrix as MLP", "matrix in place of the MLP", 1, "ffn", {"replace_with_linear": True})):
+            blocks = [{k: x | (change if (i, k) == (layer, part) else {}) for k, x in b.items()} for i, b in enumerate(c["block_configs"])]
+            gone = f"model.layers.{layer}." + ("self_attn" if part == "attention" else "mlp")
+            norm = f"model.layers.{layer}." + ("input" if part == "attention" else "post_attention") + "_layernorm.weight"
+            less = {k: x for k, x in t.items() if not k.startswith(gone) and (k != norm or change == {"replace_with_linear": True})}
+            refused(name, words, c | {"block_configs": blocks}, less | ({"model.layers.1.mlp.linear_mlp.weight": some(H, H)} if "replace_with_linear" in change else {}))
         c, t = decoder("llama")
         save(tmp + "/large", {k: (("BF16", x[1], pack("BF16", [1e6] + floats(x)[1:])) if k == "lm_head.weight" else x) for k, x in t.items()}, c)
         tokenizer(tmp + "/large")
@@ -473,7 +516,7 @@ def main():
         if not os.path.isdir(SHARED + "/fixtures"):
             print("skip the shared fixtures are not here")
         else:
-            for name in ("llama_rope3_tied", "llama_fp32_sharded", "qwen3", "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups"):
+            for name in ("llama_rope3_tied", "llama_fp32_sharded", "qwen3", "nemotron_h_dense", "nemotron_h_moe", "nemotron_h_latent_mtp", "nemotron_h_groups", "deci"):
                 d = f"{SHARED}/fixtures/{name}"
                 gold = load(d + "/golden/golden.safetensors")
                 IDS = [list(array("i", gold[f"p{i}.input_ids"][2])) for i in (0, 1)]

@@ -4,6 +4,7 @@
 #include "numeric/e4m3.h"
 #include "numeric/e5m2.h"
 #include "numeric/e8m0.h"
+#include "numeric/fold_scale.h"
 #include "numeric/fp8.h"
 #include "numeric/fp8_scaled.h"
 #include "numeric/ggml_blocks.h"
@@ -156,4 +157,16 @@ extern "C" __global__ void ggml_k_types(const float *w, unsigned char *b, float 
     q6_k_encode_block(w + 256 * i, b + 210 * i), q6_k_decode_block(b + 210 * i, back + 256 * i);
     q2_k_decode_block(b + 84 * i, back + 256 * i), q3_k_decode_block(b + 110 * i, back + 256 * i);
     iq4_xs_decode_block(b + 136 * i, back + 256 * i);
+}
+
+extern "C" __global__ void folding(const float *w, const float *by, float *out)
+{
+    unsigned i = AT;
+    out[8 * i] = fold_weight(w[i], by[i], by[i + 1]);
+    out[8 * i + 1] = fold_norm(w[i], by[i]);
+    out[8 * i + 2] = fold_norm_one(w[i], by[i]);
+    out[8 * i + 3] = fold_norm_effect(w[i], out[8 * i + 1]);
+    out[8 * i + 4] = fold_norm_one_effect(w[i], out[8 * i + 2]);
+    out[8 * i + 5] = fold_power_of_two(by[i]);
+    out[8 * i + 6] = fold_power_of_four(by[i]);
 }

@@ -97,12 +97,12 @@ static void test_round_trip(void **state)
             struct tar_layer layer, seen;
             CLEANUP_BUFFER struct buffer b = whole_layer(paths[i], 700 * i, &layer);
             CLEANUP(fd) int fd = as_file(&b);
-            CHECK_OK(tar_layer_read(fd, b.size, "layer", &seen, e_));
+            CHECK_OK(tar_layer_read(&(struct file_place){fd, 0, b.size}, "layer", &seen, e_));
             assert_string_equal(seen.path, paths[i]);
             assert_int_equal(seen.data_bytes, 700 * i);
             assert_int_equal(seen.data_offset, layer.data_offset);
             assert_int_equal(seen.data_offset % TAR_PAGE_BYTES, 0);
-            CHECK_OK(tar_layer_check(fd, "layer", &seen, e_));
+            CHECK_OK(tar_layer_check(&(struct file_place){.fd = fd}, "layer", &seen, e_));
         }
     }
     setlocale(LC_ALL, "C");
@@ -122,9 +122,9 @@ static void test_large(void **state)
         assert_int_equal(layer.data_offset % TAR_PAGE_BYTES, 0);
         CLEANUP(fd) int fd = as_file(&head);
         if (ftruncate(fd, (off_t)layer.total_bytes) != 0) skip();
-        CHECK_OK(tar_layer_read(fd, layer.total_bytes, "layer", &seen, e_));
+        CHECK_OK(tar_layer_read(&(struct file_place){fd, 0, layer.total_bytes}, "layer", &seen, e_));
         assert_int_equal(seen.data_bytes, sizes[i]);
-        CHECK_OK(tar_layer_check(fd, "layer", &seen, e_));
+        CHECK_OK(tar_layer_check(&(struct file_place){.fd = fd}, "layer", &seen, e_));
     }
 }
 
@@ -198,20 +198,20 @@ static void test_tail_and_size(void **state)
     struct tar_layer layer, seen;
     CLEANUP_BUFFER struct buffer b = whole_layer("models/config.json", 1000, &layer);
     CLEANUP(fd) int fd = as_file(&b);
-    CHECK_OK(tar_layer_read(fd, b.size, "layer", &seen, e_));
-    CHECK_FAILS(tar_layer_read(fd, b.size + 512, "layer", &seen, e_), ERR_FORMAT, "ends at byte");
+    CHECK_OK(tar_layer_read(&(struct file_place){fd, 0, b.size}, "layer", &seen, e_));
+    CHECK_FAILS(tar_layer_read(&(struct file_place){fd, 0, b.size + 512}, "layer", &seen, e_), ERR_FORMAT, "ends at byte");
     assert_int_equal(ftruncate(fd, (off_t)b.size + 512), 0);
-    CHECK_FAILS(tar_layer_read(fd, b.size + 512, "layer", &seen, e_), ERR_FORMAT, "has 6656 bytes");
-    CHECK_FAILS(tar_layer_read(fd, b.size - 512, "layer", &seen, e_), ERR_FORMAT, "has 5632 bytes");
-    CHECK_FAILS(tar_layer_read(fd, 4000, "layer", &seen, e_), ERR_FORMAT, "ends too early");
-    CHECK_FAILS(tar_layer_read(fd, 0, "layer", &seen, e_), ERR_FORMAT, "ends too early");
+    CHECK_FAILS(tar_layer_read(&(struct file_place){fd, 0, b.size + 512}, "layer", &seen, e_), ERR_FORMAT, "has 6656 bytes");
+    CHECK_FAILS(tar_layer_read(&(struct file_place){fd, 0, b.size - 512}, "layer", &seen, e_), ERR_FORMAT, "has 5632 bytes");
+    CHECK_FAILS(tar_layer_read(&(struct file_place){fd, 0, 4000}, "layer", &seen, e_), ERR_FORMAT, "ends too early");
+    CHECK_FAILS(tar_layer_read(&(struct file_place){fd, 0, 0}, "layer", &seen, e_), ERR_FORMAT, "ends too early");
     static const size_t places[] = {4096 + 1000, 4096 + 1023, 4096 + 1024, 6143};
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(pwrite(fd, "x", 1, (off_t)places[i]), 1);
-        CHECK_FAILS(tar_layer_read(fd, b.size, "layer", &seen, e_), ERR_FORMAT, "behind the file's data");
+        CHECK_FAILS(tar_layer_read(&(struct file_place){fd, 0, b.size}, "layer", &seen, e_), ERR_FORMAT, "behind the file's data");
         assert_int_equal(pwrite(fd, "", 1, (off_t)places[i]), 1);
     }
-    CHECK_OK(tar_layer_read(fd, b.size, "layer", &seen, e_));
+    CHECK_OK(tar_layer_read(&(struct file_place){fd, 0, b.size}, "layer", &seen, e_));
 }
 
 /* Every byte of the headers counts: no change of one byte is taken. */
@@ -237,22 +237,22 @@ static void test_second_reader_refuses(void **state)
     struct tar_layer layer, other;
     CLEANUP_BUFFER struct buffer one = whole_layer("models/config.json", 1000, &layer), two = whole_layer("models/evil.json", 10, &other);
     CLEANUP(fd) int fd = as_file(&one);
-    CHECK_OK(tar_layer_check(fd, "layer", &layer, e_));
+    CHECK_OK(tar_layer_check(&(struct file_place){.fd = fd}, "layer", &layer, e_));
     other = layer;
     strcpy(other.path, "models/config.jsom");
-    CHECK_FAILS(tar_layer_check(fd, "layer", &other, e_), ERR_FORMAT, "another name");
+    CHECK_FAILS(tar_layer_check(&(struct file_place){.fd = fd}, "layer", &other, e_), ERR_FORMAT, "another name");
     strcpy(other.path, "models/config.jso");
-    CHECK_FAILS(tar_layer_check(fd, "layer", &other, e_), ERR_FORMAT, "another name");
+    CHECK_FAILS(tar_layer_check(&(struct file_place){.fd = fd}, "layer", &other, e_), ERR_FORMAT, "another name");
     strcpy(other.path, "modelz/config.json");
-    CHECK_FAILS(tar_layer_check(fd, "layer", &other, e_), ERR_FORMAT, "another directory");
+    CHECK_FAILS(tar_layer_check(&(struct file_place){.fd = fd}, "layer", &other, e_), ERR_FORMAT, "another directory");
     strcpy(other.path, "config.json");
-    CHECK_FAILS(tar_layer_check(fd, "layer", &other, e_), ERR_FORMAT, "other than a regular file");
+    CHECK_FAILS(tar_layer_check(&(struct file_place){.fd = fd}, "layer", &other, e_), ERR_FORMAT, "other than a regular file");
     other = layer;
     other.data_bytes--;
-    CHECK_FAILS(tar_layer_check(fd, "layer", &other, e_), ERR_FORMAT, "another file size");
+    CHECK_FAILS(tar_layer_check(&(struct file_place){.fd = fd}, "layer", &other, e_), ERR_FORMAT, "another file size");
     other = layer;
     other.data_offset++;
-    CHECK_FAILS(tar_layer_check(fd, "layer", &other, e_), ERR_FORMAT, "at another place");
+    CHECK_FAILS(tar_layer_check(&(struct file_place){.fd = fd}, "layer", &other, e_), ERR_FORMAT, "at another place");
     /* A second member where the end blocks should be. */
     struct buffer both = {.data = malloc(one.size + two.size), .size = one.size - 1024 + two.size};
     memcpy(both.data, one.data, one.size - 1024);
@@ -260,12 +260,12 @@ static void test_second_reader_refuses(void **state)
     CLEANUP(fd) int fd2 = as_file(&both);
     other = layer;
     other.total_bytes = both.size;
-    CHECK_FAILS(tar_layer_check(fd2, "layer", &other, e_), ERR_FORMAT, "a second file");
-    CHECK_FAILS(tar_layer_read(fd2, both.size, "layer", &other, e_), ERR_FORMAT, "has 1");
+    CHECK_FAILS(tar_layer_check(&(struct file_place){.fd = fd2}, "layer", &other, e_), ERR_FORMAT, "a second file");
+    CHECK_FAILS(tar_layer_read(&(struct file_place){fd2, 0, both.size}, "layer", &other, e_), ERR_FORMAT, "has 1");
     free(both.data);
     memset(one.data, 'x', 512);
     CLEANUP(fd) int fd3 = as_file(&one);
-    CHECK_FAILS(tar_layer_check(fd3, "layer", &layer, e_), ERR_FORMAT, "libarchive cannot read");
+    CHECK_FAILS(tar_layer_check(&(struct file_place){.fd = fd3}, "layer", &layer, e_), ERR_FORMAT, "libarchive cannot read");
 }
 
 int main(void)
