@@ -92,7 +92,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
 .PHONY: all demo test test-programs check check-asan check-strict check-interop check-quant-clients check-numeric check-parity \
         check-families check-memory check-faults check-neon neon-run check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz \
-        fuzz-run bench bench-quantize bench-gguf bench-pack bench-push bench-quality deps help clean install
+        fuzz-run bench bench-quantize bench-convert bench-gguf bench-pack bench-push bench-quality deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -343,6 +343,9 @@ bench-quantize: $(BIN)  ## quantize beside its peers and the machine's limit, in
 
 bench-gguf: $(BIN) $(B)/bench/make_checkpoint  ## GGUF beside llama.cpp's own quantizer, in one run: GGUF_PYTHON=... has llama-cpp-python (2 min, 4 GB below build/)
 	@python3 bench/gguf_peers.py $(BIN) build/gguf-bench --make $(B)/bench/make_checkpoint --python $(or $(GGUF_PYTHON),.tools/gguf/bin/python) $(BENCH_ARGS)
+
+bench-convert: $(BIN) $(B)/bench/make_checkpoint  ## convert of bf16 to bf16 beside cp and sync, in one run (5 min, 10 GB below build/)
+	@python3 bench/convert_copy.py $(BIN) $(B)/bench/make_checkpoint build/convert-bench $(BENCH_ARGS)
 
 bench-pack: $(BIN)  ## pack beside file copy, OpenSSL's SHA-256 and podman build, in one run (5 min, 24 GB below build/)
 	@python3 bench/pack_peers.py $(BIN) build/pack-bench $(BENCH_ARGS)

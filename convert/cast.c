@@ -111,7 +111,7 @@ static bool to_blocks(const struct cast *c, const void *src, enum dtype dtype, u
 /* As it is: no rounding, no fp32. */
 static bool copy(const struct cast *c, const void *src, uint64_t n_rows, uint64_t n_cols, void *dst, struct error *err)
 {
-    memcpy(dst, src, n_rows * dtype_row_bytes(c->from, n_cols));
+    if (dst != src) memcpy(dst, src, n_rows * dtype_row_bytes(c->from, n_cols));
     return !dtype_is_plain_float(c->from) || check_top(top_of(c, src, c->from, n_rows * n_cols), c->from, err);
 }
 

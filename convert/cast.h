@@ -20,8 +20,9 @@ struct cast {
 struct cast cast_make(enum dtype from, enum dtype to, enum cast_change change, uint64_t isa);
 /* Plain numbers and GGUF's blocks can become each other, as far as they are decoded and encoded; others only stay. */
 bool cast_possible(enum dtype from, enum dtype to);
-/* src: [n_rows, n_cols] of `from`; dst: the same of `to`; scratch: n_rows * n_cols floats. Rows are whole blocks.
- * ERR_FORMAT for a value that is not finite or that `to` cannot hold; rounds to nearest, ties to even. */
+/* src: [n_rows, n_cols] of `from`; it may be dst where nothing changes; dst: the same of `to`; scratch: n_rows * n_cols
+ * floats. Rows are whole blocks. ERR_FORMAT for a value that is not finite or that `to` cannot hold; rounds to nearest,
+ * ties to even. */
 MUST_CHECK bool cast_rows(const struct cast *c, const void *src, uint64_t n_rows, uint64_t n_cols, float *scratch,
                           void *dst, struct error *err);
 /* Rows that are fp32 already. */

@@ -125,9 +125,10 @@ static bool part_rows(const struct rows *r, uint8_t *dst, struct error *err)
     CLEANUP(free) float *scratch = NULL;
     struct cast c = cast_of(r);
     uint64_t row_bytes = dtype_row_bytes(t->from, t->cols);
-    bool raw = t->from == t->to && t->change == CAST_SAME, coded = is_coded(t) && !raw;
+    bool raw = t->from == t->to && t->change == CAST_SAME, coded = is_coded(t);
     if (is_repacked(t)) return each_row(r, dst, dtype_row_bytes(t->to, t->cols), read_repacked, err);
-    if (!memory_alloc(&scratch, raw ? 1 : r->n * t->cols, sizeof *scratch, err)) return false;
+    if (raw) return each_row(r, dst, row_bytes, read_raw, err) && cast_rows(&c, dst, r->n, t->cols, NULL, dst, err);
+    if (!memory_alloc(&scratch, r->n * t->cols, sizeof *scratch, err)) return false;
     if (coded) return plain_values(r, scratch, err) && cast_f32_rows(&c, scratch, r->n, t->cols, dst, err);
     return memory_alloc(&src, r->n * row_bytes, 1, err) && each_row(r, src, row_bytes, read_raw, err) &&
            cast_rows(&c, src, r->n, t->cols, scratch, dst, err);

@@ -8,6 +8,7 @@
 #include "core/staging.h"
 #include "core/version.h"
 
+#define FLUSH_BYTES ((size_t)1 << 20)    /* less is left to the kernel */
 #define SMALL_BYTES ((uint64_t)64 << 20) /* tensors that are looked at whole before their type is chosen */
 
 struct job {
@@ -178,7 +179,9 @@ static bool collect(struct job *j)
 static bool write_item(void *ctx, uint32_t item, uint64_t offset, const void *data, size_t n, struct error *err)
 {
     struct job *j = ctx;
-    return shard_writer_write(j->writer, j->first + item, offset, data, n, err);
+    if (!shard_writer_write(j->writer, j->first + item, offset, data, n, err)) return false;
+    if (n >= FLUSH_BYTES) shard_writer_start_flush(j->writer, j->first + item, offset, n);
+    return true;
 }
 
 static bool write_shard(struct job *j, uint32_t shard, const struct progress *pr)

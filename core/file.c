@@ -177,6 +177,11 @@ bool file_out_reserve(struct file_out *f, uint64_t size, struct error *err)
     return true;
 }
 
+void file_out_start_flush(const struct file_out *f, uint64_t offset, uint64_t n)
+{
+    (void)sync_file_range(f->fd, (off_t)offset, (off_t)n, SYNC_FILE_RANGE_WRITE);
+}
+
 bool file_out_commit(struct file_out *f, struct error *err)
 {
     int fd = f->fd;

@@ -84,6 +84,9 @@ MUST_CHECK bool file_out_write_at(struct file_out *f, uint64_t offset, const voi
 /* Makes the file `size` bytes long and takes the disk space now, where the file system can. Writes within it may then
  * come from several threads. */
 MUST_CHECK bool file_out_reserve(struct file_out *f, uint64_t size, struct error *err);
+/* Lets the disk begin with bytes that were written, so that a commit finds little left to wait for. A hint: it cannot
+ * fail, and what goes wrong with the disk is the commit's to say. */
+void file_out_start_flush(const struct file_out *f, uint64_t offset, uint64_t n);
 MUST_CHECK bool file_out_commit(struct file_out *f, struct error *err);
 void file_out_abort(struct file_out *f); /* fine after commit, and on FILE_OUT_INIT */
 

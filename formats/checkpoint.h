@@ -175,6 +175,8 @@ MUST_CHECK bool shard_writer_open(struct shard_writer **out, const char *folder,
 MUST_CHECK bool shard_writer_write(struct shard_writer *w, uint32_t tensor, uint64_t offset, const void *data, size_t n,
                                    struct error *err);
 /* Fails (ERR_INTERNAL, naming the tensor) when fewer or more bytes were written than a tensor holds. Frees w. */
+/* Lets the disk begin with what was written of a tensor (core/file.h): a hint. */
+void shard_writer_start_flush(const struct shard_writer *w, uint32_t tensor, uint64_t offset, uint64_t n);
 MUST_CHECK bool shard_writer_commit(struct shard_writer *w, struct error *err);
 void shard_writer_abort(struct shard_writer *w); /* NULL is fine */
 /* model.safetensors.index.json beside several shards; nothing for one. */

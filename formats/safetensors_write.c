@@ -67,6 +67,11 @@ bool shard_writer_write(struct shard_writer *w, uint32_t tensor, uint64_t offset
     return true;
 }
 
+void shard_writer_start_flush(const struct shard_writer *w, uint32_t tensor, uint64_t offset, uint64_t n)
+{
+    file_out_start_flush(&w->file, w->layout->header_bytes[w->shard] + w->layout->offset[tensor] + offset, n);
+}
+
 static bool check_whole(const struct shard_writer *w, struct error *err)
 {
     const struct shard_layout *l = w->layout;
