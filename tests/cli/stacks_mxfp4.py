@@ -95,5 +95,14 @@ for source, rules, text in [(OSS, ["role: attention, weights: mxfp4, inputs: non
                             (OSS, ["role: routed_experts, layers: [0], weights: mxfp4, inputs: none"], "the layout mxfp4 has the experts of all layers; 'model.layers.1.mlp.experts.0.gate_proj' would stay as it is")]:
     err = quantize(source, rules, "--layout", "mxfp4", status=4)
     check(f"refused in the layout mxfp4: {os.path.basename(source)}, {rules[0]}", text in err, err)
+# DeepSeek's own FP8, decoded and written again by the same rule.
+folder = f"{SHARED}/fixtures/deepseek_v3_fp8"
+if os.path.isdir(folder):
+    run("convert", folder, "--to", "safetensors", "--type", "bf16", "-o", WORK + "/fp8", "-q")
+    back, want = tensors(quantize(WORK + "/fp8", ["role: [attention, mlp, routed_experts, shared_experts], weights: fp8_block, inputs: none"], "--layout", "fp8")), tensors(folder)
+    packed = [k for k in want if want[k][0] == "F8_E4M3" or k.endswith("_scale_inv")]
+    check(f"FP8 blocks of the fixture, decoded and written again: {len(packed)} tensors of codes and scales", len(packed) > 50 and back.keys() == want.keys() and all(back[k] == want[k] for k in packed))
+else:
+    print("skip deepseek_v3_fp8: the shared fixtures are not here")
 subprocess.run(["rm", "-rf", WORK])
 sys.exit(bad > 0)
