@@ -258,7 +258,8 @@ bool sensitivity_measure(struct search_space *s, const struct corpus *corpus, co
     CLEANUP(free) float *input_amax = NULL;
     uint32_t n = s->inventory->n_tensors;
     struct engine_options eo = {.pool = opt->pool, .isa = opt->isa, .quantize_inputs = true};
-    if (!memory_zalloc(&weight_amax, n, sizeof *weight_amax, err) ||
+    if (!model_gives_logits(&s->inventory->config, "a search", err) ||
+        !memory_zalloc(&weight_amax, n, sizeof *weight_amax, err) ||
         !memory_zalloc(&input_amax, n, sizeof *input_amax, err) || !engine_open(&plain, s->inventory, &eo, err))
         return false;
     trial_init(&m.trial, s, opt->isa, weight_amax, input_amax);

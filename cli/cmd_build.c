@@ -36,6 +36,13 @@ static bool run_stages(struct build_job *j, struct error *err)
 static void print_parity(const struct parity *p)
 {
     if (p->n_tokens == 0) return;
+    if (p->output == OUTPUT_EMBEDDING)
+        print_text("parity     cosine %.6f, of the worst text %.6f (%llu texts)\n", p->cosine_mean, p->cosine_least,
+                   (unsigned long long)p->n_texts);
+    if (p->output == OUTPUT_SCORES)
+        print_text("parity     scores %.6f apart, at most %.6f (%llu texts)\n", p->score_difference_mean,
+                   p->score_difference_max, (unsigned long long)p->n_texts);
+    if (p->output != OUTPUT_LOGITS) return;
     print_text("parity     KL %.5f nats per token, top-1 %.2f %%, perplexity %.3f -> %.3f (%llu tokens)\n", p->kl.mean,
                100 * p->top1.mean, p->ppl_original, p->ppl_quantized, (unsigned long long)p->n_tokens);
 }
@@ -66,19 +73,40 @@ static void print_next(const struct build_job *j, const char *key)
     print_text("\nnext:\n");
     print_command((const char *const[]){me, "verify", j->ref, "--key", key, "--against", r->source,
                                         policy ? "--policy" : NULL, policy, NULL});
-    print_command((const char *const[]){me, "generate", j->ref, "--prompt", r->prompt, "-n", "40", NULL});
+    if (j->parity.output == OUTPUT_LOGITS)
+        print_command((const char *const[]){me, "generate", j->ref, "--prompt", r->prompt, "-n", "40", NULL});
     print_command((const char *const[]){me, "plan", r->source, "--recipe", r->recipe, NULL});
+}
+
+/* What the JSON says of parity. */
+struct two_figures {
+    const char *names[2];
+    double values[2];
+};
+
+static struct two_figures figures_of(const struct parity *p)
+{
+    switch (p->output) {
+    case OUTPUT_EMBEDDING:
+        return (struct two_figures){{"cosine_mean", "cosine_least"}, {p->cosine_mean, p->cosine_least}};
+    case OUTPUT_SCORES:
+        return (struct two_figures){{"score_difference_mean", "score_difference_max"},
+                                    {p->score_difference_mean, p->score_difference_max}};
+    case OUTPUT_LOGITS: break;
+    }
+    return (struct two_figures){{"kl_mean", "top1_agreement"}, {p->kl.mean, p->top1.mean}};
 }
 
 static bool summary(const struct build_job *j, struct error *err)
 {
     char was[32], is[32], image[DIGEST_HEX_SIZE];
     digest_hex(&j->image, image);
+    const struct two_figures f = figures_of(&j->parity);
     if (j->env->common->json)
         return print_json(json_pack("{s:s,s:s+,s:I,s:I,s:s,s:s,s:f,s:f}", "package", j->ref, "image", "sha256:", image,
                                     "source_bytes", (json_int_t)j->source_bytes, "bytes",
                                     (json_int_t)j->quantized_bytes, "quantized", j->quantized, "report", j->report_path,
-                                    "kl_mean", j->parity.kl.mean, "top1_agreement", j->parity.top1.mean),
+                                    f.names[0], f.values[0], f.names[1], f.values[1]),
                           err);
     const char *key = j->release.public_key ? j->release.public_key : j->public_key;
     text_bytes(was, j->source_bytes);

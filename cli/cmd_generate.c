@@ -189,7 +189,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
         return error_set(err, ERR_USAGE, "with --chat give --prompt, --messages or both");
     if (!a->as_chat && !a->prompt == !a->ids) return error_set(err, ERR_USAGE, "give one of --prompt and --ids");
     if (!backend_forward(env->common, "generation", err)) return false;
-    if (!model_open(&m, operands[0], err)) return false;
+    if (!model_open(&m, operands[0], err) || !model_gives_logits(&m.inventory->config, "generating", err)) return false;
     bool has_tokenizer = tokenizer_file(m.folder) != NULL;
     if ((has_tokenizer || !a->ids) && !tokenizer_open(&t, m.folder, err)) return false;
     if (!prompt_ids(a, &m, t, &prompt, &out.n_prompt, err)) return false;

@@ -15,7 +15,7 @@ struct logits_args {
 static const struct option options[] = {
     {"ids", 0, OPTION_TEXT, offsetof(struct logits_args, ids), "FILE", "token ids: a JSON list of lists", 0, 0},
     {"output", 'o', OPTION_TEXT, offsetof(struct logits_args, output), "FILE",
-     "a safetensors file: 0.logits, 1.logits, ... F32 [tokens, vocabulary]", 0, 0},
+     "a safetensors file: 0.logits, 1.logits, ... F32 [tokens, vocabulary]; of encoders 0.embedding or 0.scores", 0, 0},
     {"hidden", 0, OPTION_FLAG, offsetof(struct logits_args, hidden), NULL,
      "also N.hidden.L, what enters layer L, and N.hidden.final_norm", 0, 0},
     {"states", 0, OPTION_FLAG, offsetof(struct logits_args, states), NULL,
@@ -33,16 +33,17 @@ static const struct option options[] = {
     COMMON_OPTIONS(struct logits_args),
 };
 
-static bool run_blocks(struct logits_file *f, struct stream *s, struct mtp *head, const struct model_config *cfg,
+static bool run_blocks(struct logits_file *f, const struct engine *e, struct stream *s, struct mtp *head,
                        const struct progress *pr, struct error *err)
 {
+    const struct model_config *cfg = engine_config(e);
     struct observer ob = logits_file_observer(f);
     for (uint32_t b = 0; b < cfg->n_blocks; b++) {
         progress_update(pr, "logits", block_kind_name(cfg->blocks[b].kind), b, cfg->n_blocks);
         if (!logits_file_hidden(f, s, b, err) || !stream_block(s, b, &ob, pr, err) || !logits_file_failed(f, err))
             return false;
     }
-    return logits_file_hidden(f, s, cfg->n_blocks, err) && logits_file_logits(f, s, err) &&
+    return logits_file_hidden(f, s, cfg->n_blocks, err) && logits_file_logits(f, e, s, err) &&
            (!head || logits_file_mtp(f, s, head, err));
 }
 
@@ -70,7 +71,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
         !logits_file_open(&f, a->output, &m.inventory->config, &corpus, what, err))
         return false;
     note_length(&m.inventory->config, "logits", corpus_longest(&corpus));
-    if (!run_blocks(f, s, head, &m.inventory->config, env->progress, err)) {
+    if (!run_blocks(f, e, s, head, env->progress, err)) {
         logits_file_abort(f);
         return false;
     }

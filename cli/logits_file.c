@@ -1,6 +1,7 @@
 #include "cli/logits_file.h"
 
 #include "core/memory.h"
+#include "engine/pooling.h"
 #include "formats/tensor_file.h"
 
 #include <stdarg.h>
@@ -56,11 +57,20 @@ static bool add_layer(struct logits_file *f, uint32_t text, const struct block_c
             add(f, DTYPE_F32, 2, DIMS(n, k), arena_printf(a, "%u.router.%u.weights", text, b->layer), err));
 }
 
+static const char *encoded_name(const struct model_config *c)
+{
+    return c->encoder.output == OUTPUT_SCORES ? "scores" : "embedding";
+}
+
 static bool add_text(struct logits_file *f, uint32_t text, struct error *err)
 {
     const struct model_config *c = f->cfg;
     uint64_t n = f->corpus->texts[text].n;
-    if (!add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_VOCAB]), arena_printf(f->arena, "%u.logits", text), err))
+    bool logits = c->encoder.output == OUTPUT_LOGITS;
+    if (logits && !add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_VOCAB]), arena_printf(f->arena, "%u.logits", text), err))
+        return false;
+    if (!logits &&
+        !add(f, DTYPE_F32, 1, DIMS(encoder_width(c)), arena_printf(f->arena, "%u.%s", text, encoded_name(c)), err))
         return false;
     for (uint32_t l = 0; f->what.hidden && l < c->n_layers; l++)
         if (!add(f, DTYPE_F32, 2, DIMS(n, c->dims[DIM_HIDDEN]), arena_printf(f->arena, "%u.hidden.%u", text, l), err))
@@ -195,19 +205,35 @@ bool logits_file_hidden(struct logits_file *f, struct stream *s, uint32_t b, str
     return true;
 }
 
-bool logits_file_logits(struct logits_file *f, struct stream *s, struct error *err)
+static bool put_encoded(struct logits_file *f, const struct engine *e, struct stream *s, struct error *err)
+{
+    uint64_t width = encoder_width(f->cfg);
+    CLEANUP(encoder) struct encoder *x = NULL;
+    CLEANUP(free) float *out = NULL;
+    if (!encoder_open(&x, e, err) || !memory_alloc(&out, width, sizeof *out, err)) return false;
+    for (uint32_t t = 0; t < f->corpus->n_texts; t++)
+        if (!encoder_text(x, s, t, f->corpus->texts[t].n, out, err) ||
+            !put(f, 0, out, width * sizeof *out, err, "%u.%s", t, encoded_name(f->cfg)))
+            return false;
+    return true;
+}
+
+bool logits_file_logits(struct logits_file *f, const struct engine *e, struct stream *s, struct error *err)
 {
     uint64_t hidden = f->cfg->dims[DIM_HIDDEN], vocab = f->cfg->dims[DIM_VOCAB];
     CLEANUP(free) float *normed = NULL;
     CLEANUP(free) float *logits = NULL;
+    bool encodes = f->cfg->encoder.output != OUTPUT_LOGITS;
     if (!memory_alloc(&normed, ROWS * hidden, sizeof *normed, err) ||
-        !memory_alloc(&logits, ROWS * vocab, sizeof *logits, err))
+        (!encodes && !memory_alloc(&logits, ROWS * vocab, sizeof *logits, err)) ||
+        (encodes && !put_encoded(f, e, s, err)))
         return false;
     for (uint32_t t = 0; t < f->corpus->n_texts; t++)
-        for (uint32_t k = 0; k < f->corpus->texts[t].n; k += ROWS) {
+        for (uint32_t k = 0; (!encodes || f->what.hidden) && k < f->corpus->texts[t].n; k += ROWS) {
             uint64_t n = u64_min(ROWS, f->corpus->texts[t].n - k);
             if (!stream_logits(s, stream_first_row(s, t) + k, n, normed, logits, err) ||
-                !put(f, k * vocab * sizeof *logits, logits, n * vocab * sizeof *logits, err, "%u.logits", t))
+                (logits &&
+                 !put(f, k * vocab * sizeof *logits, logits, n * vocab * sizeof *logits, err, "%u.logits", t)))
                 return false;
             if (f->what.hidden && !put(f, k * hidden * sizeof *normed, normed, n * hidden * sizeof *normed, err,
                                        "%u.hidden.final_norm", t))

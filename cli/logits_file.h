@@ -18,7 +18,8 @@ struct observer logits_file_observer(struct logits_file *f);
 MUST_CHECK bool logits_file_failed(const struct logits_file *f, struct error *err);
 /* Before block b runs: the residual stream that enters it. */
 MUST_CHECK bool logits_file_hidden(struct logits_file *f, struct stream *s, uint32_t b, struct error *err);
-MUST_CHECK bool logits_file_logits(struct logits_file *f, struct stream *s, struct error *err);
+/* Behind the last block: logits, or what an encoder gives. */
+MUST_CHECK bool logits_file_logits(struct logits_file *f, const struct engine *e, struct stream *s, struct error *err);
 /* Behind the last block: every text through the multi-token-prediction head. */
 MUST_CHECK bool logits_file_mtp(struct logits_file *f, struct stream *s, struct mtp *head, struct error *err);
 MUST_CHECK bool logits_file_commit(struct logits_file *f, struct error *err); /* frees f */

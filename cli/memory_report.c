@@ -66,7 +66,8 @@ static bool find_answer(struct answer *a, const struct memory_question *q, struc
     if (!engine_open(&e, q->inventory, q->options, err)) return false;
     a->process = memory_resident();
     a->stream_token = stream_token_bytes(e);
-    a->has_session = a->any || q->n_tokens;
+    bool generates = q->inventory->config.encoder.output == OUTPUT_LOGITS;
+    a->has_session = q->n_tokens || (a->any && generates);
     a->session_tokens = q->n_tokens ? q->n_tokens : SESSION_ROWS_MAX;
     if (a->has_session && !session_footprint(&a->session, e, a->session_tokens, err)) return false;
     if (a->any) return any_stream(a, q, e, err);

@@ -21,7 +21,29 @@ static bool load_texts(const struct verify_request *q, const struct policy *poli
     return error_set(err, ERR_USAGE, "policy '%s' names no texts; give --data", policy->name);
 }
 
-static void add_parity(struct report *r, const struct policy *p, const struct parity *x)
+static void add_layers(struct report *r, const struct policy *p, const struct parity *x, const char *more)
+{
+    uint32_t worst = 0;
+    for (uint32_t i = 1; i < x->n_layers; i++)
+        if (x->layer_sqnr_db[i] < x->layer_sqnr_db[worst]) worst = i;
+    report_add_figure(r, CHECK_PARITY, "layers", x->layer_sqnr_db[worst], p->layer_sqnr_at_least_db, false,
+                      "lowest signal to noise %.2f dB, behind layer %u%s", x->layer_sqnr_db[worst], worst, more);
+}
+
+static void add_encoded(struct report *r, const struct policy *p, const struct parity *x)
+{
+    if (x->output == OUTPUT_EMBEDDING)
+        report_add_figure(r, CHECK_PARITY, "cosine", x->cosine_least, p->cosine_at_least, false,
+                          "%.6f at least, mean %.6f, of the embeddings of %llu texts", x->cosine_least, x->cosine_mean,
+                          (unsigned long long)x->n_texts);
+    else
+        report_add_figure(r, CHECK_PARITY, "scores", x->score_difference_max, p->score_difference_at_most, true,
+                          "%.6f apart at most, %.6f in the mean, of %llu texts", x->score_difference_max,
+                          x->score_difference_mean, (unsigned long long)x->n_texts);
+    add_layers(r, p, x, "");
+}
+
+static void add_logits(struct report *r, const struct policy *p, const struct parity *x)
 {
     report_add_figure(r, CHECK_PARITY, "KL divergence", x->kl.mean, p->kl_mean_at_most, true,
                       "%.6f +- %.6f nats per token, 99 %% below %.4f", x->kl.mean, x->kl.half_width, x->kl_p99);
@@ -32,12 +54,9 @@ static void add_parity(struct report *r, const struct policy *p, const struct pa
     if (!isnan(ratio))
         report_add_figure(r, CHECK_PARITY, "perplexity", ratio, p->perplexity_ratio_at_most, true,
                           "%.4f, the original's is %.4f", x->ppl_quantized, x->ppl_original);
-    uint32_t worst = 0;
-    for (uint32_t i = 1; i < x->n_layers; i++)
-        if (x->layer_sqnr_db[i] < x->layer_sqnr_db[worst]) worst = i;
-    report_add_figure(r, CHECK_PARITY, "layers", x->layer_sqnr_db[worst], p->layer_sqnr_at_least_db, false,
-                      "lowest signal to noise %.2f dB, behind layer %u; logits %.2f dB", x->layer_sqnr_db[worst], worst,
-                      x->logit_sqnr_db);
+    char logits[40];
+    snprintf(logits, sizeof logits, "; logits %.2f dB", x->logit_sqnr_db);
+    add_layers(r, p, x, logits);
 }
 
 static bool run_parity(const struct command_env *env, const struct verify_request *q, const struct policy *policy,
@@ -52,7 +71,8 @@ static bool run_parity(const struct command_env *env, const struct verify_reques
         !parity_json(parity, &corpus, &figures, err))
         return false;
     report_attach(r, "parity", figures);
-    add_parity(r, policy, parity);
+    if (parity->output == OUTPUT_LOGITS) add_logits(r, policy, parity);
+    else add_encoded(r, policy, parity);
     return true;
 }
 

@@ -64,7 +64,9 @@ static bool attend_rows(const struct attention_call *c, const struct query_rows 
     const struct attention_config *cfg = c->attention->config;
     const struct segment *s = r->segment;
     uint64_t dim = cfg->head_dim, kv = r->head / (cfg->n_heads / cfg->n_kv_heads) * dim;
-    uint64_t n_before = s->state->n_past - s->n, end = n_before + r->first + r->n_queries;
+    /* Without a mask every query sees all keys: an encoder's text is one segment. */
+    bool whole = e->inv->config.bidirectional;
+    uint64_t n_before = s->state->n_past - s->n, end = whole ? s->state->n_past : n_before + r->first + r->n_queries;
     /* Keys before `begin` are hidden from all of these queries; a panel begins where it would without a window. */
     uint64_t seen = n_before + r->first + 1,
              begin = cfg->window && seen > cfg->window ? (seen - cfg->window) / GEMM_PANEL * GEMM_PANEL : 0,
@@ -85,7 +87,7 @@ static bool attend_rows(const struct attention_call *c, const struct query_rows 
     float scale = cfg->scale > 0 ? (float)cfg->scale : 1.0f / sqrtf((float)dim);
     for (uint32_t i = 0; i < m; i++) {
         uint64_t query = i / r->n_heads, head = r->head + i % r->n_heads;
-        uint64_t to = seen + query, from = cfg->window && to > cfg->window ? to - cfg->window : 0;
+        uint64_t to = whole ? end : seen + query, from = cfg->window && to > cfg->window ? to - cfg->window : 0;
         softmax_scores(e->math, scores + i * n_keys, from > begin ? from - begin : 0, to - begin, n_keys, scale,
                        c->attention->sinks ? &c->attention->sinks[head] : NULL);
     }

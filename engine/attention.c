@@ -1,6 +1,6 @@
-/* Grouped-query attention, causal, softmax in fp32, with what a family asks for (struct attention_config): a norm on
- * each head, rotary positions, a sliding window, sinks, a gate on the result. K and V of a quantized cache are rounded
- * as the cache would when the checkpoint declares one. */
+/* Grouped-query attention, causal but for encoders, softmax in fp32, with what a family asks for (struct
+ * attention_config): a norm on each head, rotary positions, a sliding window, sinks, a gate on the result. K and V of a
+ * quantized cache are rounded as the cache would when the checkpoint declares one. */
 #include "engine/attention_impl.h"
 #include "engine/cache_round.h"
 #include "engine/positions.h"
@@ -21,7 +21,7 @@ static void attention_close(void *kind)
 static bool cache_scale(const struct engine *e, const struct linear *l, enum tensor_part part, float *out,
                         struct error *err)
 {
-    if (!e->quantize_inputs) return true;
+    if (!e->quantize_inputs || e->inv->config.bidirectional) return true; /* encoders cache nothing */
     if (l->tensor->parts[part] != NAME_NONE) return weights_scalar(e, l->tensor, part, out, err);
     *out = e->inv->kv_algo ? 1.0f : 0; /* a cache without a scale: engines take 1 */
     return true;

@@ -49,6 +49,7 @@ const struct model_config *engine_config(const struct engine *e)
 
 const struct model_tensor *engine_head(const struct engine *e)
 {
+    if (e->inv->config.encoder.output != OUTPUT_LOGITS) return NULL;
     const struct model_tensor *t = inventory_find(e->inv, ROLE_LM_HEAD, -1, -1, false);
     return t ? t : inventory_find(e->inv, ROLE_EMBED, -1, -1, false); /* tied */
 }
@@ -56,6 +57,7 @@ const struct model_tensor *engine_head(const struct engine *e)
 bool engine_head_open(const struct engine *e, struct linear *head, struct error *err)
 {
     const struct model_tensor *t = engine_head(e);
+    if (!model_gives_logits(&e->inv->config, "the output head", err)) return false;
     return t ? linear_open(head, e, t, NULL, err) : error_set(err, ERR_INTERNAL, "the inventory has no head");
 }
 

@@ -1,6 +1,7 @@
 #include "engine/footprint.h"
 
 #include "engine/block.h"
+#include "engine/pooling.h"
 #include "engine/read_ahead.h"
 
 #include <stdlib.h>
@@ -19,9 +20,47 @@ struct calls {
     uint64_t open;    /* texts that go on behind a call, at most: 0 or 1 */
 };
 
-static struct calls cut(const struct text_ids *texts, uint32_t n_texts)
+uint64_t stream_call_rows(const struct model_config *cfg, const struct text_ids *texts, uint32_t n_texts,
+                          uint64_t n_left)
+{
+    uint64_t n = 0;
+    if (!cfg->bidirectional) return u64_min(STREAM_ROWS, n_left);
+    for (uint32_t i = 0; i < n_texts && (i == 0 || n + texts[i].n <= STREAM_ROWS); i++) n += texts[i].n;
+    return n;
+}
+
+uint64_t stream_call_rows_max(const struct model_config *cfg, const struct text_ids *texts, uint32_t n_texts)
+{
+    uint64_t total = 0, longest = 0;
+    for (uint32_t i = 0; i < n_texts; i++) {
+        total += texts[i].n;
+        need_most(&longest, texts[i].n);
+    }
+    total = u64_min(total, STREAM_ROWS);
+    return cfg->bidirectional && longest > total ? longest : total;
+}
+
+/* Calls of whole texts. */
+static struct calls cut_whole(const struct model_config *cfg, const struct text_ids *texts, uint32_t n_texts)
+{
+    struct calls c = {.rows = stream_call_rows_max(cfg, texts, n_texts)};
+    for (uint32_t i = 0; i < n_texts;) {
+        uint64_t rows = stream_call_rows(cfg, texts + i, n_texts - i, UINT64_MAX), in_call = 0;
+        c.n_rows += rows;
+        need_most(&c.tokens, rows);
+        for (uint64_t n = 0; n < rows; n += texts[i++].n) {
+            in_call++;
+            need_most(&c.longest, texts[i].n);
+        }
+        need_most(&c.texts, in_call);
+    }
+    return c;
+}
+
+static struct calls cut(const struct model_config *cfg, const struct text_ids *texts, uint32_t n_texts)
 {
     struct calls c = {0};
+    if (cfg->bidirectional) return cut_whole(cfg, texts, n_texts);
     uint64_t row = 0, call = 0, in_call = 0, tokens = 0;
     for (uint32_t i = 0; i < n_texts; i++) {
         uint64_t end = row + texts[i].n;
@@ -98,11 +137,25 @@ static bool blocks_need(struct stream_footprint *f, const struct engine *e, cons
     return true;
 }
 
+/* Behind an encoder's blocks: rows are pooled a few at a time. */
+static bool pooling_need(struct stream_footprint *f, const struct engine *e, const struct calls *c, struct error *err)
+{
+    uint64_t hidden = e->inv->config.dims[DIM_HIDDEN], rows = u64_min(c->n_rows, ENCODER_ROWS);
+    struct need embed = {0};
+    f->logits = encoder_bytes(&e->inv->config);
+    need_most(&f->calling, scratch_bytes(rows * hidden, sizeof(float)));
+    const struct model_tensor *table = inventory_find(e->inv, ROLE_EMBED, -1, -1, false);
+    if (table && !engine_embed_need(&embed, e, table, err)) return false;
+    need_most(&f->calling, embed.calling + scratch_bytes(u64_min(c->rows, STREAM_ROWS) * hidden, sizeof(float)));
+    return true;
+}
+
 static bool head_need(struct stream_footprint *f, const struct engine *e, const struct calls *c, struct error *err)
 {
     const struct model_tensor *t = engine_head(e);
     uint64_t rows = stream_logit_rows(e, c->n_rows), hidden = e->inv->config.dims[DIM_HIDDEN];
     struct need kept = {0}, n = {0}, embed = {0};
+    if (e->inv->config.encoder.output != OUTPUT_LOGITS) return pooling_need(f, e, c, err);
     if (!t) return error_set(err, ERR_INTERNAL, "the inventory has no head");
     if (!linear_need(&kept, e, t, false, rows, true, err)) return false;
     f->keep_head = c->n_rows > rows && kept.kept <= e->keep_bytes;
@@ -120,7 +173,7 @@ static bool head_need(struct stream_footprint *f, const struct engine *e, const 
 bool stream_footprint(struct stream_footprint *out, const struct engine *e, const struct text_ids *texts,
                       uint32_t n_texts, const char *spill_dir, struct error *err)
 {
-    const struct calls c = cut(texts, n_texts);
+    const struct calls c = cut(&e->inv->config, texts, n_texts);
     *out = (struct stream_footprint){.n_threads = pool_threads(e->pool)};
     if (!blocks_need(out, e, &c, err) || !head_need(out, e, &c, err)) return false;
     out->residual = c.n_rows * stream_token_bytes(e);
@@ -141,6 +194,7 @@ bool session_footprint(struct session_footprint *out, const struct engine *e, ui
     const struct model_tensor *t = engine_head(e);
     *out = (struct session_footprint){.n_threads = pool_threads(e->pool)};
     struct need n = {0};
+    if (!model_gives_logits(cfg, "generating", err)) return false;
     if (!t) return error_set(err, ERR_INTERNAL, "the inventory has no head");
     if (!linear_need(&n, e, t, false, 1, true, err)) return false;
     out->weights = n.kept;

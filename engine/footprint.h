@@ -11,6 +11,8 @@
 #include "models/arch.h"
 
 #define STREAM_ROWS 2048u /* rows of a stream's call */
+/* Tokens of an encoder's text, which is one call whatever its length: what the largest published embedders take. */
+#define ENCODER_TOKENS_MAX 32768u
 
 struct stream_footprint {
     uint64_t residual;        /* activations between blocks; 0 when they are in a spill file */
@@ -28,6 +30,12 @@ struct stream_footprint {
  * Fails for want of what a broken inventory lacks. */
 MUST_CHECK bool stream_footprint(struct stream_footprint *out, const struct engine *e, const struct text_ids *texts,
                                  uint32_t n_texts, const char *spill_dir, struct error *err);
+/* The call whose first row is the first of texts[0], or somewhere in it where texts may be cut; n_left rows come from
+ * there on. Encoders: as many whole texts as STREAM_ROWS holds, at least one. Else STREAM_ROWS. */
+uint64_t stream_call_rows(const struct model_config *cfg, const struct text_ids *texts, uint32_t n_texts,
+                          uint64_t n_left);
+/* Rows of the largest such call. */
+uint64_t stream_call_rows_max(const struct model_config *cfg, const struct text_ids *texts, uint32_t n_texts);
 /* Bytes that one more token of the batch costs, beyond the first call. */
 uint64_t stream_token_bytes(const struct engine *e);
 /* Whether a stream of n_rows packs this block's weights. */

@@ -1,6 +1,6 @@
 /* A batch of texts through the model, one block at a time. Texts are cut into calls of at most STREAM_ROWS rows; the
- * cut does not show in the results. A block's weights are packed in memory when there are several calls and they are
- * not too many; else each call makes panels of what it reads. */
+ * cut does not show in the results. An encoder's texts are whole in a call. A block's weights are packed in memory when
+ * there are several calls and they are not too many; else each call makes panels of what it reads. */
 #include "engine/block.h"
 #include "engine/footprint.h"
 #include "engine/read_ahead.h"
@@ -23,10 +23,16 @@ struct stream {
 
 static bool check_texts(const struct engine *e, const struct text_ids *texts, uint32_t n_texts, struct error *err)
 {
-    uint64_t vocab = e->inv->config.dims[DIM_VOCAB];
+    const struct model_config *cfg = &e->inv->config;
+    uint64_t vocab = cfg->dims[DIM_VOCAB], most = 0;
+    if (cfg->bidirectional)
+        most = cfg->max_position ? u64_min(cfg->max_position, ENCODER_TOKENS_MAX) : ENCODER_TOKENS_MAX;
     if (n_texts == 0) return error_set(err, ERR_FORMAT, "there are no texts");
     for (uint32_t i = 0; i < n_texts; i++) {
         if (texts[i].n == 0) return error_set(err, ERR_FORMAT, "text %u is empty", i + 1);
+        if (most && texts[i].n > most)
+            return error_set(err, ERR_UNSUPPORTED, "text %u has %u tokens: %s takes at most %llu", i + 1, texts[i].n,
+                             cfg->hf_name, (unsigned long long)most);
         for (uint32_t k = 0; k < texts[i].n; k++)
             if (texts[i].ids[k] >= vocab)
                 return error_set(err, ERR_FORMAT, "text %u, token %u: id %u is outside the vocabulary of %llu", i + 1,
@@ -65,6 +71,12 @@ static bool reserve(struct stream *s, const char *spill_dir, struct error *err)
     return true;
 }
 
+/* Encoders have none; who asks them for logits is told so then. */
+static bool open_head(struct stream *s, struct error *err)
+{
+    return !engine_head(s->engine) || engine_head_open(s->engine, &s->head, err);
+}
+
 static bool build(struct stream *s, const char *spill_dir, struct error *err)
 {
     if (!memory_alloc(&s->first_row, (uint64_t)s->n_texts + 1, sizeof *s->first_row, err)) return false;
@@ -73,7 +85,7 @@ static bool build(struct stream *s, const char *spill_dir, struct error *err)
     s->ahead = read_ahead_open(s->engine->inv, s->first_row[s->n_texts]);
     return residual_open(&s->rows, s->first_row[s->n_texts], s->engine->inv->config.dims[DIM_HIDDEN], spill_dir,
                          s->engine->residual_bytes, err) &&
-           reserve(s, spill_dir, err) && engine_head_open(s->engine, &s->head, err) && embed_all(s, err);
+           reserve(s, spill_dir, err) && open_head(s, err) && embed_all(s, err);
 }
 
 bool stream_open(struct stream **out, struct engine *e, const struct text_ids *texts, uint32_t n_texts,
@@ -107,7 +119,7 @@ bool stream_fork(struct stream **out, const struct stream *from, const char *spi
     bool ok =
         memory_alloc(&s->first_row, n, sizeof *s->first_row, err) &&
         residual_open(&s->rows, from->rows.n_rows, from->rows.cols, spill_dir, from->engine->residual_bytes, err) &&
-        engine_head_open(s->engine, &s->head, err);
+        open_head(s, err);
     if (!ok) {
         stream_close(s);
         return false;
@@ -170,12 +182,14 @@ static bool run_calls(struct stream *s, struct engine *e, const struct residual 
     SCRATCH_SCOPE(from);
     float *x;
     struct segment *segments;
-    if (!scratch_alloc(from, &x, u64_min(STREAM_ROWS, total) * hidden, sizeof *x, err) ||
-        !scratch_alloc(from, &segments, u64_min(STREAM_ROWS, total), sizeof *segments, err))
+    const struct model_config *cfg = &e->inv->config;
+    uint64_t n, most = stream_call_rows_max(cfg, s->texts, s->n_texts);
+    if (!scratch_alloc(from, &x, most * hidden, sizeof *x, err) ||
+        !scratch_alloc(from, &segments, most, sizeof *segments, err))
         return false;
     uint32_t next_text = 0;
-    for (uint64_t first = 0; first < total; first += STREAM_ROWS) {
-        uint64_t n = u64_min(STREAM_ROWS, total - first);
+    for (uint64_t first = 0; first < total; first += n) {
+        n = stream_call_rows(cfg, s->texts + next_text, s->n_texts - next_text, total - first);
         uint32_t n_segments = cut_segments(s, first, n, &next_text, states, segments);
         if (!progress_go_on(pr, err) || !residual_read(in, first, n, x, err) ||
             (s->keeps_inputs && !residual_write(&s->inputs, first, n, x, err)) ||
@@ -263,6 +277,7 @@ bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, 
 {
     const struct engine *e = s->engine;
     uint64_t hidden = s->rows.cols;
+    if (logits && !model_gives_logits(&e->inv->config, "the output head", err)) return false;
     if (logits && s->keep_head && !s->head.panels && !linear_keep(&s->head, e, err)) return false;
     SCRATCH_SCOPE(e->scratch);
     float *x;

@@ -2,12 +2,13 @@
 
 extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, model_deci, model_qwen3, model_mistral,
     model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_mistral_large3, model_gpt_oss,
-    model_mistral4;
+    model_mistral4, model_llama_encoder, model_qwen3_encoder;
 
 const struct model_arch *const model_archs[] = {
-    &model_nemotron_h,     &model_nemotron, &model_llama,      &model_deci,    &model_qwen3,
-    &model_mistral,        &model_gemma3,   &model_qwen3_next, &model_qwen3_5, &model_deepseek_v3,
-    &model_mistral_large3, &model_gpt_oss,  &model_mistral4,   NULL,
+    &model_nemotron_h, &model_nemotron,      &model_llama,          &model_deci,
+    &model_qwen3,      &model_mistral,       &model_gemma3,         &model_qwen3_next,
+    &model_qwen3_5,    &model_deepseek_v3,   &model_mistral_large3, &model_gpt_oss,
+    &model_mistral4,   &model_llama_encoder, &model_qwen3_encoder,  NULL,
 };
 
 static const char *const block_names[BLOCK_KIND_COUNT] = {
@@ -49,6 +50,7 @@ static const char *const dim_names[] = {
     [DIM_DELTA_QKVZ] = "delta_qkvz",
     [DIM_DELTA_BA] = "delta_ba",
     [DIM_CONV_TAPS] = "conv_taps",
+    [DIM_LABELS] = "labels",
 };
 _Static_assert(sizeof dim_names / sizeof *dim_names == DIM_COUNT, "every dimension has a name");
 
@@ -60,6 +62,13 @@ uint64_t block_dim(const struct model_config *cfg, const struct block_config *b,
 const struct attention_config *block_attention_config(const struct model_config *cfg, const struct block_config *b)
 {
     return b->attention ? b->attention : &cfg->attention;
+}
+
+bool model_gives_logits(const struct model_config *cfg, const char *what, struct error *err)
+{
+    if (cfg->encoder.output == OUTPUT_LOGITS) return true;
+    return error_set(err, ERR_UNSUPPORTED, "%s gives %s, and %s needs logits", cfg->hf_name,
+                     cfg->encoder.output == OUTPUT_SCORES ? "scores" : "embeddings", what);
 }
 
 uint32_t model_dims(const struct model_config *cfg, const struct block_config *b, const char *names, uint64_t *out,
@@ -83,6 +92,15 @@ static bool listed(const char *const *list, const char *word)
     return false;
 }
 
+/* What every family but the encoders takes for granted. */
+static bool check_causal(const struct model_config *cfg, const json_t *json, struct error *err)
+{
+    bool causal = true;
+    if (cfg->encoder.output != OUTPUT_LOGITS || !json_opt_bool(json, "is_causal", "config", &causal, err))
+        return cfg->encoder.output != OUTPUT_LOGITS;
+    return causal ? true : error_set(err, ERR_UNSUPPORTED, "key 'is_causal': false, but %s gives logits", cfg->hf_name);
+}
+
 static bool read_as(const struct model_arch *a, const char *name, const struct hf_config *hf, struct model_config *cfg,
                     struct arena *arena, struct error *err)
 {
@@ -91,7 +109,8 @@ static bool read_as(const struct model_arch *a, const char *name, const struct h
     cfg->dims[DIM_ONE] = 1;
     cfg->embed_scale = 1;
     cfg->root = a->roots;
-    if (!a->read_config(cfg, hf->config, arena, err)) return error_wrap(err, "%s", hf->name ? hf->name : "config.json");
+    if (!a->read_config(cfg, hf->config, arena, err) || !check_causal(cfg, hf->config, err))
+        return error_wrap(err, "%s", hf->name ? hf->name : "config.json");
     return !cfg->ssm_cache_dtype || (cfg->ssm_cache_dtype = arena_text(arena, cfg->ssm_cache_dtype)) ||
            error_memory(err, 0);
 }

@@ -77,6 +77,7 @@ enum tensor_role {
     ROLE_MTP_FINAL_NORM,
     ROLE_MTP_EMBED, /* copies that some heads have of their own */
     ROLE_MTP_HEAD,
+    ROLE_SCORE,   /* a reranker's head: what is pooled to one number per label */
     ROLE_CARRIED, /* of a part that is not the language model: goes along as it is */
     ROLE_COUNT
 };
@@ -146,6 +147,7 @@ enum model_dim {
     DIM_DELTA_QKVZ,
     DIM_DELTA_BA,
     DIM_CONV_TAPS,
+    DIM_LABELS, /* of a reranker */
     DIM_COUNT
 };
 
@@ -235,6 +237,19 @@ struct block_config {
     const uint64_t *dims; /* [DIM_COUNT] */
 };
 
+/* What comes out behind the last block. */
+enum model_output {
+    OUTPUT_LOGITS,    /* of the next token, at every token */
+    OUTPUT_EMBEDDING, /* one vector a text: its rows behind the final norm, pooled */
+    OUTPUT_SCORES     /* that through the score head, one number per label */
+};
+enum pooling { POOL_MEAN, POOL_SUM, POOL_FIRST, POOL_LAST };
+struct encoder_config {
+    enum model_output output;
+    enum pooling pooling;
+    double temperature; /* scores are divided by it */
+};
+
 struct model_arch;
 
 struct model_config {
@@ -246,7 +261,9 @@ struct model_config {
     bool post_norm;        /* what a mixer gives has a norm of its own before it is added */
     double embed_scale;    /* multiplies the embedding; 1 */
     uint64_t max_position; /* 0: not said */
-    bool tied_head;        /* lm_head may be absent: then the embedding serves */
+    bool bidirectional;    /* attention sees the whole text: it must come in one call, and no cache serves it */
+    struct encoder_config encoder;
+    bool tied_head; /* lm_head may be absent: then the embedding serves */
     bool attention_bias, mlp_bias, ssm_proj_bias, ssm_conv_bias;
     struct attention_config attention;
     struct mla_config mla;
@@ -261,6 +278,8 @@ struct model_config {
     const struct name_root *root; /* which of the family's names the checkpoint has; the inventory finds out */
 };
 const struct attention_config *block_attention_config(const struct model_config *cfg, const struct block_config *b);
+/* For a model that gives no logits: ERR_UNSUPPORTED, `what` being who asked. */
+MUST_CHECK bool model_gives_logits(const struct model_config *cfg, const char *what, struct error *err);
 /* One number of a block; b may be NULL: of the model. */
 uint64_t block_dim(const struct model_config *cfg, const struct block_config *b, enum model_dim dim);
 

@@ -453,7 +453,7 @@ bool model_tensor_is_module(const struct model_tensor *t)
 {
     enum role_kind kind = role_info(t->place.role)->kind;
     return kind == KIND_LINEAR || kind == KIND_TABLE || t->place.role == ROLE_ROUTER ||
-           t->place.role == ROLE_SHARED_MIX || t->place.role == ROLE_SSM_CONV;
+           t->place.role == ROLE_SHARED_MIX || t->place.role == ROLE_SSM_CONV || t->place.role == ROLE_SCORE;
 }
 
 static void claim_view(bool *claimed, const struct tensor_view *v)

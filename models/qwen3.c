@@ -43,7 +43,8 @@ const struct model_arch model_qwen3 = {
     .hf_names = NAMES("Qwen3ForCausalLM", "Qwen3MoeForCausalLM"),
     .model_types = NAMES("qwen3", "qwen3_moe"),
     .read_config = read_config,
-    .roots = (const struct name_root[]){{"model.", ""}, {0}},
+    /* Qwen3-Embedding has the names of the body alone. */
+    .roots = (const struct name_root[]){{"model.", ""}, {"", ""}, {0}},
     .block_prefix = "{R}layers.%u",
     .rules = rules,
     .n_rules = sizeof rules / sizeof *rules,

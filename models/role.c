@@ -63,6 +63,7 @@ static const struct role_info role_table[] = {
     [ROLE_MTP_FINAL_NORM] = {"mtp_final_norm", "norm", KIND_SMALL},
     [ROLE_MTP_EMBED] = {"mtp_embed", "mtp_embed", KIND_TABLE},
     [ROLE_MTP_HEAD] = {"mtp_head", "mtp_head", KIND_TABLE},
+    [ROLE_SCORE] = {"score", "score", KIND_ROUTER},
     [ROLE_CARRIED] = {"carried", "carried", KIND_SMALL},
 };
 _Static_assert(sizeof role_table / sizeof *role_table == ROLE_COUNT, "every role has a row");

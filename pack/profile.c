@@ -60,6 +60,8 @@ static bool write_files(const struct profile_draft *d, struct profile_result *r,
 
 static bool make(const struct model *m, const struct profile_request *req, struct profile_result *r, struct error *err)
 {
+    /* What the profiles' rows know is how engines generate. */
+    if (!model_gives_logits(&m->inventory->config, "a serving profile", err)) return false;
     r->arena = arena_new();
     if (!r->arena) return error_memory(err, 0);
     struct profile_draft *d = arena_alloc(r->arena, 1, sizeof *d);

@@ -240,6 +240,7 @@ static bool decide(struct plan_builder *b, struct plan_item *item)
     if (!may_be_quantized(t)) {
         enum role_kind kind = role_info(t->place.role)->kind;
         if (kind == KIND_ROUTER || kind == KIND_SSM || kind == KIND_SMALL) item->reason = fixed[kind];
+        if (t->place.role == ROLE_SCORE) item->reason = "the score head stays as it is";
         if (t->place.role == ROLE_CARRIED) item->reason = "parts beside the language model are carried";
         return true;
     }
@@ -436,6 +437,7 @@ static bool decide_kv(struct plan_builder *b)
                 return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s KV caches are not supported", r->name,
                                  l->text, l->kv->word);
         }
+        if (p->inventory->config.bidirectional) kv = KV_NONE; /* nothing is cached: a text comes whole */
         if (!first && kv != p->kv)
             return error_set(b->err, ERR_UNSUPPORTED,
                              "recipe '%s': '%.256s': all K and V of a model must have one cache type", r->name, module);

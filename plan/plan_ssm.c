@@ -47,9 +47,10 @@ bool plan_check_never(const struct plan *p, const bool *selects, struct error *e
                 err, ERR_FORMAT,
                 "recipe '%s': %s: it names '%.256s', and %s never quantized: no engine loads such a file%s", r->name,
                 l->text, t->name,
-                kind == KIND_SSM      ? "the state path of recurrent layers is"
-                : kind == KIND_ROUTER ? "routers are"
-                                      : "norms and biases are",
+                kind == KIND_SSM              ? "the state path of recurrent layers is"
+                : t->place.role == ROLE_SCORE ? "score heads are"
+                : kind == KIND_ROUTER         ? "routers are"
+                                              : "norms and biases are",
                 kind == KIND_SSM ? ", with allow_ssm: true neither" : "");
         }
     }

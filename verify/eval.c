@@ -95,6 +95,7 @@ bool eval_run(struct eval_result *out, struct engine *e, const struct corpus *co
     const struct model_config *cfg = engine_config(e);
     double began = now();
     *out = (struct eval_result){.n_tokens = corpus->n_tokens};
+    if (!model_gives_logits(cfg, "perplexity", err)) return false;
     if (!stream_open(&s, e, corpus->texts, corpus->n_texts, spill_dir, err) || !corpus_next_tokens(corpus, &next, err))
         return false;
     struct eval v = {out, s, cfg->dims[DIM_VOCAB], 0, 0};

@@ -1,4 +1,4 @@
-#include "verify/parity.h"
+#include "verify/parity_encoder.h"
 
 #include "core/memory.h"
 #include "engine/compare.h"
@@ -146,7 +146,8 @@ static bool summarize(const struct pair *p, struct parity *out, struct error *er
 
 static bool same_shape(const struct model_config *a, const struct model_config *b, struct error *err)
 {
-    if (a->arch == b->arch && a->n_blocks == b->n_blocks && a->dims[DIM_HIDDEN] == b->dims[DIM_HIDDEN] &&
+    if (a->arch == b->arch && a->encoder.output == b->encoder.output && a->dims[DIM_LABELS] == b->dims[DIM_LABELS] &&
+        a->n_blocks == b->n_blocks && a->dims[DIM_HIDDEN] == b->dims[DIM_HIDDEN] &&
         a->dims[DIM_VOCAB] == b->dims[DIM_VOCAB])
         return true;
     return error_set(err, ERR_FORMAT,
@@ -154,9 +155,10 @@ static bool same_shape(const struct model_config *a, const struct model_config *
 }
 
 /* A layer's figure is taken behind its last block; a layer without one has that of the layer before it. */
-static bool run(struct pair *p, const struct model_config *cfg, struct parity *out, const struct progress *pr,
+static bool run(struct pair *p, struct engine *const e[2], struct parity *out, const struct progress *pr,
                 struct error *err)
 {
+    const struct model_config *cfg = engine_config(e[0]);
     uint32_t layer = 0;
     for (uint32_t b = 0; b < cfg->n_blocks; b++) {
         uint32_t end = b + 1 < cfg->n_blocks ? cfg->blocks[b + 1].layer : cfg->n_layers;
@@ -167,6 +169,7 @@ static bool run(struct pair *p, const struct model_config *cfg, struct parity *o
         if (!stream_difference(p->original, p->quantized, p->hidden, p->opt->pool, &signal, &noise, err)) return false;
         for (; layer < end; layer++) out->layer_sqnr_db[layer] = decibel(signal, noise);
     }
+    if (out->output != OUTPUT_LOGITS) return parity_encoded(out, e, p->original, p->quantized, p->corpus, err);
     return compare_logits(p, pr, err) && summarize(p, out, err);
 }
 
@@ -174,7 +177,7 @@ bool parity_run(struct parity *out, const struct inventory *original, const stru
                 const struct corpus *corpus, const struct parity_options *opt, const struct progress *pr,
                 struct error *err)
 {
-    *out = (struct parity){.n_layers = original->config.n_layers};
+    *out = (struct parity){.n_layers = original->config.n_layers, .output = original->config.encoder.output};
     if (!same_shape(&original->config, &quantized->config, err)) return false;
     CLEANUP(engine) struct engine *ea = NULL;
     CLEANUP(engine) struct engine *eb = NULL;
@@ -189,7 +192,7 @@ bool parity_run(struct parity *out, const struct inventory *original, const stru
         !memory_zalloc(&out->layer_sqnr_db, out->n_layers, sizeof(double), err))
         return false;
     struct pair p = {sa, sb, corpus, opt, original->config.dims[DIM_HIDDEN], original->config.dims[DIM_VOCAB], rows};
-    if (run(&p, &original->config, out, pr, err)) return true;
+    if (run(&p, (struct engine *const[2]){ea, eb}, out, pr, err)) return true;
     parity_free(out);
     return false;
 }
@@ -201,7 +204,7 @@ void parity_free(struct parity *p)
 }
 
 /* Ten digits: what double arithmetic is sure of, on any machine. */
-static json_t *figure(double v)
+json_t *parity_figure(double v)
 {
     if (!isfinite(v)) return json_null();
     char text[32];
@@ -214,12 +217,15 @@ bool parity_json(const struct parity *p, const struct corpus *corpus, json_t **o
     char hex[DIGEST_HEX_SIZE];
     digest_hex(&corpus->digest, hex);
     CLEANUP(json) json_t *layers = json_array();
-    for (uint32_t i = 0; layers && i < p->n_layers; i++) json_array_append_new(layers, figure(p->layer_sqnr_db[i]));
+    for (uint32_t i = 0; layers && i < p->n_layers; i++)
+        json_array_append_new(layers, parity_figure(p->layer_sqnr_db[i]));
+    if (p->output != OUTPUT_LOGITS) return parity_encoded_json(p, hex, layers, out, err);
     *out = json_pack("{s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:O}", "compute", "fp32", "data_sha256", hex,
-                     "texts", (json_int_t)p->n_texts, "tokens", (json_int_t)p->n_tokens, "kl_mean", figure(p->kl.mean),
-                     "kl_mean_half_width_95", figure(p->kl.half_width), "kl_p99", figure(p->kl_p99), "kl_max",
-                     figure(p->kl_max), "top1_agreement", figure(p->top1.mean), "top1_half_width_95",
-                     figure(p->top1.half_width), "ppl_original", figure(p->ppl_original), "ppl_quantized",
-                     figure(p->ppl_quantized), "logit_sqnr_db", figure(p->logit_sqnr_db), "layer_sqnr_db", layers);
+                     "texts", (json_int_t)p->n_texts, "tokens", (json_int_t)p->n_tokens, "kl_mean",
+                     parity_figure(p->kl.mean), "kl_mean_half_width_95", parity_figure(p->kl.half_width), "kl_p99",
+                     parity_figure(p->kl_p99), "kl_max", parity_figure(p->kl_max), "top1_agreement",
+                     parity_figure(p->top1.mean), "top1_half_width_95", parity_figure(p->top1.half_width),
+                     "ppl_original", parity_figure(p->ppl_original), "ppl_quantized", parity_figure(p->ppl_quantized),
+                     "logit_sqnr_db", parity_figure(p->logit_sqnr_db), "layer_sqnr_db", layers);
     return *out ? true : error_memory(err, 0);
 }

@@ -27,7 +27,11 @@ struct parity {
     struct parity_mean top1;            /* share of tokens where both rank the same token first */
     double ppl_original, ppl_quantized; /* perplexity of the next token; NaN when every text has one token */
     double logit_sqnr_db;               /* +inf: identical */
-    double *layer_sqnr_db;              /* [n_layers] of the residual stream behind each block */
+    /* Of encoders, in place of everything that logits say. */
+    enum model_output output;
+    double cosine_mean, cosine_least;                   /* of the two embeddings of a text */
+    double score_difference_mean, score_difference_max; /* of all labels of all texts, without sign */
+    double *layer_sqnr_db;                              /* [n_layers] of the residual stream behind each block */
     uint32_t n_layers;
 };
 

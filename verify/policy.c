@@ -41,6 +41,8 @@ static bool read_parity(struct policy *p, const char *path, const json_t *j, str
                                        "top1_at_least",
                                        "perplexity_ratio_at_most",
                                        "layer_sqnr_at_least_db",
+                                       "cosine_at_least",
+                                       "score_difference_at_most",
                                        NULL};
     const char *what = "policy: parity", *data = NULL;
     uint64_t max_tokens = p->max_tokens;
@@ -49,6 +51,8 @@ static bool read_parity(struct policy *p, const char *path, const json_t *j, str
         !json_opt_number(j, "kl_mean_at_most", what, &p->kl_mean_at_most, err) ||
         !json_opt_number(j, "top1_at_least", what, &p->top1_at_least, err) ||
         !json_opt_number(j, "perplexity_ratio_at_most", what, &p->perplexity_ratio_at_most, err) ||
+        !json_opt_number(j, "cosine_at_least", what, &p->cosine_at_least, err) ||
+        !json_opt_number(j, "score_difference_at_most", what, &p->score_difference_at_most, err) ||
         !json_opt_number(j, "layer_sqnr_at_least_db", what, &p->layer_sqnr_at_least_db, err))
         return false;
     p->max_tokens = (uint32_t)max_tokens;
@@ -56,7 +60,7 @@ static bool read_parity(struct policy *p, const char *path, const json_t *j, str
         return error_set(err, ERR_FORMAT, "policy '%s': parity has both 'data' and 'texts'", p->name);
     /* A limit that is NaN would compare as met or unmet by accident of spelling. */
     if (isnan(p->kl_mean_at_most) || isnan(p->top1_at_least) || isnan(p->perplexity_ratio_at_most) ||
-        isnan(p->layer_sqnr_at_least_db))
+        isnan(p->layer_sqnr_at_least_db) || isnan(p->cosine_at_least) || isnan(p->score_difference_at_most))
         return error_set(err, ERR_FORMAT, "policy '%s': a limit is not a number", p->name);
     if (data) return resolve_data(p, path, data, err);
     return !json_has(j, "texts") || read_texts(p, json_object_get(j, "texts"), err);
@@ -85,6 +89,8 @@ bool policy_load(struct policy *out, const char *path, struct error *err)
                            .kl_mean_at_most = INFINITY,
                            .top1_at_least = 0,
                            .perplexity_ratio_at_most = INFINITY,
+                           .cosine_at_least = -1,
+                           .score_difference_at_most = INFINITY,
                            .layer_sqnr_at_least_db = -INFINITY,
                            .minimum_created = INT64_MIN};
     bool ok = false;

@@ -42,7 +42,8 @@ struct policy {
     bool has_parity;     /* the file has a section for it */
     uint32_t max_tokens; /* per text, the beginning-of-text token included */
     double kl_mean_at_most, top1_at_least, perplexity_ratio_at_most;
-    double layer_sqnr_at_least_db; /* of every layer; -inf: not asked */
+    double cosine_at_least, score_difference_at_most; /* of every text: embedders, rerankers */
+    double layer_sqnr_at_least_db;                    /* of every layer; -inf: not asked */
     struct policy_rule *rules;
     uint32_t n_rules; /* 0: the policy says nothing of signers */
     struct policy_attestation *attestations;

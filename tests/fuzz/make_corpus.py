@@ -135,6 +135,8 @@ def config():
     for name in sorted(os.listdir(tiny)):
         if os.path.isdir(f"{tiny}/{name}"):
             save("config", "family_" + name, open(f"{tiny}/{name}/config.json").read())
+    for name in ("llama_embed", "llama_rerank", "qwen3"):
+        save("config", "encoder_" + name, open(f"{os.path.dirname(tiny)}/encoders/{name}/config.json").read())
     llama = json.load(open(tiny + "/llama/config.json"))
     odd = {"layers": {"num_hidden_layers": 4096, "num_experts": 65536}, "theta": {"rope_theta": 1e-300}, "factor": {"rope_scaling": {"rope_type": "yarn", "factor": 1e308}},
            "heads": {"num_attention_heads": 1 << 24, "head_dim": 1 << 24}, "eps": {"rms_norm_eps": -0.0}}
