@@ -163,7 +163,8 @@ static bool start_half(struct job *j, const struct gguf_name *n, uint32_t block,
     r->source.to = DTYPE_F32;
     if (!split_rows_plan(r, n->change, &j->m->inventory->config, mt, j->err)) return false;
     bool latent = n->change == GGUF_K_B || n->change == GGUF_V_B;
-    if (dtype_is_blocks(it->to) && (mt->format || latent)) {
+    if (dtype_is_blocks(it->to) &&
+        (mt->format || latent || it->to == DTYPE_GGML_NVFP4)) { /* two scales for one tensor */
         it->to = dtype_is_plain_float(it->from) ? it->from : DTYPE_BF16;
         note_fallback(j, it->name, it->to);
     }
