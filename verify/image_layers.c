@@ -71,11 +71,8 @@ static bool hash_layer(struct layer_run *run, const struct file_place *place, co
         size_t n = (size_t)u64_min(CHUNK_BYTES, place->size - at);
         ok = file_read_at(place->fd, what, place->offset + at, chunk, n, err) && go_on(run, n, worker, err);
         if (!ok) break;
-        sha256_add(a, chunk, n);
-        if (tar) {
-            struct bytes part = file_part(tar, chunk, at, n);
-            sha256_add(b, part.data, part.size);
-        }
+        struct bytes part = tar ? file_part(tar, chunk, at, n) : bytes_of(NULL, 0);
+        sha256_add_pair(a, chunk, n, b, part.data, part.size);
         at += n;
     }
     ok = sha256_close(a, ok ? whole : NULL, err) && ok;
