@@ -19,9 +19,19 @@ struct run {
     void *ctx;
 };
 
+static bool is_coded(const struct convert_item *t)
+{
+    return t->tensors && t->tensors[0]->format && (!dtype_is_blocks(t->from) || t->tensors[0]->format->n_parts > 1);
+}
+
+/* Of what lies row by row as it is: small areas, which the C library hands out again, in place of ones that the system
+ * maps and clears for each piece. Half of such a conversion's time was that. */
+#define PLAIN_PIECE_BYTES ((uint64_t)256 << 10)
+
 static uint64_t rows_of_piece(const struct convert_item *t)
 {
-    uint64_t row = t->cols * sizeof(float), n = row ? CONVERT_PIECE_BYTES / row : 1;
+    uint64_t piece = t->read || is_coded(t) ? CONVERT_PIECE_BYTES : PLAIN_PIECE_BYTES;
+    uint64_t row = t->cols * sizeof(float), n = row ? piece / row : 1;
     return n ? n : 1;
 }
 
@@ -84,11 +94,6 @@ static bool read_decoded(const struct rows *r, uint64_t row, uint64_t n, uint8_t
 {
     struct coded c = coded_of(r);
     return coded_rows(&c, row, n, (float *)(void *)dst, err);
-}
-
-static bool is_coded(const struct convert_item *t)
-{
-    return t->tensors && t->tensors[0]->format && (!dtype_is_blocks(t->from) || t->tensors[0]->format->n_parts > 1);
 }
 
 /* Codes and scales go over as they are. */

