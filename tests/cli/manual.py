@@ -188,7 +188,7 @@ for page, part, command in (
     ("ingot-json.5", "push", "ingot push j/p localhost:5000/j:t --plain-http --json"),
     ("ingot-json.5", "pull", "ingot pull localhost:5000/j:t -o oci:j/pulled --plain-http --json"),
     ("ingot-json.5", "fetch", "ingot fetch hf://nvidia/nano --endpoint http://localhost:5001 --plain-http --json"),
-    ("ingot-json.5", "verify", "ingot verify build/demo/package -k build/demo/release.pub -a build/demo/original -d examples/nano-hybrid/evaluation.jsonl --json"),
+    ("ingot-json.5", "verify", "ingot verify build/demo/package -k build/demo/release.pub -a build/demo/original -d examples/nano-hybrid/evaluation.jsonl --sample 2 -s build/demo/stats.safetensors --json"),
     ("ingot-json.5", "build", "ingot build examples/nano-hybrid -o build/demo --json"),
     ("ingot-json.5", "list", "ingot list --json"),
     ("ingot-json.5", "logits", f"ingot logits {M} --ids ids.json -o j/l.safetensors --json"),
