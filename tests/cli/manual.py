@@ -208,7 +208,7 @@ for page, part, command in (
         keys |= set(doc)
         for inner in ("checks", "items", "roles", "recipes", "images", "profiles") if part != "list" else ("recipes",):
             keys |= {k for row in doc.get(inner, []) for k in row}
-        for inner in ("parity", "package", "engine", "gpu", "precision", "sizes", "source"):
+        for inner in ("parity", "encoded_again", "package", "engine", "gpu", "precision", "sizes", "source"):
             keys |= set(doc[inner]) if isinstance(doc.get(inner), dict) else set()
     lost = sorted(keys - plain(text))
     check(f"{page}: members of {command.split()[1]} --json", p.returncode == 0 and keys and not lost, lost or p.stderr)
