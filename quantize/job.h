@@ -173,6 +173,11 @@ MUST_CHECK bool piece_retire(struct job *j, struct slot *s, struct error *err);
 bool job_is_solved(const struct job *j, uint32_t item);
 MUST_CHECK bool job_check_solved(const struct job *j, struct error *err);
 MUST_CHECK bool piece_take_solved(struct job *j, const struct slot *s, struct error *err);
+/* NULL, with an error, when the statistics have none. */
+const struct solved_tensor *job_find_solved(const struct job *j, uint32_t item, enum tensor_part part,
+                                            struct error *err);
+/* quantize/solved_stack.c: the same of a stack of experts, whose pieces are one expert each. */
+MUST_CHECK bool piece_take_stack(const struct job *j, const struct slot *s, struct error *err);
 /* At the end of a pass; of others it is true. */
 MUST_CHECK bool job_believe_solved(struct job *j, const struct pass *p, struct error *err);
 /* quantize/folded.c: scales per channel. Vectors are checked before the first piece. */
