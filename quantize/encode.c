@@ -175,10 +175,16 @@ bool piece_encode(struct job *j, struct slot *s, struct error *err)
     return j->ops->submit(s->lane, steps, own ? 1 : 2, s->pass->kind == PASS_ENCODE, err);
 }
 
-static bool open_hashes(struct job *j, const struct quant_format *f, struct error *err)
+static bool open_hash(struct pass *p, uint32_t k, struct error *err)
+{
+    return (p->written || memory_zalloc(&p->written, QUANT_PARTS_MAX, sizeof *p->written, err)) &&
+           sha256_open(&p->written[k].hash, err);
+}
+
+static bool open_hashes(struct pass *p, const struct quant_format *f, struct error *err)
 {
     for (uint32_t k = 0; k < f->n_parts; k++)
-        if (f->parts[k].cols_per_elem && !f->parts[k].on_side && !sha256_open(&j->part_hashes[k], err)) return false;
+        if (f->parts[k].cols_per_elem && !f->parts[k].on_side && !open_hash(p, k, err)) return false;
     return true;
 }
 
@@ -186,16 +192,17 @@ static bool open_hashes(struct job *j, const struct quant_format *f, struct erro
 static bool close_hashes(struct job *j, struct pass *p, struct error *err)
 {
     struct tensor_digests *d = &j->digests[p->output];
-    if (!sha256_close(take_ptr(&p->hash), &d->source, err)) return false;
+    if (!sha256_close(take_ptr(&p->read.hash), &d->source, err)) return false;
     d->has_source = true;
     if (p->kind == PASS_COPY) d->written = d->source;
-    for (uint32_t k = 0; k < QUANT_PARTS_MAX; k++)
-        if (j->part_hashes[k] && !sha256_close(take_ptr(&j->part_hashes[k]), &d[k].written, err)) return false;
+    for (uint32_t k = 0; p->written && k < QUANT_PARTS_MAX; k++)
+        if (p->written[k].hash && !sha256_close(take_ptr(&p->written[k].hash), &d[k].written, err)) return false;
+    free(take_ptr(&p->written));
     return true;
 }
 
 /* Part k of a piece: codes in dst, scales of a byte and zero points in dst_scale, others in dst_f32. */
-static bool write_part(struct job *j, const struct slot *s, uint32_t k, struct error *err)
+static bool write_part(struct job *j, struct slot *s, uint32_t k, struct error *err)
 {
     const struct quant_part *part = &item_of(j, s)->format->parts[k];
     uint64_t elem = dtype_bytes(part->dtype), all_cols = pass_source(j, s->pass)->dims[1];
@@ -210,18 +217,18 @@ static bool write_part(struct job *j, const struct slot *s, uint32_t k, struct e
         bool turns_back = !item_of(j, s)->stack->stays_turned;
         if (n && turns_back && !turn_in_place(data, s->at.n_cols, n / s->at.n_cols, elem, err)) return false;
     }
-    job_hash(j, j->part_hashes[k], data, n * elem);
+    job_hash(j, s, &s->pass->written[k], data, n * elem);
     return job_write(j, s->pass->output + k, before * elem, data, n * elem, err);
 }
 
 static bool write_parts(struct job *j, struct slot *s, struct error *err)
 {
     const struct quant_format *f = item_of(j, s)->format;
-    if (s->first && !open_hashes(j, f, err)) return false;
+    if (s->first && !open_hashes(s->pass, f, err)) return false;
     bool solved = job_is_solved(j, s->pass->item);
     if (s->bytes && !(solved ? piece_take_solved(j, s, err) : j->ops->wait(s->lane, err))) return false;
     if (!piece_check_lost(j, s, err) || !piece_gain(j, s, err)) return false;
-    if (f->row_pairs) job_wait_hashed(j, s); /* pairing works in the source's room */
+    if (f->row_pairs) job_wait_source(j, s); /* pairing works in the source's room */
     if (f->parts[0].on_side) return piece_gather(j, s, err);
     if (s->bytes && !piece_repack(j, s, err)) return false;
     for (uint32_t k = 0; k < f->n_parts; k++)
@@ -232,17 +239,18 @@ static bool write_parts(struct job *j, struct slot *s, struct error *err)
 bool piece_retire(struct job *j, struct slot *s, struct error *err)
 {
     struct pass *p = s->pass;
-    if (p->kind == PASS_SCAN) piece_drop_raw(s);
     if (p->kind == PASS_SCAN) return true;
-    if (p->kind == PASS_COPY || p->kind == PASS_FOLD || p->kind == PASS_DECODE) {
-        bool changed = p->kind != PASS_COPY;
-        if (changed && s->first && !sha256_open(&j->part_hashes[0], err)) return false;
-        if (changed) job_hash(j, j->part_hashes[0], s->lane->src, s->bytes);
-        if (!job_write(j, p->output, s->offset, s->lane->src, s->bytes, err)) return false;
-    } else if (!write_parts(j, s, err)) {
-        return false;
-    }
+    if (p->kind != PASS_COPY && p->kind != PASS_FOLD && p->kind != PASS_DECODE) return write_parts(j, s, err);
+    bool changed = p->kind != PASS_COPY;
+    if (changed && s->first && !open_hash(p, 0, err)) return false;
+    if (changed) job_hash(j, s, &p->written[0], s->lane->src, s->bytes);
+    return job_write(j, p->output, s->offset, s->lane->src, s->bytes, err);
+}
+
+bool piece_close(struct job *j, struct slot *s, struct error *err)
+{
     job_wait_hashed(j, s);
     piece_drop_raw(s);
-    return !s->last || (close_hashes(j, p, err) && job_believe_solved(j, p, err));
+    if (!s->last || s->pass->kind == PASS_SCAN) return true;
+    return close_hashes(j, s->pass, err) && job_believe_solved(j, s->pass, err);
 }

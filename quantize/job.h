@@ -7,11 +7,12 @@
  *     measure    submit AMAX                    passes that look for a maximum
  *     collect    wait, keep the maximum         the same
  *     encode     submit the encoders            passes that write, once their group's maximum is known
- *     retire     wait, hash, write, free the slot
+ *     retire     wait, write
+ *     close      wait until it is hashed, free the slot
  *
- * (encode.c). Sources are hashed by whoever has nothing better to do, two tensors at a time where two are there
- * (hashing.c). Because everything that decides or writes is done by one thread in plan order, neither the number of
- * readers nor of devices shows in the output. */
+ * (encode.c). Sources and results are hashed by whoever has nothing better to do, two chains at a time where two are
+ * there (hashing.c). Because everything that decides or writes is done by one thread in plan order, neither the number
+ * of readers nor of devices shows in the output. */
 #ifndef QUANTIZE_JOB_H
 #define QUANTIZE_JOB_H
 
@@ -31,6 +32,13 @@ struct tensor_digests {
     bool has_source;
 };
 
+/* The hash of one tensor, which takes its pieces in their order. */
+struct chain {
+    struct sha256 *hash; /* NULL: none is wanted */
+    uint64_t n_hashed;   /* pieces that are in it */
+    bool taken;          /* somebody is at it */
+};
+
 /* One reading of one source tensor. */
 struct pass {
     enum pass_kind {
@@ -45,9 +53,16 @@ struct pass {
     bool ends_item, collected; /* collected: all its maxima are in */
     uint32_t item, source;     /* source: of the checkpoint */
     uint32_t output;           /* first tensor it writes */
-    struct sha256 *hash;       /* of the source; NULL until its first piece is there, and for PASS_SCAN */
-    uint64_t n_hashed;         /* pieces whose hashing is over */
-    bool hashing;              /* somebody is at it */
+    struct chain read;         /* of the source; none until its first piece is there, and for PASS_SCAN */
+    struct chain *written;     /* [QUANT_PARTS_MAX]; none for scalars; NULL while nothing is written */
+};
+
+/* What of a slot goes into a chain. */
+struct stretch {
+    struct chain *chain;
+    const uint8_t *data;
+    uint64_t bytes, at; /* at: so many of them are in it */
+    bool done;
 };
 
 struct slot {
@@ -62,8 +77,9 @@ struct slot {
     uint64_t offset, bytes, index; /* of the source tensor; index: of the piece in its pass */
     bool first, last;              /* of its pass */
     bool full, failed;             /* it has been read; failed: and could not be */
-    uint64_t n_hashed;             /* bytes, of raw or of the lane */
-    bool hashed;                   /* or there is nothing to hash: it may be retired */
+    /* its source, when it is full, and the parts that have been written */
+    struct stretch stretches[1 + QUANT_PARTS_MAX];
+    uint32_t n_stretches, n_unhashed;
     struct error err;
 };
 
@@ -76,10 +92,10 @@ struct ring {
     uint32_t n_devices, depth; /* depth: pieces that keep the devices busy */
     pthread_t readers[READERS_MAX];
     uint32_t n_readers;
-    pthread_mutex_t lock; /* of what follows, of slots' full, n_hashed and hashed, of passes' n_hashed and hashing */
+    pthread_mutex_t lock; /* of what follows, of slots' full and stretches, of chains' n_hashed and taken */
     pthread_cond_t changed;
-    uint64_t n_claimed, n_retired, n_pieces; /* piece number n is in slot n % n_slots */
-    uint32_t next_pass;                      /* of the piece that is claimed next */
+    uint64_t n_claimed, n_closed, n_pieces; /* piece number n is in slot n % n_slots */
+    uint32_t next_pass;                     /* of the piece that is claimed next */
     uint64_t next_index;
     bool stop;
 };
@@ -108,7 +124,6 @@ struct job {
     float pass_amax;                               /* of the pass that is being collected */
     struct fp8_counts *pass_counts;                /* the same, where a scale is chosen by them; or NULL */
     struct sha256 *solved_hashes[QUANT_PARTS_MAX]; /* of what calibration solved, as it comes */
-    struct sha256 *part_hashes[QUANT_PARTS_MAX];   /* of the pass that is being written; NULL for scalars */
     void *gathered[QUANT_PARTS_MAX];               /* parts of the weight that is being written on its side */
     uint32_t progress_item;                        /* items in front of it are done, with progress_bytes */
     uint64_t progress_bytes;
@@ -136,15 +151,20 @@ MUST_CHECK bool job_start_readers(struct job *j, struct error *err);
 void job_stop_readers(struct job *j);
 /* Piece number n, when it has been read: waits for it, or returns NULL when `wait` is false and it has not. */
 struct slot *job_piece(struct job *j, uint64_t n, bool wait);
-void job_retired(struct job *j, uint64_t n);
+void job_closed(struct job *j, uint64_t n);
 
 /* quantize/hashing.c */
 /* Hashes some of what has been read, and returns true; false when there is nothing that nobody is at. Called and
  * returns with the ring's lock, which it lets go meanwhile. */
 bool ring_hash_some(struct job *j);
-/* Adds to a hash of what is written, and to one of a source beside it. Called without the lock. */
-void job_hash(struct job *j, struct sha256 *h, const void *data, size_t n);
-/* Waits until the piece's source is hashed, and helps. */
+/* Has n bytes of the slot, which stay until it is closed, hashed by and by. With the lock, or while nobody knows of the
+ * slot. */
+void slot_to_hash(struct slot *s, struct chain *chain, const void *data, uint64_t n);
+/* The same for a part that is written. Called without the lock. */
+void job_hash(struct job *j, struct slot *s, struct chain *chain, const void *data, uint64_t n);
+bool job_is_hashed(struct job *j, const struct slot *s);
+/* Wait until the piece's source, or everything of it, is hashed, and help. */
+void job_wait_source(struct job *j, const struct slot *s);
 void job_wait_hashed(struct job *j, const struct slot *s);
 /* quantize/source.c: reads a piece of a quantized source into s->raw, and decodes it to BF16 in the lane. */
 MUST_CHECK bool piece_read_quantized(const struct job *j, struct slot *s, struct error *err);
@@ -168,6 +188,7 @@ MUST_CHECK bool piece_measure(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_collect(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_encode(struct job *j, struct slot *s, struct error *err);
 MUST_CHECK bool piece_retire(struct job *j, struct slot *s, struct error *err);
+MUST_CHECK bool piece_close(struct job *j, struct slot *s, struct error *err);
 /* quantize/solved.c: what calibration has solved. Shapes are checked before the first piece, digests behind the last.
  */
 bool job_is_solved(const struct job *j, uint32_t item);

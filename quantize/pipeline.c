@@ -1,9 +1,9 @@
-/* All pieces through their steps, by the thread that runs the stage. Four positions in the list, each at most as far as
- * the one before; pieces between two of them wait for the step. */
+/* All pieces through their steps, by the thread that runs the stage. Five positions in the list, each at most as far
+ * as the one before; pieces between two of them wait for the step. */
 #include "quantize/job.h"
 
 struct positions {
-    uint64_t measured, collected, encoded, retired; /* pieces that have done the step */
+    uint64_t measured, collected, encoded, retired, closed; /* pieces that have done the step */
 };
 
 /* The plan in file order, as far as it has been written. */
@@ -26,13 +26,33 @@ static bool end_item(struct job *j, uint32_t i, struct error *err)
            job_shards_done_before(j, item->first_output + item->n_outputs, err);
 }
 
-static bool retire(struct job *j, uint64_t n, struct error *err)
+static bool close_one(struct job *j, struct positions *at, struct error *err)
 {
+    uint64_t n = at->closed++;
     struct slot *s = job_piece(j, n, true);
     const struct pass *p = s->pass;
-    if (s->first) show_progress(j, p);
-    if (!piece_retire(j, s, err) || (s->last && p->ends_item && !end_item(j, p->item, err))) return false;
-    job_retired(j, n);
+    if (!piece_close(j, s, err) || (s->last && p->ends_item && !end_item(j, p->item, err))) return false;
+    job_closed(j, n);
+    return true;
+}
+
+/* Closes what is hashed. */
+static bool close_some(struct job *j, struct positions *at, struct error *err)
+{
+    while (at->closed < at->retired && job_is_hashed(j, job_piece(j, at->closed, true)))
+        if (!close_one(j, at, err)) return false;
+    return true;
+}
+
+static bool retire(struct job *j, struct positions *at, struct error *err)
+{
+    struct slot *s = job_piece(j, at->retired++, true);
+    if (s->first) show_progress(j, s->pass);
+    if (!piece_retire(j, s, err)) return false;
+    /* What was solved is hashed as it comes, one weight at a time. */
+    bool solved = s->last && s->pass->kind != PASS_SCAN && job_is_solved(j, s->pass->item);
+    while (solved && at->closed < at->retired)
+        if (!close_one(j, at, err)) return false;
     return true;
 }
 
@@ -57,7 +77,7 @@ static bool submit_one(struct job *j, struct positions *at, bool wait, bool *did
 /* Waits for the oldest piece that is on a device. */
 static bool finish_one(struct job *j, struct positions *at, struct error *err)
 {
-    if (at->retired < at->encoded) return retire(j, at->retired++, err);
+    if (at->retired < at->encoded) return retire(j, at, err);
     return piece_collect(j, job_piece(j, at->collected++, true), err);
 }
 
@@ -65,12 +85,13 @@ bool job_stream(struct job *j, struct error *err)
 {
     struct positions at = {0};
     const struct plan *plan = j->plan;
-    while (at.retired < j->ring.n_pieces) {
+    while (at.closed < j->ring.n_pieces) {
+        if (!progress_go_on(j->pr, err) || !close_some(j, &at, err)) return false;
         uint64_t on_devices = at.measured - at.collected + at.encoded - at.retired;
-        bool did = false;
-        if (!progress_go_on(j->pr, err)) return false;
-        if (on_devices < j->ring.depth && !submit_one(j, &at, on_devices == 0, &did, err)) return false;
-        if (!did && !finish_one(j, &at, err)) return false;
+        bool did = false, idle = on_devices == 0;
+        if (on_devices < j->ring.depth && !submit_one(j, &at, idle && at.closed == at.retired, &did, err)) return false;
+        if (!did && !idle && !finish_one(j, &at, err)) return false;
+        if (!did && idle && at.closed < at.retired && !close_one(j, &at, err)) return false;
     }
     progress_update(j->pr, "quantize", NULL, plan->read_bytes, plan->read_bytes);
     return job_shards_done_before(j, plan->n_outputs, err);

@@ -111,8 +111,6 @@ static void release(struct job *j)
     job_close_lanes(j);
     job_shards_close(j);
     given_close(j->given);
-    for (size_t i = 0; i < sizeof j->part_hashes / sizeof *j->part_hashes; i++)
-        sha256_close(j->part_hashes[i], NULL, NULL);
     for (size_t i = 0; i < QUANT_PARTS_MAX; i++) sha256_close(j->solved_hashes[i], NULL, NULL);
     for (size_t i = 0; i < QUANT_PARTS_MAX; i++) free(j->gathered[i]);
     pthread_cond_destroy(&j->ring.changed);

@@ -10,7 +10,7 @@
 static struct slot *claim(struct job *j)
 {
     struct ring *r = &j->ring;
-    if (r->n_claimed == r->n_pieces || r->n_claimed >= r->n_retired + r->n_slots) return NULL;
+    if (r->n_claimed == r->n_pieces || r->n_claimed >= r->n_closed + r->n_slots) return NULL;
     struct pass *p = &j->passes[r->next_pass];
     struct plan_cut c = pass_cut(j, p);
     uint64_t n = r->n_claimed++, index = r->next_index++;
@@ -26,8 +26,8 @@ static struct slot *claim(struct job *j)
     s->at = plan_cut_piece(&c, index);
     s->offset = s->at.first * c.elem_bytes;
     s->bytes = s->at.n_rows * s->at.n_cols * c.elem_bytes;
-    s->n_hashed = 0;
-    s->failed = s->hashed = false;
+    s->n_stretches = s->n_unhashed = 0;
+    s->failed = false;
     return s;
 }
 
@@ -50,7 +50,7 @@ static bool check_copied(const struct job *j, const struct slot *s, struct error
 static bool fill(const struct job *j, struct slot *s)
 {
     struct pass *p = s->pass;
-    if (s->first && p->kind != PASS_SCAN && !sha256_open(&p->hash, &s->err)) return false;
+    if (s->first && p->kind != PASS_SCAN && !sha256_open(&p->read.hash, &s->err)) return false;
     if (piece_is_folded(j, p)) return piece_read_folded(j, s, &s->err);
     if (p->kind != PASS_COPY && j->plan->items[p->item].decoded) return piece_read_quantized(j, s, &s->err);
     if (is_sideways(j, s)) return piece_read_sideways(j, s, &s->err);
@@ -68,7 +68,7 @@ static void *read_pieces(void *ctx)
         struct slot *s = claim(j);
         if (!s) {
             if (ring_hash_some(j)) continue;
-            if (r->n_claimed == r->n_pieces && r->n_retired == r->n_pieces) break;
+            if (r->n_claimed == r->n_pieces && r->n_closed == r->n_pieces) break;
             pthread_cond_wait(&r->changed, &r->lock);
             continue;
         }
@@ -76,8 +76,9 @@ static void *read_pieces(void *ctx)
         bool ok = fill(j, s);
         pthread_mutex_lock(&r->lock);
         s->failed = !ok;
-        s->hashed = !ok || s->pass->kind == PASS_SCAN;
-        if (s->hashed && !piece_is_cast(j, s)) piece_drop_raw(s);
+        if (ok && s->pass->kind != PASS_SCAN)
+            slot_to_hash(s, &s->pass->read, s->raw ? s->raw : s->lane->src, s->raw ? s->raw_bytes : s->bytes);
+        else if (!piece_is_cast(j, s)) piece_drop_raw(s);
         s->full = true;
         pthread_cond_broadcast(&r->changed);
     }
@@ -105,7 +106,12 @@ void job_stop_readers(struct job *j)
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->lock);
     while (r->n_readers) pthread_join(r->readers[--r->n_readers], NULL);
-    for (uint32_t i = 0; i < j->n_passes; i++) sha256_close(j->passes[i].hash, NULL, NULL);
+    for (uint32_t i = 0; i < j->n_passes; i++) {
+        struct pass *p = &j->passes[i];
+        sha256_close(p->read.hash, NULL, NULL);
+        for (uint32_t k = 0; p->written && k < QUANT_PARTS_MAX; k++) sha256_close(p->written[k].hash, NULL, NULL);
+        free(p->written);
+    }
 }
 
 struct slot *job_piece(struct job *j, uint64_t n, bool wait)
@@ -113,7 +119,7 @@ struct slot *job_piece(struct job *j, uint64_t n, bool wait)
     struct ring *r = &j->ring;
     struct slot *s = &r->slots[n % r->n_slots];
     pthread_mutex_lock(&r->lock);
-    bool in_reach = n < r->n_pieces && n < r->n_retired + r->n_slots; /* else the slot still holds an earlier piece */
+    bool in_reach = n < r->n_pieces && n < r->n_closed + r->n_slots; /* else the slot still holds an earlier piece */
     while (in_reach && wait && !s->full)
         if (!ring_hash_some(j)) pthread_cond_wait(&r->changed, &r->lock);
     bool full = in_reach && s->full;
@@ -121,12 +127,12 @@ struct slot *job_piece(struct job *j, uint64_t n, bool wait)
     return full ? s : NULL;
 }
 
-void job_retired(struct job *j, uint64_t n)
+void job_closed(struct job *j, uint64_t n)
 {
     struct ring *r = &j->ring;
     pthread_mutex_lock(&r->lock);
     r->slots[n % r->n_slots].full = false;
-    r->n_retired = n + 1;
+    r->n_closed = n + 1;
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->lock);
 }
