@@ -142,8 +142,13 @@ static bool check_model(const struct command_env *env, const struct verify_reque
         report_add(r, CHECK_DIGEST, VERDICT_UNDECIDED, "encoded again",
                    "needs the weights and the original (--against)");
     if (!q->against) return true;
+    if (!opened) {
+        /* Nothing was compared: of a bundle that would otherwise be a pass. */
+        report_add(r, CHECK_LAYOUT, VERDICT_UNDECIDED, "original",
+                   "not compared with: the package's model is not read");
+        return true;
+    }
     if (!model_open(&original, q->against, err)) return false;
-    if (!opened) return true;
     if (!structure_check_against(&m, &original, env->pool, r, env->progress, err)) return false;
     /* Numbers of a package that is broken already would only hide the cause. */
     if (report_count(r, VERDICT_FAIL)) {
