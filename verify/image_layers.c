@@ -124,21 +124,8 @@ static bool check_open_layer(struct layer_run *run, uint32_t i, const struct fil
         return judge(c, CHECK_DIGEST, &found, err);
     }
     if (!shaped) return judge(c, CHECK_LAYOUT, &shape, err);
-    if (!tar_layer_check(at, "layer", &c->tar, &found) || !check_labels(run, i, &found))
-        return judge(c, CHECK_LAYOUT, &found, err);
-    c->ok = true;
-    return true;
-}
-
-/* The first image's layer of this digest, when that was found good. */
-static const struct layer_check *known(const struct layer_run *run, const struct oci_descriptor *d)
-{
-    const struct package *p = run->p;
-    const struct oci_manifest *first = &p->manifests[p->image_entries[0]];
-    for (uint32_t i = 0; p->first && i < first->n_layers; i++)
-        if (p->first[i].ok && digest_equal(&first->layers[i].digest, &d->digest) && first->layers[i].size == d->size)
-            return &p->first[i];
-    return NULL;
+    c->ok = tar_layer_check(at, "layer", &c->tar, &found);
+    return c->ok || judge(c, CHECK_LAYOUT, &found, err);
 }
 
 static bool check_base_layer(struct layer_run *run, uint32_t i, const struct file_place *at, uint32_t worker,
@@ -165,13 +152,7 @@ static bool check_layer(void *ctx, uint64_t item, uint32_t worker, struct error 
     struct error found = ERROR_INIT;
     CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
     bool differs = false;
-    const struct layer_check *same = known(run, d);
-    if (same) {
-        *c = *same;
-        c->shared = true;
-        c->ok = i < run->n_base || check_labels(run, i, &found);
-        return c->ok || judge(c, CHECK_LAYOUT, &found, err);
-    }
+    if (c->reused) return true;
     const char *title = oci_annotation(d->annotations, OCI_ANNOTATION_TITLE);
     if (oci_is_thin(&run->p->index) && (i < run->n_base || (title && oci_is_weights(title))) &&
         !oci_blob_is_there(&run->p->layout, &d->digest)) {
@@ -183,11 +164,37 @@ static bool check_layer(void *ctx, uint64_t item, uint32_t worker, struct error 
             return check_base_layer(run, i, &at, worker, err);
         return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
     }
-    if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
-        error_set(&found, ERR_FORMAT, "expected media type \"" OCI_MEDIA_LAYER "\", found \"%.128s\"", d->media_type);
-    else if (oci_blob_open(&run->p->layout, d, "layer", &at, &differs, &found))
+    if (oci_blob_open(&run->p->layout, d, "layer", &at, &differs, &found))
         return check_open_layer(run, i, &at, worker, err);
     return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
+}
+
+/* Which layers are read with this image; the others are alike to one that is, or was. */
+static void claim(struct layer_run *run)
+{
+    for (uint32_t i = 0; i < run->m->n_layers; i++) {
+        const struct oci_descriptor *d = &run->m->layers[i];
+        struct layer_check *c = &run->checks[i];
+        c->reused = !seen_layers_claim(&run->p->seen, d, i < run->n_base, run->p->current, &c->shared);
+        if (!c->reused) run->total_bytes += d->size; /* 8192 * 2^47 fits */
+    }
+}
+
+/* What was found is shared; what this manifest says of the layer is its own. */
+static bool settle(struct layer_run *run, uint32_t i, struct error *err)
+{
+    const struct oci_descriptor *d = &run->m->layers[i];
+    struct layer_check *c = &run->checks[i];
+    struct error found = ERROR_INIT;
+    bool base = i < run->n_base;
+    if (c->reused) seen_layers_recall(&run->p->seen, d, base, c);
+    else if (!seen_layers_keep(&run->p->seen, d, base, c, err)) return false;
+    if (!c->ok || base) return true;
+    c->ok = false;
+    if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
+        error_set(&found, ERR_FORMAT, "expected media type \"" OCI_MEDIA_LAYER "\", found \"%.128s\"", d->media_type);
+    else c->ok = check_labels(run, i, &found);
+    return c->ok || judge(c, CHECK_LAYOUT, &found, err);
 }
 
 static void report_layers(const struct layer_run *run)
@@ -271,8 +278,9 @@ bool package_check_layers(struct package *p, struct error *err)
     if (run.m->n_layers == 0 || !oci_base_layers(run.m, "manifest", &run.n_base, NULL)) return true; /* said already */
     run.checks = calloc(run.m->n_layers, sizeof *run.checks);
     if (!run.checks) return error_memory(err, run.m->n_layers * sizeof *run.checks);
-    for (uint32_t i = 0; i < run.m->n_layers; i++) run.total_bytes += run.m->layers[i].size; /* 8192 * 2^47 fits */
+    claim(&run);
     bool ok = pool_try(p->o->pool, run.m->n_layers, check_layer, &run, err);
+    for (uint32_t i = 0; ok && i < run.m->n_layers; i++) ok = settle(&run, i, err);
     if (ok) {
         report_layers(&run);
         ok = tree_fault(&run, fault, err) && (p->current > 0 || attach_files(&run, err));
@@ -280,7 +288,6 @@ bool package_check_layers(struct package *p, struct error *err)
     if (ok)
         report_add(p->report, CHECK_LAYOUT, fault[0] ? VERDICT_FAIL : VERDICT_PASS, "files", "%s",
                    fault[0] ? fault : "every path once, all of them below models/ and profiles/");
-    if (p->current == 0) p->first = take_ptr(&run.checks);
     free(run.checks);
     return ok;
 }
