@@ -279,6 +279,8 @@ static const struct fusion {
     {ROLE_MLP_GATE, {ROLE_MLP_UP}, 1},
     {ROLE_SHARED_GATE, {ROLE_SHARED_UP}, 1},
     {ROLE_EXPERT_GATE, {ROLE_EXPERT_UP}, 1},
+    {ROLE_DELTA_QKV, {ROLE_DELTA_Z}, 1},
+    {ROLE_DELTA_B, {ROLE_DELTA_A}, 1},
 };
 
 static const struct fusion *fusion_led_by(enum tensor_role role)
@@ -288,11 +290,8 @@ static const struct fusion *fusion_led_by(enum tensor_role role)
     return NULL;
 }
 
-/* DeltaNet's pairs are fused by engines, too, and keep their own scales here. */
 enum tensor_role plan_fusion_lead(enum tensor_role role)
 {
-    if (role == ROLE_DELTA_Z) return ROLE_DELTA_QKV;
-    if (role == ROLE_DELTA_A) return ROLE_DELTA_B;
     for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++)
         for (uint32_t k = 0; k < fusions[i].n_others; k++)
             if (fusions[i].others[k] == role) return fusions[i].lead;
