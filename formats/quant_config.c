@@ -211,7 +211,7 @@ static int group_order(const struct quant_format *a, const struct quant_format *
     return c ? c : (a->block_cols > b->block_cols) - (a->block_cols < b->block_cols);
 }
 
-/* Of one type for all, ModelOpt's flat form describes these alone. INT4's group goes without saying when it is the usual
+/* Of one type for all, ModelOpt's flat form describes these alone. INT4's group goes without saying if it is the usual
  * one; others must stand somewhere. */
 static bool described(const struct quant_format *f)
 {
