@@ -287,7 +287,7 @@ static bool clip_block(struct folding *f, uint32_t block, const struct folding_m
         slot_lay_out(&slot, p, f->work);
         if (!progress_go_on(pr, err) || !factors_of(f, i, &factors, err) ||
             !clip_item(&f->env, sample_of(f, i), &factors, m->groups[item->group], &slot, f->work, err) ||
-            !slot_add(&slot, p, f->work->stats, err))
+            !slot_add(&slot, p, f->work, err))
             return false;
         gains[i].module = NULL; /* it is there */
     }

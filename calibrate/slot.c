@@ -2,6 +2,7 @@
 
 #include "core/bytes.h"
 #include "core/memory.h"
+#include "plan/plan_stack.h"
 
 void slot_lay_out(struct slot *slot, const struct plan *p, struct work *w)
 {
@@ -18,11 +19,10 @@ void slot_lay_out(struct slot *slot, const struct plan *p, struct work *w)
     }
 }
 
-static bool source_digest(const struct plan *p, uint32_t i, struct digest *out, struct error *err)
+static bool source_digest(const struct plan *p, uint32_t t, struct digest *out, struct error *err)
 {
     enum { PIECE = 1 << 20 };
     const struct checkpoint *ck = p->inventory->checkpoint;
-    uint32_t t = p->items[i].tensor->parts[PART_WEIGHT];
     uint64_t bytes = checkpoint_tensor(ck, t)->bytes;
     CLEANUP(free) uint8_t *piece = NULL;
     struct sha256 *h;
@@ -39,8 +39,9 @@ static bool source_digest(const struct plan *p, uint32_t i, struct digest *out, 
 bool slot_store(struct slot *slot, const struct plan *p, const struct work *w, const struct gptq_result *r,
                 struct error *err)
 {
-    struct digest source;
-    if (!source_digest(p, slot->item, &source, err)) return false;
+    const struct plan_item *item = &p->items[slot->item];
+    struct digest source = {{0}};
+    if (!item->stack && !source_digest(p, item->tensor->parts[PART_WEIGHT], &source, err)) return false;
     for (uint32_t k = 0; k < slot->n_parts; k++) {
         const void *const rooms[] = {[SOLVED_CODES] = r->codes, [SOLVED_BYTES] = r->bytes, [SOLVED_FLOATS] = r->floats};
         struct solved_tensor *t = &slot->parts[k];
@@ -52,10 +53,30 @@ bool slot_store(struct slot *slot, const struct plan *p, const struct work *w, c
     return true;
 }
 
-bool slot_add(struct slot *slot, const struct plan *p, struct stats *s, struct error *err)
+/* Of the stored stack, which quantize reads as a whole; once for all its experts. */
+static bool stack_digest(struct work *w, const struct plan *p, uint32_t base, struct digest *out, struct error *err)
 {
+    for (uint32_t k = 0; k < WORK_STACKS; k++)
+        if (w->stacks[k].base == base + 1) {
+            *out = w->stacks[k].is;
+            return true;
+        }
+    if (!source_digest(p, base, out, err)) return false;
+    uint32_t k = w->n_stacks++ % WORK_STACKS;
+    w->stacks[k].base = base + 1;
+    w->stacks[k].is = *out;
+    return true;
+}
+
+bool slot_add(struct slot *slot, const struct plan *p, struct work *w, struct error *err)
+{
+    const struct plan_stack *stack = p->items[slot->item].stack;
+    struct stats *s = w->stats;
+    struct digest source;
+    if (stack && !stack_digest(w, p, stack->base, &source, err)) return false;
     for (uint32_t k = 0; k < slot->n_parts; k++) {
         char name[1024];
+        if (stack) slot->parts[k].source = source;
         snprintf(name, sizeof name, "%s.%s", p->items[slot->item].tensor->module,
                  tensor_part_suffix(slot->kinds[k].part));
         slot->parts[k].name = name;

@@ -16,10 +16,11 @@ struct slot {
 
 /* Of slot->item: reserves the places. In item order, by one thread. */
 void slot_lay_out(struct slot *slot, const struct plan *p, struct work *w);
-/* Writes the parts, with their digests and the source's. From any thread. */
+/* Writes the parts, with their digests and, of what lies alone, the source's. From any thread. */
 MUST_CHECK bool slot_store(struct slot *slot, const struct plan *p, const struct work *w, const struct gptq_result *r,
                            struct error *err);
-/* Into the statistics: parts and gain. In item order, by one thread. */
-MUST_CHECK bool slot_add(struct slot *slot, const struct plan *p, struct stats *s, struct error *err);
+/* Into the statistics: parts, with the digest of the whole stack where the weight is written in one, and gain. In item
+ * order, by one thread. */
+MUST_CHECK bool slot_add(struct slot *slot, const struct plan *p, struct work *w, struct error *err);
 
 #endif

@@ -265,7 +265,7 @@ bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, st
         p.pool = s->pool;
         for (uint32_t o = 0; ok && o < n_owners; o++) ok = progress_go_on(pr, err) && owner_item(&p, o, 0, err);
     }
-    for (uint32_t i = 0; ok && i < p.n_slots; i++) ok = slot_add(&p.slots[i], s->plan, s->work.stats, err);
+    for (uint32_t i = 0; ok && i < p.n_slots; i++) ok = slot_add(&p.slots[i], s->plan, &s->work, err);
     free(p.slots);
     free(p.first);
     return ok;

@@ -6,8 +6,15 @@
 
 #include "plan/stats.h"
 
+#define WORK_STACKS 4u /* of one block, at least */
+
 struct work {
-    struct stats *stats;        /* holds the folder and the file */
+    struct stats *stats; /* holds the folder and the file */
+    struct {
+        uint32_t base; /* of the checkpoint, + 1; 0: none */
+        struct digest is;
+    } stacks[WORK_STACKS];      /* stacks of experts that were read lately (calibrate/slot.c) */
+    uint32_t n_stacks;          /* that ever were */
     uint64_t size;              /* of the file that counts */
     uint32_t n_solved, n_gains; /* of stats, when the block under way began */
 };

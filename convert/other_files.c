@@ -2,8 +2,6 @@
 
 #include "core/file.h"
 
-#define COPY_CHUNK_BYTES ((size_t)4 << 20)
-
 struct carry {
     const struct model *m;
     const char *output;
@@ -23,26 +21,6 @@ static bool is_ours(const struct carry *j, const char *name)
         return true;
     return strcmp(name, j->m->hf.name) == 0 || strcmp(name, "model.safetensors.index.json") == 0 ||
            checkpoint_is_weights(name);
-}
-
-static bool copy_file(const struct carry *j, uint32_t member)
-{
-    const char *name = folder_name(j->m->folder, member);
-    CLEANUP(free) char *path = NULL;
-    CLEANUP(free) uint8_t *chunk = malloc(COPY_CHUNK_BYTES);
-    struct file_out out = FILE_OUT_INIT;
-    if (!chunk) return error_memory(j->err, COPY_CHUNK_BYTES);
-    if (!path_join(&path, j->output, name, j->err) || !dir_make_parents(path, j->err) ||
-        !file_out_open(&out, path, 0666, j->err))
-        return false;
-    bool ok = true;
-    for (uint64_t at = 0, size = folder_size(j->m->folder, member); ok && at < size; at += COPY_CHUNK_BYTES) {
-        size_t n = (size_t)u64_min(COPY_CHUNK_BYTES, size - at);
-        ok = folder_read(j->m->folder, member, at, chunk, n, j->err) && file_out_write(&out, chunk, n, j->err);
-    }
-    if (ok) return file_out_commit(&out, j->err);
-    file_out_abort(&out);
-    return false;
 }
 
 static const char *torch_name(enum dtype t)
@@ -94,7 +72,8 @@ static bool write_config(const struct carry *j)
 bool carry_files(const struct model *m, const char *output, enum dtype type, bool undo, struct error *err)
 {
     struct carry c = {m, output, type, undo, err};
+    struct digest ignored;
     for (uint32_t i = 0; i < folder_count(m->folder); i++)
-        if (!is_ours(&c, folder_name(m->folder, i)) && !copy_file(&c, i)) return false;
+        if (!is_ours(&c, folder_name(m->folder, i)) && !folder_copy(m->folder, i, output, &ignored, err)) return false;
     return write_config(&c);
 }

@@ -4,6 +4,7 @@
 #include "convert/convert.h"
 #include "convert/split_rows.h"
 #include "core/memory.h"
+#include "core/text.h"
 #include "formats/gguf_write.h"
 #include "numeric/nvfp4.h"
 
@@ -28,12 +29,6 @@ struct job {
 };
 
 /* ---- which tensors, of which type ---- */
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
 
 static enum dtype stored_type(const struct job *j, const struct model_tensor *t)
 {
@@ -70,7 +65,7 @@ static bool target_type(struct job *j, const struct gguf_name *n, const struct m
     uint32_t n_stack = t->place.expert >= 0 ? j->facts.n_experts : 1;
     bool fallback = false, ends = strcmp(name, "token_embd.weight") == 0 || strcmp(name, "output.weight") == 0;
     *out = DTYPE_F32;
-    if (t->n_dims <= 1 || n->f32 || n->change >= GGUF_PLUS_ONE || ends_with(n->gguf, "_norm.weight")) return true;
+    if (t->n_dims <= 1 || n->f32 || n->change >= GGUF_PLUS_ONE || text_ends_with(n->gguf, "_norm.weight")) return true;
     enum dtype same = same_type(j, t, name);
     *out = same;
     if (!mix) return true;

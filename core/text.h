@@ -6,6 +6,7 @@
 #include "core/error.h"
 
 #include <stddef.h>
+#include <string.h>
 
 struct text {
     char *data;
@@ -27,6 +28,13 @@ void text_free(struct text *t);
 static inline void cleanup_text(struct text *t)
 {
     text_free(t);
+}
+
+/* Also when they are equal. */
+static inline bool text_ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), k = strlen(end);
+    return n >= k && strcmp(text + n - k, end) == 0;
 }
 
 /* "12.3 MiB": for people. */

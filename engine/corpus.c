@@ -2,6 +2,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/text.h"
 #include "engine/tokenizer.h"
 
 #include <fcntl.h>
@@ -172,12 +173,6 @@ static bool finish(struct loader *l, struct error *err)
     return sha256_close(h, &c->digest, err);
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), k = strlen(end);
-    return n >= k && strcmp(s + n - k, end) == 0;
-}
-
 typedef bool (*read_fn)(struct loader *l, struct bytes data, struct error *err);
 
 static bool load(struct loader *l, read_fn read, struct error *err)
@@ -203,8 +198,9 @@ bool corpus_load(struct corpus *out, const char *path, const struct model *model
     *out = (struct corpus){0};
     CLEANUP(tokenizer) struct tokenizer *t = NULL;
     struct loader l = {.corpus = out, .opt = opt, .file = path};
-    if (ends_with(path, ".json")) return load(&l, read_lists, err);
-    return open_tokenizer(&l, model, &t, err) && load(&l, ends_with(path, ".jsonl") ? read_lines : read_plain, err);
+    if (text_ends_with(path, ".json")) return load(&l, read_lists, err);
+    return open_tokenizer(&l, model, &t, err) &&
+           load(&l, text_ends_with(path, ".jsonl") ? read_lines : read_plain, err);
 }
 
 bool corpus_from_texts(struct corpus *out, const char *const *texts, const struct model *model,

@@ -3,6 +3,7 @@
 
 #include "core/arena.h"
 #include "core/crc32.h"
+#include "core/text.h"
 #include "formats/megatron.h"
 #include "formats/tensor_pieces.h"
 
@@ -77,22 +78,16 @@ struct checkpoint {
     uint64_t bytes;
 };
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
-
 static bool row_matches(size_t r, const char *name)
 {
     const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
     const char *begin = not_read[r].begin ? not_read[r].begin : "";
-    return strncmp(base, begin, strlen(begin)) == 0 && ends_with(base, not_read[r].end);
+    return strncmp(base, begin, strlen(begin)) == 0 && text_ends_with(base, not_read[r].end);
 }
 
 bool checkpoint_is_weights(const char *name)
 {
-    if (ends_with(name, ".safetensors") || mega_is_weights(name)) return true;
+    if (text_ends_with(name, ".safetensors") || mega_is_weights(name)) return true;
     for (size_t r = 0; r < sizeof not_read / sizeof *not_read; r++)
         if (row_matches(r, name)) return true;
     return false;

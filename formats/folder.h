@@ -36,6 +36,9 @@ MUST_CHECK bool folder_read(const struct folder *f, uint32_t member, uint64_t of
 /* The whole member; absent is ERR_FORMAT naming the folder and the file. */
 MUST_CHECK bool folder_load(const struct folder *f, const char *name, size_t max, struct buffer *out,
                             struct error *err);
+/* Copies a member to its own path below folder `to`, where it appears when it is complete; *digest is its SHA-256. */
+MUST_CHECK bool folder_copy(const struct folder *f, uint32_t member, const char *to, struct digest *digest,
+                            struct error *err);
 /* What the file system says of the members: names, sizes, times of change, inodes. The same stamp later means that
  * nobody has written to them in between; says nothing across hosts. */
 MUST_CHECK bool folder_stamp(const struct folder *f, struct digest *out, struct error *err);

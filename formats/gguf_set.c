@@ -1,18 +1,14 @@
 /* Which files of a folder are one GGUF model, and opening all of them. */
 #include "formats/gguf.h"
 
+#include "core/text.h"
+
 #include <ctype.h>
 #include <stdio.h>
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
-
 bool gguf_is_name(const char *name)
 {
-    return ends_with(name, ".gguf");
+    return text_ends_with(name, ".gguf");
 }
 
 static bool is_model(const char *name)
@@ -48,7 +44,7 @@ bool gguf_folder_has(const struct folder *f)
 {
     bool has = false;
     for (uint32_t i = 0; i < folder_count(f); i++) {
-        if (ends_with(folder_name(f, i), ".safetensors")) return false;
+        if (text_ends_with(folder_name(f, i), ".safetensors")) return false;
         has |= is_model(folder_name(f, i));
     }
     return has;

@@ -1,15 +1,11 @@
 /* Megatron's containers as one format of checkpoints. */
 #include "formats/megatron.h"
 
+#include "core/text.h"
+
 static bool probe(const struct folder *f)
 {
     return mega_dist_probe(f) || mega_zarr_probe(f) || mega_shards_probe(f);
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
 }
 
 /* "0", "0.1", "12.0.3": a chunk of zarr. */
@@ -21,7 +17,7 @@ static bool is_chunk(const char *base)
 bool mega_is_weights(const char *name)
 {
     const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
-    return strcmp(base, ".metadata") == 0 || strcmp(base, ".zarray") == 0 || ends_with(base, ".distcp") ||
+    return strcmp(base, ".metadata") == 0 || strcmp(base, ".zarray") == 0 || text_ends_with(base, ".distcp") ||
            strcmp(base, "common.pt") == 0 || (slash && is_chunk(base));
 }
 

@@ -1,5 +1,6 @@
 /* From Megatron's names and layouts to those of the Hugging Face folder. */
 #include "core/json.h"
+#include "core/text.h"
 #include "formats/megatron.h"
 #include "formats/tensor_pieces.h"
 
@@ -47,12 +48,6 @@ static const char *skip(const char *name, const char *prefix)
     return strncmp(name, prefix, n) == 0 ? name + n : NULL;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), k = strlen(end);
-    return n >= k && strcmp(text + n - k, end) == 0;
-}
-
 const char *mega_name(struct arena *a, const char *name, int64_t *layer)
 {
     static const char *const wrappers[] = {"module.", "model.", "language_model.", "enc_dec_model."};
@@ -66,7 +61,7 @@ const char *mega_name(struct arena *a, const char *name, int64_t *layer)
         }
     for (size_t i = 0; i < sizeof no_weights / sizeof *no_weights; i++)
         if (skip(name, no_weights[i])) return NULL;
-    if (strstr(name, "._extra_state") || ends_with(name, "rotary_emb.inv_freq")) return NULL;
+    if (strstr(name, "._extra_state") || text_ends_with(name, "rotary_emb.inv_freq")) return NULL;
     if (!skip(name, "encoder.")) name = arena_text(a, name);
     else name = arena_printf(a, "decoder.%s", name + 8);
     rest = name ? skip(name, LAYERS) : NULL;

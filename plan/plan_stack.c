@@ -18,11 +18,6 @@ static bool check_type(const struct plan *p, const struct plan_item *item, const
         return error_set(err, ERR_UNSUPPORTED,
                          "recipe '%s': tensor '%.256s' lies in the stack '%.256s'; FP8 stacks have scales: max",
                          p->recipe->name, item->tensor->name, s->name);
-    if (item->solve.method != SOLVE_NONE)
-        return error_set(err, ERR_UNSUPPORTED,
-                         "recipe '%s': tensor '%.256s' lies in the stack '%.256s'; what is written as a stack is not "
-                         "solved: say solve: none",
-                         p->recipe->name, item->tensor->name, s->name);
     uint64_t n = s->sideways ? item->tensor->dims[1] : s->matrix.dims[1];
     if (n % f->block_cols == 0) return true;
     return error_set(err, ERR_UNSUPPORTED,
@@ -93,9 +88,24 @@ bool plan_stack_join(struct plan *p, uint32_t i, struct plan_stack **of_base, st
         return error_set(err, ERR_UNSUPPORTED,
                          "recipe '%s': '%.200s' and '%.200s' get different types, but lie in one stack",
                          p->recipe->name, lead->tensor->name, item->tensor->name);
+    if ((lead->solve.method == SOLVE_NONE) != (item->solve.method == SOLVE_NONE))
+        return error_set(err, ERR_UNSUPPORTED,
+                         "recipe '%s': of '%.200s' and '%.200s', which lie in one stack, one is solved and the other "
+                         "is not",
+                         p->recipe->name, lead->tensor->name, item->tensor->name);
     s->n_items++;
     item->stack = s;
     return true;
+}
+
+struct plan_member plan_stack_member(const struct plan *p, const struct plan_item *item)
+{
+    const struct plan_stack *s = item->stack;
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    const struct tensor_info *t = checkpoint_tensor(ck, item->tensor->parts[PART_WEIGHT]),
+                             *base = checkpoint_tensor(ck, s->base);
+    uint64_t elem = dtype_bytes(t->dtype), at = (t->offset - base->offset) / elem;
+    return (struct plan_member){.first = at % s->matrix.dims[1], .step = t->view->row_step / elem};
 }
 
 /* Codes come as blocks of 16 bytes. */

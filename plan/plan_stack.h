@@ -27,6 +27,12 @@ struct plan_stack {
  * that no stack has, and for the layout mxfp4 of what is no such stack. `of_base`: [checkpoint_count], NULL at first.
  */
 MUST_CHECK bool plan_stack_join(struct plan *p, uint32_t item, struct plan_stack **of_base, struct error *err);
+/* Where an expert's projection lies in a plain stack [experts, inputs, outputs]: its output r is number first + r *
+ * step of the stack's outputs. */
+struct plan_member {
+    uint64_t first, step;
+};
+struct plan_member plan_stack_member(const struct plan *p, const struct plan_item *item);
 /* Name and shape of one part. False without memory. */
 bool plan_stack_part(const struct plan *p, const struct plan_item *item, const struct quant_part *part,
                      struct tensor_spec *out);

@@ -3,6 +3,8 @@
  * class, and among their kind the alphabetically first. */
 #include "plan/llmcompressor.h"
 
+#include "core/text.h"
+
 #define GROUPS_MAX 1024u
 
 struct target {
@@ -19,12 +21,6 @@ struct lc {
     char at[512];
 };
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* "quant_stage", or "quant_stage_0" when recipes were put together. */
 static bool is_stage(const char *key)
 {
@@ -40,7 +36,8 @@ bool llmcompressor_is_recipe(const json_t *doc)
     const char *key;
     json_t *v;
     json_object_foreach ((json_t *)(uintptr_t)doc, key, v)
-        if (json_is_object(v) && (is_stage(key) || ends_with(key, "_modifiers") || ends_with(key, "Modifier")))
+        if (json_is_object(v) &&
+            (is_stage(key) || text_ends_with(key, "_modifiers") || text_ends_with(key, "Modifier")))
             return true;
     return false;
 }
@@ -391,15 +388,16 @@ static bool stages(struct lc *c, const json_t *root)
     json_t *v, *list;
     bool plain = false;
     json_object_foreach ((json_t *)(uintptr_t)root, key, v) {
-        if (ends_with(key, "_modifiers") && json_is_object(v)) {
+        if (text_ends_with(key, "_modifiers") && json_is_object(v)) {
             if (!modifiers(c, key, v)) return false;
         } else if (is_stage(key) && json_is_object(v)) {
             json_object_foreach (v, inner, list) {
                 char where[160];
                 snprintf(where, sizeof where, "%.64s.%.64s", key, inner);
-                if (ends_with(inner, "_modifiers") && json_is_object(list) && !modifiers(c, where, list)) return false;
+                if (text_ends_with(inner, "_modifiers") && json_is_object(list) && !modifiers(c, where, list))
+                    return false;
             }
-        } else if (ends_with(key, "Modifier")) {
+        } else if (text_ends_with(key, "Modifier")) {
             plain = true;
         } else if (strcmp(key, "args") != 0 && strcmp(key, "version") != 0 && strcmp(key, "metadata") != 0) {
             return error_set(c->err, ERR_FORMAT, "%s: unknown key '%.64s'", c->file, key);

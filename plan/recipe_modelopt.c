@@ -1,5 +1,7 @@
 /* ModelOpt's PTQ recipes as our rules, one for one, in their order. */
 #include "plan/recipe_foreign.h"
+
+#include "core/text.h"
 #include "plan/recipe.h"
 
 struct translation {
@@ -36,17 +38,11 @@ static json_t *note_of(const char *at)
     return json_string(slash ? slash + 1 : at);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* False when the pattern names other quantizers than those of weights. */
 static bool may_be_weights(const char *pattern)
 {
-    return !ends_with(pattern, "input_quantizer") && !ends_with(pattern, "output_quantizer") &&
-           !ends_with(pattern, "bmm_quantizer") && !ends_with(pattern, "softmax_quantizer");
+    return !text_ends_with(pattern, "input_quantizer") && !text_ends_with(pattern, "output_quantizer") &&
+           !text_ends_with(pattern, "bmm_quantizer") && !text_ends_with(pattern, "softmax_quantizer");
 }
 
 static bool put(struct translation *t, json_t *rule, const char *key, json_t *value)
@@ -82,7 +78,7 @@ static bool put_type(struct translation *t, json_t *rule, const char *pattern, c
     bool weights = may_be_weights(pattern);
     const char *why = type->word ? t->algorithm.refuse : type->refuse;
     if (*why && (weights || !type->word)) return refuse(t, rule, why);
-    if (weights && type->amax > 0 && ends_with(pattern, "weight_quantizer"))
+    if (weights && type->amax > 0 && text_ends_with(pattern, "weight_quantizer"))
         return refuse(t, rule, "constant_amax of weights is not supported");
     if (!put(t, rule, "type", json_string(type->word)) ||
         (type->group && !put(t, rule, "group", json_integer(type->group))) ||

@@ -43,7 +43,8 @@ struct plan_cut plan_cut_item(const struct plan *p, const struct plan_item *item
     const struct tensor_info *t = plan_matrix(p, item);
     const struct plan_stack *s = item->stack;
     uint64_t together = item->format ? quant_format_rows(item->format) : 1;
-    if (s && (s->scales != NAME_NONE || s->stays_turned)) { /* one expert at a time: it lies the other way round */
+    /* One expert at a time: it lies the other way round in the source, in the result, or in the statistics. */
+    if (s && (s->scales != NAME_NONE || s->stays_turned || item->solve.method != SOLVE_NONE)) {
         together = s->n_experts ? t->dims[0] / s->n_experts : 1;
         return cut_rows(t, together, together * t->dims[1] * dtype_bytes(t->dtype));
     }

@@ -8,8 +8,6 @@
 #include "formats/oms.h"
 #include "plan/recipe_words.h"
 
-#define COPY_CHUNK_BYTES ((size_t)4 << 20)
-
 /* Files that this stage writes itself, or that describe the source's weights. */
 static bool is_ours(const struct job *j, const char *name)
 {
@@ -42,27 +40,10 @@ static bool save(const struct job *j, const char *name, struct bytes data, json_
 
 static bool copy_file(const struct job *j, uint32_t member, json_t *digests, struct error *err)
 {
-    const struct folder *f = j->model->folder;
-    const char *name = folder_name(f, member);
-    CLEANUP(free) char *path = NULL;
-    CLEANUP(free) uint8_t *chunk = malloc(COPY_CHUNK_BYTES);
-    struct file_out out;
-    struct sha256 *h;
-    if (!chunk) return error_memory(err, COPY_CHUNK_BYTES);
-    if (!path_join(&path, staging_path(j->staging), name, err) || !dir_make_parents(path, err) ||
-        !file_out_open(&out, path, 0666, err))
-        return false;
-    bool ok = sha256_open(&h, err);
-    for (uint64_t at = 0, size = folder_size(f, member); ok && at < size; at += COPY_CHUNK_BYTES) {
-        size_t n = (size_t)u64_min(COPY_CHUNK_BYTES, size - at);
-        ok = folder_read(f, member, at, chunk, n, err) && file_out_write(&out, chunk, n, err);
-        if (ok) sha256_add(h, chunk, n);
-    }
     struct digest d;
-    ok = sha256_close(h, ok ? &d : NULL, err) && ok;
-    if (ok) ok = file_out_commit(&out, err);
-    else file_out_abort(&out);
-    return ok && put_digest(digests, name, &d, err);
+    const struct folder *f = j->model->folder;
+    return folder_copy(f, member, staging_path(j->staging), &d, err) &&
+           put_digest(digests, folder_name(f, member), &d, err);
 }
 
 static bool save_json(const struct job *j, const char *name, const json_t *doc, json_t *digests, struct error *err)

@@ -15,6 +15,7 @@ struct piece_errors {
     const struct slot *slot;
     enum dtype dtype;
     float own_scale, scale; /* weight_scale_2 of scales: max, and as it is written */
+    uint64_t cols;          /* as they were encoded: a piece of a stack has been turned */
     double *own, *chosen;   /* [n_rows] */
 };
 
@@ -37,7 +38,7 @@ static void row_item(void *ctx, uint64_t row, uint32_t worker)
     (void)worker;
     const struct piece_errors *p = ctx;
     const struct lane *l = p->slot->lane;
-    uint64_t cols = p->slot->at.n_cols;
+    uint64_t cols = p->cols;
     p->own[row] = p->chosen[row] = 0;
     for (uint64_t c = 0; c < cols; c += CHUNK) {
         uint64_t n = u64_min(CHUNK, cols - c), at = row * cols + c;
@@ -62,23 +63,26 @@ bool piece_gain(struct job *j, const struct slot *s, struct error *err)
 {
     uint32_t i = s->pass->item;
     const struct plan_item *item = &j->plan->items[i];
-    if (plan_item_scale_op(item) == OP_COUNT || job_is_solved(j, i) || j->given || item->stack || s->bytes == 0)
-        return true; /* stacks lie sideways; scales that were taken over are none of ours */
+    if (plan_item_scale_op(item) == OP_COUNT || job_is_solved(j, i) || j->given || s->bytes == 0)
+        return true; /* scales that were taken over are none of ours */
+    bool turned = is_sideways(j, s);
+    uint64_t rows = turned ? s->at.n_cols : s->at.n_rows;
     CLEANUP(free) double *errors = NULL;
     float g;
     struct piece_errors p = {.widen = kernel_for(OP_WIDEN, j->opt->isa),
                              .encode = kernel_for(OP_ENCODE_NVFP4, j->opt->isa),
                              .decode = kernel_for(OP_DECODE_NVFP4, j->opt->isa),
                              .slot = s,
+                             .cols = turned ? s->at.n_rows : s->at.n_cols,
                              .dtype = pass_source(j, s->pass)->dtype};
-    if (!memory_alloc(&errors, 2 * s->at.n_rows, sizeof *errors, err) || !job_weight_scale(j, i, &g, &p.scale, err))
+    if (!memory_alloc(&errors, 2 * rows, sizeof *errors, err) || !job_weight_scale(j, i, &g, &p.scale, err))
         return false;
     p.own_scale = nvfp4_tensor_scale(g);
     p.own = errors;
-    p.chosen = errors + s->at.n_rows;
-    pool_for(j->opt->pool, s->at.n_rows, row_item, &p);
+    p.chosen = errors + rows;
+    pool_for(j->opt->pool, rows, row_item, &p);
     struct quantize_gain *gain = &j->result->gains[i];
-    for (uint64_t r = 0; r < s->at.n_rows; r++) {
+    for (uint64_t r = 0; r < rows; r++) {
         gain->error_max += p.own[r];
         gain->error += p.chosen[r];
     }

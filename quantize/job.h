@@ -90,6 +90,7 @@ struct job {
     const struct stats *stats;
     struct given *given; /* NULL: scales are made here */
     const struct quantize_options *opt;
+    const struct quantize_again *again; /* NULL: a folder is written */
     const struct progress *pr;
     struct staging *staging;
     struct shard_layout layout;
@@ -113,6 +114,12 @@ struct job {
     uint64_t progress_bytes;
     struct quantize_result *result;
 };
+
+/* Digests are made without the statistics that the plan needs: what they alone know is left out. */
+static inline bool job_lacks_stats(const struct job *j)
+{
+    return j->again && !j->stats && !j->given;
+}
 
 /* quantize/passes.c */
 MUST_CHECK bool job_make_passes(struct job *j, struct error *err);
@@ -166,6 +173,11 @@ MUST_CHECK bool piece_retire(struct job *j, struct slot *s, struct error *err);
 bool job_is_solved(const struct job *j, uint32_t item);
 MUST_CHECK bool job_check_solved(const struct job *j, struct error *err);
 MUST_CHECK bool piece_take_solved(struct job *j, const struct slot *s, struct error *err);
+/* NULL, with an error, when the statistics have none. */
+const struct solved_tensor *job_find_solved(const struct job *j, uint32_t item, enum tensor_part part,
+                                            struct error *err);
+/* quantize/solved_stack.c: the same of a stack of experts, whose pieces are one expert each. */
+MUST_CHECK bool piece_take_stack(const struct job *j, const struct slot *s, struct error *err);
 /* At the end of a pass; of others it is true. */
 MUST_CHECK bool job_believe_solved(struct job *j, const struct pass *p, struct error *err);
 /* quantize/folded.c: scales per channel. Vectors are checked before the first piece. */

@@ -10,7 +10,8 @@ bool job_is_solved(const struct job *j, uint32_t i)
     return !j->given && j->plan->items[i].solve.method != SOLVE_NONE; /* given scales: the weights are what they are */
 }
 
-static const struct solved_tensor *find(const struct job *j, uint32_t item, enum tensor_part part, struct error *err)
+const struct solved_tensor *job_find_solved(const struct job *j, uint32_t item, enum tensor_part part,
+                                            struct error *err)
 {
     char name[1024];
     snprintf(name, sizeof name, "%s.%s", j->plan->items[item].tensor->module, tensor_part_suffix(part));
@@ -26,7 +27,7 @@ static bool check_item(const struct job *j, uint32_t i, struct error *err)
     struct solved_part parts[SOLVED_PARTS_MAX];
     uint32_t n = solved_parts(item, parts);
     for (uint32_t k = 0; k < n; k++) {
-        const struct solved_tensor *t = find(j, i, parts[k].part, err);
+        const struct solved_tensor *t = job_find_solved(j, i, parts[k].part, err);
         if (!t) return false;
         uint64_t bytes = item->tensor->dims[0] * parts[k].row_bytes;
         if (t->dtype == parts[k].dtype && t->bytes == bytes) continue;
@@ -54,7 +55,7 @@ static bool take_part(struct job *j, const struct slot *s, uint32_t k, const str
     void *const rooms[] = {
         [SOLVED_CODES] = s->lane->dst, [SOLVED_BYTES] = s->lane->dst_scale, [SOLVED_FLOATS] = s->lane->dst_f32};
     void *to = rooms[part->room];
-    const struct solved_tensor *t = find(j, s->pass->item, part->part, err);
+    const struct solved_tensor *t = job_find_solved(j, s->pass->item, part->part, err);
     if (!t || (s->first && !sha256_open(&j->solved_hashes[k], err)) ||
         !stats_read_solved(j->stats, t, before, to, n, err))
         return false;
@@ -65,9 +66,33 @@ static bool take_part(struct job *j, const struct slot *s, uint32_t k, const str
 bool piece_take_solved(struct job *j, const struct slot *s, struct error *err)
 {
     struct solved_part parts[SOLVED_PARTS_MAX];
+    if (j->plan->items[s->pass->item].stack) return piece_take_stack(j, s, err);
     uint32_t n = solved_parts(&j->plan->items[s->pass->item], parts);
     for (uint32_t k = 0; k < n; k++)
         if (!take_part(j, s, k, &parts[k], err)) return false;
+    return true;
+}
+
+/* The weight that was solved is the one that was read. */
+static bool same_source(const struct job *j, const struct pass *p, const struct solved_tensor *t, struct error *err)
+{
+    return digest_equal(&t->source, &j->digests[p->output].source) ||
+           error_set(err, ERR_FORMAT,
+                     "tensor '%.256s' is not the one that was solved: the statistics belong to other weights",
+                     pass_source(j, p)->name);
+}
+
+/* Of a stack, whose experts' bytes were compared as they came. */
+static bool believe_stack(const struct job *j, const struct pass *p, struct error *err)
+{
+    const struct plan *plan = j->plan;
+    struct solved_part parts[SOLVED_PARTS_MAX];
+    uint32_t n = solved_parts(&plan->items[p->item], parts);
+    for (uint32_t i = p->item; i < plan->n_items; i++)
+        for (uint32_t k = 0; plan->items[i].stack == plan->items[p->item].stack && k < n; k++) {
+            const struct solved_tensor *t = job_find_solved(j, i, parts[k].part, err);
+            if (!t || !same_source(j, p, t, err)) return false;
+        }
     return true;
 }
 
@@ -75,19 +100,17 @@ bool job_believe_solved(struct job *j, const struct pass *p, struct error *err)
 {
     const struct plan_item *item = &j->plan->items[p->item];
     if (p->kind == PASS_COPY || p->kind == PASS_FOLD || !job_is_solved(j, p->item)) return true;
+    if (item->stack) return believe_stack(j, p, err);
     struct solved_part parts[SOLVED_PARTS_MAX];
     uint32_t n = solved_parts(item, parts);
     for (uint32_t k = 0; k < n; k++) {
-        const struct solved_tensor *t = find(j, p->item, parts[k].part, err);
+        const struct solved_tensor *t = job_find_solved(j, p->item, parts[k].part, err);
         struct digest is;
         if (!t || !sha256_close(take_ptr(&j->solved_hashes[k]), &is, err)) return false;
         if (!digest_equal(&t->digest, &is))
             return error_set(err, ERR_FORMAT,
                              "solved tensor '%.256s' of the statistics has other bytes than were solved", t->name);
-        if (!digest_equal(&t->source, &j->digests[p->output].source))
-            return error_set(err, ERR_FORMAT,
-                             "tensor '%.256s' is not the one that was solved: the statistics belong to other weights",
-                             item->tensor->name);
+        if (!same_source(j, p, t, err)) return false;
     }
     return true;
 }
