@@ -132,7 +132,12 @@ norm = next(n for n in names if n.endswith("norm.weight") and Folder().head[n]["
 f = Folder()
 raw = f.tensor(norm)
 f.put(norm, "F32", f.head[norm]["shape"], b"".join(b"\0\0" + raw[i:i + 2] for i in range(0, len(raw), 2)))
-finds("a tensor of another type than the plan's", "tensors of the plan", "layout", f"'{norm}' has another type or shape", f, "--against", MODEL)
+rc, failed = verify(f, "--against", MODEL)
+check("a tensor of another type than the plan's", rc == 1 and failed[0][:2] == ("tensors of the plan", "layout") and f"'{norm}' has another type or shape" in failed[0][2], (rc, failed))
+f = Folder()
+raw = f.tensor(norm)
+f.put(norm, "BF16", f.head[norm]["shape"], raw[:-2] + bytes([raw[-2] ^ 1]) + raw[-1:])
+finds("a tensor that the plan copies, with another value", "source digests", "digest", f"'{norm}' is not the original's", f, "--against", MODEL)
 f = Folder()
 f.said["tensors"][norm]["source_sha256"] = "0" * 64
 finds("another source's digest", "source digests", "digest", f"'{norm}' was not made from", f, "--against", MODEL)
