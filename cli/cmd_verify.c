@@ -8,6 +8,8 @@
 struct verify_args {
     struct common_args common;
     const char *key, *against, *policy, *data, *digest, *report, *spill, *roots, *signature, *name, *time;
+    const char *seed, *nonce, *stats;
+    uint64_t sample;
     bool oms, all;
 };
 
@@ -24,6 +26,14 @@ static const struct option options[] = {
      "the original checkpoint: rebuild the plan, compare sources, run parity", 0, 0},
     {"all", 0, OPTION_FLAG, offsetof(struct verify_args, all), NULL,
      "with --against: encode every tensor from the original again and compare the bytes", 0, 0},
+    {"sample", 0, OPTION_NUMBER, offsetof(struct verify_args, sample), "N",
+     "like --all, but of N weights that are drawn by a seed", 1, UINT32_MAX},
+    {"seed", 0, OPTION_TEXT, offsetof(struct verify_args, seed), "TEXT",
+     "with --sample: what they are drawn by (default: the image's digest)", 0, 0},
+    {"nonce", 0, OPTION_TEXT, offsetof(struct verify_args, nonce), "TEXT",
+     "with --sample: behind the image's digest, so that nobody knew the draw when it was packed", 0, 0},
+    {"stats", 's', OPTION_TEXT, offsetof(struct verify_args, stats), "FILE",
+     "with --all or --sample: the calibration statistics that ingot.json names", 0, 0},
     {"policy", 0, OPTION_TEXT, offsetof(struct verify_args, policy), "FILE",
      "who must have signed, attestations, licences, versions, limits of the parity run", 0, 0},
     {"data", 'd', OPTION_TEXT, offsetof(struct verify_args, data), "FILE",
@@ -67,10 +77,21 @@ static bool run_oms(const struct command_env *env, const struct verify_args *a, 
 {
     CLEANUP(report) struct report *r = NULL;
     struct source_args source = {.key = a->key, .roots = a->roots, .signature = a->signature};
-    if (a->against || a->policy || a->data || a->digest || a->name || a->time)
+    if (a->against || a->policy || a->data || a->digest || a->name || a->time || a->all || a->sample)
         return error_set(err, ERR_USAGE, "option --oms goes with --key or --roots, --signature and --report alone");
     return report_open(&r, err) && verify_oms(env, &source, folder, r, err) && print_report(env, r, a->report, err) &&
            report_result(r, err);
+}
+
+static bool check_usage(const struct verify_args *a, struct error *err)
+{
+    if (a->signature) return error_set(err, ERR_USAGE, "option --signature needs --oms");
+    if (a->all && a->sample) return error_set(err, ERR_USAGE, "options --all and --sample exclude each other");
+    if ((a->seed || a->nonce) && !a->sample)
+        return error_set(err, ERR_USAGE, "option --%s needs --sample", a->seed ? "seed" : "nonce");
+    if (a->seed && a->nonce) return error_set(err, ERR_USAGE, "options --seed and --nonce exclude each other");
+    if (a->stats && !a->all && !a->sample) return error_set(err, ERR_USAGE, "option --stats needs --all or --sample");
+    return true;
 }
 
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
@@ -82,7 +103,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     CLEANUP(report) struct report *r = NULL;
     struct parity parity = {0};
     if (a->oms) return run_oms(env, a, operands[0], err);
-    if (a->signature) return error_set(err, ERR_USAGE, "option --signature needs --oms");
+    if (!check_usage(a, err)) return false;
     if (!backend_forward(env->common, "the parity check", err)) return false;
     if (!package_ref(operands[0], &ref, err) || !report_open(&r, err)) return false;
     struct verify_request q = {.ref = ref,
@@ -95,6 +116,10 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                .name = a->name,
                                .time = a->time,
                                .all = a->all,
+                               .sample = a->sample,
+                               .seed = a->seed,
+                               .nonce = a->nonce,
+                               .stats = a->stats,
                                .spill_dir = a->spill};
     bool ok = verify_run(env, &q, r, &parity, err) && print_report(env, r, a->report, err);
     parity_free(&parity);

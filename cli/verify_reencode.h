@@ -1,4 +1,5 @@
-/* `verify --all`: quantizes the original again by the recipe in ingot.json and compares every tensor's digest. */
+/* `verify --all` and `--sample`: weights are encoded from the original again by the recipe in ingot.json, and the
+ * digests of the bytes compared. Nothing is written. */
 #ifndef CLI_VERIFY_REENCODE_H
 #define CLI_VERIFY_REENCODE_H
 
@@ -6,10 +7,28 @@
 #include "models/inventory.h"
 #include "verify/report.h"
 
-/* `m` is the packed model, `ref` its package, whose own bytes have been held against its ingot.json already. Works in a
- * new folder below `work_dir` (NULL: $TMPDIR or /tmp), which needs room for the weights and is removed. A plan that
- * needs data is encoded with the scales that are in the package; what that cannot give back is undecided. */
-MUST_CHECK bool reencode_check(const struct command_env *env, const char *ref, const struct model *m,
-                               const struct model *original, const char *work_dir, struct report *r, struct error *err);
+#define REENCODE_CHECK "encoded again" /* the name of the check */
+
+struct reencode_request {
+    bool all;
+    uint64_t sample;   /* not all: how many weights are drawn (verify/draw.h) */
+    const char *seed;  /* NULL: the image's digest, and behind it a space and the nonce where there is one */
+    const char *nonce; /* or NULL */
+    const char *stats; /* calibration statistics, which must be those that ingot.json names; NULL: what hangs on them is
+                          undecided */
+    const char *ref;   /* the package */
+    const char *image; /* its digest as text */
+};
+
+static inline bool reencode_wanted(const struct reencode_request *q)
+{
+    return q->all || q->sample > 0;
+}
+
+/* `m` is the packed model, whose own bytes have been held against its ingot.json already. What cannot be made again
+ * (statistics or scales from elsewhere that are not here) is undecided; what was drawn and found goes under
+ * "encoded_again" of the report. */
+MUST_CHECK bool reencode_check(const struct command_env *env, const struct reencode_request *q, const struct model *m,
+                               const struct model *original, struct report *r, struct error *err);
 
 #endif

@@ -86,6 +86,19 @@ static bool is_thin(const char *text)
            oci_layout_index(&layout, &index, &ignored) && oci_is_thin(&index);
 }
 
+/* The digest that the tag names: what was verified. */
+static bool image_digest(const char *text, char out[OCI_DIGEST_SIZE], struct error *err)
+{
+    CLEANUP(oci_ref) struct oci_ref ref = {0};
+    CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
+    __attribute__((cleanup(cleanup_oci_package))) struct oci_package package = {0};
+    if (!oci_ref_parse(text, &ref, err) || !oci_layout_open_ref(&layout, &ref, err) ||
+        !oci_package_open(&package, &layout, ref.tag, err))
+        return false;
+    oci_digest_text(&package.entry->digest, out);
+    return true;
+}
+
 /* The manifest, which is signed, says that this is a family of which nothing is computed here. */
 static bool is_bundle(const char *text)
 {
@@ -126,6 +139,20 @@ static bool open_packed_model(const char *ref, struct model *m, struct report *r
     return false;
 }
 
+static bool encode_again(const struct command_env *env, const struct verify_request *q, const struct model *m,
+                         const struct model *original, struct report *r, struct error *err)
+{
+    char image[OCI_DIGEST_SIZE];
+    struct reencode_request again = {.all = q->all,
+                                     .sample = q->sample,
+                                     .seed = q->seed,
+                                     .nonce = q->nonce,
+                                     .stats = q->stats,
+                                     .ref = q->ref,
+                                     .image = image};
+    return image_digest(q->ref, image, err) && reencode_check(env, &again, m, original, r, err);
+}
+
 static bool check_model(const struct command_env *env, const struct verify_request *q, const struct policy *policy,
                         struct report *r, struct parity *parity, struct error *err)
 {
@@ -138,8 +165,9 @@ static bool check_model(const struct command_env *env, const struct verify_reque
         report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity",
                    "not run: %s was given, but no original to compare with (--against)",
                    q->policy ? "a policy" : "a file of texts");
-    if (q->all && (!q->against || !opened))
-        report_add(r, CHECK_DIGEST, VERDICT_UNDECIDED, "encoded again",
+    bool again = q->all || q->sample;
+    if (again && (!q->against || !opened))
+        report_add(r, CHECK_DIGEST, VERDICT_UNDECIDED, REENCODE_CHECK,
                    "needs the weights and the original (--against)");
     if (!q->against) return true;
     if (!model_open(&original, q->against, err)) return false;
@@ -147,10 +175,13 @@ static bool check_model(const struct command_env *env, const struct verify_reque
     if (!structure_check_against(&m, &original, env->pool, r, env->progress, err)) return false;
     /* Numbers of a package that is broken already would only hide the cause. */
     if (report_count(r, VERDICT_FAIL)) {
+        if (again)
+            report_add(r, CHECK_DIGEST, VERDICT_UNDECIDED, REENCODE_CHECK,
+                       "not done: the package failed a check before");
         report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity", "not run: the package failed a check before");
         return true;
     }
-    if (q->all && !reencode_check(env, q->ref, &m, &original, q->spill_dir, r, err)) return false;
+    if (again && !encode_again(env, q, &m, &original, r, err)) return false;
     return run_parity(env, q, policy, &m, &original, r, parity, err);
 }
 

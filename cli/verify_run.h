@@ -16,6 +16,9 @@ struct verify_request {
     const char *digest;       /* wanted image digest "sha256:...", or NULL */
     const char *spill_dir;    /* or NULL */
     bool all;                 /* with against: encode the original again and compare */
+    uint64_t sample;          /* the same of so many weights; 0: none */
+    const char *seed, *nonce; /* what the sample is drawn by (cli/verify_reencode.h); or NULL */
+    const char *stats;        /* calibration statistics for all and sample; or NULL */
     const char *roots;        /* certificates that a signer must lead to; or NULL */
     const char *name;         /* what the policy's rules know the package by; NULL: the tag */
     const char *time;         /* when certificates must hold; NULL: now */

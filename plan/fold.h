@@ -35,6 +35,15 @@ static inline bool plan_item_folds(const struct plan_item *item)
 {
     return item->fold_in != NAME_NONE || item->fold_out != NAME_NONE;
 }
+/* Whether output o of the plan has the bytes of its source: not coded, not decoded, not folded. */
+static inline bool plan_output_is_copy(const struct plan *p, uint32_t o)
+{
+    const struct plan_output *out = &p->outputs[o];
+    const struct plan_item *item = &p->items[out->item];
+    if (out->source == NAME_NONE) return false;
+    if (item->action == ACTION_QUANTIZE) return out->part == PART_K_SCALE || out->part == PART_V_SCALE;
+    return out->part != PART_WEIGHT || (!item->decoded && !plan_item_folds(item));
+}
 json_t *plan_folds_json(const struct plan *p); /* what calibration is asked to find; new reference */
 
 /* What calibrate keeps of a block's inputs to choose scales and clips: rows of each linear's input at most, a

@@ -137,20 +137,20 @@ static bool check_all(struct given *g, const struct plan *plan, const struct pro
     return sha256_close(h, ok ? &g->digest : NULL, err) && ok;
 }
 
-static bool open_all(struct given *g, const struct plan *plan, const char *dir, const struct progress *pr,
-                     struct error *err)
+static bool open_all(struct given *g, const struct plan *plan, const char *dir, const bool *wanted,
+                     const struct progress *pr, struct error *err)
 {
     if (!memory_zalloc(&g->ref, plan->n_items, sizeof *g->ref, err) ||
         !memory_zalloc(&g->clipped, plan->n_items, sizeof *g->clipped, err) || !model_open(&g->model, dir, err) ||
         !same_config(plan, g->model.inventory, err))
         return false;
     for (uint32_t i = 0; i < plan->n_items; i++)
-        if (!match_item(g, plan, i, err)) return false;
+        if ((!wanted || wanted[i]) && !match_item(g, plan, i, err)) return false;
     return check_all(g, plan, pr, err);
 }
 
-bool given_open(struct given **out, const struct plan *plan, const char *dir, const struct progress *pr,
-                struct error *err)
+bool given_open(struct given **out, const struct plan *plan, const char *dir, const bool *wanted,
+                const struct progress *pr, struct error *err)
 {
     *out = NULL;
     if (strcmp(plan->recipe->layout, "modelopt") != 0)
@@ -158,7 +158,7 @@ bool given_open(struct given **out, const struct plan *plan, const char *dir, co
                          plan->recipe->layout);
     struct given *g = calloc(1, sizeof *g);
     if (!g) return error_memory(err, sizeof *g);
-    if (!open_all(g, plan, dir, pr, err)) {
+    if (!open_all(g, plan, dir, wanted, pr, err)) {
         given_close(g);
         return error_wrap(err, "--scales-from '%.256s'", dir);
     }

@@ -16,10 +16,11 @@ struct given {
     uint64_t *clipped;               /* [n_items] weights that saturated (given_encode) in this run */
 };
 
-/* Errors: ERR_FORMAT naming the tensor when the folder is of another plan or a scale is not one; ERR_UNSUPPORTED for
- * formats whose weights cannot be coded with given scales. */
-MUST_CHECK bool given_open(struct given **out, const struct plan *plan, const char *dir, const struct progress *pr,
-                           struct error *err);
+/* wanted[n_items]: only these items' scales are read; NULL: all. Errors: ERR_FORMAT naming the tensor when the folder
+ * is of another plan or a scale is not one; ERR_UNSUPPORTED for formats whose weights cannot be coded with given
+ * scales. */
+MUST_CHECK bool given_open(struct given **out, const struct plan *plan, const char *dir, const bool *wanted,
+                           const struct progress *pr, struct error *err);
 void given_close(struct given *g); /* NULL is fine */
 
 /* A scalar scale of an item: PART_WEIGHT_SCALE, _2, PART_INPUT_SCALE, PART_K_SCALE, PART_V_SCALE. */

@@ -90,6 +90,7 @@ struct job {
     const struct stats *stats;
     struct given *given; /* NULL: scales are made here */
     const struct quantize_options *opt;
+    const struct quantize_again *again; /* NULL: a folder is written */
     const struct progress *pr;
     struct staging *staging;
     struct shard_layout layout;
@@ -113,6 +114,12 @@ struct job {
     uint64_t progress_bytes;
     struct quantize_result *result;
 };
+
+/* Digests are made without the statistics that the plan needs: what they alone know is left out. */
+static inline bool job_lacks_stats(const struct job *j)
+{
+    return j->again && !j->stats && !j->given;
+}
 
 /* quantize/passes.c */
 MUST_CHECK bool job_make_passes(struct job *j, struct error *err);

@@ -4,6 +4,7 @@
 #include "core/memory.h"
 #include "core/text.h"
 #include "core/version.h"
+#include "plan/fold.h"
 
 #include <math.h>
 
@@ -65,9 +66,10 @@ static bool get_scales(struct job *j, const char *out_dir, struct error *err)
         return error_set(err, ERR_UNSUPPORTED,
                          "recipe '%s' folds scales per channel, which --scales-from cannot take over",
                          j->plan->recipe->name);
-    if (!given_open(&j->given, j->plan, j->opt->scales_from, j->pr, err)) return false;
+    const bool *wanted = j->again ? j->again->wanted : NULL;
+    if (!given_open(&j->given, j->plan, j->opt->scales_from, wanted, j->pr, err)) return false;
     j->result->scales_digest = j->given->digest;
-    return folder_survives(j->given->model.folder, out_dir, err);
+    return !out_dir || folder_survives(j->given->model.folder, out_dir, err);
 }
 
 static void count_clipped(struct job *j)
@@ -119,6 +121,50 @@ static void release(struct job *j)
     free(j->passes);
     free(j->input_amax);
     free(j->group_amax);
+}
+
+/* ---- digests alone ---- */
+
+bool quantize_needs_stats(const struct plan *p, bool *needs, struct error *err)
+{
+    CLEANUP(free) bool *folds = NULL;
+    if (!memory_zalloc(&folds, (size_t)p->n_groups + 1, sizeof *folds, err)) return false;
+    for (uint32_t i = 0; i < p->n_items; i++) folds[p->items[i].group] |= plan_item_folds(&p->items[i]);
+    for (uint32_t i = 0; i < p->n_items; i++)
+        needs[i] = p->items[i].solve.method != SOLVE_NONE || folds[p->items[i].group];
+    return true;
+}
+
+static bool make_digests(struct job *j, struct error *err)
+{
+    const struct plan *p = j->plan;
+    bool without = !j->stats && !j->opt->scales_from;
+    if (j->stats && !stats_fit(j->stats, p, err)) return false;
+    if (!allocate(j, err) || (!without && !get_scales(j, NULL, err)) || !job_open_lanes(j, err) ||
+        !memory_zalloc(&j->digests, (size_t)p->n_outputs + 1, sizeof *j->digests, err))
+        return false;
+    for (uint32_t i = 0; without && i < p->n_items; i++) j->input_amax[i] = p->items[i].input_amax;
+    if (!job_make_passes(j, err) || !job_start_readers(j, err) || !job_stream(j, err)) return false;
+    static const struct digest none;
+    for (uint32_t o = 0; o < p->n_outputs; o++) {
+        j->again->made[o] = j->digests[o].written;
+        j->again->known[o] = !digest_equal(&j->digests[o].written, &none);
+    }
+    return true;
+}
+
+bool quantize_digests(struct plan *plan, const struct model *m, const struct stats *stats,
+                      const struct quantize_options *opt, const struct quantize_again *again,
+                      struct quantize_result *result, const struct progress *pr, struct error *err)
+{
+    *result = (struct quantize_result){0};
+    if (opt->scales_from) stats = NULL;
+    struct job j = {.plan = plan, .model = m, .stats = stats, .opt = opt, .again = again, .pr = pr, .result = result};
+    pthread_mutex_init(&j.ring.lock, NULL);
+    pthread_cond_init(&j.ring.changed, NULL);
+    bool ok = make_digests(&j, err);
+    release(&j);
+    return ok;
 }
 
 bool quantize_run(struct plan *plan, const struct model *m, const struct stats *stats, const char *out_dir,

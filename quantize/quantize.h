@@ -50,4 +50,20 @@ MUST_CHECK bool quantize_run(struct plan *plan, const struct model *m, const str
                              const struct quantize_options *opt, struct quantize_result *result,
                              const struct progress *pr, struct error *err);
 
+/* The bytes that quantize would write of some items, as digests: nothing is written, and nothing else is read than
+ * these items and the members of their groups. */
+struct quantize_again {
+    const bool *wanted;  /* [plan->n_items]; of items that need statistics only with them, see below */
+    struct digest *made; /* [plan->n_outputs] out */
+    bool *known;         /* [plan->n_outputs] out: false of items that are not wanted, and without statistics of the
+                            scales of inputs and caches that only those know */
+};
+/* Items whose weights cannot be made without statistics: solved or folded ones, and those that share a maximum with
+ * folded ones. needs[plan->n_items] out. */
+MUST_CHECK bool quantize_needs_stats(const struct plan *p, bool *needs, struct error *err);
+/* `stats` may be NULL. Of `opt` pool, isa and scales_from count. Errors as quantize_run's. */
+MUST_CHECK bool quantize_digests(struct plan *plan, const struct model *m, const struct stats *stats,
+                                 const struct quantize_options *opt, const struct quantize_again *again,
+                                 struct quantize_result *result, const struct progress *pr, struct error *err);
+
 #endif

@@ -40,6 +40,9 @@ static bool put_scalar(struct job *j, uint32_t i, uint32_t k, float weight_scale
     bool input = part == PART_INPUT_SCALE || part == PART_INPUT_GLOBAL_SCALE,
          inverse = part == PART_WEIGHT_GLOBAL_SCALE || part == PART_INPUT_GLOBAL_SCALE;
     float v = input ? j->input_amax[i] / item->format->amax_per_scale : weight_scale;
+    /* Experts share their inputs' maximum, where one is observed. Not known then, and quantize_again says so. */
+    bool observed = item->observe_input || (item->tensor->container && j->plan->needs_data);
+    if (input && observed && job_lacks_stats(j)) return true;
     if (j->given && !given_scalar(j->given, j->plan, i, part, &v, err)) return false;
     if (inverse) v = nvfp4_global_scale(v);
     if (!(v > 0) || !isfinite(v))
@@ -73,6 +76,7 @@ bool job_write_cache_scale(struct job *j, uint32_t i, struct error *err)
     enum tensor_part part = item->tensor->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE;
     uint32_t output = item->first_output + item->n_outputs - 1; /* behind the item's other parts */
     if (j->given) return given_scalar(j->given, j->plan, i, part, &taken, err) && put(j, output, taken, err);
+    if (job_lacks_stats(j)) return true;
     float amax;
     if (!j->stats || !stats_find(j->stats, item->tensor->module, STAT_OUTPUT_AMAX, &amax))
         return error_set(err, ERR_FORMAT, "the statistics hold nothing of the output of '%.256s'",

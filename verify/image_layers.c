@@ -3,6 +3,7 @@
 #include "verify/package_state.h"
 
 #include "core/name_index.h"
+#include "core/text.h"
 
 #include <stdatomic.h>
 
@@ -82,13 +83,31 @@ static bool hash_layer(struct layer_run *run, const struct file_place *place, co
     return sha256_close(b, ok ? file : NULL, err) && ok;
 }
 
+/* "adapters/NAME/..." -> NAME; *n its bytes, 0 for other paths. */
+static const char *adapter_of(const char *path, size_t *n)
+{
+    size_t k = strlen(OCI_ADAPTERS_FOLDER);
+    *n = 0;
+    if (strncmp(path, OCI_ADAPTERS_FOLDER, k) != 0) return NULL;
+    *n = strcspn(path + k, "/");
+    return path + k;
+}
+
+static bool check_adapter_label(const struct oci_descriptor *d, const char *path, struct error *err)
+{
+    size_t n;
+    const char *name = adapter_of(path, &n), *said = oci_annotation(d->annotations, OCI_ANNOTATION_ADAPTER);
+    if (name ? said && strlen(said) == n && strncmp(said, name, n) == 0 : !said) return true;
+    return error_set(err, ERR_FORMAT, "'%.256s' is said to belong to adapter '%.128s'", path, said ? said : "");
+}
+
 /* Title, file digest and diff id say the same as the layer. */
 static bool check_labels(const struct layer_run *run, uint32_t i, struct error *err)
 {
     const struct oci_descriptor *d = &run->m->layers[i];
     const struct layer_check *c = &run->checks[i];
     const struct oci_config *config = &run->p->config;
-    static const char *const known[] = {OCI_ANNOTATION_TITLE, OCI_ANNOTATION_FILE_SHA256, NULL};
+    static const char *const known[] = {OCI_ANNOTATION_TITLE, OCI_ANNOTATION_FILE_SHA256, OCI_ANNOTATION_ADAPTER, NULL};
     char hex[DIGEST_HEX_SIZE];
     const char *title = oci_annotation(d->annotations, OCI_ANNOTATION_TITLE);
     const char *said = oci_annotation(d->annotations, OCI_ANNOTATION_FILE_SHA256);
@@ -98,7 +117,8 @@ static bool check_labels(const struct layer_run *run, uint32_t i, struct error *
                          c->tar.path);
     if (said && strcmp(said, hex) != 0)
         return error_set(err, ERR_FORMAT, "its file is said to be %.80s, it is %s", said, hex);
-    if (!json_known_keys(d->annotations, "annotations", known, err)) return false;
+    if (!json_known_keys(d->annotations, "annotations", known, err) || !check_adapter_label(d, c->tar.path, err))
+        return false;
     if (d->artifact_type) return error_set(err, ERR_FORMAT, "has an artifact type");
     if (config->doc && (i >= config->n_layers || !digest_equal(&config->diff_ids[i], &d->digest)))
         return error_set(err, ERR_FORMAT, "the config's diff id is not the digest of this layer");
@@ -211,7 +231,7 @@ static void report_layers(const struct layer_run *run)
     }
 }
 
-/* No path twice, none that is a folder of another, and nothing outside the two folders that pack fills. */
+/* No path twice, none that is a folder of another, and nothing outside the folders that pack fills. */
 static bool tree_fault(const struct layer_run *run, char fault[ERROR_TEXT_MAX], struct error *err)
 {
     uint32_t n = run->m->n_layers, used = 0;
@@ -230,8 +250,9 @@ static bool tree_fault(const struct layer_run *run, char fault[ERROR_TEXT_MAX], 
     for (uint32_t i = 0; i < used; i++) {
         char parent[TAR_PATH_BYTES_MAX + 1];
         strcpy(parent, paths[i]);
-        if (strncmp(parent, "models/", 7) != 0 && strncmp(parent, "profiles/", 9) != 0)
-            snprintf(fault, ERROR_TEXT_MAX, "file '%.512s' is outside models/ and profiles/", paths[i]);
+        if (strncmp(parent, "models/", 7) != 0 && strncmp(parent, "profiles/", 9) != 0 &&
+            strncmp(parent, OCI_ADAPTERS_FOLDER, strlen(OCI_ADAPTERS_FOLDER)) != 0)
+            snprintf(fault, ERROR_TEXT_MAX, "file '%.512s' is outside models/, adapters/ and profiles/", paths[i]);
         for (char *slash; (slash = strrchr(parent, '/'));) {
             *slash = '\0';
             if (name_index_find(&ix, parent) != NAME_NONE)
@@ -239,6 +260,28 @@ static bool tree_fault(const struct layer_run *run, char fault[ERROR_TEXT_MAX], 
         }
     }
     name_index_free(&ix);
+    return true;
+}
+
+/* The manifest names the adapters whose layers are there, in the order of the layers. */
+static bool adapters_fault(const struct layer_run *run, char fault[ERROR_TEXT_MAX], struct error *err)
+{
+    CLEANUP(text) struct text names = TEXT_INIT;
+    const char *said = oci_annotation(run->m->annotations, OCI_ANNOTATION_ADAPTERS), *last = "";
+    size_t last_bytes = 0;
+    for (uint32_t i = run->n_base; i < run->m->n_layers; i++) {
+        size_t n;
+        const char *title = oci_annotation(run->m->layers[i].annotations, OCI_ANNOTATION_TITLE);
+        const char *name = adapter_of(title ? title : "", &n);
+        if (!name || (n == last_bytes && strncmp(name, last, n) == 0)) continue;
+        text_add(&names, "%s%.*s", names.size ? "," : "", (int)n, name);
+        last = name;
+        last_bytes = n;
+    }
+    if (names.failed) return error_memory(err, names.capacity);
+    if (!fault[0] && strcmp(said ? said : "", names.size ? names.data : "") != 0)
+        snprintf(fault, ERROR_TEXT_MAX, "the manifest names the adapters '%.256s', the layers are of '%.256s'",
+                 said ? said : "", names.size ? names.data : "");
     return true;
 }
 
@@ -275,11 +318,12 @@ bool package_check_layers(struct package *p, struct error *err)
     bool ok = pool_try(p->o->pool, run.m->n_layers, check_layer, &run, err);
     if (ok) {
         report_layers(&run);
-        ok = tree_fault(&run, fault, err) && (p->current > 0 || attach_files(&run, err));
+        ok = tree_fault(&run, fault, err) && adapters_fault(&run, fault, err) &&
+             (p->current > 0 || attach_files(&run, err));
     }
     if (ok)
         report_add(p->report, CHECK_LAYOUT, fault[0] ? VERDICT_FAIL : VERDICT_PASS, "files", "%s",
-                   fault[0] ? fault : "every path once, all of them below models/ and profiles/");
+                   fault[0] ? fault : "every path once, all of them below models/, adapters/ and profiles/");
     if (p->current == 0) p->first = take_ptr(&run.checks);
     free(run.checks);
     return ok;

@@ -1,7 +1,7 @@
 #include "verify/structure.h"
 
 #include "core/memory.h"
-#include "plan/plan.h"
+#include "plan/fold.h"
 #include "verify/carried.h"
 #include "verify/findings.h"
 
@@ -232,9 +232,11 @@ static bool check_sources(const struct plan *p, const struct model *original, co
     const struct checkpoint *ck = original->checkpoint;
     uint32_t n = 0;
     CLEANUP(free) uint32_t *tensors = NULL;
+    CLEANUP(free) bool *copies = NULL;
     CLEANUP(free) const char **names = NULL;
     CLEANUP(free) struct digest *digests = NULL;
-    if (!memory_alloc(&tensors, p->n_outputs, sizeof *tensors, err) ||
+    if (!memory_alloc(&copies, p->n_outputs, sizeof *copies, err) ||
+        !memory_alloc(&tensors, p->n_outputs, sizeof *tensors, err) ||
         !memory_alloc(&names, p->n_outputs, sizeof *names, err) ||
         !memory_alloc(&digests, p->n_outputs, sizeof *digests, err))
         return false;
@@ -242,15 +244,19 @@ static bool check_sources(const struct plan *p, const struct model *original, co
         uint32_t source = p->outputs[o].source;
         if (source == NAME_NONE) continue; /* a scale that quantization made */
         tensors[n] = source;
+        copies[n] = plan_output_is_copy(p, o);
         names[n++] = p->specs[o].name;
     }
     if (!hash_tensors(ck, tensors, n, digests, pool, "source digests", pr, err)) return false;
     struct findings f = {0};
     for (uint32_t i = 0; i < n; i++) {
         const char *said = said_digest(manifest, names[i], "source_sha256");
+        const char *written = said_digest(manifest, names[i], "sha256");
         struct digest want;
         if (!said || !digest_parse(said, &want) || !digest_equal(&want, &digests[i]))
             find(&f, "tensor '%.256s' was not made from this original's bytes", names[i]);
+        else if (copies[i] && (!written || strcmp(written, said) != 0))
+            find(&f, "tensor '%.256s' is not the original's, which the plan copies", names[i]);
     }
     report_findings(r, CHECK_DIGEST, "source digests", &f, n, "tensors were made from this original's bytes");
     return true;

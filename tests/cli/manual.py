@@ -188,7 +188,7 @@ for page, part, command in (
     ("ingot-json.5", "push", "ingot push j/p localhost:5000/j:t --plain-http --json"),
     ("ingot-json.5", "pull", "ingot pull localhost:5000/j:t -o oci:j/pulled --plain-http --json"),
     ("ingot-json.5", "fetch", "ingot fetch hf://nvidia/nano --endpoint http://localhost:5001 --plain-http --json"),
-    ("ingot-json.5", "verify", "ingot verify build/demo/package -k build/demo/release.pub -a build/demo/original -d examples/nano-hybrid/evaluation.jsonl --json"),
+    ("ingot-json.5", "verify", "ingot verify build/demo/package -k build/demo/release.pub -a build/demo/original -d examples/nano-hybrid/evaluation.jsonl --sample 2 -s build/demo/stats.safetensors --json"),
     ("ingot-json.5", "build", "ingot build examples/nano-hybrid -o build/demo --json"),
     ("ingot-json.5", "list", "ingot list --json"),
     ("ingot-json.5", "logits", f"ingot logits {M} --ids ids.json -o j/l.safetensors --json"),
@@ -208,7 +208,7 @@ for page, part, command in (
         keys |= set(doc)
         for inner in ("checks", "items", "roles", "recipes", "images", "profiles") if part != "list" else ("recipes",):
             keys |= {k for row in doc.get(inner, []) for k in row}
-        for inner in ("parity", "package", "engine", "gpu", "precision", "sizes", "source"):
+        for inner in ("parity", "encoded_again", "package", "engine", "gpu", "precision", "sizes", "source"):
             keys |= set(doc[inner]) if isinstance(doc.get(inner), dict) else set()
     lost = sorted(keys - plain(text))
     check(f"{page}: members of {command.split()[1]} --json", p.returncode == 0 and keys and not lost, lost or p.stderr)
