@@ -6,6 +6,7 @@
 struct pack_args {
     struct common_args common;
     const char *output, *profiles, *base, *base_key, *release;
+    struct option_list adapters; /* NAME=DIR */
     bool force, modelpack, bundle;
 };
 
@@ -14,6 +15,8 @@ static const struct option options[] = {
      "the image layout to write; oci-archive:FILE:TAG: as one file", 0, 0},
     {"profiles", 'p', OPTION_TEXT, offsetof(struct pack_args, profiles), "DIR",
      "serving profiles: one more image for each, of the same layers", 0, 0},
+    {"adapter", 0, OPTION_LIST, offsetof(struct pack_args, adapters), "NAME=DIR",
+     "a LoRA or DoRA adapter to carry along, checked against the model; may be given again", 0, 0},
     {"base", 'b', OPTION_TEXT, offsetof(struct pack_args, base), "oci:DIR:TAG",
      "an engine's image to put the layers on; profiles set what it starts", 0, 0},
     {"base-key", 0, OPTION_TEXT, offsetof(struct pack_args, base_key), "FILE",
@@ -43,6 +46,30 @@ static bool images_json(const struct pack_result *r, json_t **out, struct error 
     return true;
 }
 
+struct names {
+    char *list[OPTION_LIST_MAX];
+};
+
+static void free_names(struct names *n)
+{
+    for (uint32_t i = 0; i < OPTION_LIST_MAX; i++) free(n->list[i]);
+}
+
+/* "NAME=DIR"; the names point into copies. */
+static bool read_adapters(const struct option_list *given, struct pack_adapter *out, struct names *copies,
+                          struct error *err)
+{
+    for (uint32_t i = 0; i < given->n; i++) {
+        const char *equal = strchr(given->items[i], '=');
+        if (!equal || equal == given->items[i] || !equal[1])
+            return error_set(err, ERR_USAGE, "option --adapter: expected NAME=DIR, found '%.128s'", given->items[i]);
+        copies->list[i] = strndup(given->items[i], (size_t)(equal - given->items[i]));
+        if (!copies->list[i]) return error_memory(err, 0);
+        out[i] = (struct pack_adapter){.name = copies->list[i], .path = equal + 1};
+    }
+    return true;
+}
+
 static bool run(const struct command_env *env, const void *args, char *const *operands, uint32_t n_operands,
                 struct error *err)
 {
@@ -51,6 +78,9 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     CLEANUP(json) json_t *labels = NULL;
     struct key *base_key = NULL;
+    struct pack_adapter adapters[OPTION_LIST_MAX];
+    __attribute__((cleanup(free_names))) struct names names = {0};
+    if (!read_adapters(&a->adapters, adapters, &names, err)) return false;
     if (a->base_key && !a->base) return error_set(err, ERR_USAGE, "option --base-key needs --base");
     if (!image_labels(operands[0], a->profiles, &labels, err) ||
         (a->release && !json_put(labels, OCI_ANNOTATION_VERSION, json_string(a->release), err)) ||
@@ -65,6 +95,8 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                              .profiles = a->profiles,
                              .ref = a->output,
                              .annotations = labels,
+                             .adapters = adapters,
+                             .n_adapters = a->adapters.n,
                              .base = a->base,
                              .base_key = base_key,
                              .modelpack = a->modelpack,

@@ -59,7 +59,12 @@ static bool set_value(const struct option *o, const char *value, void *args, str
     void *slot = (char *)args + o->offset;
     if (o->kind == OPTION_FLAG) *(bool *)slot = true;
     else if (o->kind == OPTION_TEXT) *(const char **)slot = value;
-    else return parse_number(o, value, slot, err);
+    else if (o->kind == OPTION_LIST) {
+        struct option_list *list = slot;
+        if (list->n == OPTION_LIST_MAX)
+            return error_set(err, ERR_USAGE, "option --%s: given more than %u times", o->name, OPTION_LIST_MAX);
+        list->items[list->n++] = value;
+    } else return parse_number(o, value, slot, err);
     return true;
 }
 

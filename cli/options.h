@@ -8,7 +8,19 @@
 
 #include <stdint.h>
 
-enum option_kind { OPTION_FLAG /* bool */, OPTION_TEXT /* const char * */, OPTION_NUMBER /* uint64_t */ };
+enum option_kind {
+    OPTION_FLAG /* bool */,
+    OPTION_TEXT /* const char * */,
+    OPTION_NUMBER /* uint64_t */,
+    OPTION_LIST /* struct option_list */
+};
+
+#define OPTION_LIST_MAX 64u
+/* Of an option that may be given more than once: in the order of the command line. */
+struct option_list {
+    const char *items[OPTION_LIST_MAX];
+    uint32_t n;
+};
 
 struct option {
     const char *name; /* "threads": --threads N or --threads=N */

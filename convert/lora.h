@@ -1,11 +1,6 @@
-/* Adapters of low rank, as PEFT saves them (adapter_config.json and adapter_model.safetensors): LoRA, rank-stabilised
- * LoRA, DoRA, and whole tensors that were trained beside them (modules_to_save, biases).
- *
- *     LoRA   W' = W + s B A              s = alpha / rank, or alpha / sqrt(rank) (use_rslora); in fp32
- *     DoRA   W' = m (W + s B A) / |W + s B A|, with the Euclidean norm of every row
- *
- * Source: peft/tuners/lora/layer.py and dora.py (get_delta_weight, merge). Adapters that changed the base model when
- * they were made, or that act on some tokens only, cannot be merged and are refused. */
+/* Merging adapters of low rank into a model's tensors, in fp32 (models/adapter.h says what an adapter is). Adapters
+ * that changed the base model when they were made, or that act on some tokens only, cannot be merged and are refused.
+ */
 #ifndef CONVERT_LORA_H
 #define CONVERT_LORA_H
 

@@ -21,7 +21,7 @@
 #define OCI_ANNOTATION_TITLE                                                                                           \
     "org.opencontainers.image.title" /* on a layer: the path of its file; oras skips layers without it */
 #define OCI_ANNOTATION_VERSION "org.opencontainers.image.version" /* on a manifest: of the package */
-#define OCI_ANNOTATION_KIND "kind"   /* on an index entry: how cosign finds the image on disk */
+#define OCI_ANNOTATION_KIND "kind" /* on an index entry: how cosign finds the image on disk */
 #define OCI_KIND_IMAGE "dev.cosignproject.cosign/image"
 #define OCI_KIND_INDEX "dev.cosignproject.cosign/imageIndex"
 #define OCI_KIND_SIGNATURES "dev.cosignproject.cosign/sigs" /* of an entry tagged sha256-HEX.sig */
@@ -33,6 +33,10 @@
 #define OCI_ANNOTATION_THIN "ingot.thin" /* ours, on index.json: "true" when the weights are elsewhere */
 /* Ours, on a layer: SHA-256 of the file inside, so that an unpacked file can be checked against the signed manifest. */
 #define OCI_ANNOTATION_FILE_SHA256 "ingot.file.sha256"
+/* Ours: on a manifest the names of all adapters, sorted, with commas; on a layer that of the adapter it belongs to. */
+#define OCI_ANNOTATION_ADAPTERS "ingot.adapters"
+#define OCI_ANNOTATION_ADAPTER "ingot.adapter"
+#define OCI_ADAPTERS_FOLDER "adapters/"    /* "adapters/NAME/adapter_config.json" */
 #define OCI_CREATED "1970-01-01T00:00:00Z" /* written where SOURCE_DATE_EPOCH does not say another time */
 #define OCI_CREATED_SIZE 24u
 #define OCI_ARCHITECTURE "amd64" /* of an image without a base */

@@ -42,8 +42,11 @@ static bool add_layer(struct folder *f, const struct oci_layout *l, const struct
     struct tar_layer tar;
     char what[64], hex[DIGEST_HEX_SIZE], path[sizeof OCI_BLOBS_FOLDER + DIGEST_HEX_SIZE];
     snprintf(what, sizeof what, "layer %u of %u", layer + 1, m->n_layers);
-    const char *weights = thin ? oci_weights_name(d) : NULL;
-    if (weights && !oci_blob_is_there(l, &d->digest)) return add_from_beside(f, thin, d, weights, what, err);
+    const char *title = oci_annotation(d->annotations, OCI_ANNOTATION_TITLE);
+    if (thin && title && oci_is_weights(title) && !oci_blob_is_there(l, &d->digest)) {
+        const char *weights = oci_weights_name(d);
+        return !weights || add_from_beside(f, thin, d, weights, what, err); /* NULL: an adapter's, no member */
+    }
     if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
         return error_set(err, ERR_UNSUPPORTED,
                          "%s: media type \"%.128s\" cannot be read in place, only " OCI_MEDIA_LAYER, what,

@@ -211,10 +211,20 @@ static int group_order(const struct quant_format *a, const struct quant_format *
     return c ? c : (a->block_cols > b->block_cols) - (a->block_cols < b->block_cols);
 }
 
+/* Of one type for all, ModelOpt's flat form describes these alone. INT4's group goes without saying if it is the usual
+ * one; others must stand somewhere. */
+static bool described(const struct quant_format *f)
+{
+    static const char *const algos[] = {"FP8", "NVFP4", "W4A16_NVFP4"};
+    for (size_t i = 0; i < sizeof algos / sizeof *algos; i++)
+        if (strcmp(f->algo, algos[i]) == 0) return true;
+    return is_int4(f) && f->block_cols != 128;
+}
+
 static bool put_groups(const struct builder *b, json_t *doc, struct error *err)
 {
     static const char *const linear[] = {"Linear"};
-    if (b->uniform && b->uniform->algo_only) return true;
+    if (b->uniform && !described(b->uniform)) return true;
     json_t *groups = json_object();
     if (!json_put(doc, "config_groups", groups, err)) return false;
     if (b->uniform) return put_group(groups, 0, b->uniform, linear, 1, err);

@@ -21,25 +21,32 @@ void pack_result_free(struct pack_result *r)
 /* ---- what will be packed ------------------------------------------------------------------------------------------
  */
 
-static bool add_files(struct pack_job *j, const struct folder *f, const char *prefix, struct error *err)
+bool pack_add_file(struct pack_job *j, const struct folder *f, uint32_t member, const char *prefix, uint32_t profile,
+                   struct error *err)
 {
-    for (uint32_t i = 0; i < folder_count(f); i++) {
-        struct pack_file *file = &j->result->files[j->result->n_files];
-        j->sources[j->result->n_files] = (struct pack_source){.folder = f, .member = i, .profile = PACK_MODEL};
-        *file = (struct pack_file){.bytes = folder_size(f, i)};
-        if (!path_join(&file->path, prefix, folder_name(f, i), err)) return false;
-        j->result->n_files++;
-        if (!tar_path_check(file->path, err)) return error_wrap(err, "folder '%.256s'", folder_path(f));
-        if (!u64_add(j->data_bytes, file->bytes, &j->data_bytes) || j->data_bytes > TAR_DATA_BYTES_MAX)
-            return error_set(err, ERR_FORMAT, "folder '%.256s': its files are larger than any image", folder_path(f));
-    }
+    struct pack_file *file = &j->result->files[j->result->n_files];
+    j->sources[j->result->n_files] = (struct pack_source){.folder = f, .member = member, .profile = profile};
+    *file = (struct pack_file){.bytes = folder_size(f, member)};
+    if (!path_join(&file->path, prefix, folder_name(f, member), err)) return false;
+    j->result->n_files++;
+    if (!tar_path_check(file->path, err)) return error_wrap(err, "folder '%.256s'", folder_path(f));
+    if (!u64_add(j->data_bytes, file->bytes, &j->data_bytes) || j->data_bytes > TAR_DATA_BYTES_MAX)
+        return error_set(err, ERR_FORMAT, "folder '%.256s': its files are larger than any image", folder_path(f));
     return true;
 }
 
-/* Folders list their members in byte order, and "models/" sorts before "profiles/", so layers are sorted by path. */
+static bool add_files(struct pack_job *j, const struct folder *f, const char *prefix, struct error *err)
+{
+    for (uint32_t i = 0; i < folder_count(f); i++)
+        if (!pack_add_file(j, f, i, prefix, PACK_MODEL, err)) return false;
+    return true;
+}
+
+/* Folders list their members in byte order, so the layers of each are sorted by path. The model's come first: runtimes
+ * that unpack know a layer by all those below it, and the weights' stay what they are when an adapter is added. */
 static bool list_files(struct pack_job *j, struct error *err)
 {
-    uint32_t n = folder_count(j->model) + (j->profiles ? folder_count(j->profiles) : 0);
+    uint32_t n = folder_count(j->model) + (j->profiles ? folder_count(j->profiles) : 0) + pack_adapters_count(j);
     if (!j->o->bundle && folder_find(j->model, "config.json") == NAME_NONE &&
         folder_find(j->model, "params.json") == NAME_NONE)
         return error_set(err, ERR_FORMAT,
@@ -51,7 +58,7 @@ static bool list_files(struct pack_job *j, struct error *err)
     j->result->files = calloc(n + 1u, sizeof *j->result->files);
     j->sources = calloc(n + 1u, sizeof *j->sources);
     if (!j->result->files || !j->sources) return error_memory(err, n * sizeof *j->result->files);
-    return add_files(j, j->model, "models", err) &&
+    return add_files(j, j->model, "models", err) && pack_adapters_add(j, err) &&
            (!j->profiles || (add_files(j, j->profiles, "profiles", err) && pack_profiles_read(j, err)));
 }
 
@@ -95,8 +102,8 @@ static bool staging_key(const struct pack_job *j, char key[DIGEST_HEX_SIZE + 8],
     CLEANUP(text) struct text t = TEXT_INIT;
     CLEANUP(free) char *annotations = NULL;
     struct digest d;
-    if (j->o->annotations && !json_canonical(j->o->annotations, &annotations, NULL, err)) return false;
-    text_add(&t, "%s %s\n", INGOT_VERSION, annotations ? annotations : "");
+    if (!json_canonical(j->annotations, &annotations, NULL, err)) return false;
+    text_add(&t, "%s %s\n", INGOT_VERSION, annotations);
     for (uint32_t i = 0; i < j->result->n_files; i++) {
         int fd;
         uint64_t offset;
@@ -192,9 +199,11 @@ static bool write_layout(struct pack_job *j, struct error *err)
     if (!owner || !entries) return error_memory(err, j->n_list * sizeof *entries);
     if (j->o->base && dir_is_within(j->base_layout.dir, j->ref.dir))
         return error_set(err, ERR_USAGE, "output '%.512s' would replace the base, which is being read", j->ref.dir);
-    if (!folder_survives(j->model, j->ref.dir, err) ||
-        (j->profiles && !folder_survives(j->profiles, j->ref.dir, err)) || !staging_key(j, key, err))
+    if (!folder_survives(j->model, j->ref.dir, err) || (j->profiles && !folder_survives(j->profiles, j->ref.dir, err)))
         return false;
+    for (uint32_t i = 0; i < j->n_carried; i++)
+        if (!folder_survives(j->carried[i].adapter->folder, j->ref.dir, err)) return false;
+    if (!staging_key(j, key, err)) return false;
     struct oci_writer_options wo = {.layout_dir = j->ref.dir,
                                     .archive = j->ref.is_archive,
                                     .key = key,
@@ -212,8 +221,8 @@ static bool run(struct pack_job *j, struct error *err)
 {
     if (!check_annotations(j->o->annotations, err) || !oci_ref_parse(j->o->ref, &j->ref, err) ||
         !oci_created(j->created, err) || !folder_open(&j->model, j->o->source, err) ||
-        (j->o->profiles && !folder_open(&j->profiles, j->o->profiles, err)) || !list_files(j, err) ||
-        (j->o->base && !pack_base_open(j, err)))
+        (j->o->profiles && !folder_open(&j->profiles, j->o->profiles, err)) || !pack_adapters_open(j, err) ||
+        !list_files(j, err) || (j->o->base && !pack_base_open(j, err)))
         return false;
     give_notes(j);
     return write_layout(j, err);
@@ -226,6 +235,7 @@ bool pack_run(const struct pack_options *o, struct pack_result *out, struct erro
     struct pack_job j = {.o = o, .result = out, .base_layout = OCI_LAYOUT_INIT};
     bool ok = run(&j, &local);
     pack_profiles_free(&j);
+    pack_adapters_close(&j);
     pack_base_close(&j);
     oci_ref_close(&j.ref);
     folder_close(j.model);

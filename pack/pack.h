@@ -1,8 +1,8 @@
 /* Packs a finished model folder as an OCI image layout: one uncompressed, page-aligned layer per file, models under
- * /models, serving profiles under /profiles, in sorted order. With profiles the package is an index of images, one per
- * profile and in front of them a fallback, which share their layers. The same files and annotations give the same
- * digest on every machine, on every day, with any number of threads; see formats/tar.h for a layer, docs/package.md for
- * the package. */
+ * /models, adapters under /adapters, serving profiles under /profiles, each in sorted order. With profiles the package
+ * is an index of images, one per profile and in front of them a fallback, which share their layers. The same files and
+ * annotations give the same digest on every machine, on every day, with any number of threads; see formats/tar.h for a
+ * layer, docs/package.md for the package. */
 #ifndef PACK_PACK_H
 #define PACK_PACK_H
 
@@ -31,13 +31,23 @@
 #define PACK_ANNOTATION_BUNDLE "ingot.bundle-only" /* "true": packed as it is (struct pack_options) */
 #define PACK_ANNOTATION_GPU_CAPABILITY "ingot.profile.gpu.capability"
 
+#define PACK_ADAPTERS_MAX 32u
+#define PACK_ADAPTER_NAME_BYTES_MAX 64u
+
+struct pack_adapter {
+    const char *name; /* of its folder below /adapters */
+    const char *path; /* a folder, as PEFT saves adapters (models/adapter.h) */
+};
+
 struct pack_options {
     const char *source;        /* a model folder, as folder_open takes it */
     const char *profiles;      /* a folder of profile files, or NULL */
     const char *ref;           /* "oci:DIR:TAG" or "oci-archive:FILE:TAG" */
     const json_t *annotations; /* object of strings for the manifest (plan digest, recipe, tool, base model), or NULL */
-    const struct key *base_key;      /* that must have signed the base; or NULL: not checked */
-    const char *base;                /* "oci:DIR:TAG[@sha256:HEX]" of an engine's image to put the layers on, or NULL */
+    const struct key *base_key; /* that must have signed the base; or NULL: not checked */
+    const char *base;           /* "oci:DIR:TAG[@sha256:HEX]" of an engine's image to put the layers on, or NULL */
+    const struct pack_adapter *adapters; /* each is checked against the model; any order gives the same package */
+    uint32_t n_adapters;
     bool modelpack;                  /* a ModelPack manifest too, under its own tag */
     bool bundle;                     /* of a family that is not computed here: any folder with files */
     bool replace;                    /* of an existing DIR or FILE */
@@ -68,7 +78,8 @@ struct pack_result {
     uint32_t n_images;
 };
 
-/* A missing model, a name that cannot be packed, two files of one name, a broken profile: ERR_FORMAT. An existing DIR
+/* A missing model, a name that cannot be packed, two files of one name, a broken profile, an adapter that does not fit
+ * the model: ERR_FORMAT. An existing DIR
  * without `replace`: ERR_USAGE. Nothing is left under DIR's name after a failure; after ERR_CANCELLED a next run goes
  * on. */
 MUST_CHECK bool pack_run(const struct pack_options *o, struct pack_result *out, struct error *err);

@@ -120,8 +120,10 @@ static bool port_of(const struct pack_job *j, const char *profile, unsigned long
 }
 
 /* The engine is started by the profile's command.sh; more options of the caller follow it. */
-static bool start_profile(const struct pack_job *j, const char *name, json_t *settings, json_t *env, struct error *err)
+static bool start_profile(const struct pack_job *j, const struct pack_profile *p, json_t *settings, json_t *env,
+                          struct error *err)
 {
+    const char *name = p->name, *engine = json_string_value(json_object_get(p->annotations, PACK_ANNOTATION_ENGINE));
     json_t *ports;
     unsigned long port;
     char key[24];
@@ -132,8 +134,9 @@ static bool start_profile(const struct pack_job *j, const char *name, json_t *se
     snprintf(key, sizeof key, "%lu/tcp", port);
     if (asprintf(&command, "/profiles/%s/command.sh", name) < 0) return error_memory(err, 0);
     json_object_del(settings, "Cmd");
-    return json_put(ports, key, json_object(), err) &&
-           json_put(settings, "Entrypoint", json_pack("[s,s]", "/bin/sh", command), err);
+    json_t *entrypoint = json_pack("[s,s]", "/bin/sh", command);
+    return json_put(ports, key, json_object(), err) && json_put(settings, "Entrypoint", entrypoint, err) &&
+           (strcmp(engine, "vllm") != 0 || pack_adapters_arguments(j, entrypoint, err));
 }
 
 bool pack_base_settings(const struct pack_job *j, uint32_t image, const json_t *annotations, json_t **out,
@@ -146,11 +149,12 @@ bool pack_base_settings(const struct pack_job *j, uint32_t image, const json_t *
     if (!settings) return error_memory(err, 0);
     if (!member(settings, "Env", true, &env, err) || !member(settings, "Labels", false, &labels, err) ||
         !set_env(env, "MODEL", "/models", err) ||
+        (j->n_carried && !set_env(env, "NIM_PEFT_SOURCE", "/adapters", err)) ||
         (j->n_list && !set_env(env, "NIM_MANIFEST_PATH", "/" PACK_NIM_PATH, err)))
         return false;
     json_object_foreach ((json_t *)(uintptr_t)annotations, key, value)
         if (!json_put(labels, key, json_string(json_string_value(value)), err)) return false;
-    if (image > 0 && !start_profile(j, j->list[image - 1].name, settings, env, err)) return false;
+    if (image > 0 && !start_profile(j, &j->list[image - 1], settings, env, err)) return false;
     *out = take_ptr(&settings);
     return true;
 }

@@ -5,7 +5,7 @@
 static bool has_file(const struct pack_job *j, uint32_t image, uint32_t i)
 {
     uint32_t p = j->sources[i].profile;
-    return image == 0 || p == PACK_MODEL || p == image - 1;
+    return image == 0 || p == PACK_MODEL || p == PACK_ADAPTER || p == image - 1;
 }
 
 static uint32_t count_files(const struct pack_job *j, uint32_t image)
@@ -45,17 +45,26 @@ static bool write_config(const struct pack_job *j, struct oci_writer *w, uint32_
     return oci_writer_add_blob(w, bytes_of(text, n), &out->digest, err);
 }
 
-static json_t *layer_annotations(const struct pack_file *f)
+/* *out: a new reference. */
+static bool layer_annotations(const struct pack_job *j, uint32_t i, json_t **out, struct error *err)
 {
+    const struct pack_file *f = &j->result->files[i];
     char hex[DIGEST_HEX_SIZE];
     digest_hex(&f->digest, hex);
-    return json_pack("{s:s,s:s}", OCI_ANNOTATION_TITLE, f->path, OCI_ANNOTATION_FILE_SHA256, hex);
+    CLEANUP(json) json_t *a = json_pack("{s:s,s:s}", OCI_ANNOTATION_TITLE, f->path, OCI_ANNOTATION_FILE_SHA256, hex);
+    if (!a) return error_memory(err, 0);
+    if (j->sources[i].profile == PACK_ADAPTER) {
+        const char *name = f->path + strlen(OCI_ADAPTERS_FOLDER);
+        if (!json_put(a, OCI_ANNOTATION_ADAPTER, json_stringn(name, strcspn(name, "/")), err)) return false;
+    }
+    *out = take_ptr(&a);
+    return true;
 }
 
 /* What the profile says, and on the manifest the labels too. *out: new reference, NULL without either. */
 static bool image_annotations(const struct pack_job *j, uint32_t image, bool labels, json_t **out, struct error *err)
 {
-    CLEANUP(json) json_t *a = labels && j->o->annotations ? json_deep_copy(j->o->annotations) : json_object();
+    CLEANUP(json) json_t *a = labels ? json_deep_copy(j->annotations) : json_object();
     if (!a) return error_memory(err, 0);
     if (labels && !pack_base_annotate(j, a, err)) return false;
     if (j->n_list && image == 0 && !json_put(a, PACK_ANNOTATION_PROFILE, json_string(PACK_FALLBACK_NAME), err))
@@ -82,7 +91,9 @@ static bool write_manifest(const struct pack_job *j, struct oci_writer *w, uint3
         struct oci_descriptor *d = &layers[n_layers];
         *d = (struct oci_descriptor){
             .media_type = OCI_MEDIA_LAYER, .digest = r->files[i].layer, .size = r->files[i].layer_bytes};
-        if (json_array_append_new(owner, layer_annotations(&r->files[i])) != 0) return error_memory(err, 0);
+        json_t *a = NULL;
+        if (!layer_annotations(j, i, &a, err)) return false;
+        if (json_array_append_new(owner, a) != 0) return error_memory(err, 0);
         d->annotations = json_array_get(owner, n_layers++ - j->base.n_layers);
     }
     struct oci_manifest m = {.layers = layers, .n_layers = n_layers, .annotations = annotations};
@@ -138,8 +149,9 @@ static bool write_image(struct pack_job *j, struct oci_writer *w, uint32_t i, st
 static bool write_index(struct pack_job *j, struct oci_writer *w, const struct oci_descriptor *images, uint32_t n,
                         struct oci_descriptor *out, struct error *err)
 {
-    struct oci_index index = {
-        .manifests = (struct oci_descriptor *)(uintptr_t)images, .n_manifests = n, .annotations = j->o->annotations};
+    struct oci_index index = {.manifests = (struct oci_descriptor *)(uintptr_t)images,
+                              .n_manifests = n,
+                              .annotations = json_object_size(j->annotations) ? j->annotations : NULL};
     CLEANUP(free) char *text = NULL;
     size_t bytes = 0;
     if (!oci_index_text(&index, &text, &bytes, err)) return false;

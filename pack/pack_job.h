@@ -5,13 +5,15 @@
 #include "core/text.h"
 #include "formats/folder.h"
 #include "formats/oci_base.h"
+#include "models/adapter.h"
 #include "pack/oci_writer.h"
 #include "pack/pack.h"
 
 #define PACK_MODEL UINT32_MAX /* a file of every image */
 #define PACK_FALLBACK                                                                                                  \
-    (UINT32_MAX - 1) /* a file below profiles/ that belongs to no profile: of the first image alone                    \
-                      */
+    (UINT32_MAX - 1)                  /* a file below profiles/ that belongs to no profile: of the first image alone   \
+                                       */
+#define PACK_ADAPTER (UINT32_MAX - 2) /* a file of every image, below adapters/ */
 #define PACK_NIM_NAME "model_manifest.yaml"
 #define PACK_NIM_PATH "profiles/" PACK_NIM_NAME
 
@@ -20,7 +22,7 @@ struct pack_source {
     const struct folder *folder; /* NULL: `text` */
     uint32_t member;
     struct bytes text;
-    uint32_t profile; /* number, PACK_MODEL or PACK_FALLBACK */
+    uint32_t profile; /* number, PACK_MODEL, PACK_ADAPTER or PACK_FALLBACK */
 };
 
 struct pack_profile {
@@ -30,6 +32,12 @@ struct pack_profile {
     json_t *tags;        /* as NIM has them */
     char id[DIGEST_HEX_SIZE];
     char *tag; /* "TAG-NAME" */
+};
+
+struct pack_carried {
+    const char *name, *path; /* borrowed from the options */
+    struct adapter *adapter;
+    bool served; /* engines that know adapters are told of it */
 };
 
 struct pack_job {
@@ -43,11 +51,25 @@ struct pack_job {
     char created[OCI_CREATED_SIZE];
     char *nim; /* text of the NIM manifest */
     uint64_t data_bytes;
+    json_t *annotations;          /* the options', with the adapters' names */
+    struct model opened;          /* with adapters: the model that they fit */
+    struct pack_carried *carried; /* sorted by name */
+    uint32_t n_carried;
+    uint64_t served_rank; /* which an engine must be told to reserve; 0: it is told of no adapter */
     struct oci_base base; /* used with o->base */
     struct oci_layout base_layout;
     struct oci_ref base_ref;
 };
 
+MUST_CHECK bool pack_add_file(struct pack_job *j, const struct folder *f, uint32_t member, const char *prefix,
+                              uint32_t profile, struct error *err);
+/* Opens and checks the adapters, and fills j->annotations; how many files of theirs travel; adds them, behind the
+ * model's; vLLM's options that load them. */
+MUST_CHECK bool pack_adapters_open(struct pack_job *j, struct error *err);
+uint32_t pack_adapters_count(const struct pack_job *j);
+MUST_CHECK bool pack_adapters_add(struct pack_job *j, struct error *err);
+MUST_CHECK bool pack_adapters_arguments(const struct pack_job *j, json_t *entrypoint, struct error *err);
+void pack_adapters_close(struct pack_job *j);
 /* Reads every profiles/NAME/profile.json and says which file belongs to which profile. ERR_FORMAT names the file. */
 MUST_CHECK bool pack_profiles_read(struct pack_job *j, struct error *err);
 void pack_profiles_free(struct pack_job *j);

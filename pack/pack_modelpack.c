@@ -26,6 +26,13 @@ static const char *media_type_of(const char *path)
     return kinds[i].media_type;
 }
 
+/* Profiles stay out: they are an engine's, not the model's. */
+static bool is_of_model(const char *path)
+{
+    return strncmp(path, "models/", strlen("models/")) == 0 ||
+           strncmp(path, OCI_ADAPTERS_FOLDER, strlen(OCI_ADAPTERS_FOLDER)) == 0;
+}
+
 /* All three members are required, and no others are allowed; what is not known is left out of them. */
 static bool write_config(const struct pack_job *j, struct oci_writer *w, struct oci_descriptor *out, struct error *err)
 {
@@ -36,7 +43,7 @@ static bool write_config(const struct pack_job *j, struct oci_writer *w, struct 
     if (!diff_ids) return error_memory(err, 0);
     for (uint32_t i = 0; i < j->result->n_files; i++) {
         char digest[OCI_DIGEST_SIZE];
-        if (strncmp(j->result->files[i].path, "models/", 7) != 0) continue;
+        if (!is_of_model(j->result->files[i].path)) continue;
         safetensors = safetensors || fnmatch("*.safetensors", j->result->files[i].path, 0) == 0;
         oci_digest_text(&j->result->files[i].layer, digest);
         if (json_array_append_new(diff_ids, json_string(digest)) != 0) return error_memory(err, 0);
@@ -53,12 +60,14 @@ static bool write_config(const struct pack_job *j, struct oci_writer *w, struct 
 static bool write_manifest(const struct pack_job *j, struct oci_writer *w, struct oci_descriptor *layers, json_t *owner,
                            struct oci_descriptor *out, struct error *err)
 {
-    struct oci_manifest m = {.artifact_type = PACK_MODELPACK_MEDIA, .layers = layers, .annotations = j->o->annotations};
+    struct oci_manifest m = {.artifact_type = PACK_MODELPACK_MEDIA,
+                             .layers = layers,
+                             .annotations = json_object_size(j->annotations) ? j->annotations : NULL};
     CLEANUP(free) char *text = NULL;
     size_t n = 0;
     for (uint32_t i = 0; i < j->result->n_files; i++) {
         const struct pack_file *f = &j->result->files[i];
-        if (strncmp(f->path, "models/", 7) != 0) continue;
+        if (!is_of_model(f->path)) continue;
         json_t *a = json_pack("{s:s,s:s}", OCI_ANNOTATION_TITLE, f->path, "org.cncf.model.filepath", f->path);
         if (json_array_append_new(owner, a) != 0) return error_memory(err, 0);
         layers[m.n_layers++] = (struct oci_descriptor){

@@ -8,31 +8,38 @@ static bool digest_put(json_t *o, const char *key, const struct digest *d, struc
     return json_put(o, key, json_string(hex), err);
 }
 
-/* The name of a file of profile k: of the model's without "models/", of the profile's without "profiles/NAME/". */
+/* The name of a file of profile k: of the model's without "models/", of an adapter's whole, of the profile's without
+ * "profiles/NAME/". */
 static const char *file_name(const struct pack_job *j, uint32_t i, uint32_t k)
 {
     const char *path = j->result->files[i].path;
     if (j->sources[i].profile == PACK_MODEL) return path + strlen("models/");
+    if (j->sources[i].profile == PACK_ADAPTER) return path;
     if (j->sources[i].profile == k) return path + strlen("profiles/") + strlen(j->list[k].name) + 1;
     return NULL;
 }
 
-/* SHA-256 of what the profile is: its tags, and name and bytes of every file it serves with. */
+/* SHA-256 of what the profile is: its tags, and name and bytes of every file it serves with, adapters among them. */
 static bool make_id(const struct pack_job *j, uint32_t k, struct error *err)
 {
     struct pack_profile *p = &j->list[k];
-    CLEANUP(json) json_t *model = json_object(), *profile = json_object();
+    CLEANUP(json) json_t *model = json_object();
+    CLEANUP(json) json_t *profile = json_object();
+    CLEANUP(json) json_t *adapters = json_object();
     CLEANUP(free) char *text = NULL;
     size_t n;
     struct digest id;
-    if (!model || !profile) return error_memory(err, 0);
+    if (!model || !profile || !adapters) return error_memory(err, 0);
     for (uint32_t i = 0; i < j->result->n_files; i++) {
         const char *name = file_name(j, i, k);
-        json_t *files = j->sources[i].profile == PACK_MODEL ? model : profile;
+        json_t *files = j->sources[i].profile == PACK_MODEL     ? model
+                        : j->sources[i].profile == PACK_ADAPTER ? adapters
+                                                                : profile;
         if (name && !digest_put(files, name, &j->result->files[i].digest, err)) return false;
     }
     CLEANUP(json) json_t *all = json_pack("{s:O,s:O,s:O}", "model", model, "profile", profile, "tags", p->tags);
     if (!all) return error_memory(err, 0);
+    if (j->n_carried && !json_put(all, "adapters", json_incref(adapters), err)) return false;
     if (!json_canonical(all, &text, &n, err) || !sha256_of(bytes_of(text, n), &id, err)) return false;
     digest_hex(&id, p->id);
     for (uint32_t i = 0; i < k; i++)
@@ -68,11 +75,13 @@ static void put_uri(struct text *t, const char *path)
 static void put_profile(struct text *t, const struct pack_job *j, uint32_t k)
 {
     const struct pack_profile *p = &j->list[k];
-    static const char *const tags[] = {"llm_engine", "precision", "tp", "pp", "gpu", "feat_lora"};
+    static const char *const tags[] = {"llm_engine", "precision", "tp", "pp", "gpu", "feat_lora", "feat_lora_max_rank"};
     text_add(t, "  - id: \"%s\"\n    tags:\n", p->id);
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
+        const char *value = json_string_value(json_object_get(p->tags, tags[i]));
+        if (!value) continue;
         text_add(t, "      %s: ", tags[i]);
-        put_quoted(t, json_string_value(json_object_get(p->tags, tags[i])));
+        put_quoted(t, value);
         text_add(t, "\n");
     }
     text_add(t, "    workspace:\n      files:\n");

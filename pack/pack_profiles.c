@@ -51,7 +51,7 @@ static json_t *number_text(uint64_t n)
     return json_sprintf("%llu", (unsigned long long)n);
 }
 
-static bool describe(struct pack_profile *p, const struct facts *f, struct error *err)
+static bool describe(const struct pack_job *j, struct pack_profile *p, const struct facts *f, struct error *err)
 {
     char gpu[64];
     size_t n = 0;
@@ -64,8 +64,9 @@ static bool describe(struct pack_profile *p, const struct facts *f, struct error
         f->gpu, PACK_ANNOTATION_GPU_NAME, f->gpu_name, PACK_ANNOTATION_GPU_COUNT, number_text(f->count),
         PACK_ANNOTATION_GPU_MEMORY, number_text(f->memory), PACK_ANNOTATION_GPU_CAPABILITY, f->capability);
     p->tags = json_pack("{s:s,s:s,s:o,s:s,s:s,s:s}", "llm_engine", f->engine, "precision", f->precision, "tp",
-                        number_text(f->tp), "pp", "1", "gpu", gpu, "feat_lora", "false");
-    return p->annotations && p->tags ? true : error_memory(err, 0);
+                        number_text(f->tp), "pp", "1", "gpu", gpu, "feat_lora", j->served_rank ? "true" : "false");
+    if (!p->annotations || !p->tags) return error_memory(err, 0);
+    return !j->served_rank || json_put(p->tags, "feat_lora_max_rank", number_text(j->served_rank), err);
 }
 
 static bool read_profile(struct pack_job *j, const char *member, size_t name_bytes, struct pack_profile *p,
@@ -87,7 +88,7 @@ static bool read_profile(struct pack_job *j, const char *member, size_t name_byt
                          member, p->tag, OCI_TAG_BYTES_MAX);
     if (strcmp(f.name, PACK_FALLBACK_NAME) == 0 || strcmp(f.name, PACK_MODELPACK_NAME) == 0)
         return error_set(err, ERR_FORMAT, "%s: '%s' names another image of every package", member, f.name);
-    return describe(p, &f, err);
+    return describe(j, p, &f, err);
 }
 
 static uint32_t profile_of(const struct pack_job *j, const char *member)

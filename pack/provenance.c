@@ -37,6 +37,19 @@ static bool add_sources(const struct attest_facts *f, json_t *list, struct error
     return add(list, "config.json", "sha256", text_of(source, "config_sha256"), err);
 }
 
+/* Adapters come from elsewhere, and go into the package as they are. */
+static bool add_adapters(const struct attest_facts *f, json_t *list, struct error *err)
+{
+    for (uint32_t i = 0; i < f->manifest.n_layers; i++) {
+        const char *path, *sha256;
+        if (!attest_layer_file(&f->manifest.layers[i], &path, &sha256) ||
+            strncmp(path, OCI_ADAPTERS_FOLDER, strlen(OCI_ADAPTERS_FOLDER)) != 0)
+            continue;
+        if (!add(list, path, "sha256", sha256, err)) return false;
+    }
+    return true;
+}
+
 static bool dependencies(const struct attest_facts *f, json_t **out, struct error *err)
 {
     CLEANUP(json) json_t *list = json_array();
@@ -47,7 +60,7 @@ static bool dependencies(const struct attest_facts *f, json_t **out, struct erro
         !add(list, "calibration data", "sha256", text_of(calibration, "data_sha256"), err) ||
         !add(list, "calibration statistics", "sha256", text_of(calibration, "stats_sha256"), err) ||
         !add(list, "scales", "sha256", text_of(json_object_get(c, "scales_from"), "sha256"), err) ||
-        (base && strlen(base) > 7 && !add(list, "base image", "sha256", base + 7, err)))
+        !add_adapters(f, list, err) || (base && strlen(base) > 7 && !add(list, "base image", "sha256", base + 7, err)))
         return false;
     *out = take_ptr(&list);
     return true;

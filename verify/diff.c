@@ -165,7 +165,7 @@ bool diff_run(const char *a, const char *b, struct pool *pool, uint64_t isa, con
     uint32_t n_tensors, n_tensors_same, n_files, n_files_same;
     bool ok = d.rows || error_memory(err, 0);
     ok = ok && open_side(&d.a, a, err) && open_side(&d.b, b, err) && diff_tensors(&d, &n_tensors, &n_tensors_same) &&
-         files(&d, &n_files, &n_files_same);
+         files(&d, &n_files, &n_files_same) && diff_adapters(&d, a, b, &n_files, &n_files_same);
     close_side(&d.a);
     close_side(&d.b);
     if (ok) {

@@ -25,5 +25,7 @@ MUST_CHECK bool diff_add(struct diff *d, json_t *row);
 MUST_CHECK bool diff_add_one(struct diff *d, const char *what, const char *name, bool in_a);
 /* Compares all tensors: how many there are in either, and how many are the same in both. */
 MUST_CHECK bool diff_tensors(struct diff *d, uint32_t *n_all, uint32_t *n_same);
+/* When both paths are packages, their adapters are files too; adds to the counts. */
+MUST_CHECK bool diff_adapters(struct diff *d, const char *a, const char *b, uint32_t *n_all, uint32_t *n_same);
 
 #endif

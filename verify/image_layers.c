@@ -3,6 +3,7 @@
 #include "verify/layer_check.h"
 
 #include "core/name_index.h"
+#include "core/text.h"
 
 static void report_layers(const struct layer_run *run)
 {
@@ -26,7 +27,7 @@ static void report_layers(const struct layer_run *run)
     }
 }
 
-/* No path twice, none that is a folder of another, and nothing outside the two folders that pack fills. */
+/* No path twice, none that is a folder of another, and nothing outside the folders that pack fills. */
 static bool tree_fault(const struct layer_run *run, char fault[ERROR_TEXT_MAX], struct error *err)
 {
     uint32_t n = run->m->n_layers, used = 0;
@@ -45,8 +46,9 @@ static bool tree_fault(const struct layer_run *run, char fault[ERROR_TEXT_MAX], 
     for (uint32_t i = 0; i < used; i++) {
         char parent[TAR_PATH_BYTES_MAX + 1];
         strcpy(parent, paths[i]);
-        if (strncmp(parent, "models/", 7) != 0 && strncmp(parent, "profiles/", 9) != 0)
-            snprintf(fault, ERROR_TEXT_MAX, "file '%.512s' is outside models/ and profiles/", paths[i]);
+        if (strncmp(parent, "models/", 7) != 0 && strncmp(parent, "profiles/", 9) != 0 &&
+            strncmp(parent, OCI_ADAPTERS_FOLDER, strlen(OCI_ADAPTERS_FOLDER)) != 0)
+            snprintf(fault, ERROR_TEXT_MAX, "file '%.512s' is outside models/, adapters/ and profiles/", paths[i]);
         for (char *slash; (slash = strrchr(parent, '/'));) {
             *slash = '\0';
             if (name_index_find(&ix, parent) != NAME_NONE)
@@ -54,6 +56,28 @@ static bool tree_fault(const struct layer_run *run, char fault[ERROR_TEXT_MAX], 
         }
     }
     name_index_free(&ix);
+    return true;
+}
+
+/* The manifest names the adapters whose layers are there, in the order of the layers. */
+static bool adapters_fault(const struct layer_run *run, char fault[ERROR_TEXT_MAX], struct error *err)
+{
+    CLEANUP(text) struct text names = TEXT_INIT;
+    const char *said = oci_annotation(run->m->annotations, OCI_ANNOTATION_ADAPTERS), *last = "";
+    size_t last_bytes = 0;
+    for (uint32_t i = run->n_base; i < run->m->n_layers; i++) {
+        size_t n;
+        const char *title = oci_annotation(run->m->layers[i].annotations, OCI_ANNOTATION_TITLE);
+        const char *name = layer_adapter(title ? title : "", &n);
+        if (!name || (n == last_bytes && strncmp(name, last, n) == 0)) continue;
+        text_add(&names, "%s%.*s", names.size ? "," : "", (int)n, name);
+        last = name;
+        last_bytes = n;
+    }
+    if (names.failed) return error_memory(err, names.capacity);
+    if (!fault[0] && strcmp(said ? said : "", names.size ? names.data : "") != 0)
+        snprintf(fault, ERROR_TEXT_MAX, "the manifest names the adapters '%.256s', the layers are of '%.256s'",
+                 said ? said : "", names.size ? names.data : "");
     return true;
 }
 
@@ -90,11 +114,12 @@ bool package_check_layers(struct package *p, struct error *err)
     bool ok = pool_try(p->o->pool, run.m->n_layers, layer_check_item, &run, err);
     if (ok) {
         report_layers(&run);
-        ok = tree_fault(&run, fault, err) && (p->current > 0 || attach_files(&run, err));
+        ok = tree_fault(&run, fault, err) && adapters_fault(&run, fault, err) &&
+             (p->current > 0 || attach_files(&run, err));
     }
     if (ok)
         report_add(p->report, CHECK_LAYOUT, fault[0] ? VERDICT_FAIL : VERDICT_PASS, "files", "%s",
-                   fault[0] ? fault : "every path once, all of them below models/ and profiles/");
+                   fault[0] ? fault : "every path once, all of them below models/, adapters/ and profiles/");
     if (p->current == 0) p->first = take_ptr(&run.checks);
     free(run.checks);
     return ok;

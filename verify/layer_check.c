@@ -66,13 +66,30 @@ static bool hash_layer(struct layer_run *run, const struct file_place *place, co
     return sha256_close(b, ok ? file : NULL, err) && ok;
 }
 
+const char *layer_adapter(const char *path, size_t *n)
+{
+    size_t k = strlen(OCI_ADAPTERS_FOLDER);
+    *n = 0;
+    if (strncmp(path, OCI_ADAPTERS_FOLDER, k) != 0) return NULL;
+    *n = strcspn(path + k, "/");
+    return path + k;
+}
+
+static bool check_adapter_label(const struct oci_descriptor *d, const char *path, struct error *err)
+{
+    size_t n;
+    const char *name = layer_adapter(path, &n), *said = oci_annotation(d->annotations, OCI_ANNOTATION_ADAPTER);
+    if (name ? said && strlen(said) == n && strncmp(said, name, n) == 0 : !said) return true;
+    return error_set(err, ERR_FORMAT, "'%.256s' is said to belong to adapter '%.128s'", path, said ? said : "");
+}
+
 /* Title, file digest and diff id say the same as the layer. */
 static bool check_labels(const struct layer_run *run, uint32_t i, struct error *err)
 {
     const struct oci_descriptor *d = &run->m->layers[i];
     const struct layer_check *c = &run->checks[i];
     const struct oci_config *config = &run->p->config;
-    static const char *const known[] = {OCI_ANNOTATION_TITLE, OCI_ANNOTATION_FILE_SHA256, NULL};
+    static const char *const known[] = {OCI_ANNOTATION_TITLE, OCI_ANNOTATION_FILE_SHA256, OCI_ANNOTATION_ADAPTER, NULL};
     char hex[DIGEST_HEX_SIZE];
     const char *title = oci_annotation(d->annotations, OCI_ANNOTATION_TITLE);
     const char *said = oci_annotation(d->annotations, OCI_ANNOTATION_FILE_SHA256);
@@ -82,7 +99,8 @@ static bool check_labels(const struct layer_run *run, uint32_t i, struct error *
                          c->tar.path);
     if (said && strcmp(said, hex) != 0)
         return error_set(err, ERR_FORMAT, "its file is said to be %.80s, it is %s", said, hex);
-    if (!json_known_keys(d->annotations, "annotations", known, err)) return false;
+    if (!json_known_keys(d->annotations, "annotations", known, err) || !check_adapter_label(d, c->tar.path, err))
+        return false;
     if (d->artifact_type) return error_set(err, ERR_FORMAT, "has an artifact type");
     if (config->doc && (i >= config->n_layers || !digest_equal(&config->diff_ids[i], &d->digest)))
         return error_set(err, ERR_FORMAT, "the config's diff id is not the digest of this layer");

@@ -19,5 +19,7 @@ struct layer_run {
 
 /* An item of a parallel-for: layer `item`, read once. False only when checking itself failed. */
 MUST_CHECK bool layer_check_item(void *run, uint64_t item, uint32_t worker, struct error *err);
+/* "adapters/NAME/..." -> NAME; *n its bytes, 0 for other paths. */
+const char *layer_adapter(const char *path, size_t *n);
 
 #endif
