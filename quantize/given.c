@@ -3,6 +3,7 @@
 #include "backends/cpu/kernel.h"
 #include "core/bytes.h"
 #include "core/memory.h"
+#include "models/pre_scale.h"
 #include "numeric/fp8.h"
 #include "numeric/nvfp4.h"
 
@@ -45,6 +46,9 @@ static bool match_item(struct given *g, const struct plan *plan, uint32_t i, str
     if (r->format != want)
         return error_set(err, ERR_FORMAT, "tensor '%.256s' is %s there, and %s in the plan: the plans must be the same",
                          t->name, format_name(r->format), format_name(want));
+    if (has_pre_scale(r))
+        return error_set(err, ERR_UNSUPPORTED, "tensor '%.256s' has a pre_quant_scale: its scales are of other weights",
+                         t->name);
     if (want && (r->dims[0] != t->dims[0] || r->dims[1] != t->dims[1]))
         return error_set(err, ERR_FORMAT, "tensor '%.256s' is [%llu, %llu] there, expected [%llu, %llu]", t->name,
                          (unsigned long long)r->dims[0], (unsigned long long)r->dims[1], (unsigned long long)t->dims[0],
