@@ -68,6 +68,12 @@ static bool target_type(struct job *j, const struct gguf_name *n, const struct m
     uint32_t n_stack = t->place.expert >= 0 ? j->facts.n_experts : 1;
     bool fallback = false, ends = strcmp(name, "token_embd.weight") == 0 || strcmp(name, "output.weight") == 0;
     *out = DTYPE_F32;
+    if (t->parts[PART_PRE_QUANT_SCALE] != NAME_NONE)
+        return error_set(
+            j->err, ERR_UNSUPPORTED,
+            "tensor '%.256s' has a pre_quant_scale, which GGUF cannot hold: `ingot convert --to safetensors "
+            "--type bf16` makes plain numbers of it",
+            t->name);
     if (t->n_dims <= 1 || n->f32 || n->change >= GGUF_PLUS_ONE || text_ends_with(n->gguf, "_norm.weight")) return true;
     enum dtype same = same_type(j, n, t, name);
     *out = same;
