@@ -1,5 +1,5 @@
 /* What the parts of package verification share. Private to verify/package.c, package_images.c, signature.c,
- * image_layers.c, seen_layers.c, layout_files.c, attested.c. */
+ * image_layers.c, layer_check.c, layout_files.c, attested.c. */
 #ifndef VERIFY_PACKAGE_STATE_H
 #define VERIFY_PACKAGE_STATE_H
 
@@ -52,6 +52,7 @@ struct layer_check {
     bool ok;
     bool shared; /* it was read with an image before this one */
     bool reused; /* it is read with another layer, of this image or one before: not here */
+    bool beside; /* a thin layout's, from the place beside it */
     char text[ERROR_TEXT_MAX];
     struct tar_layer tar;
     struct digest file_digest;

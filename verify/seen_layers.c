@@ -9,7 +9,7 @@ struct seen_layer {
     bool base;
     uint32_t image; /* with which it is read */
     /* What was found; kept small, because there may be many. */
-    bool ok;
+    bool ok, beside;
     enum verdict verdict;
     const char *check_class;
     char *text; /* the path when ok, else what is wrong; NULL: not read */
@@ -75,6 +75,7 @@ bool seen_layers_keep(struct seen_layers *s, const struct oci_descriptor *d, boo
 {
     struct seen_layer *l = find(s, d, base);
     l->ok = c->ok;
+    l->beside = c->beside;
     l->verdict = c->verdict;
     l->check_class = c->check_class;
     l->file_digest = c->file_digest;
@@ -89,6 +90,7 @@ void seen_layers_recall(const struct seen_layers *s, const struct oci_descriptor
 {
     const struct seen_layer *l = find(s, d, base);
     c->ok = l->ok;
+    c->beside = l->beside;
     c->verdict = l->verdict;
     c->check_class = l->check_class;
     c->file_digest = l->file_digest;
