@@ -99,7 +99,6 @@ static const struct quant_format mxfp8 = {
     .algo = "MXFP8",
     .weights = "mxfp8",
     .inputs = "mxfp8",
-    .algo_only = true,
     .weight_bits = 8,
     .input_bits = 8,
     .block_cols = 32,

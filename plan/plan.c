@@ -279,6 +279,8 @@ static const struct fusion {
     {ROLE_MLP_GATE, {ROLE_MLP_UP}, 1},
     {ROLE_SHARED_GATE, {ROLE_SHARED_UP}, 1},
     {ROLE_EXPERT_GATE, {ROLE_EXPERT_UP}, 1},
+    {ROLE_DELTA_QKV, {ROLE_DELTA_Z}, 1},
+    {ROLE_DELTA_B, {ROLE_DELTA_A}, 1},
 };
 
 static const struct fusion *fusion_led_by(enum tensor_role role)
@@ -288,11 +290,8 @@ static const struct fusion *fusion_led_by(enum tensor_role role)
     return NULL;
 }
 
-/* DeltaNet's pairs are fused by engines, too, and keep their own scales here. */
 enum tensor_role plan_fusion_lead(enum tensor_role role)
 {
-    if (role == ROLE_DELTA_Z) return ROLE_DELTA_QKV;
-    if (role == ROLE_DELTA_A) return ROLE_DELTA_B;
     for (size_t i = 0; i < sizeof fusions / sizeof *fusions; i++)
         for (uint32_t k = 0; k < fusions[i].n_others; k++)
             if (fusions[i].others[k] == role) return fusions[i].lead;
@@ -405,10 +404,38 @@ static bool check_kv(struct plan_builder *b)
     return true;
 }
 
+/* What the last line that speaks of the quantizer makes of it; where that only switches it on, the last with a type. */
+static bool cache_of(struct plan_builder *b, const struct recipe_target *attention, const char *quantizer,
+                     enum kv_choice *kv)
+{
+    const struct recipe *r = b->plan->recipe;
+    const struct recipe_line *last = NULL, *type = NULL;
+    for (uint32_t k = 0; k < r->n_lines; k++) {
+        const struct recipe_line *l = &r->lines[k];
+        if (!recipe_line_selects_cache(l, attention, quantizer)) continue;
+        b->line_used[k] = true;
+        if (!recipe_line_speaks(l, l->kv)) continue;
+        last = l;
+        if (recipe_line_says_type(l, l->kv)) type = l;
+    }
+    const struct recipe_line *l = last && last->enable ? type : last;
+    const char *why = l ? l->refuse : last ? "it is switched on, but no rule says as what" : NULL;
+    *kv = KV_NONE;
+    if (why)
+        return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s%s%s%s: the KV cache of '%.256s': %s", r->name,
+                         last->text, last->note ? " (" : "", last->note ? last->note : "", last->note ? ")" : "",
+                         attention->module, why);
+    if (!l) return true;
+    if (quant_type_is(l->kv, "fp8")) *kv = l->kv_constant ? KV_FP8_CAST : KV_FP8;
+    if (quant_type_is(l->kv, "nvfp4")) *kv = l->kv_constant ? KV_NVFP4_CAST : KV_NVFP4;
+    if (*kv != KV_NONE || l->kv == QUANT_TYPE_NONE) return true;
+    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s KV caches are not supported", r->name, l->text,
+                     l->kv->word);
+}
+
 static bool decide_kv(struct plan_builder *b)
 {
     struct plan *p = b->plan;
-    const struct recipe *r = p->recipe;
     bool first = true;
     for (uint32_t i = 0; i < p->n_items; i++) {
         struct plan_item *item = &p->items[i];
@@ -420,27 +447,12 @@ static bool decide_kv(struct plan_builder *b)
         if (!attention) return error_memory(b->err, 0);
         const struct recipe_target target = {attention, role, item->tensor->place.layer, false, -1};
         enum kv_choice kv = KV_NONE;
-        for (uint32_t k = 0; k < r->n_lines; k++) {
-            const struct recipe_line *l = &r->lines[k];
-            if (!l->quantizer) continue;
-            const char *quantizer = part == PART_K_SCALE ? "k_bmm_quantizer" : "v_bmm_quantizer";
-            if (!recipe_line_selects(l, &target, quantizer)) continue;
-            b->line_used[k] = true;
-            if (l->enable) continue;
-            if (l->refuse)
-                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: the KV cache of '%.256s': %s", r->name,
-                                 l->text, attention, l->refuse);
-            kv = KV_NONE;
-            if (quant_type_is(l->kv, "fp8")) kv = l->kv_constant ? KV_FP8_CAST : KV_FP8;
-            if (quant_type_is(l->kv, "nvfp4")) kv = l->kv_constant ? KV_NVFP4_CAST : KV_NVFP4;
-            if (kv == KV_NONE && l->kv && l->kv != QUANT_TYPE_NONE)
-                return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s KV caches are not supported", r->name,
-                                 l->text, l->kv->word);
-        }
+        if (!cache_of(b, &target, part == PART_K_SCALE ? "k_bmm_quantizer" : "v_bmm_quantizer", &kv)) return false;
         if (p->inventory->config.bidirectional) kv = KV_NONE; /* nothing is cached: a text comes whole */
         if (!first && kv != p->kv)
             return error_set(b->err, ERR_UNSUPPORTED,
-                             "recipe '%s': '%.256s': all K and V of a model must have one cache type", r->name, module);
+                             "recipe '%s': '%.256s': all K and V of a model must have one cache type", p->recipe->name,
+                             module);
         p->kv = kv;
         first = false;
         item->kv_scale = kv == KV_FP8 || kv == KV_NVFP4;
@@ -487,7 +499,7 @@ static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part p
     if (!tensor_size(s->name, s->dtype, s->n_dims, s->dims, &n_elems, &bytes, b->err)) return false;
     if (!u64_add(p->write_bytes, bytes, &p->write_bytes))
         return error_set(b->err, ERR_FORMAT, "the result is larger than 2^64 bytes");
-    if (quantized && part <= PART_INPUT_SCALE) p->quantized_bytes += bytes;
+    if (quantized && part <= PART_PRE_QUANT_SCALE) p->quantized_bytes += bytes;
     p->outputs[p->n_outputs++] = (struct plan_output){item, part, source};
     p->items[item].n_outputs++;
     return true;

@@ -31,8 +31,9 @@ static json_t *half_json(const struct plan *p, const struct recipe_target *t, co
         const struct quant_type *says = strcmp(half, "weights") == 0  ? l->weights
                                         : strcmp(half, "inputs") == 0 ? l->inputs
                                                                       : l->kv;
-        if (strcmp(half, "cache") == 0 && !l->quantizer) continue;
-        if (!recipe_line_selects(l, t, suffix) || !recipe_line_speaks(l, says)) continue;
+        bool selects =
+            strcmp(half, "cache") == 0 ? recipe_line_selects_cache(l, t, suffix) : recipe_line_selects(l, t, suffix);
+        if (!selects || !recipe_line_speaks(l, says)) continue;
         json_t *row = json_pack("{s:s,s:o}", "rule", l->text, "says", said(r, i, half));
         if (row && l->note) json_object_set_new(row, "note", json_string(l->note));
         if (json_array_append_new(lines, row) == 0) last = row;

@@ -130,5 +130,8 @@ static inline bool recipe_line_says_type(const struct recipe_line *l, const stru
 }
 /* True when the line speaks of this quantizer of the module ("weight_quantizer"). */
 bool recipe_line_selects(const struct recipe_line *l, const struct recipe_target *t, const char *quantizer_suffix);
+/* The same of a quantizer of K or V ("k_bmm_quantizer") of an attention module, which is of none of the classes that
+ * lines can name. */
+bool recipe_line_selects_cache(const struct recipe_line *l, const struct recipe_target *t, const char *quantizer);
 
 #endif

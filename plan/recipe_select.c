@@ -39,3 +39,8 @@ bool recipe_line_selects(const struct recipe_line *l, const struct recipe_target
     int n = snprintf(name, sizeof name, "%s.%s", t->module, quantizer_suffix);
     return n > 0 && (size_t)n < sizeof name && glob_match(l->quantizer, name);
 }
+
+bool recipe_line_selects_cache(const struct recipe_line *l, const struct recipe_target *t, const char *quantizer)
+{
+    return l->quantizer && !l->module_class && recipe_line_selects(l, t, quantizer);
+}

@@ -70,6 +70,20 @@ with tempfile.TemporaryDirectory() as W:
     p = ingot("plan", MODEL, "-r", a, "--explain", "no.such.tensor", status=2)
     check("--explain: a tensor that is not there", "no tensor or module 'no.such.tensor'" in p.stderr, p.stderr)
 
+    # ---- the cache's quantizers obey the last line, too ----
+    kv = "    - {quantizer_name: '*[kv]_bmm_quantizer', cfg: {num_bits: e4m3}}\n"
+    head = "quantize:\n  quant_cfg:\n    - {quantizer_name: '*', enable: false}\n    - {quantizer_name: '*mixer.up_proj.weight_quantizer', cfg: {num_bits: e4m3}}\n" \
+           "    - {quantizer_name: '*mixer.up_proj.input_quantizer', cfg: {num_bits: e4m3, constant_amax: 448}}\n"
+    for name, text, want in (
+        ("kv_off", kv + "    - {quantizer_name: '*bmm*', enable: false}\n", "none"),
+        ("kv_on_again", kv + "    - {quantizer_name: '*bmm*', enable: false}\n    - {quantizer_name: '*[kv]_bmm_quantizer', enable: true}\n", "fp8"),
+        ("kv_class", kv + "    - {quantizer_name: '*mixer.[kv]_*', parent_class: nn.Linear, enable: false}\n", "fp8"),
+        ("kv_refused_then_off", kv.replace("e4m3", "8") + "    - {quantizer_name: '*bmm*', enable: false}\n", "none"),
+        ("kv_refused_then_fp8", kv.replace("e4m3", "8") + kv, "fp8"),
+    ):
+        found = json.loads(ingot("plan", MODEL, "-r", write(f"{W}/{name}.yaml", head + text), "--json").stdout)
+        check(f"{name}: the cache is {want}", found["kv_cache"] == want, found["kv_cache"])
+
     # ---- what is refused ----
     for name, text, status, why in (
         ("a.yaml", "imports: {x: configs/no/such}\nquantize: {quant_cfg: []}\n", 3, "a.yaml: line 1: import 'configs/no/such' is neither a file"),
@@ -78,6 +92,8 @@ with tempfile.TemporaryDirectory() as W:
         ("d.yaml", "quantize:\n  algorithm: {method: magic}\n  quant_cfg: []\n", 3, "d.yaml: line 2: algorithm 'magic' is not known"),
         ("e.yaml", "quantize:\n  quant_cfg:\n    - {quantizer_name: '*', enable: false}\n    - {quantizer_name: '*up_proj.weight_quantizer', cfg: {num_bits: 8, axis: 0}}\n", 4,
          "rule 2: *up_proj.weight_quantizer (e.yaml: line 4): the weights of tensor"),
+        ("i.yaml", head + kv.replace("e4m3", "8"), 4, "(i.yaml: line 6): the KV cache of 'backbone.layers."),
+        ("j.yaml", head + "    - {quantizer_name: '*k_bmm_quantizer', enable: true}\n", 4, "(j.yaml: line 6): the KV cache of 'backbone.layers."),
         ("f.yaml", "quantize:\n  quant_cfg:\n    - {quantizer_name: '*', enable: false}\n", 3, "quantizes nothing"),
         ("g.yaml", "q_stage: {q_modifiers: {SparseGPTModifier: {sparsity: 0.5}}}\n", 4, "g.yaml: line 1: modifier 'SparseGPTModifier' is not read here"),
         ("h.yaml", "q_stage: {q_modifiers: {QuantizationModifier: {scheme: W8A8, ignore: [lm_head]}}}\n", 4, "(q_stage.q_modifiers.QuantizationModifier, line 1): the weights of tensor"),
