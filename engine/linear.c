@@ -3,6 +3,7 @@
 #include "engine/scaled_rows.h"
 
 #include "core/memory.h"
+#include "models/pre_scale.h"
 #include "numeric/nvfp4.h"
 
 #include <math.h>
@@ -102,6 +103,7 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
         if (input_scale && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
     settle_format(l, e);
+    if (!l->stand_in && !pre_scale_read(e->inv->checkpoint, t, &l->pre, err)) return false;
     if (!panels_open(l, e, err)) return false;
     if (!bias_name) return true;
     const struct model_tensor *bias = inventory_find_name(e->inv, bias_name);
@@ -122,6 +124,7 @@ bool linear_open_role(struct linear *l, const struct engine *e, enum tensor_role
 void linear_close(struct linear *l)
 {
     free(l->bias);
+    free(l->pre);
     if (!l->in_store) free(l->panels);
     *l = (struct linear){0};
 }
@@ -129,7 +132,10 @@ void linear_close(struct linear *l)
 bool linear_rows(const struct linear *l, const struct engine *e, struct scratch *scratch, uint64_t first, uint64_t n,
                  float *out, struct error *err)
 {
-    return panels_rows(l, e, scratch, first, n, out, err);
+    if (!panels_rows(l, e, scratch, first, n, out, err)) return false;
+    for (uint64_t i = 0; l->pre && i < n; i++)
+        for (uint64_t c = 0; c < l->cols; c++) out[i * l->cols + c] *= l->pre[c];
+    return true;
 }
 
 uint64_t linear_rows_need(const struct linear *l, const struct engine *e)
@@ -187,6 +193,7 @@ bool linear_need(struct need *n, const struct engine *e, const struct model_tens
     need_most(&n->worker, panel_scratch_need(&l, e));
     if (kept) n->kept += packed_bytes(&l.packed);
     if (has_bias) n->loaded += l.rows * sizeof(float);
+    if (has_pre_scale(t)) n->loaded += l.cols * sizeof(float);
     return true;
 }
 

@@ -1,6 +1,8 @@
 /* Inputs of linears: quantized as the format says, rounded to bf16, rows moved apart. */
 #include "engine/linear_impl.h"
 
+#include "models/pre_scale.h"
+
 struct input_ctx {
     kernel_fn run;
     const float *x;
@@ -70,10 +72,11 @@ static void dynamic_item(void *ctx, uint64_t row, uint32_t worker)
     round_dynamic(c, a);
 }
 
-/* Bytes of a row's quantized copy. */
+/* Bytes of a row's copy, times pre_quant_scale or quantized. */
 static uint64_t quantized_bytes(const struct linear *l)
 {
-    return l->input_scale > 0 || l->dynamic_input ? scratch_bytes(l->cols, sizeof(float)) : 0;
+    bool scaled = has_pre_scale(l->tensor) && !l->stand_in;
+    return l->input_scale > 0 || l->dynamic_input || scaled ? scratch_bytes(l->cols, sizeof(float)) : 0;
 }
 
 /* Scales of a row, where inputs have their own. */
@@ -109,12 +112,29 @@ static void quantize_dynamic(const struct run_ctx *r, uint8_t *room, float *out)
     pool_for(r->pool, r->m, dynamic_item, &c);
 }
 
+static void scale_item(void *ctx, uint64_t row, uint32_t worker)
+{
+    (void)worker;
+    const struct run_ctx *r = ctx;
+    const struct linear *l = r->l;
+    const float *x = (const float *)(const void *)((const uint8_t *)r->x + row * r->x_stride);
+    float *out = (float *)(void *)r->room + row * l->cols;
+    for (uint64_t c = 0; c < l->cols; c++) out[c] = x[c] * l->pre[c];
+}
+
+/* Kernels of inputs may work in place: they read a block before they write it. */
 static void quantize_input(struct run_ctx *r)
 {
     const struct linear *l = r->l;
     uint64_t bytes = quantized_bytes(l);
     if (bytes == 0 || r->m == 0) return;
     float *copy = (float *)(void *)r->room;
+    if (l->pre) {
+        pool_for(r->pool, r->m, scale_item, r);
+        r->x = copy;
+        r->x_stride = l->cols * sizeof(float);
+        if (!(l->input_scale > 0) && !l->dynamic_input) return;
+    }
     kernel_fn run = linear_format(l)->input_op == OP_INPUT_NVFP4 ? r->e->input_nvfp4 : r->e->input_fp8;
     struct input_ctx c = {run, r->x, r->x_stride / sizeof(float), l->cols, l->input_scale, copy};
     if (l->dynamic_input) quantize_dynamic(r, r->room + r->m * bytes, copy);
@@ -180,7 +200,9 @@ bool linear_round_input(const struct linear *l, const struct engine *e, float *x
     if (!scratch_alloc(e->scratch, &r.room, m, quantized_bytes(l) + dynamic_bytes(l), err)) return false;
     quantize_input(&r);
     const float *rounded = r.x;
-    for (uint64_t i = 0; rounded != x && i < m; i++) memcpy(x + i * ldx, rounded + i * l->cols, l->cols * sizeof *x);
+    for (uint64_t i = 0; rounded != x && i < m; i++)
+        for (uint64_t c = 0; c < l->cols; c++) /* linear_rows has the scale in the weights, and wants x without it */
+            x[i * ldx + c] = l->pre ? rounded[i * l->cols + c] / l->pre[c] : rounded[i * l->cols + c];
     return true;
 }
 

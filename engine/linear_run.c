@@ -119,8 +119,9 @@ bool linear_run_here(const struct linear *l, const struct engine *e, uint32_t wo
 
 static bool same_input(const struct linear *a, const struct linear *b)
 {
-    return a->panels && b->panels && a->cols == b->cols && a->bf16 == b->bf16 && a->input_scale == b->input_scale &&
-           a->dynamic_input == b->dynamic_input && linear_format(a) == linear_format(b);
+    return !a->pre && !b->pre && a->panels && b->panels && a->cols == b->cols && a->bf16 == b->bf16 &&
+           a->input_scale == b->input_scale && a->dynamic_input == b->dynamic_input &&
+           linear_format(a) == linear_format(b);
 }
 
 #define TOGETHER_MAX 4u

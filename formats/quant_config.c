@@ -14,6 +14,7 @@
 struct entry {
     const char *name;
     const struct quant_format *format;
+    bool pre_scaled; /* or one of the linears in it is */
 };
 
 struct builder {
@@ -22,6 +23,7 @@ struct builder {
     struct entry *entries; /* sorted by name, one per linear or container; unquantized ones too */
     uint32_t n_entries;
     const struct quant_format *uniform; /* NULL: several formats */
+    bool pre_scaled;                    /* any linear */
     const char **excluded;              /* what exclude_modules holds */
     uint32_t n_excluded;
 };
@@ -50,7 +52,8 @@ static bool make_entries(struct builder *b, struct error *err)
                              m->name);
         if (m->container && !lies_in(m->name, m->container))
             return error_set(err, ERR_INTERNAL, "module '%.256s' does not lie in '%.256s'", m->name, m->container);
-        b->entries[i] = (struct entry){m->container ? m->container : m->name, m->format};
+        b->entries[i] = (struct entry){m->container ? m->container : m->name, m->format, m->pre_scaled};
+        b->pre_scaled |= m->pre_scaled;
     }
     if (q->n_modules) qsort(b->entries, q->n_modules, sizeof *b->entries, by_name);
     for (uint32_t i = 0; i < q->n_modules; i++) {
@@ -62,6 +65,7 @@ static bool make_entries(struct builder *b, struct error *err)
                              e->name, last->format ? last->format->algo : "plain numbers",
                              e->format ? e->format->algo : "plain numbers");
         if (!same) b->entries[b->n_entries++] = *e;
+        else b->entries[b->n_entries - 1].pre_scaled |= e->pre_scaled;
     }
     return true;
 }
@@ -147,13 +151,19 @@ static bool is_int4(const struct quant_format *f)
     return f->encode_op == OP_ENCODE_INT4 || f->encode_op == OP_ENCODE_INT4_ZERO;
 }
 
+/* NVFP4 has a name of its own where a pre_quant_scale may stand beside it. */
+static const char *algo_of(const struct quant_format *f, bool pre_scaled)
+{
+    return pre_scaled && f->encode_op == OP_ENCODE_NVFP4 ? "NVFP4_AWQ" : f->algo;
+}
+
 /* What stands beside an algorithm's name. */
-static bool put_options(const struct quant_format *f, json_t *obj, struct error *err)
+static bool put_options(const struct quant_format *f, bool pre_scaled, json_t *obj, struct error *err)
 {
     if (f->block_cols == 1 || f->algo_only) return true;
     return json_put(obj, "group_size", json_integer(f->block_cols), err) &&
-           (!is_int4(f) || (json_put(obj, "has_zero_point", json_false(), err) &&
-                            json_put(obj, "pre_quant_scale", json_false(), err)));
+           ((!is_int4(f) && !pre_scaled) || (json_put(obj, "has_zero_point", json_false(), err) &&
+                                             json_put(obj, "pre_quant_scale", json_boolean(pre_scaled), err)));
 }
 
 static bool put_layers(const struct builder *b, json_t *obj, struct error *err)
@@ -163,20 +173,21 @@ static bool put_layers(const struct builder *b, json_t *obj, struct error *err)
     for (uint32_t i = 0; i < b->n_entries; i++) {
         const struct quant_format *f = b->entries[i].format;
         if (!f) continue;
-        json_t *row = json_pack("{s:s}", "quant_algo", f->algo);
-        if (!json_put(layers, b->entries[i].name, row, err) || !put_options(f, row, err)) return false;
+        bool pre_scaled = b->entries[i].pre_scaled;
+        json_t *row = json_pack("{s:s}", "quant_algo", algo_of(f, pre_scaled));
+        if (!json_put(layers, b->entries[i].name, row, err) || !put_options(f, pre_scaled, row, err)) return false;
     }
     return true;
 }
 
 static bool file_body(const struct builder *b, json_t *body, struct error *err)
 {
-    const char *algo = b->uniform ? b->uniform->algo : "MIXED_PRECISION";
+    const char *algo = b->uniform ? algo_of(b->uniform, b->pre_scaled) : "MIXED_PRECISION";
     json_t *kv = b->q->kv_algo ? json_string(b->q->kv_algo) : json_null();
     if (!json_put(body, "quant_algo", json_string(algo), err) || !json_put(body, "kv_cache_quant_algo", kv, err))
         return false;
     if (!b->uniform && !put_layers(b, body, err)) return false;
-    if (b->uniform && !put_options(b->uniform, body, err)) return false;
+    if (b->uniform && !put_options(b->uniform, b->pre_scaled, body, err)) return false;
     return (!b->uniform && b->n_excluded == 0) || put_names(body, "exclude_modules", b->excluded, b->n_excluded, err);
 }
 
@@ -224,7 +235,8 @@ static bool described(const struct quant_format *f)
 static bool put_groups(const struct builder *b, json_t *doc, struct error *err)
 {
     static const char *const linear[] = {"Linear"};
-    if (b->uniform && !described(b->uniform)) return true;
+    /* NVFP4 with pre_quant_scale: ModelOpt says no more of it. */
+    if (b->uniform && (!described(b->uniform) || (b->pre_scaled && !is_int4(b->uniform)))) return true;
     json_t *groups = json_object();
     if (!json_put(doc, "config_groups", groups, err)) return false;
     if (b->uniform) return put_group(groups, 0, b->uniform, linear, 1, err);
@@ -253,7 +265,7 @@ static json_t *cache_scheme(const char *kv_algo)
 
 static bool inline_body(const struct builder *b, json_t *doc, struct error *err)
 {
-    const char *algo = b->uniform ? b->uniform->algo : "MIXED_PRECISION";
+    const char *algo = b->uniform ? algo_of(b->uniform, b->pre_scaled) : "MIXED_PRECISION";
     if (!put_groups(b, doc, err) || (!b->uniform && !put_layers(b, doc, err))) return false;
     if (!put_names(doc, "ignore", b->excluded, b->n_excluded, err) ||
         !json_put(doc, "quant_algo", json_string(algo), err))

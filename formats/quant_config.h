@@ -15,6 +15,7 @@ struct quant_module {
     const char *container;             /* the module engines ask about for all its experts, or NULL */
     const struct quant_format *format; /* NULL: not quantized */
     bool table;                        /* a head, a table or a projection that methods of linears must name */
+    bool pre_scaled;                   /* it has a pre_quant_scale: NVFP4 or INT4 of the layout modelopt */
 };
 
 struct quant_config {
@@ -44,6 +45,8 @@ void quant_rules_close(struct quant_rules *r); /* NULL is fine */
 CLEANUP_DEFINE(quant_rules, struct quant_rules, quant_rules_close)
 const char *quant_rules_kv_algo(const struct quant_rules *r); /* "FP8", "NVFP4" or NULL */
 bool quant_rules_act_order(const struct quant_rules *r);      /* gptq's desc_act */
+/* True when linears may have a pre_quant_scale; false: engines would not look for one. */
+bool quant_rules_pre_scaled(const struct quant_rules *r);
 /* True when the configuration is of a method that speaks of linears, and of embeddings, heads and routers only where it
  * names one: then quant_rules_named says what of them is stored how. */
 bool quant_rules_linears_only(const struct quant_rules *r);

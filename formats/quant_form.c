@@ -36,7 +36,9 @@ static bool find_format(struct reading *r, const json_t *obj, const char *algo, 
 {
     uint64_t group_size = 0;
     if (!json_opt_u64(obj, "group_size", r->what, 0, UINT32_MAX, &group_size, r->err)) return false;
-    *out = quant_format_by_algo(algo, group_size);
+    bool awq = strcasecmp(algo, "NVFP4_AWQ") == 0; /* NVFP4 beside which pre_quant_scale may stand */
+    r->f->pre_scaled |= awq;
+    *out = quant_format_by_algo(awq ? "NVFP4" : algo, group_size);
     if (*out) return true;
     if (layer)
         return error_set(r->err, ERR_UNSUPPORTED, "%s: layer '%.256s': quant_algo '%.64s' is not known here", r->what,
@@ -47,12 +49,12 @@ static bool find_format(struct reading *r, const json_t *obj, const char *algo, 
 /* Options that change what the bytes mean, of the whole checkpoint or of one layer. */
 static bool check_options(struct reading *r, const json_t *obj, const struct quant_format *f, uint64_t *group_size)
 {
-    bool scaled = false;
+    bool scaled = f && strcasecmp(f->algo, "W4A16_AWQ") == 0; /* config.json says no more of it than the name */
     *group_size = 0;
     if (!json_opt_u64(obj, "group_size", r->what, 0, UINT32_MAX, group_size, r->err) ||
         !json_opt_bool(obj, "pre_quant_scale", r->what, &scaled, r->err))
         return false;
-    if (scaled) return error_set(r->err, ERR_UNSUPPORTED, "%s: pre_quant_scale is not read here", r->what);
+    r->f->pre_scaled |= scaled;
     if (!f || f->block_cols == 1 || *group_size == 0 || *group_size == f->block_cols) return true;
     return error_set(r->err, ERR_UNSUPPORTED, "%s: group_size %llu of %s is not read here; %u is", r->what,
                      (unsigned long long)*group_size, f->algo, f->block_cols);

@@ -16,6 +16,7 @@ struct quant_layer {
 struct quant_form {
     const char *what; /* names the document in errors */
     bool mixed;
+    bool pre_scaled;                    /* some linears may have a pre_quant_scale */
     bool experts_only;                  /* mxfp4: whatever is no expert is as it is */
     const struct quant_format *uniform; /* NULL when mixed, or when only the cache is quantized */
     const char *kv_algo;                /* "FP8", "NVFP4" or NULL */

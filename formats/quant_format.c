@@ -18,6 +18,7 @@ static const char *const part_suffixes[PART_COUNT] = {
     [PART_G_IDX] = "g_idx",
     [PART_INPUT_GLOBAL_SCALE] = "input_global_scale",
     [PART_INPUT_SCALE] = "input_scale",
+    [PART_PRE_QUANT_SCALE] = "pre_quant_scale",
     [PART_K_SCALE] = "k_scale",
     [PART_V_SCALE] = "v_scale",
 };

@@ -30,6 +30,9 @@ enum tensor_part {
     PART_G_IDX,              /* the group of each column */
     PART_INPUT_GLOBAL_SCALE, /* 1 / input_scale */
     PART_INPUT_SCALE,
+    /* Beside any type of ModelOpt's, and no part of it: a number per column, which inputs are multiplied by before
+     * anything else is done with them. */
+    PART_PRE_QUANT_SCALE,
     PART_K_SCALE,
     PART_V_SCALE,
     PART_COUNT

@@ -107,6 +107,11 @@ bool quant_rules_act_order(const struct quant_rules *r)
     return r->form.act_order;
 }
 
+bool quant_rules_pre_scaled(const struct quant_rules *r)
+{
+    return r->form.pre_scaled;
+}
+
 const char *quant_rules_kv_algo(const struct quant_rules *r)
 {
     return r->form.kv_algo;
@@ -174,6 +179,13 @@ static bool prepare(struct quant_rules *r, struct error *err)
     return sort_excluded(r, plain, begins, err);
 }
 
+/* ModelOpt's config.json names AWQ's types and nothing of their groups; the other file says their size. */
+static void take_group_size(struct quant_form *f, const struct quant_form *other)
+{
+    if (!f->uniform || !other->uniform || f->group_size || !other->group_size) return;
+    if (strcmp(f->uniform->algo, other->uniform->algo) == 0) f->uniform = other->uniform;
+}
+
 static bool read_forms(struct quant_rules *r, struct error *err)
 {
     static const char *const whats[2] = {"config.json: quantization_config", "hf_quant_config.json"};
@@ -181,7 +193,10 @@ static bool read_forms(struct quant_rules *r, struct error *err)
     int first = r->docs[0] ? 0 : 1;
     if (!quant_form_read(&r->form, r->docs[first], whats[first], err) || !check_containers(&r->form, err)) return false;
     if (!r->docs[0] || !r->docs[1]) return true;
-    bool ok = quant_form_read(&other, r->docs[1], whats[1], err) && quant_form_same(&r->form, &other, err);
+    if (!quant_form_read(&other, r->docs[1], whats[1], err)) return false;
+    take_group_size(&r->form, &other);
+    bool ok = quant_form_same(&r->form, &other, err);
+    r->form.pre_scaled |= other.pre_scaled;
     quant_form_free(&other);
     return ok;
 }

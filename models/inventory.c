@@ -179,6 +179,27 @@ static bool check_quantized(struct builder *b, struct model_tensor *mt)
     return true;
 }
 
+/* Of a linear whose format is settled. */
+static bool check_pre_scale(struct builder *b, const struct model_tensor *mt)
+{
+    if (!has_part(mt, PART_PRE_QUANT_SCALE)) return true;
+    const struct tensor_info *s = checkpoint_tensor(b->ck, mt->parts[PART_PRE_QUANT_SCALE]);
+    if (!mt->format || mt->format->method)
+        return error_set(b->err, ERR_FORMAT,
+                         "tensor '%.256s' stands beside a weight of %s; it belongs to ModelOpt's types", s->name,
+                         mt->format ? mt->format->name : "plain numbers");
+    if (b->rules && !quant_rules_pre_scaled(b->rules))
+        return error_set(
+            b->err, ERR_FORMAT,
+            "tensor '%.256s' is there, but the quantization config says nothing of pre_quant_scale: engines "
+            "would not look for it",
+            s->name);
+    if (!dtype_is_plain_float(s->dtype))
+        return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected F32, BF16 or F16, found %s", s->name,
+                         dtype_name(s->dtype));
+    return check_shape(b, s, 1, &mt->dims[1]);
+}
+
 static bool check_tensor(struct builder *b, struct model_tensor *mt)
 {
     const struct tensor_info *w = checkpoint_tensor(b->ck, mt->parts[PART_WEIGHT]);
@@ -198,12 +219,12 @@ static bool check_tensor(struct builder *b, struct model_tensor *mt)
         plain = plain && !has_part(mt, (enum tensor_part)part);
     for (size_t i = 1; i < sizeof stems / sizeof *stems; i++) /* no engine finds plain numbers under such a name */
         plain = plain && !(may_be_quantized && has_stem(mt->name, stems[i]));
-    if (!plain && may_be_quantized) return check_quantized(b, mt);
+    if (!plain && may_be_quantized) return check_quantized(b, mt) && check_pre_scale(b, mt);
     if (w->view && w->view->is_mxfp4) b->inv->is_quantized = true;
     if (!plain)
         return error_set(b->err, ERR_FORMAT, "tensor '%.256s': expected F32, BF16 or F16, found %s", w->name,
                          dtype_name(w->dtype));
-    return check_shape(b, w, mt->n_dims, mt->dims);
+    return check_shape(b, w, mt->n_dims, mt->dims) && check_pre_scale(b, mt);
 }
 
 static bool missing(struct builder *b, const struct expected_tensor *t)
@@ -504,15 +525,24 @@ void inventory_close(struct inventory *inv)
     free(inv);
 }
 
-bool model_open(struct model *out, const char *path, struct error *err)
+bool model_open_folder(struct model *out, struct folder *folder, struct error *err)
 {
-    *out = (struct model){0};
-    bool ok = folder_open(&out->folder, path, err) && checkpoint_open(&out->checkpoint, out->folder, err) &&
-              hf_config_open(&out->hf, out->folder, err) && quant_rules_open(&out->rules, &out->hf, err) &&
+    *out = (struct model){.folder = folder};
+    bool ok = checkpoint_open(&out->checkpoint, folder, err) && hf_config_open(&out->hf, folder, err) &&
+              quant_rules_open(&out->rules, &out->hf, err) &&
               inventory_open(&out->inventory, out->checkpoint, &out->hf, out->rules, err);
     if (ok) return true;
-    if (!strstr(err->text, path)) error_wrap(err, "'%.256s'", path);
+    if (!strstr(err->text, folder_path(folder))) error_wrap(err, "'%.256s'", folder_path(folder));
     model_close(out);
+    return false;
+}
+
+bool model_open(struct model *out, const char *path, struct error *err)
+{
+    struct folder *folder;
+    *out = (struct model){0};
+    if (folder_open(&folder, path, err)) return model_open_folder(out, folder, err);
+    if (!strstr(err->text, path)) error_wrap(err, "'%.256s'", path);
     return false;
 }
 

@@ -499,7 +499,7 @@ static bool add_output(struct plan_builder *b, uint32_t item, enum tensor_part p
     if (!tensor_size(s->name, s->dtype, s->n_dims, s->dims, &n_elems, &bytes, b->err)) return false;
     if (!u64_add(p->write_bytes, bytes, &p->write_bytes))
         return error_set(b->err, ERR_FORMAT, "the result is larger than 2^64 bytes");
-    if (quantized && part <= PART_INPUT_SCALE) p->quantized_bytes += bytes;
+    if (quantized && part <= PART_PRE_QUANT_SCALE) p->quantized_bytes += bytes;
     p->outputs[p->n_outputs++] = (struct plan_output){item, part, source};
     p->items[item].n_outputs++;
     return true;

@@ -5,6 +5,7 @@
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
 #include "models/int4_parts.h"
+#include "models/pre_scale.h"
 #include "numeric/half.h"
 #include "numeric/nvfp4.h"
 
@@ -25,6 +26,7 @@ struct source {
     uint64_t cols;
     float *values; /* [ROWS, cols] */
     uint8_t *row_codes;
+    float *pre; /* [cols]: pre_quant_scale, or NULL */
     struct error *err;
 };
 
@@ -134,6 +136,7 @@ static bool decode_step(const struct source *s, const uint8_t *codes, uint64_t f
         kernel_for(f->decode_op, s->j->opt->isa)(&a);
     }
     for (uint64_t i = 0; ok && i < n * s->cols; i++) {
+        if (s->pre) s->values[i] *= s->pre[i % s->cols];
         uint16_t half = bf16_encode(s->values[i]);
         memcpy(out + 2 * i, &half, sizeof half);
     }
@@ -211,11 +214,14 @@ bool piece_read_quantized(const struct job *j, struct slot *slot, struct error *
     s.cols = expert ? slot->at.n_rows : slot->at.n_cols;
     CLEANUP(free) float *values = NULL;
     CLEANUP(free) uint8_t *row_codes = NULL;
+    CLEANUP(free) float *pre = NULL;
     piece_drop_raw(slot);
     if (slot->bytes == 0) return true;
-    if (!memory_alloc(&values, ROWS * s.cols, sizeof *values, err) || !memory_alloc(&row_codes, ROWS, s.cols, err))
+    if (!pre_scale_read(j->plan->inventory->checkpoint, s.t, &pre, err) ||
+        !memory_alloc(&values, ROWS * s.cols, sizeof *values, err) || !memory_alloc(&row_codes, ROWS, s.cols, err))
         return false;
     s.values = values;
+    s.pre = pre;
     s.row_codes = row_codes;
     return expert ? read_expert(&s, slot, item->stack) : read_rows(&s, slot) && check_written(&s, slot);
 }

@@ -25,7 +25,7 @@ static bool write_both(const json_t *in, json_t *out, struct error *err)
         const json_t *row = json_array_get(list, i);
         const char *format = json_string_value(json_array_get(row, 2));
         m[i] = (struct quant_module){json_string_value(json_array_get(row, 0)), json_string_value(json_array_get(row, 1)),
-                                     format ? quant_format_by_algo(format, 0) : NULL, false};
+                                     format ? quant_format_by_algo(format, 0) : NULL, false, false};
         if (format && !m[i].format) return error_set(err, ERR_USAGE, "no format %s", format);
     }
     for (uint32_t i = 0; i < n_ex; i++) excluded[i] = json_string_value(json_array_get(ex, i));

@@ -16,7 +16,7 @@ static uint32_t fill(struct quant_module *m, const struct row *rows)
     uint32_t n = 0;
     for (; rows[n].name; n++)
         m[n] = (struct quant_module){rows[n].name, rows[n].container, rows[n].format ? quant_format_find(rows[n].format) : NULL,
-                                     false};
+                                     false, false};
     return n;
 }
 
