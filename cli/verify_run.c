@@ -96,7 +96,12 @@ static bool check_against(const struct command_env *env, const struct verify_req
 {
     __attribute__((cleanup(cleanup_model))) struct model original = {0};
     if (!model_open(&original, q->against, err)) return false;
-    if (!packed_folder(p)) return true;
+    if (!packed_folder(p)) {
+        /* Of a bundle that would otherwise be a pass. */
+        report_add(r, CHECK_LAYOUT, VERDICT_UNDECIDED, "original",
+                   "not compared with: the package's model is not read");
+        return true;
+    }
     if (!structure_check_against(packed_folder(p), p->has_model ? p->model.checkpoint : NULL, &original, env->pool, r,
                                  env->progress, err))
         return false;

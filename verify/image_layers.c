@@ -110,8 +110,9 @@ bool package_check_layers(struct package *p, struct error *err)
     if (run.m->n_layers == 0 || !oci_base_layers(run.m, "manifest", &run.n_base, NULL)) return true; /* said already */
     run.checks = calloc(run.m->n_layers, sizeof *run.checks);
     if (!run.checks) return error_memory(err, run.m->n_layers * sizeof *run.checks);
-    for (uint32_t i = 0; i < run.m->n_layers; i++) run.total_bytes += run.m->layers[i].size; /* 8192 * 2^47 fits */
+    layers_claim(&run);
     bool ok = pool_try(p->o->pool, run.m->n_layers, layer_check_item, &run, err);
+    for (uint32_t i = 0; ok && i < run.m->n_layers; i++) ok = layer_settle(&run, i, err);
     if (ok) {
         report_layers(&run);
         ok = tree_fault(&run, fault, err) && adapters_fault(&run, fault, err) &&
@@ -120,7 +121,6 @@ bool package_check_layers(struct package *p, struct error *err)
     if (ok)
         report_add(p->report, CHECK_LAYOUT, fault[0] ? VERDICT_FAIL : VERDICT_PASS, "files", "%s",
                    fault[0] ? fault : "every path once, all of them below models/, adapters/ and profiles/");
-    if (p->current == 0) p->first = take_ptr(&run.checks);
     free(run.checks);
     return ok;
 }

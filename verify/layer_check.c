@@ -137,10 +137,8 @@ static bool check_open_layer(struct layer_run *run, uint32_t i, const struct fil
         return judge(c, CHECK_DIGEST, &found, err);
     }
     if (!shaped) return judge(c, CHECK_LAYOUT, &shape, err);
-    if (!tar_layer_check(at, "layer", &c->tar, &found) || !check_labels(run, i, &found))
-        return judge(c, CHECK_LAYOUT, &found, err);
-    c->ok = true;
-    return true;
+    c->ok = tar_layer_check(at, "layer", &c->tar, &found);
+    return c->ok || judge(c, CHECK_LAYOUT, &found, err);
 }
 
 /* A layer that follows from its file (formats/tar.h), which lies in a folder: made again in passing, never written. */
@@ -183,8 +181,8 @@ static bool check_file_layer(struct layer_run *run, uint32_t i, const struct fil
         error_set(&found, ERR_FORMAT, "expected %s, of the file beside the layout it would be %s", wanted, got);
         return judge(c, CHECK_DIGEST, &found, err);
     }
-    c->ok = check_labels(run, i, &found);
-    return c->ok || judge(c, CHECK_LAYOUT, &found, err);
+    c->ok = true;
+    return true;
 }
 
 static bool check_base_layer(struct layer_run *run, uint32_t i, const struct file_place *at, uint32_t worker,
@@ -220,21 +218,8 @@ static bool check_thin_layer(struct layer_run *run, uint32_t i, uint32_t worker,
                            : "not looked at: this layout is thin, and it was left out");
     else if (where == WEIGHTS_FILE) return check_file_layer(run, i, &at, worker, err);
     else if (i < run->n_base) return check_base_layer(run, i, &at, worker, err);
-    else if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
-        set_verdict(c, CHECK_LAYOUT, VERDICT_FAIL, "is not of media type " OCI_MEDIA_LAYER);
     else return check_open_layer(run, i, &at, worker, err);
     return true;
-}
-
-/* The first image's layer of this digest, when that was found good. */
-static const struct layer_check *known(const struct layer_run *run, const struct oci_descriptor *d)
-{
-    const struct package *p = run->p;
-    const struct oci_manifest *first = &p->manifests[p->image_entries[0]];
-    for (uint32_t i = 0; p->first && i < first->n_layers; i++)
-        if (p->first[i].ok && digest_equal(&first->layers[i].digest, &d->digest) && first->layers[i].size == d->size)
-            return &p->first[i];
-    return NULL;
 }
 
 bool layer_check_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
@@ -246,13 +231,7 @@ bool layer_check_item(void *ctx, uint64_t item, uint32_t worker, struct error *e
     struct error found = ERROR_INIT;
     CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
     bool differs = false;
-    const struct layer_check *same = known(run, d);
-    if (same) {
-        *c = *same;
-        c->shared = true;
-        c->ok = i < run->n_base || check_labels(run, i, &found);
-        return c->ok || judge(c, CHECK_LAYOUT, &found, err);
-    }
+    if (c->reused) return true;
     const char *title = oci_annotation(d->annotations, OCI_ANNOTATION_TITLE);
     if (oci_is_thin(&run->p->index) && (i < run->n_base || (title && oci_is_weights(title))) &&
         !oci_blob_is_there(&run->p->layout, &d->digest))
@@ -262,9 +241,33 @@ bool layer_check_item(void *ctx, uint64_t item, uint32_t worker, struct error *e
             return check_base_layer(run, i, &at, worker, err);
         return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
     }
-    if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
-        error_set(&found, ERR_FORMAT, "expected media type \"" OCI_MEDIA_LAYER "\", found \"%.128s\"", d->media_type);
-    else if (oci_blob_open(&run->p->layout, d, "layer", &at, &differs, &found))
+    if (oci_blob_open(&run->p->layout, d, "layer", &at, &differs, &found))
         return check_open_layer(run, i, &at, worker, err);
     return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
+}
+
+void layers_claim(struct layer_run *run)
+{
+    for (uint32_t i = 0; i < run->m->n_layers; i++) {
+        const struct oci_descriptor *d = &run->m->layers[i];
+        struct layer_check *c = &run->checks[i];
+        c->reused = !seen_layers_claim(&run->p->seen, d, i < run->n_base, run->p->current, &c->shared);
+        if (!c->reused) run->total_bytes += d->size; /* 8192 * 2^47 fits */
+    }
+}
+
+bool layer_settle(struct layer_run *run, uint32_t i, struct error *err)
+{
+    const struct oci_descriptor *d = &run->m->layers[i];
+    struct layer_check *c = &run->checks[i];
+    struct error found = ERROR_INIT;
+    bool base = i < run->n_base;
+    if (c->reused) seen_layers_recall(&run->p->seen, d, base, c);
+    else if (!seen_layers_keep(&run->p->seen, d, base, c, err)) return false;
+    if (!c->ok || base) return true;
+    c->ok = false;
+    if (strcmp(d->media_type, OCI_MEDIA_LAYER) != 0)
+        error_set(&found, ERR_FORMAT, "expected media type \"" OCI_MEDIA_LAYER "\", found \"%.128s\"", d->media_type);
+    else c->ok = check_labels(run, i, &found);
+    return c->ok || judge(c, CHECK_LAYOUT, &found, err);
 }

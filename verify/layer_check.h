@@ -17,6 +17,10 @@ struct layer_run {
     uint32_t n_base; /* layers of the base: only their bytes are checked */
 };
 
+/* Before: which layers are read with this image; the others are alike to one that is, or was. */
+void layers_claim(struct layer_run *run);
+/* Afterwards, in order: what was found is shared; what this manifest says of the layer is its own. */
+MUST_CHECK bool layer_settle(struct layer_run *run, uint32_t layer, struct error *err);
 /* An item of a parallel-for: layer `item`, read once. False only when checking itself failed. */
 MUST_CHECK bool layer_check_item(void *run, uint64_t item, uint32_t worker, struct error *err);
 /* "adapters/NAME/..." -> NAME; *n its bytes, 0 for other paths. */
