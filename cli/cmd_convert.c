@@ -53,27 +53,51 @@ static bool find_type(const char *word, bool gguf, struct convert_options *o, st
     return error_set(err, ERR_USAGE, "option --type: expected one of %s, found '%.64s'", words, word);
 }
 
+#define FALLBACKS_PRINTED 16u
+
+static bool fallbacks_json(const struct convert_result *r, json_t **out, struct error *err)
+{
+    CLEANUP(json) json_t *list = json_array();
+    if (!list) return error_memory(err, 0);
+    for (uint32_t i = 0; i < r->n_fallback && i < CONVERT_FALLBACKS_TOLD; i++)
+        if (json_array_append_new(
+                list, json_pack("{s:s,s:s}", "name", r->fallback[i].name, "type", dtype_name(r->fallback[i].to))) != 0)
+            return error_memory(err, 0);
+    *out = take_ptr(&list);
+    return true;
+}
+
+static void print_fallbacks(const struct convert_result *r)
+{
+    print_text("%u tensor%s of another type than asked for, because of their rows or of what llama.cpp reads:\n",
+               r->n_fallback, r->n_fallback == 1 ? "" : "s");
+    for (uint32_t i = 0; i < r->n_fallback && i < FALLBACKS_PRINTED; i++)
+        print_text("  %s as %s\n", r->fallback[i].name, dtype_name(r->fallback[i].to));
+    if (r->n_fallback > FALLBACKS_PRINTED)
+        print_text("  and %u more (--json names %u)\n", r->n_fallback - FALLBACKS_PRINTED, CONVERT_FALLBACKS_TOLD);
+}
+
 static bool report(const struct command_env *env, const struct convert_args *a, const struct convert_result *r,
                    struct error *err)
 {
     char was[32], is[32];
-    if (env->common->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "output", a->output, "format",
+    if (env->common->json) {
+        CLEANUP(json) json_t *fallbacks = NULL;
+        if (!fallbacks_json(r, &fallbacks, err)) return false;
+        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:O,s:I,s:I,s:f}", "output", a->output, "format",
                                     a->to, "tensors", (json_int_t)r->n_tensors, "merged", (json_int_t)r->n_merged,
                                     "files", (json_int_t)r->n_files, "source_bytes", (json_int_t)r->read_bytes, "bytes",
-                                    (json_int_t)r->bytes, "fallbacks", (json_int_t)r->n_fallback, "left_out",
-                                    (json_int_t)r->n_left_out, "verified", (json_int_t)r->n_verified, "worst_error",
-                                    r->worst_error),
+                                    (json_int_t)r->bytes, "fallbacks", (json_int_t)r->n_fallback, "fallback_tensors",
+                                    fallbacks, "left_out", (json_int_t)r->n_left_out, "verified",
+                                    (json_int_t)r->n_verified, "worst_error", r->worst_error),
                           err);
+    }
     text_bytes(was, r->read_bytes);
     text_bytes(is, r->bytes);
     print_text("%s -> %s in %u tensors, %u file%s -> %s\n", was, is, r->n_tensors, r->n_files,
                r->n_files == 1 ? "" : "s", a->output);
     if (a->lora) print_text("%u tensors changed by %s\n", r->n_merged, a->lora);
-    if (r->n_fallback)
-        print_text(
-            "%u tensor%s of another type than asked for, because of their rows or of what llama.cpp reads: %s%s\n",
-            r->n_fallback, r->n_fallback == 1 ? "" : "s", r->fallback, r->n_fallback == 1 ? "" : ", ...");
+    if (r->n_fallback) print_fallbacks(r);
     if (r->n_left_out)
         print_text("%u tensors of the multi-token-prediction head are left out: llama.cpp has no place for them\n",
                    r->n_left_out);

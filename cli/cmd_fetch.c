@@ -51,11 +51,9 @@ static bool find_token(char **out, struct error *err)
     return error_memory(err, n);
 }
 
-static bool report(const struct command_env *env, const struct fetch_args *a, const struct hub_fetch_result *r,
-                   struct error *err)
+static bool report(const struct command_env *env, const struct hub_fetch_result *r, struct error *err)
 {
     char size[32];
-    (void)a;
     if (env->common->json)
         return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I}", "commit", r->commit, "folder", r->snapshot, "files",
                                     (json_int_t)r->n_files, "present", (json_int_t)r->n_there, "bytes",
@@ -94,7 +92,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
     o.token = token;
     bool ok = hub_fetch(&o, &r, err);
     if (token) secret_wipe(token, strlen(token));
-    ok = ok && report(env, a, &r, err);
+    ok = ok && report(env, &r, err);
     free(r.snapshot);
     return ok;
 }

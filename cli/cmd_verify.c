@@ -8,7 +8,7 @@
 struct verify_args {
     struct common_args common;
     const char *key, *against, *policy, *data, *digest, *report, *spill, *roots, *signature, *name, *time;
-    const char *seed, *nonce, *stats;
+    const char *seed, *nonce, *stats, *weights;
     uint64_t sample;
     bool oms, all;
 };
@@ -34,6 +34,8 @@ static const struct option options[] = {
      "with --sample: behind the image's digest, so that nobody knew the draw when it was packed", 0, 0},
     {"stats", 's', OPTION_TEXT, offsetof(struct verify_args, stats), "FILE",
      "with --all or --sample: the calibration statistics that ingot.json names", 0, 0},
+    {"weights", 'w', OPTION_TEXT, offsetof(struct verify_args, weights), "SOURCE",
+     "of a thin layout: a package or folder that has its weights", 0, 0},
     {"policy", 0, OPTION_TEXT, offsetof(struct verify_args, policy), "FILE",
      "who must have signed, attestations, licences, versions, limits of the parity run", 0, 0},
     {"data", 'd', OPTION_TEXT, offsetof(struct verify_args, data), "FILE",
@@ -77,7 +79,7 @@ static bool run_oms(const struct command_env *env, const struct verify_args *a, 
 {
     CLEANUP(report) struct report *r = NULL;
     struct source_args source = {.key = a->key, .roots = a->roots, .signature = a->signature};
-    if (a->against || a->policy || a->data || a->digest || a->name || a->time || a->all || a->sample)
+    if (a->against || a->policy || a->data || a->digest || a->name || a->time || a->all || a->sample || a->weights)
         return error_set(err, ERR_USAGE, "option --oms goes with --key or --roots, --signature and --report alone");
     return report_open(&r, err) && verify_oms(env, &source, folder, r, err) && print_report(env, r, a->report, err) &&
            report_result(r, err);
@@ -120,6 +122,7 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                .seed = a->seed,
                                .nonce = a->nonce,
                                .stats = a->stats,
+                               .weights = a->weights,
                                .spill_dir = a->spill};
     bool ok = verify_run(env, &q, r, &parity, err) && print_report(env, r, a->report, err);
     parity_free(&parity);

@@ -43,11 +43,11 @@ static void cleanup_reencode(struct reencode *x)
     free(x->known);
 }
 
-static bool load(struct reencode *x, const struct model *m, const struct model *original, struct error *err)
+static bool load(struct reencode *x, const struct folder *packed, const struct model *original, struct error *err)
 {
     CLEANUP_BUFFER struct buffer text = {0};
     json_t *json;
-    if (!folder_load(m->folder, MANIFEST, MANIFEST_BYTES_MAX, &text, err) ||
+    if (!folder_load(packed, MANIFEST, MANIFEST_BYTES_MAX, &text, err) ||
         !json_parse(buffer_view(&text), JSON_DIALECT_STRICT, MANIFEST, &x->said, err) ||
         !json_get_object(x->said, "recipe", MANIFEST, &json, err) ||
         !recipe_from_json(&x->recipe, json, "recipe in ingot.json", err) ||
@@ -107,7 +107,7 @@ static bool choose(struct reencode *x, struct error *err)
     x->every = x->n_drawn == x->n_can;
     for (uint32_t i = 0; i < p->n_items; i++) {
         if (x->every) x->drawn[i] = p->items[i].n_outputs > 0;
-        x->wanted[i] = x->drawn[i] && (x->given || x->stats || !x->needs[i]);
+        x->wanted[i] = x->drawn[i] && (x->given ? x->q->model != NULL : x->stats || !x->needs[i]);
     }
     return true;
 }
@@ -163,8 +163,8 @@ static bool compare(struct reencode *x, uint32_t *n, struct error *err)
     char what[640], drawn[320];
     describe(x, drawn);
     snprintf(what, sizeof what,
-             "tensors of %u among %u encoded weights, made from the original again, have the same "
-             "bytes%s%s",
+             "tensors of %u among %u encoded weights, made from the original again, have the bytes that ingot.json "
+             "lists%s%s",
              x->n_drawn, x->n_can, x->given ? ", with the package's own scales" : "", drawn);
     if (*n || f.n) report_findings(x->report, CHECK_DIGEST, REENCODE_CHECK, &f, *n, what);
     return true;
@@ -204,7 +204,7 @@ static bool encode(struct reencode *x, const struct model *original, struct quan
     struct error found = ERROR_INIT;
     const struct command_env *env = x->env;
     /* Scales that were taken over from elsewhere are in the package too. */
-    struct quantize_options o = {.pool = env->pool, .isa = env->isa, .scales_from = x->given ? x->q->ref : NULL};
+    struct quantize_options o = {.pool = env->pool, .isa = env->isa, .scales_model = x->given ? x->q->model : NULL};
     struct quantize_again again = {x->wanted, x->made, x->known};
     *ok = quantize_digests(x->plan, original, x->stats, &o, &again, result, env->progress, &found);
     if (*ok) return true;
@@ -218,14 +218,14 @@ static bool encode(struct reencode *x, const struct model *original, struct quan
     return true;
 }
 
-bool reencode_check(const struct command_env *env, const struct reencode_request *q, const struct model *m,
+bool reencode_check(const struct command_env *env, const struct reencode_request *q, const struct folder *packed,
                     const struct model *original, struct report *r, struct error *err)
 {
     __attribute__((cleanup(cleanup_reencode))) struct reencode x = {.env = env, .q = q, .report = r};
     struct quantize_result result;
     uint32_t n = 0;
     bool ok;
-    if (!load(&x, m, original, err) || !load_stats(&x, err) || !choose(&x, err) ||
+    if (!load(&x, packed, original, err) || !load_stats(&x, err) || !choose(&x, err) ||
         !encode(&x, original, &result, &ok, err))
         return false;
     if (!ok) return true;

@@ -16,8 +16,8 @@ struct reencode_request {
     const char *nonce; /* or NULL */
     const char *stats; /* calibration statistics, which must be those that ingot.json names; NULL: what hangs on them is
                           undecided */
-    const char *ref;   /* the package */
-    const char *image; /* its digest as text */
+    const struct model *model; /* the packed one, whose scales serve where they were taken from elsewhere; or NULL */
+    const char *image;         /* its digest as text */
 };
 
 static inline bool reencode_wanted(const struct reencode_request *q)
@@ -25,10 +25,11 @@ static inline bool reencode_wanted(const struct reencode_request *q)
     return q->all || q->sample > 0;
 }
 
-/* `m` is the packed model, whose own bytes have been held against its ingot.json already. What cannot be made again
- * (statistics or scales from elsewhere that are not here) is undecided; what was drawn and found goes under
- * "encoded_again" of the report. */
-MUST_CHECK bool reencode_check(const struct command_env *env, const struct reencode_request *q, const struct model *m,
-                               const struct model *original, struct report *r, struct error *err);
+/* `packed` holds ingot.json; that the package's own bytes are those it lists has been checked, or said to be unknown.
+ * What cannot be made again (statistics or scales from elsewhere that are not here) is undecided; what was drawn and
+ * found goes under "encoded_again" of the report. */
+MUST_CHECK bool reencode_check(const struct command_env *env, const struct reencode_request *q,
+                               const struct folder *packed, const struct model *original, struct report *r,
+                               struct error *err);
 
 #endif

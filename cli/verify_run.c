@@ -1,4 +1,5 @@
 #include "cli/verify_run.h"
+#include "cli/verify_packed.h"
 #include "cli/verify_reencode.h"
 
 #include "core/file.h"
@@ -76,70 +77,7 @@ static bool run_parity(const struct command_env *env, const struct verify_reques
     return true;
 }
 
-static bool is_thin(const char *text)
-{
-    CLEANUP(oci_ref) struct oci_ref ref = {0};
-    CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
-    CLEANUP(oci_index) struct oci_index index = {0};
-    struct error ignored = ERROR_INIT;
-    return oci_ref_parse(text, &ref, &ignored) && oci_layout_open_ref(&layout, &ref, &ignored) &&
-           oci_layout_index(&layout, &index, &ignored) && oci_is_thin(&index);
-}
-
-/* The digest that the tag names: what was verified. */
-static bool image_digest(const char *text, char out[OCI_DIGEST_SIZE], struct error *err)
-{
-    CLEANUP(oci_ref) struct oci_ref ref = {0};
-    CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
-    __attribute__((cleanup(cleanup_oci_package))) struct oci_package package = {0};
-    if (!oci_ref_parse(text, &ref, err) || !oci_layout_open_ref(&layout, &ref, err) ||
-        !oci_package_open(&package, &layout, ref.tag, err))
-        return false;
-    oci_digest_text(&package.entry->digest, out);
-    return true;
-}
-
-/* The manifest, which is signed, says that this is a family of which nothing is computed here. */
-static bool is_bundle(const char *text)
-{
-    CLEANUP(oci_ref) struct oci_ref ref = {0};
-    CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
-    __attribute__((cleanup(cleanup_oci_package))) struct oci_package package = {0};
-    CLEANUP(oci_manifest) struct oci_manifest manifest = {0};
-    struct error ignored = ERROR_INIT;
-    if (!oci_ref_parse(text, &ref, &ignored) || !oci_layout_open_ref(&layout, &ref, &ignored) ||
-        !oci_package_open(&package, &layout, ref.tag, &ignored) ||
-        !oci_package_manifest(&layout, oci_package_image(&package, 0), &manifest, &ignored))
-        return false;
-    const char *bundle = oci_annotation(manifest.annotations, PACK_ANNOTATION_BUNDLE);
-    return bundle && strcmp(bundle, "true") == 0;
-}
-
-/* A package whose model cannot even be opened is a package that fails, not a verification that broke. */
-static bool open_packed_model(const char *ref, struct model *m, struct report *r, bool *opened, struct error *err)
-{
-    struct error e = ERROR_INIT;
-    if (is_thin(ref)) {
-        *opened = false;
-        report_add(r, CHECK_LAYOUT, VERDICT_UNDECIDED, "model", "not read: this layout is thin, it has no weights");
-        return true;
-    }
-    *opened = model_open(m, ref, &e);
-    if (*opened) return true;
-    if (is_bundle(ref)) {
-        report_add(r, CHECK_LAYOUT, VERDICT_PASS, "model",
-                   "bundled as it is, as its manifest says; nothing of it is computed here");
-        return true;
-    }
-    if (e.code == ERR_FORMAT || e.code == ERR_UNSUPPORTED) {
-        report_add(r, CHECK_LAYOUT, VERDICT_FAIL, "model", "%s", e.text);
-        return true;
-    }
-    if (err) *err = e;
-    return false;
-}
-
-static bool encode_again(const struct command_env *env, const struct verify_request *q, const struct model *m,
+static bool encode_again(const struct command_env *env, const struct verify_request *q, const struct packed *p,
                          const struct model *original, struct report *r, struct error *err)
 {
     char image[OCI_DIGEST_SIZE];
@@ -148,41 +86,55 @@ static bool encode_again(const struct command_env *env, const struct verify_requ
                                      .seed = q->seed,
                                      .nonce = q->nonce,
                                      .stats = q->stats,
-                                     .ref = q->ref,
+                                     .model = p->has_model ? &p->model : NULL,
                                      .image = image};
-    return image_digest(q->ref, image, err) && reencode_check(env, &again, m, original, r, err);
+    return packed_digest(q->ref, image, err) && reencode_check(env, &again, packed_folder(p), original, r, err);
 }
 
-static bool check_model(const struct command_env *env, const struct verify_request *q, const struct policy *policy,
-                        struct report *r, struct parity *parity, struct error *err)
+static bool check_against(const struct command_env *env, const struct verify_request *q, const struct policy *policy,
+                          const struct packed *p, struct report *r, struct parity *parity, struct error *err)
 {
-    __attribute__((cleanup(cleanup_model))) struct model m = {0};
     __attribute__((cleanup(cleanup_model))) struct model original = {0};
-    bool opened;
-    if (!open_packed_model(q->ref, &m, r, &opened, err)) return false;
-    if (opened && !structure_check(&m, env->pool, r, env->progress, err)) return false;
-    if (!q->against && ((q->policy && policy->has_parity) || q->data))
-        report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity",
-                   "not run: %s was given, but no original to compare with (--against)",
-                   q->policy ? "a policy" : "a file of texts");
-    bool again = q->all || q->sample;
-    if (again && (!q->against || !opened))
-        report_add(r, CHECK_DIGEST, VERDICT_UNDECIDED, REENCODE_CHECK,
-                   "needs the weights and the original (--against)");
-    if (!q->against) return true;
     if (!model_open(&original, q->against, err)) return false;
-    if (!opened) return true;
-    if (!structure_check_against(&m, &original, env->pool, r, env->progress, err)) return false;
+    if (!packed_folder(p)) {
+        /* Of a bundle that would otherwise be a pass. */
+        report_add(r, CHECK_LAYOUT, VERDICT_UNDECIDED, "original",
+                   "not compared with: the package's model is not read");
+        return true;
+    }
+    if (!structure_check_against(packed_folder(p), p->has_model ? p->model.checkpoint : NULL, &original, env->pool, r,
+                                 env->progress, err))
+        return false;
     /* Numbers of a package that is broken already would only hide the cause. */
     if (report_count(r, VERDICT_FAIL)) {
-        if (again)
+        if (q->all || q->sample)
             report_add(r, CHECK_DIGEST, VERDICT_UNDECIDED, REENCODE_CHECK,
                        "not done: the package failed a check before");
         report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity", "not run: the package failed a check before");
         return true;
     }
-    if (again && !encode_again(env, q, &m, &original, r, err)) return false;
-    return run_parity(env, q, policy, &m, &original, r, parity, err);
+    if ((q->all || q->sample) && !encode_again(env, q, p, &original, r, err)) return false;
+    if (p->has_model) return run_parity(env, q, policy, &p->model, &original, r, parity, err);
+    report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity", "not run: the weights are not here");
+    return true;
+}
+
+static bool check_model(const struct command_env *env, const struct verify_request *q, const struct policy *policy,
+                        const struct oci_weights *beside, struct report *r, struct parity *parity, struct error *err)
+{
+    __attribute__((cleanup(cleanup_packed))) struct packed p = {0};
+    if (!packed_open(&p, q->ref, beside, r, err)) return false;
+    if (p.has_model ? !structure_check(&p.model, env->pool, r, env->progress, err)
+                    : p.thin && !structure_check_files(p.thin, r, err))
+        return false;
+    if (!q->against && ((q->policy && policy->has_parity) || q->data))
+        report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity",
+                   "not run: %s was given, but no original to compare with (--against)",
+                   q->policy ? "a policy" : "a file of texts");
+    if ((q->all || q->sample) && (!q->against || !packed_folder(&p)))
+        report_add(r, CHECK_DIGEST, VERDICT_UNDECIDED, REENCODE_CHECK,
+                   "needs ingot.json of the package and the original (--against)");
+    return !q->against || check_against(env, q, policy, &p, r, parity, err);
 }
 
 /* What the options name, loaded. */
@@ -190,6 +142,7 @@ struct inputs {
     struct policy policy;
     struct key *key;
     struct cert_chain *roots;
+    struct oci_weights beside;
     struct digest wanted;
     int64_t at;
 };
@@ -199,14 +152,18 @@ static void cleanup_inputs(struct inputs *in)
     policy_close(&in->policy);
     key_close(in->key);
     cert_chain_close(in->roots);
+    oci_weights_close(&in->beside);
 }
 
 static bool load_inputs(const struct verify_request *q, struct inputs *in, struct error *err)
 {
     in->at = (int64_t)time(NULL);
     if (!policy_load(&in->policy, q->policy, err) || (q->key && !key_load_public(q->key, &in->key, err)) ||
-        (q->roots && !cert_chain_load(q->roots, &in->roots, err)))
+        (q->roots && !cert_chain_load(q->roots, &in->roots, err)) ||
+        (q->weights && !oci_weights_open(&in->beside, q->weights, err)))
         return false;
+    if (q->weights && !packed_is_thin(q->ref))
+        return error_set(err, ERR_USAGE, "option --weights: '%.256s' is not thin, it has its weights", q->ref);
     if (q->time && !policy_parse_time(q->time, &in->at))
         return error_set(err, ERR_USAGE, "option --time: expected a time like 2026-11-21T10:00:00Z, found '%.80s'",
                          q->time);
@@ -219,7 +176,8 @@ static bool load_inputs(const struct verify_request *q, struct inputs *in, struc
 bool verify_run(const struct command_env *env, const struct verify_request *q, struct report *r, struct parity *parity,
                 struct error *err)
 {
-    __attribute__((cleanup(cleanup_inputs))) struct inputs in = {0};
+    __attribute__((cleanup(cleanup_inputs))) struct inputs in = {.beside = OCI_WEIGHTS_INIT};
+    const struct oci_weights *beside = q->weights ? &in.beside : NULL;
     if (!crypto_self_test(err) || !load_inputs(q, &in, err)) return false;
     struct package_options o = {.ref = q->ref,
                                 .key = in.key,
@@ -229,9 +187,10 @@ bool verify_run(const struct command_env *env, const struct verify_request *q, s
                                 .at = in.at,
                                 .before_attestations = q->before_attestations,
                                 .wanted = q->digest ? &in.wanted : NULL,
+                                .beside = beside,
                                 .pool = env->pool,
                                 .progress = env->progress};
-    return package_verify(&o, r, err) && check_model(env, q, &in.policy, r, parity, err);
+    return package_verify(&o, r, err) && check_model(env, q, &in.policy, beside, r, parity, err);
 }
 
 bool verify_text(const struct report *r, char **out, struct error *err)

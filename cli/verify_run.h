@@ -18,6 +18,7 @@ struct verify_request {
     bool all;                 /* with against: encode the original again and compare */
     uint64_t sample;          /* the same of so many weights; 0: none */
     const char *seed, *nonce; /* what the sample is drawn by (cli/verify_reencode.h); or NULL */
+    const char *weights;      /* where the weights of a thin layout are (formats/oci_weights.h); or NULL */
     const char *stats;        /* calibration statistics for all and sample; or NULL */
     const char *roots;        /* certificates that a signer must lead to; or NULL */
     const char *name;         /* what the policy's rules know the package by; NULL: the tag */

@@ -25,13 +25,20 @@ struct convert_options {
     const char *lora;           /* safetensors: the folder of an adapter that is merged (convert/lora.h), or NULL */
 };
 
+#define CONVERT_FALLBACKS_TOLD 256u /* by name; the others are counted */
+
+struct convert_fallback {
+    char name[96];
+    enum dtype to;
+};
+
 struct convert_result {
     uint32_t n_tensors, n_files, n_merged; /* merged: changed by the adapter */
     uint64_t read_bytes, bytes;
-    /* GGUF: tensors whose rows are not whole blocks of the type that was asked for, and what the first of them became.
-     */
+    /* GGUF: tensors that are not of the type that was asked for, because their rows are not whole blocks of it or
+     * llama.cpp has no place for their scales; the first of them by name. */
     uint32_t n_fallback;
-    char fallback[160];
+    struct convert_fallback fallback[CONVERT_FALLBACKS_TOLD];
     uint32_t n_left_out; /* GGUF: tensors of a multi-token-prediction head that llama.cpp has no place for */
     uint32_t n_verified; /* tensors that were read back */
     double worst_error;  /* of these, over the type's bound; 0 when all are exact */

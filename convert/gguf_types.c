@@ -90,25 +90,13 @@ static enum dtype llama_type(const struct gguf_mix *mix, struct gguf_model_facts
     return has(name, "ffn_down") ? ffn_down_type(mix, f, name) : mix->base;
 }
 
-/* Matrices that llama.cpp loads a scale for: the names of its load_tensors. */
-bool gguf_takes_scale(const char *name)
-{
-    static const char *const parts[] = {
-        ".attn_q.",         ".attn_k.",       ".attn_v.",         ".attn_output.",   ".attn_qkv.",    ".attn_gate.",
-        ".ffn_gate.",       ".ffn_down.",     ".ffn_up.",         ".ffn_gate_exps.", ".ffn_up_exps.", ".ffn_down_exps.",
-        ".ffn_gate_shexp.", ".ffn_up_shexp.", ".ffn_down_shexp.", ".ssm_in.",        ".ssm_out."};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (has(name, parts[i])) return true;
-    return false;
-}
-
 static enum dtype wanted(const struct gguf_mix *mix, struct gguf_model_facts *f, const char *name, uint64_t cols,
-                         uint32_t n_stack)
+                         uint32_t n_stack, bool scaled)
 {
     switch (mix->rule) {
     case GGUF_PURE: return mix->base;
     case GGUF_EXPERTS: return n_stack > 1 ? mix->base : DTYPE_Q8_0;
-    case GGUF_SCALED: return gguf_takes_scale(name) ? mix->base : DTYPE_Q8_0;
+    case GGUF_SCALED: return scaled ? mix->base : DTYPE_Q8_0;
     default: return llama_type(mix, f, name, cols);
     }
 }
@@ -126,11 +114,13 @@ static enum dtype smaller_blocks(enum dtype t)
 }
 
 enum dtype gguf_mix_type(const struct gguf_mix *mix, struct gguf_model_facts *facts, const char *name, uint64_t cols,
-                         uint32_t n_stack, bool *fallback)
+                         uint32_t n_stack, bool scaled, bool *fallback)
 {
-    enum dtype t = wanted(mix, facts, name, cols, n_stack);
-    *fallback = cols % dtype_block_elems(t) != 0;
-    if (!*fallback) return t;
+    enum dtype t = wanted(mix, facts, name, cols, n_stack, scaled);
+    bool whole = cols % dtype_block_elems(t) == 0, llama = mix->rule >= GGUF_LLAMA && mix->rule <= GGUF_MEDIUM;
+    /* llama.cpp's own rule for a head whose rows are no blocks is Q8_0. */
+    *fallback = !whole || (llama && t == DTYPE_Q8_0 && cols % dtype_block_elems(mix->base) != 0);
+    if (whole) return t;
     t = smaller_blocks(t);
     return cols % dtype_block_elems(t) == 0 ? t : DTYPE_F16;
 }

@@ -35,11 +35,10 @@ struct gguf_model_facts {
     uint32_t attn_v, ffn_down; /* so far */
 };
 bool gguf_is_attn_v(const char *name); /* counts as one in n_attn_v */
-/* llama.cpp multiplies what it computes with this matrix with NAME.scale. */
-bool gguf_takes_scale(const char *name);
 /* The type of a matrix, or of a stack of `n_stack` > 1 of them, with rows of so many columns, that llama.cpp would
- * quantize at all. *fallback: not what the rules ask for, because rows are not whole blocks of that. */
+ * quantize at all; `scaled` of gguf_takes_scale. *fallback: not what the rules ask for, because rows are not whole
+ * blocks of that. */
 enum dtype gguf_mix_type(const struct gguf_mix *mix, struct gguf_model_facts *facts, const char *name, uint64_t cols,
-                         uint32_t n_stack, bool *fallback);
+                         uint32_t n_stack, bool scaled, bool *fallback);
 
 #endif

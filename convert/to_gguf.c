@@ -37,16 +37,19 @@ static enum dtype stored_type(const struct job *j, const struct model_tensor *t)
 
 static void note_fallback(struct job *j, const char *name, enum dtype to)
 {
-    if (j->result->n_fallback++ == 0)
-        snprintf(j->result->fallback, sizeof j->result->fallback, "%.100s as %s", name, dtype_name(to));
+    uint32_t i = j->result->n_fallback++;
+    if (i >= CONVERT_FALLBACKS_TOLD) return;
+    struct convert_fallback *f = &j->result->fallback[i];
+    snprintf(f->name, sizeof f->name, "%s", name);
+    f->to = to;
 }
 
 /* A weight with scales beside it where llama.cpp reads none is decoded. */
-static enum dtype same_type(struct job *j, const struct model_tensor *t, const char *name)
+static enum dtype same_type(struct job *j, const struct gguf_name *n, const struct model_tensor *t, const char *name)
 {
     if (!t->format) return stored_type(j, t);
     enum dtype twin = coded_twin(t->format, t->dims[1]);
-    if (twin == DTYPE_GGML_NVFP4 && !gguf_takes_scale(name)) twin = DTYPE_COUNT;
+    if (twin == DTYPE_GGML_NVFP4 && !gguf_takes_scale(j->arch, n, name)) twin = DTYPE_COUNT;
     if (twin != DTYPE_COUNT) return twin;
     note_fallback(j, name, DTYPE_BF16);
     return DTYPE_BF16;
@@ -72,10 +75,11 @@ static bool target_type(struct job *j, const struct gguf_name *n, const struct m
             "--type bf16` makes plain numbers of it",
             t->name);
     if (t->n_dims <= 1 || n->f32 || n->change >= GGUF_PLUS_ONE || text_ends_with(n->gguf, "_norm.weight")) return true;
-    enum dtype same = same_type(j, t, name);
+    enum dtype same = same_type(j, n, t, name);
     *out = same;
     if (!mix) return true;
-    *out = gguf_mix_type(mix, &j->facts, name, t->dims[t->n_dims - 1], n_stack, &fallback);
+    *out = gguf_mix_type(mix, &j->facts, name, t->dims[t->n_dims - 1], n_stack, gguf_takes_scale(j->arch, n, name),
+                         &fallback);
     if (mix->rule == GGUF_SCALED && ends) *out = dtype_is_plain_float(same) ? same : DTYPE_BF16;
     else if (fallback) note_fallback(j, name, *out);
     if (!t->format || !is_few_bits(*out) || *out == same || j->opt->requantize) return true;

@@ -17,7 +17,7 @@ struct member {
     const char *name, *path;
     uint64_t offset, size;
     uint32_t file; /* which of struct open_files */
-    int made;      /* descriptor of a member that no file holds, or -1 */
+    int made;      /* its own descriptor: it lies in memory, or in a file elsewhere; or -1 */
 };
 
 /* Behind a pointer, because reading a const folder fills it. One per different path: in an OCI layout many members lie
@@ -95,6 +95,16 @@ bool folder_add_made(struct folder *f, const char *name, struct bytes data, stru
     return true;
 }
 
+bool folder_add_open(struct folder *f, const char *name, int fd, uint64_t offset, uint64_t size, struct error *err)
+{
+    if (!folder_add(f, name, name, offset, size, err)) {
+        close(fd);
+        return false;
+    }
+    f->members[f->n_members - 1].made = fd;
+    return true;
+}
+
 bool folder_explain_absent(struct folder *f, const char *name, const char *why, struct error *err)
 {
     f->absent = arena_text(f->texts, name);
@@ -160,12 +170,19 @@ static bool settle(struct folder *f, struct error *err)
     return number_files(f, err);
 }
 
-static bool fill(struct folder *f, const char *path, struct error *err)
+static bool fill_by_kind(struct folder *f, void *ctx, struct error *err)
 {
     size_t k = 0;
-    while (strncmp(path, kinds[k]->prefix, strlen(kinds[k]->prefix)) != 0) k++; /* ends: the last prefix is empty */
-    if (!kinds[k]->open(f, path + strlen(kinds[k]->prefix), err) || !settle(f, err)) return false;
+    (void)ctx;
+    while (strncmp(f->path, kinds[k]->prefix, strlen(kinds[k]->prefix)) != 0) k++; /* ends: the last prefix is empty */
+    return kinds[k]->open(f, f->path + strlen(kinds[k]->prefix), err);
+}
+
+/* What follows from the members that were found. */
+static bool complete(struct folder *f, struct error *err)
+{
     bool added;
+    if (!settle(f, err)) return false;
     if (!nemo_expand(f, &added, err) || (added && !settle(f, err))) return false;
     uint32_t n = f->n_members;
     if (folder_find(f, "adapter_config.json") != NAME_NONE &&
@@ -175,7 +192,8 @@ static bool fill(struct folder *f, const char *path, struct error *err)
     return gguf_describe(f, err) && nemo_describe(f, err) && (f->n_members == n || settle(f, err));
 }
 
-bool folder_open(struct folder **out, const char *path, struct error *err)
+bool folder_open_by(struct folder **out, const char *path, bool (*fill)(struct folder *f, void *ctx, struct error *err),
+                    void *ctx, struct error *err)
 {
     *out = NULL;
     struct folder *f = calloc(1, sizeof *f);
@@ -183,10 +201,15 @@ bool folder_open(struct folder **out, const char *path, struct error *err)
     f->dirfd = -1;
     f->path = strdup(path);
     f->texts = arena_new();
-    bool ok = f->path && f->texts ? fill(f, path, err) : error_memory(err, strlen(path));
+    bool ok = f->path && f->texts ? fill(f, ctx, err) && complete(f, err) : error_memory(err, strlen(path));
     if (ok) *out = f;
     else folder_close(f);
     return ok;
+}
+
+bool folder_open(struct folder **out, const char *path, struct error *err)
+{
+    return folder_open_by(out, path, fill_by_kind, NULL, err);
 }
 
 void folder_close(struct folder *f)

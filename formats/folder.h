@@ -71,6 +71,13 @@ MUST_CHECK bool folder_add_part(struct folder *f, uint32_t member, const char *n
 /* A member that no file holds: its bytes are made from others (a GGUF file's configuration and tokenizer). Copied, into
  * anonymous memory of the kernel, so that folder_place has a descriptor for it too. Only while the folder is opened. */
 MUST_CHECK bool folder_add_made(struct folder *f, const char *name, struct bytes data, struct error *err);
+/* A member that lies in a file elsewhere: `size` bytes at `offset` of a descriptor, which is taken over. */
+MUST_CHECK bool folder_add_open(struct folder *f, const char *name, int fd, uint64_t offset, uint64_t size,
+                                struct error *err);
+/* Opens a folder that `fill` makes as a kind's `open` does, `path` being what it is called. */
+MUST_CHECK bool folder_open_by(struct folder **out, const char *path,
+                               bool (*fill)(struct folder *f, void *ctx, struct error *err), void *ctx,
+                               struct error *err);
 /* What to add to the sentence when `name` is asked for and absent. */
 MUST_CHECK bool folder_explain_absent(struct folder *f, const char *name, const char *why, struct error *err);
 /* For kinds: the directory that folder_add's paths are relative to; the descriptor is taken over. */

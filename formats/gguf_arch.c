@@ -126,3 +126,13 @@ bool gguf_layers(const struct gguf *g, uint64_t *trunk, uint64_t *mtp, struct er
     *trunk = n - *mtp;
     return true;
 }
+
+bool gguf_takes_scale(const struct gguf_arch *a, const struct gguf_name *row, const char *name)
+{
+    char word[GGUF_NAME_MAX + 2];
+    const char *part = strchr(name, '.'), *end = strrchr(name, '.');
+    part = part ? strchr(part + 1, '.') : NULL;
+    if (!a->scaled || !part || part >= end || (row && row->change == GGUF_LINEAR)) return false;
+    snprintf(word, sizeof word, " %.*s ", (int)(end - part - 1), part + 1);
+    return strstr(a->scaled, word) != NULL;
+}

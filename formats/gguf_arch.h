@@ -67,6 +67,9 @@ struct gguf_arch {
     uint32_t n_names;
     const struct gguf_key *keys;
     uint32_t n_keys;
+    /* Matrices whose product llama.cpp's graph multiplies with NAME.scale, " attn_q attn_k ... ": it loads a scale for
+     * more than it uses (docs/formats.md, GGUF). */
+    const char *scaled;
     bool drops_mtp;      /* the multi-token-prediction head is not written: llama.cpp has no place for it */
     gguf_read_fn read;   /* or NULL */
     gguf_write_fn write; /* or NULL */
@@ -92,6 +95,14 @@ MUST_CHECK bool gguf_layers(const struct gguf *g, uint64_t *trunk, uint64_t *mtp
 
 /* config.json as a family's reader expects it; new reference. */
 MUST_CHECK bool gguf_config(const struct gguf *g, const struct gguf_arch *a, json_t **out, struct error *err);
+
+/* What `scaled` is made of. */
+#define GGUF_SCALED_ATTN " attn_q attn_k attn_v attn_output "
+#define GGUF_SCALED_FFN " ffn_gate ffn_up ffn_down "
+#define GGUF_SCALED_EXPS " ffn_gate_exps ffn_up_exps ffn_down_exps "
+#define GGUF_SCALED_SHEXP " ffn_gate_shexp ffn_up_shexp ffn_down_shexp "
+/* Of "blk.3.attn_q.weight", made by `row` (or NULL): llama.cpp uses its scale. */
+bool gguf_takes_scale(const struct gguf_arch *a, const struct gguf_name *row, const char *name);
 
 /* For rows of several families (formats/gguf_config.c, formats/gguf_rope.c, formats/gguf_llama.c). */
 /* Element i of an array with one element per layer, or the one value for all layers; `key` begins with "%s.". */

@@ -189,4 +189,5 @@ const struct gguf_arch gguf_deci = {
     .n_keys = GGUF_COUNT(keys),
     .read = deci_read,
     .write = deci_write,
+    .scaled = GGUF_SCALED_ATTN,
 };

@@ -171,4 +171,5 @@ const struct gguf_arch gguf_deepseek2 = {
     .drops_mtp = true,
     .read = deepseek2_read,
     .write = deepseek2_write,
+    .scaled = " attn_output ",
 };

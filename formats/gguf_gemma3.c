@@ -153,4 +153,5 @@ const struct gguf_arch gguf_gemma3 = {
     .n_keys = GGUF_COUNT(keys),
     .read = gemma3_read,
     .write = gemma3_write,
+    .scaled = GGUF_SCALED_ATTN,
 };

@@ -89,6 +89,7 @@ const struct gguf_arch gguf_gpt_oss = {
     .n_keys = GGUF_COUNT(keys),
     .read = gpt_oss_read,
     .write = gpt_oss_write,
+    .scaled = GGUF_SCALED_ATTN,
 };
 
 /* ---- mistral3: Llama's tensors; queries grow with the position ---- */
@@ -160,4 +161,5 @@ const struct gguf_arch gguf_mistral3 = {
     .n_keys = GGUF_COUNT(mistral3_keys),
     .read = mistral3_read,
     .write = mistral3_write,
+    .scaled = GGUF_SCALED_ATTN GGUF_SCALED_FFN GGUF_SCALED_EXPS,
 };

@@ -77,6 +77,7 @@ const struct gguf_arch gguf_llama = {
     .n_keys = GGUF_COUNT(decoder_keys),
     .read = llama_read,
     .write = llama_write,
+    .scaled = GGUF_SCALED_ATTN GGUF_SCALED_FFN GGUF_SCALED_EXPS,
 };
 
 /* ---- qwen3 ---- */
@@ -107,6 +108,7 @@ const struct gguf_arch gguf_qwen3 = {
     .n_keys = GGUF_COUNT(decoder_keys),
     .read = qwen3_read,
     .write = qwen3_write,
+    .scaled = GGUF_SCALED_ATTN GGUF_SCALED_FFN,
 };
 
 /* ---- qwen3moe: every layer has experts, and the weights of the chosen ones are always normalized ---- */
@@ -159,6 +161,7 @@ const struct gguf_arch gguf_qwen3moe = {
     .n_keys = GGUF_COUNT(qwen3moe_keys),
     .read = qwen3moe_read,
     .write = qwen3moe_write,
+    .scaled = GGUF_SCALED_ATTN GGUF_SCALED_EXPS,
 };
 
 /* ---- nemotron: LayerNorm1P, which GGUF stores as a plain LayerNorm with w + 1 ---- */
@@ -225,4 +228,5 @@ const struct gguf_arch gguf_nemotron = {
     .n_keys = GGUF_COUNT(nemotron_keys),
     .read = nemotron_read,
     .write = nemotron_write,
+    .scaled = GGUF_SCALED_ATTN,
 };

@@ -333,6 +333,7 @@ const struct gguf_arch gguf_nemotron_h = {
     .n_keys = GGUF_COUNT(dense_keys),
     .read = dense_read,
     .write = dense_write,
+    .scaled = GGUF_SCALED_ATTN GGUF_SCALED_FFN GGUF_SCALED_EXPS GGUF_SCALED_SHEXP " ssm_in ssm_out ",
 };
 
 const struct gguf_arch gguf_nemotron_h_moe = {
@@ -345,4 +346,5 @@ const struct gguf_arch gguf_nemotron_h_moe = {
     .n_keys = GGUF_COUNT(moe_keys),
     .read = moe_read,
     .write = moe_write,
+    .scaled = GGUF_SCALED_ATTN GGUF_SCALED_FFN GGUF_SCALED_EXPS GGUF_SCALED_SHEXP " ssm_in ssm_out ",
 };

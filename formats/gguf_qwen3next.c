@@ -135,4 +135,5 @@ const struct gguf_arch gguf_qwen3next = {
     .n_keys = GGUF_COUNT(keys),
     .read = qwen3next_read,
     .write = qwen3next_write,
+    .scaled = GGUF_SCALED_ATTN GGUF_SCALED_EXPS GGUF_SCALED_SHEXP,
 };

@@ -38,6 +38,7 @@ static const struct row {
 #define N_LAYER_ROWS (sizeof layer_rows / sizeof *layer_rows)
 #define N_OTHER_ROWS (sizeof other_rows / sizeof *other_rows)
 #define LAYERS "decoder.layers."
+#define LOOKS_MAX ((uint64_t)1 << 28) /* chunks that are held against ranges of rows */
 
 /* ---- names ---- */
 
@@ -173,6 +174,9 @@ struct mapper {
     const struct mega_config *c;
     struct tensor_piece *pieces;
     uint32_t n, capacity;
+    const struct mega_chunk **near; /* chunks of the array at hand that have something of the layer at hand */
+    uint32_t near_capacity;
+    uint64_t looks; /* so far */
     struct error *err;
 };
 
@@ -201,7 +205,6 @@ static bool cut_chunk(struct mapper *m, const struct mega_chunk *c, uint32_t axi
 {
     const struct torch_tensor *t = &c->part;
     bool has_cols = axis + 1 < t->n_dims;
-    if (axis && (layer < c->at[0] || layer - c->at[0] >= t->dims[0])) return true;
     uint64_t from = r.first > c->at[axis] ? r.first : c->at[axis], end = c->at[axis] + t->dims[axis];
     if (end > r.first + r.n) end = r.first + r.n;
     if (from >= end || (has_cols && t->dims[axis + 1] == 0)) return true;
@@ -216,6 +219,28 @@ static bool cut_chunk(struct mapper *m, const struct mega_chunk *c, uint32_t axi
     return push(m, &p);
 }
 
+/* The chunks with something of this layer. What is looked at is counted: ranges times chunks, of every layer, come to
+ * more than anybody waits for, and to a few million where a checkpoint is what it seems. */
+static bool find_near(struct mapper *m, const struct mega_array *a, bool stacked, uint64_t layer, uint64_t n_ranges,
+                      uint32_t *n)
+{
+    if (a->n_chunks > m->near_capacity) {
+        const struct mega_chunk **p = realloc(m->near, a->n_chunks * sizeof *p);
+        if (!p) return error_memory(m->err, a->n_chunks * sizeof *p);
+        m->near = p;
+        m->near_capacity = a->n_chunks;
+    }
+    *n = 0;
+    for (uint32_t k = 0; k < a->n_chunks; k++) {
+        const struct mega_chunk *c = &a->chunks[k];
+        if (!stacked || (layer >= c->at[0] && layer - c->at[0] < c->part.dims[0])) m->near[(*n)++] = c;
+    }
+    m->looks += a->n_chunks + n_ranges * *n; /* at most 2^16 * 10^6 */
+    return m->looks <= LOOKS_MAX ||
+           error_set(m->err, ERR_UNSUPPORTED, "array '%.256s': %u chunks and %llu query groups are too many", a->name,
+                     a->n_chunks, (unsigned long long)n_ranges);
+}
+
 /* One tensor from rows of an array; `layer` counts when the array is a stack of layers. */
 static bool emit(struct mapper *m, const char *name, const struct mega_array *a, bool stacked, uint64_t layer,
                  const struct rows *ranges, uint64_t n_ranges)
@@ -223,11 +248,13 @@ static bool emit(struct mapper *m, const char *name, const struct mega_array *a,
     uint32_t axis = stacked;
     struct tensor_info info = {.name = name, .dtype = a->dtype, .n_dims = a->n_dims - axis};
     uint64_t rows = 0;
+    uint32_t n_near = 0;
     m->n = 0;
+    if (!find_near(m, a, stacked, layer, n_ranges, &n_near)) return false;
     for (uint64_t i = 0; i < n_ranges; i++) {
         rows += ranges[i].n;
-        for (uint32_t k = 0; k < a->n_chunks; k++)
-            if (!cut_chunk(m, &a->chunks[k], axis, layer, ranges[i])) return false;
+        for (uint32_t k = 0; k < n_near; k++)
+            if (!cut_chunk(m, m->near[k], axis, layer, ranges[i])) return false;
     }
     info.dims[0] = rows;
     if (info.n_dims > 1) info.dims[1] = a->dims[axis + 1];
@@ -368,6 +395,7 @@ bool mega_add_all(struct checkpoint *ck, struct mega_set *s, const struct mega_c
     }
     free(entries);
     free(m.pieces);
+    free(m.near);
     return ok;
 }
 

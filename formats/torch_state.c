@@ -90,18 +90,24 @@ static bool add_tensor(struct walk *w, const struct pickle_value *v)
     return check_bounds(w, v, s, elem, id.first, id.part, &t) && torch_list_add(w->list, &t, w->err);
 }
 
+static bool too_often(const struct walk *w)
+{
+    return error_set(w->err, ERR_UNSUPPORTED, "'%.256s': the state dict is nested too deeply or too often", w->what);
+}
+
 static bool walk_dict(struct walk *w, const struct pickle_value *dict, uint32_t level);
 
 static bool visit(struct walk *w, const struct pickle_value *v, uint32_t level)
 {
-    if (++w->visits > TORCH_VISITS_MAX || level > PICKLE_DEPTH_MAX)
-        return error_set(w->err, ERR_UNSUPPORTED, "'%.256s': the state dict is nested too deeply or too often",
-                         w->what);
+    if (w->visits == TORCH_VISITS_MAX || level > PICKLE_DEPTH_MAX) return too_often(w);
+    w->visits++;
     switch (v->kind) {
     case PICKLE_TENSOR: return add_tensor(w, v);
     case PICKLE_DICT: return walk_dict(w, v, level);
     case PICKLE_LIST:
     case PICKLE_TUPLE:
+        if (v->n > TORCH_VISITS_MAX - w->visits) return too_often(w); /* one list may be there under many names */
+        w->visits += v->n;
         for (uint32_t i = 0; i < v->n; i++)
             if (v->u.items[i]->kind == PICKLE_TENSOR)
                 return error_set(w->err, ERR_UNSUPPORTED, "'%.256s': '%.256s' is %s of tensors, which have no names",

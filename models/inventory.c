@@ -525,15 +525,24 @@ void inventory_close(struct inventory *inv)
     free(inv);
 }
 
-bool model_open(struct model *out, const char *path, struct error *err)
+bool model_open_folder(struct model *out, struct folder *folder, struct error *err)
 {
-    *out = (struct model){0};
-    bool ok = folder_open(&out->folder, path, err) && checkpoint_open(&out->checkpoint, out->folder, err) &&
-              hf_config_open(&out->hf, out->folder, err) && quant_rules_open(&out->rules, &out->hf, err) &&
+    *out = (struct model){.folder = folder};
+    bool ok = checkpoint_open(&out->checkpoint, folder, err) && hf_config_open(&out->hf, folder, err) &&
+              quant_rules_open(&out->rules, &out->hf, err) &&
               inventory_open(&out->inventory, out->checkpoint, &out->hf, out->rules, err);
     if (ok) return true;
-    if (!strstr(err->text, path)) error_wrap(err, "'%.256s'", path);
+    if (!strstr(err->text, folder_path(folder))) error_wrap(err, "'%.256s'", folder_path(folder));
     model_close(out);
+    return false;
+}
+
+bool model_open(struct model *out, const char *path, struct error *err)
+{
+    struct folder *folder;
+    *out = (struct model){0};
+    if (folder_open(&folder, path, err)) return model_open_folder(out, folder, err);
+    if (!strstr(err->text, path)) error_wrap(err, "'%.256s'", path);
     return false;
 }
 

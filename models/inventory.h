@@ -82,6 +82,8 @@ struct model {
     struct inventory *inventory;
 };
 MUST_CHECK bool model_open(struct model *out, const char *path, struct error *err);
+/* The same of a folder that is open; it is taken over. */
+MUST_CHECK bool model_open_folder(struct model *out, struct folder *folder, struct error *err);
 void model_close(struct model *m);
 /* Entries of the quantization configuration that fit no tensor of the model: how many, and the first one (valid as long
  * as the model; NULL when there is none). */

@@ -236,7 +236,8 @@ static bool set_limits(struct http *h, bool https)
            SET(CURLOPT_SSL_VERIFYHOST, 2L) && SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
            SET(CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS) && SET(CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES) &&
            SET(CURLOPT_LOW_SPEED_TIME, (long)stall) && SET(CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES) &&
-           (!h->options.ca_file || SET(CURLOPT_CAINFO, h->options.ca_file)) &&
+           /* Instead of the system's, which libcurl also has a folder of. */
+           (!h->options.ca_file || (SET(CURLOPT_CAINFO, h->options.ca_file) && SET(CURLOPT_CAPATH, NULL))) &&
            (https || SET(CURLOPT_PROXY, "")) && /* a loopback address is not another machine's to reach */
            SET(CURLOPT_USERAGENT, "ingot");
 }

@@ -137,11 +137,14 @@ static bool check_all(struct given *g, const struct plan *plan, const struct pro
     return sha256_close(h, ok ? &g->digest : NULL, err) && ok;
 }
 
-static bool open_all(struct given *g, const struct plan *plan, const char *dir, const bool *wanted,
-                     const struct progress *pr, struct error *err)
+static bool open_all(struct given *g, const struct plan *plan, const bool *wanted, const struct progress *pr,
+                     struct error *err)
 {
+    if (strcmp(plan->recipe->layout, "modelopt") != 0)
+        return error_set(err, ERR_UNSUPPORTED, "scales are taken over in the layout modelopt, not %s",
+                         plan->recipe->layout);
     if (!memory_zalloc(&g->ref, plan->n_items, sizeof *g->ref, err) ||
-        !memory_zalloc(&g->clipped, plan->n_items, sizeof *g->clipped, err) || !model_open(&g->model, dir, err) ||
+        !memory_zalloc(&g->clipped, plan->n_items, sizeof *g->clipped, err) ||
         !same_config(plan, g->model.inventory, err))
         return false;
     for (uint32_t i = 0; i < plan->n_items; i++)
@@ -149,27 +152,39 @@ static bool open_all(struct given *g, const struct plan *plan, const char *dir, 
     return check_all(g, plan, pr, err);
 }
 
-bool given_open(struct given **out, const struct plan *plan, const char *dir, const bool *wanted,
-                const struct progress *pr, struct error *err)
+static bool keep(struct given **out, struct given *g, bool ok)
+{
+    if (ok) *out = g;
+    else given_close(g);
+    return ok;
+}
+
+bool given_open(struct given **out, const struct plan *plan, const char *dir, const struct progress *pr,
+                struct error *err)
 {
     *out = NULL;
-    if (strcmp(plan->recipe->layout, "modelopt") != 0)
-        return error_set(err, ERR_UNSUPPORTED, "--scales-from takes over scales of the layout modelopt, not %s",
-                         plan->recipe->layout);
     struct given *g = calloc(1, sizeof *g);
     if (!g) return error_memory(err, sizeof *g);
-    if (!open_all(g, plan, dir, wanted, pr, err)) {
-        given_close(g);
-        return error_wrap(err, "--scales-from '%.256s'", dir);
-    }
-    *out = g;
-    return true;
+    bool ok = model_open(&g->model, dir, err) && open_all(g, plan, NULL, pr, err);
+    if (!ok) error_wrap(err, "--scales-from '%.256s'", dir);
+    return keep(out, g, ok);
+}
+
+bool given_borrow(struct given **out, const struct plan *plan, const struct model *model, const bool *wanted,
+                  const struct progress *pr, struct error *err)
+{
+    *out = NULL;
+    struct given *g = calloc(1, sizeof *g);
+    if (!g) return error_memory(err, sizeof *g);
+    g->model = *model;
+    g->borrowed = true;
+    return keep(out, g, open_all(g, plan, wanted, pr, err));
 }
 
 void given_close(struct given *g)
 {
     if (!g) return;
-    model_close(&g->model);
+    if (!g->borrowed) model_close(&g->model);
     free(g->ref);
     free(g->clipped);
     free(g);

@@ -11,16 +11,20 @@
 
 struct given {
     struct model model;              /* the other folder */
+    bool borrowed;                   /* and it is the caller's */
     const struct model_tensor **ref; /* [n_items] the other folder's; NULL for items that are not quantized */
     struct digest digest;            /* of every scale taken: name, zero byte, bytes; in plan order */
     uint64_t *clipped;               /* [n_items] weights that saturated (given_encode) in this run */
 };
 
-/* wanted[n_items]: only these items' scales are read; NULL: all. Errors: ERR_FORMAT naming the tensor when the folder
+/* Errors: ERR_FORMAT naming the tensor when the folder
  * is of another plan or a scale is not one; ERR_UNSUPPORTED for formats whose weights cannot be coded with given
  * scales. */
-MUST_CHECK bool given_open(struct given **out, const struct plan *plan, const char *dir, const bool *wanted,
-                           const struct progress *pr, struct error *err);
+MUST_CHECK bool given_open(struct given **out, const struct plan *plan, const char *dir, const struct progress *pr,
+                           struct error *err);
+/* The same of a model that is open, and stays the caller's; wanted[n_items]: only these items' scales are read. */
+MUST_CHECK bool given_borrow(struct given **out, const struct plan *plan, const struct model *model, const bool *wanted,
+                             const struct progress *pr, struct error *err);
 void given_close(struct given *g); /* NULL is fine */
 
 /* A scalar scale of an item: PART_WEIGHT_SCALE, _2, PART_INPUT_SCALE, PART_K_SCALE, PART_V_SCALE. */

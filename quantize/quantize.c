@@ -59,17 +59,17 @@ static bool allocate(struct job *j, struct error *err)
 /* Where scales come from: another folder, or what was calibrated. */
 static bool get_scales(struct job *j, const char *out_dir, struct error *err)
 {
-    if (!j->opt->scales_from)
+    if (!j->opt->scales_from && !j->opt->scales_model)
         return job_check_solved(j, err) && job_check_folds(j, err) &&
                stats_input_amaxes(j->stats, j->plan, j->input_amax, err);
     if (j->plan->n_folds)
         return error_set(err, ERR_UNSUPPORTED,
                          "recipe '%s' folds scales per channel, which --scales-from cannot take over",
                          j->plan->recipe->name);
-    const bool *wanted = j->again ? j->again->wanted : NULL;
-    if (!given_open(&j->given, j->plan, j->opt->scales_from, wanted, j->pr, err)) return false;
+    if (j->again) return given_borrow(&j->given, j->plan, j->opt->scales_model, j->again->wanted, j->pr, err);
+    if (!given_open(&j->given, j->plan, j->opt->scales_from, j->pr, err)) return false;
     j->result->scales_digest = j->given->digest;
-    return !out_dir || folder_survives(j->given->model.folder, out_dir, err);
+    return folder_survives(j->given->model.folder, out_dir, err);
 }
 
 static void count_clipped(struct job *j)
@@ -138,7 +138,7 @@ bool quantize_needs_stats(const struct plan *p, bool *needs, struct error *err)
 static bool make_digests(struct job *j, struct error *err)
 {
     const struct plan *p = j->plan;
-    bool without = !j->stats && !j->opt->scales_from;
+    bool without = !j->stats && !j->opt->scales_model;
     if (j->stats && !stats_fit(j->stats, p, err)) return false;
     if (!allocate(j, err) || (!without && !get_scales(j, NULL, err)) || !job_open_lanes(j, err) ||
         !memory_zalloc(&j->digests, (size_t)p->n_outputs + 1, sizeof *j->digests, err))
@@ -158,7 +158,7 @@ bool quantize_digests(struct plan *plan, const struct model *m, const struct sta
                       struct quantize_result *result, const struct progress *pr, struct error *err)
 {
     *result = (struct quantize_result){0};
-    if (opt->scales_from) stats = NULL;
+    if (opt->scales_model) stats = NULL;
     struct job j = {.plan = plan, .model = m, .stats = stats, .opt = opt, .again = again, .pr = pr, .result = result};
     pthread_mutex_init(&j.ring.lock, NULL);
     pthread_cond_init(&j.ring.changed, NULL);

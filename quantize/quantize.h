@@ -12,13 +12,14 @@
 struct quantize_options {
     struct pool *pool;
     uint64_t isa;
-    struct backend_choice backend;  /* ops NULL: the CPU. Several devices share the tensors */
-    uint64_t shard_bytes;           /* SHARD_BYTES_DEFAULT */
-    const char *scales_from;        /* a quantized folder whose scales are taken over (quantize/given.h); NULL: none */
-    const json_t *source_signature; /* what was verified of the source, for ingot.json; NULL: nothing */
-    bool replace;                   /* an existing output is swapped out at the end */
-    uint64_t piece_bytes;           /* 0: PLAN_PIECE_BYTES, and less where a device's memory is short */
-    uint64_t hold_bytes;            /* 0: PLAN_HOLD_BYTES */
+    struct backend_choice backend; /* ops NULL: the CPU. Several devices share the tensors */
+    uint64_t shard_bytes;          /* SHARD_BYTES_DEFAULT */
+    const char *scales_from;       /* a quantized folder whose scales are taken over (quantize/given.h); NULL: none */
+    const struct model *scales_model; /* the same, open; for quantize_digests */
+    const json_t *source_signature;   /* what was verified of the source, for ingot.json; NULL: nothing */
+    bool replace;                     /* an existing output is swapped out at the end */
+    uint64_t piece_bytes;             /* 0: PLAN_PIECE_BYTES, and less where a device's memory is short */
+    uint64_t hold_bytes;              /* 0: PLAN_HOLD_BYTES */
 };
 
 /* What choosing a linear's block scales was worth: sums of squared errors of its weights. */
@@ -61,7 +62,7 @@ struct quantize_again {
 /* Items whose weights cannot be made without statistics: solved or folded ones, and those that share a maximum with
  * folded ones. needs[plan->n_items] out. */
 MUST_CHECK bool quantize_needs_stats(const struct plan *p, bool *needs, struct error *err);
-/* `stats` may be NULL. Of `opt` pool, isa and scales_from count. Errors as quantize_run's. */
+/* `stats` may be NULL. Of `opt` pool, isa and scales_model count. Errors as quantize_run's. */
 MUST_CHECK bool quantize_digests(struct plan *plan, const struct model *m, const struct stats *stats,
                                  const struct quantize_options *opt, const struct quantize_again *again,
                                  struct quantize_result *result, const struct progress *pr, struct error *err);

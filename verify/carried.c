@@ -30,26 +30,26 @@ bool member_digest(const struct folder *f, uint32_t member, struct digest *out, 
            sha256_of_file(fd, folder_name(f, member), offset, folder_size(f, member), out, err);
 }
 
-bool carried_check(const struct model *m, const struct model *original, struct report *r, struct error *err)
+bool carried_check(const struct folder *ours, const struct folder *original, struct report *r, struct error *err)
 {
     struct findings f = {0};
     uint32_t n = 0;
-    for (uint32_t i = 0; i < folder_count(original->folder); i++) {
-        const char *name = folder_name(original->folder, i);
+    for (uint32_t i = 0; i < folder_count(original); i++) {
+        const char *name = folder_name(original, i);
         if (!decides(name)) continue;
         n++;
-        uint32_t k = folder_find(m->folder, name);
+        uint32_t k = folder_find(ours, name);
         struct digest was, is;
         if (k == NAME_NONE) {
             find(&f, "file '%.256s' of the original is missing", name);
             continue;
         }
-        if (!member_digest(original->folder, i, &was, err) || !member_digest(m->folder, k, &is, err)) return false;
+        if (!member_digest(original, i, &was, err) || !member_digest(ours, k, &is, err)) return false;
         if (!digest_equal(&was, &is)) find(&f, "file '%.256s' is not the original's", name);
     }
-    for (uint32_t i = 0; i < folder_count(m->folder); i++) {
-        const char *name = folder_name(m->folder, i);
-        if (decides(name) && folder_find(original->folder, name) == NAME_NONE)
+    for (uint32_t i = 0; i < folder_count(ours); i++) {
+        const char *name = folder_name(ours, i);
+        if (decides(name) && folder_find(original, name) == NAME_NONE)
             find(&f, "file '%.256s' is not in the original", name);
     }
     report_findings(r, CHECK_DIGEST, "carried files", &f, n, "files are the original's, byte for byte");

@@ -10,6 +10,7 @@ MUST_CHECK bool member_digest(const struct folder *f, uint32_t member, struct di
 
 /* Tokenizers, generation settings and chat templates: each is in both folders with the same bytes, or in neither. What
  * people may rewrite (README, licence texts, pictures) is not looked at; config.json is the plan's matter. */
-MUST_CHECK bool carried_check(const struct model *m, const struct model *original, struct report *r, struct error *err);
+MUST_CHECK bool carried_check(const struct folder *ours, const struct folder *original, struct report *r,
+                              struct error *err);
 
 #endif

@@ -190,7 +190,7 @@ bool package_verify(const struct package_options *o, struct report *r, struct er
     for (uint32_t i = 0; p.manifests && i < p.index.n_manifests; i++) oci_manifest_close(&p.manifests[i]);
     free(p.manifests);
     free(p.image_entries);
-    free(p.first);
+    seen_layers_free(&p.seen);
     oci_index_close(&p.images);
     oci_config_close(&p.config);
     oci_index_close(&p.index);

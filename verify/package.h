@@ -21,20 +21,22 @@
 #include "core/crypto.h"
 #include "core/pool.h"
 #include "core/progress.h"
+#include "formats/oci_weights.h"
 #include "verify/policy.h"
 #include "verify/report.h"
 
 struct package_options {
-    const char *ref;                 /* "oci:DIR:TAG" */
-    const struct key *key;           /* that must have signed; or NULL */
-    const struct cert_chain *roots;  /* certificates that a signer must lead to, beside the key or alone; or NULL */
-    const char *name;                /* what the policy's rules know the package by; NULL: the tag */
-    const struct policy *policy;     /* or NULL. With no key, roots and rule the signature stays undecided */
-    int64_t at;                      /* when certificates must hold, in seconds since 1970 */
-    bool before_attestations;        /* those that the policy asks for are not there yet: they are not looked at */
-    const struct digest *wanted;     /* of the image manifest, or NULL */
-    struct pool *pool;               /* layers are read in parallel; or NULL */
-    const struct progress *progress; /* or NULL */
+    const char *ref;                  /* "oci:DIR:TAG" */
+    const struct key *key;            /* that must have signed; or NULL */
+    const struct cert_chain *roots;   /* certificates that a signer must lead to, beside the key or alone; or NULL */
+    const char *name;                 /* what the policy's rules know the package by; NULL: the tag */
+    const struct policy *policy;      /* or NULL. With no key, roots and rule the signature stays undecided */
+    int64_t at;                       /* when certificates must hold, in seconds since 1970 */
+    bool before_attestations;         /* those that the policy asks for are not there yet: they are not looked at */
+    const struct digest *wanted;      /* of the image manifest, or NULL */
+    const struct oci_weights *beside; /* where layers are that a thin layout lacks (formats/oci_weights.h); or NULL */
+    struct pool *pool;                /* layers are read in parallel; or NULL */
+    const struct progress *progress;  /* or NULL */
 };
 
 /* False only when nothing could be said about the package: a reference that names no layout, no memory, cancelled. What

@@ -95,6 +95,7 @@ static bool check_config(struct package *p, struct error *err)
 
 bool package_check_images(struct package *p, struct error *err)
 {
+    if (!seen_layers_list(&p->seen, p, err)) return false;
     for (p->current = 0; p->current < p->n_images; p->current++) {
         oci_config_close(&p->config);
         if (!package_manifest(p)->doc) continue; /* said already */

@@ -1,5 +1,5 @@
 /* What the parts of package verification share. Private to verify/package.c, package_images.c, signature.c,
- * image_layers.c, layout_files.c, attested.c. */
+ * image_layers.c, layer_check.c, layout_files.c, attested.c. */
 #ifndef VERIFY_PACKAGE_STATE_H
 #define VERIFY_PACKAGE_STATE_H
 
@@ -15,6 +15,11 @@ struct attested {
     struct signed_by by; /* statements that hold */
     uint32_t n_seen;     /* of the type, by anybody */
     bool failed;         /* one by a right signer says what it must not, or lacks something */
+};
+
+struct seen_layers {
+    struct seen_layer *list; /* sorted by digest, size and place, each once */
+    size_t n;
 };
 
 struct package {
@@ -36,15 +41,18 @@ struct package {
     uint32_t *image_entries;        /* entries of the images, the first one's first; one for a package of one image */
     uint32_t n_images;
     /* Of the image that is being looked at. */
-    uint32_t current;          /* its place in image_entries */
-    struct oci_config config;  /* `doc` NULL where it cannot be read */
-    struct layer_check *first; /* of the first image: others share its layers, which are read once */
+    uint32_t current;         /* its place in image_entries */
+    struct oci_config config; /* `doc` NULL where it cannot be read */
+    struct seen_layers seen;  /* of all images: each is read once, however often it is named */
 };
 
 struct layer_check {
     const char *check_class;
     enum verdict verdict;
-    bool ok, shared;
+    bool ok;
+    bool shared; /* it was read with an image before this one */
+    bool reused; /* it is read with another layer, of this image or one before: not here */
+    bool beside; /* a thin layout's, from the place beside it */
     char text[ERROR_TEXT_MAX];
     struct tar_layer tar;
     struct digest file_digest;
@@ -76,6 +84,17 @@ MUST_CHECK bool package_check_signatures(struct package *p, struct error *err);
  * *valid: by a signer whom anything asks for. */
 MUST_CHECK bool package_weigh_statement(struct package *p, const struct envelope *e, bool *valid, struct error *err);
 void package_conclude_statements(struct package *p);
+/* One list of the layers of all images. What one of them was found to be serves for all that are alike: a small package
+ * whose manifests name one blob ten thousand times costs one reading. */
+MUST_CHECK bool seen_layers_list(struct seen_layers *s, const struct package *p, struct error *err);
+void seen_layers_free(struct seen_layers *s);
+/* Who reads: true for the first that asks for this layer (`base`: of a base, whose bytes alone count); then *shared is
+ * false. Else *shared tells whether it was read with another image than `image`. */
+bool seen_layers_claim(struct seen_layers *s, const struct oci_descriptor *d, bool base, uint32_t image, bool *shared);
+MUST_CHECK bool seen_layers_keep(struct seen_layers *s, const struct oci_descriptor *d, bool base,
+                                 const struct layer_check *c, struct error *err);
+/* Into *c, but for `shared` and `reused`. */
+void seen_layers_recall(const struct seen_layers *s, const struct oci_descriptor *d, bool base, struct layer_check *c);
 /* Version and date of the image whose config has been read. */
 void package_check_minimum(struct package *p);
 /* Config and layers of every image. */

@@ -210,6 +210,27 @@ static bool is_version(const char *v)
     }
 }
 
+/* What stands behind "-": numbers in it by value, also inside a word, the rest byte by byte; a text below one that goes
+ * on. By bytes alone "rc.10" and "rc10" would be older than "rc.9" and "rc9", and those would pass as newer. */
+static int compare_words(const char *a, const char *b)
+{
+    static const char digits[] = "0123456789";
+    while (*a && *b) {
+        size_t n = strspn(a, digits), m = strspn(b, digits);
+        if (!n || !m) {
+            if (*a != *b) return *a < *b ? -1 : 1;
+            a++, b++;
+            continue;
+        }
+        for (; n > 1 && *a == '0'; n--) a++;
+        for (; m > 1 && *b == '0'; m--) b++;
+        int c = n != m ? (n < m ? -1 : 1) : memcmp(a, b, n);
+        if (c) return c < 0 ? -1 : 1;
+        a += n, b += m;
+    }
+    return *a ? 1 : *b ? -1 : 0;
+}
+
 static int compare_numbers(const char **a, const char **b)
 {
     size_t n, m;
@@ -231,10 +252,7 @@ bool policy_compare_versions(const char *a, const char *b, int *out)
     bool more_a = *a && *a != '-', more_b = *b && *b != '-';
     if (more_a != more_b) *out = more_a ? 1 : -1;
     else if (!*a || !*b) *out = *a ? -1 : *b ? 1 : 0;
-    else {
-        int c = strcmp(a, b);
-        *out = (c > 0) - (c < 0);
-    }
+    else *out = compare_words(a + 1, b + 1);
     return true;
 }
 

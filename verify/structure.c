@@ -1,6 +1,7 @@
 #include "verify/structure.h"
 
 #include "core/memory.h"
+#include "formats/oci_package.h"
 #include "plan/fold.h"
 #include "verify/carried.h"
 #include "verify/findings.h"
@@ -9,15 +10,16 @@
 
 #define MANIFEST_NAME "ingot.json"
 #define MANIFEST_BYTES_MAX ((size_t)1 << 30)
+#define PLANNED "tensors of the plan"
 #define HASH_PIECE_BYTES ((uint64_t)4 << 20)
 
-static bool load_manifest(const struct model *m, json_t **out, struct report *r, struct error *err)
+static bool load_manifest(const struct folder *f, json_t **out, struct report *r, struct error *err)
 {
     *out = NULL;
     struct error e = ERROR_INIT;
     CLEANUP_BUFFER struct buffer text = {0};
     const char *schema = NULL;
-    if (folder_load(m->folder, MANIFEST_NAME, MANIFEST_BYTES_MAX, &text, &e) &&
+    if (folder_load(f, MANIFEST_NAME, MANIFEST_BYTES_MAX, &text, &e) &&
         json_parse(buffer_view(&text), JSON_DIALECT_STRICT, MANIFEST_NAME, out, &e) &&
         json_get_string(*out, "schema", MANIFEST_NAME, &schema, &e)) {
         if (strcmp(schema, "ingot.checkpoint/1") == 0) return true;
@@ -106,38 +108,40 @@ static bool check_tensors(const struct model *m, const json_t *manifest, struct 
 
 /* ---- files ---- */
 
-static bool is_weight_file(const struct model *m, const char *name)
+/* `ck` NULL: weights are not here, or not all of them. */
+static bool is_weight_file(const struct folder *f, const struct checkpoint *ck, const char *name)
 {
-    uint32_t n;
-    const struct checkpoint_file *files = checkpoint_files(m->checkpoint, &n);
+    uint32_t n = 0;
+    if (!ck && oci_is_weights(name)) return true;
+    const struct checkpoint_file *files = ck ? checkpoint_files(ck, &n) : NULL;
     for (uint32_t i = 0; i < n; i++)
-        if (strcmp(folder_name(m->folder, files[i].member), name) == 0) return true;
+        if (strcmp(folder_name(f, files[i].member), name) == 0) return true;
     return strcmp(name, "model.safetensors.index.json") == 0 || strcmp(name, MANIFEST_NAME) == 0;
 }
 
-static bool check_files(const struct model *m, const json_t *manifest, struct report *r, struct error *err)
+static bool check_files(const struct folder *f, const struct checkpoint *ck, const json_t *manifest, struct report *r,
+                        struct error *err)
 {
     struct findings names = {0}, bytes = {0};
     const json_t *files = json_object_get(manifest, "files");
     uint32_t n = 0;
-    for (uint32_t i = 0; i < folder_count(m->folder); i++) {
-        const char *name = folder_name(m->folder, i), *said = json_string_value(json_object_get(files, name));
+    for (uint32_t i = 0; i < folder_count(f); i++) {
+        const char *name = folder_name(f, i), *said = json_string_value(json_object_get(files, name));
         struct digest want, is;
-        if (is_weight_file(m, name)) continue;
+        if (is_weight_file(f, ck, name)) continue;
         n++;
         if (!said || !digest_parse(said, &want)) {
             find(&names, "file '%.256s' is not in %s", name, MANIFEST_NAME);
             continue;
         }
-        if (!member_digest(m->folder, i, &is, err)) return false;
+        if (!member_digest(f, i, &is, err)) return false;
         if (!digest_equal(&want, &is))
             find(&bytes, "file '%.256s': its bytes are not those that %s names", name, MANIFEST_NAME);
     }
     const char *name;
     json_t *value;
     json_object_foreach ((json_t *)files, name, value)
-        if (folder_find(m->folder, name) == NAME_NONE)
-            find(&names, "file '%.256s' of %s is not there", name, MANIFEST_NAME);
+        if (folder_find(f, name) == NAME_NONE) find(&names, "file '%.256s' of %s is not there", name, MANIFEST_NAME);
     report_findings(r, CHECK_LAYOUT, "file list", &names, n, "files beside the weights, as listed");
     report_findings(r, CHECK_DIGEST, "file digests", &bytes, n, "files have the bytes that were written");
     return true;
@@ -178,11 +182,17 @@ bool structure_check(const struct model *m, struct pool *pool, struct report *r,
                      struct error *err)
 {
     CLEANUP(json) json_t *manifest = NULL;
-    if (!load_manifest(m, &manifest, r, err)) return false;
+    if (!load_manifest(m->folder, &manifest, r, err)) return false;
     check_state_dtype(m, r);
     if (!check_scales(m, r, err)) return false;
     if (!manifest) return true; /* reported already */
-    return check_tensors(m, manifest, pool, r, pr, err) && check_files(m, manifest, r, err);
+    return check_tensors(m, manifest, pool, r, pr, err) && check_files(m->folder, m->checkpoint, manifest, r, err);
+}
+
+bool structure_check_files(const struct folder *f, struct report *r, struct error *err)
+{
+    CLEANUP(json) json_t *manifest = NULL;
+    return load_manifest(f, &manifest, r, err) && (!manifest || check_files(f, NULL, manifest, r, err));
 }
 
 /* ---- against the original ---- */
@@ -200,7 +210,40 @@ static bool rebuild_plan(const json_t *manifest, const struct model *original, s
     return false;
 }
 
-static void check_plan(const struct plan *p, const struct model *m, const json_t *manifest, struct report *r)
+static void check_planned(const struct plan *p, const struct checkpoint *ck, struct report *r)
+{
+    struct findings f = {0};
+    for (uint32_t o = 0; o < p->n_outputs; o++) {
+        const struct tensor_spec *s = &p->specs[o];
+        uint32_t i = checkpoint_find(ck, s->name);
+        const struct tensor_info *t = i == NAME_NONE ? NULL : checkpoint_tensor(ck, i);
+        if (!t) find(&f, "tensor '%.256s' of the plan is missing", s->name);
+        else if (t->dtype != s->dtype || t->n_dims != s->n_dims ||
+                 memcmp(t->dims, s->dims, s->n_dims * sizeof *s->dims) != 0)
+            find(&f, "tensor '%.256s' has another type or shape than the plan says", s->name);
+    }
+    if (p->n_outputs != checkpoint_count(ck))
+        find(&f, "the plan writes %u tensors, the checkpoint has %u", p->n_outputs, checkpoint_count(ck));
+    report_findings(r, CHECK_LAYOUT, PLANNED, &f, p->n_outputs, "tensors as the plan says");
+}
+
+/* Without weights: their names alone are known. */
+static void check_planned_names(const struct plan *p, const json_t *manifest, struct report *r)
+{
+    struct findings f = {0};
+    const json_t *tensors = json_object_get(manifest, "tensors");
+    for (uint32_t o = 0; o < p->n_outputs; o++)
+        if (!json_has(tensors, p->specs[o].name))
+            find(&f, "tensor '%.256s' of the plan is not in %s", p->specs[o].name, MANIFEST_NAME);
+    if (p->n_outputs != json_object_size(tensors))
+        find(&f, "the plan writes %u tensors, %s has %zu", p->n_outputs, MANIFEST_NAME, json_object_size(tensors));
+    if (f.n) report_findings(r, CHECK_LAYOUT, PLANNED, &f, p->n_outputs, "");
+    else
+        report_add(r, CHECK_LAYOUT, VERDICT_UNDECIDED, PLANNED,
+                   "%u tensors, listed as the plan says; types and shapes are not here to be looked at", p->n_outputs);
+}
+
+static void check_plan(const struct plan *p, const struct checkpoint *ck, const json_t *manifest, struct report *r)
 {
     const char *said = json_string_value(json_object_get(manifest, "plan_sha256"));
     char hex[DIGEST_HEX_SIZE];
@@ -211,19 +254,8 @@ static void check_plan(const struct plan *p, const struct model *m, const json_t
                     : "made again from the original it has sha256 %s, "
                       "another than ingot.json names",
                hex);
-    struct findings f = {0};
-    for (uint32_t o = 0; o < p->n_outputs; o++) {
-        const struct tensor_spec *s = &p->specs[o];
-        uint32_t i = checkpoint_find(m->checkpoint, s->name);
-        const struct tensor_info *t = i == NAME_NONE ? NULL : checkpoint_tensor(m->checkpoint, i);
-        if (!t) find(&f, "tensor '%.256s' of the plan is missing", s->name);
-        else if (t->dtype != s->dtype || t->n_dims != s->n_dims ||
-                 memcmp(t->dims, s->dims, s->n_dims * sizeof *s->dims) != 0)
-            find(&f, "tensor '%.256s' has another type or shape than the plan says", s->name);
-    }
-    if (p->n_outputs != checkpoint_count(m->checkpoint))
-        find(&f, "the plan writes %u tensors, the checkpoint has %u", p->n_outputs, checkpoint_count(m->checkpoint));
-    report_findings(r, CHECK_LAYOUT, "tensors of the plan", &f, p->n_outputs, "tensors as the plan says");
+    if (ck) check_planned(p, ck, r);
+    else check_planned_names(p, manifest, r);
 }
 
 static bool check_sources(const struct plan *p, const struct model *original, const json_t *manifest, struct pool *pool,
@@ -262,14 +294,14 @@ static bool check_sources(const struct plan *p, const struct model *original, co
     return true;
 }
 
-bool structure_check_against(const struct model *m, const struct model *original, struct pool *pool, struct report *r,
-                             const struct progress *pr, struct error *err)
+bool structure_check_against(const struct folder *f, const struct checkpoint *ck, const struct model *original,
+                             struct pool *pool, struct report *r, const struct progress *pr, struct error *err)
 {
     CLEANUP(json) json_t *manifest = NULL;
     CLEANUP(recipe) struct recipe *recipe = NULL;
     CLEANUP(plan) struct plan *plan = NULL;
-    if (!load_manifest(m, &manifest, r, err)) return false;
+    if (!load_manifest(f, &manifest, r, err)) return false;
     if (!manifest || !rebuild_plan(manifest, original, &recipe, &plan, r)) return true;
-    check_plan(plan, m, manifest, r);
-    return check_sources(plan, original, manifest, pool, r, pr, err) && carried_check(m, original, r, err);
+    check_plan(plan, ck, manifest, r);
+    return check_sources(plan, original, manifest, pool, r, pr, err) && carried_check(f, original->folder, r, err);
 }

@@ -61,8 +61,15 @@ at_home = [a for port, _, a in hub.seen if port == hub.server.server_port]
 elsewhere = [a for port, _, a in hub.seen if port == hub.cdn.server_port]
 check("the token goes to the hub and to nobody else", set(at_home) == {"Bearer " + TOKEN} and set(elsewhere) == {None}, (set(at_home), set(elsewhere)))
 hub.seen.clear()
+one = sorted(LARGE)[0]
 p = fetch(home, "--json", ref=f"hf://nvidia/nano@{COMMIT}")
 check("again: everything is there", p.returncode == 0 and json.loads(p.stdout)["present"] == len(FILES) - 1 and len(hub.seen) == 1, (p.stderr, p.stdout, hub.seen))
+for name in ("config.json", one):
+    blob = f"{home}/hub/models--nvidia--nano/blobs/" + (git_id(FILES[name]) if name not in LARGE else hashlib.sha256(FILES[name]).hexdigest())
+    with open(blob, "r+b") as f:
+        f.write(b"[")
+    p = fetch(home, "--json")
+    check(f"a damaged {'large' if name in LARGE else 'small'} file of the right size is fetched again", p.returncode == 0 and snapshot(home) == FILES and json.loads(p.stdout)["present"] == len(FILES) - 2, (p.stderr, p.stdout))
 home = W + "/some"
 p = fetch(home, "--exclude", "*.safetensors")
 check("--exclude", p.returncode == 0 and set(snapshot(home)) == set(FILES) - LARGE, p.stderr)
@@ -70,7 +77,6 @@ p = fetch(home, "--include", "model-0000*")
 check("--include adds to what is there", p.returncode == 0 and set(snapshot(home)) >= LARGE, p.stderr)
 
 # ---- what may pass ----
-one = sorted(LARGE)[0]
 home = W + "/cut"
 hub.cut, hub.ranges, hub.fail = {one: [100000, 3000000, 3000001]}, [], {"config.json": [503, 429]}
 p = fetch(home, "-j", "1")

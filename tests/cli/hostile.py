@@ -182,6 +182,16 @@ p.manifest["layers"] = p.manifest["layers"][:1] * 9000
 p.remake()
 refused("nine thousand layers", p)
 
+# one blob named eight thousand times is read once
+p = Package()
+biggest = max(p.manifest["layers"], key=lambda l: l["size"])
+p.manifest["layers"] = [biggest] * 8000
+config = json.loads(p.blob(p.manifest["config"]["digest"]))
+config["rootfs"]["diff_ids"], config["history"] = [biggest["digest"]] * 8000, [config["history"][0]] * 8000
+p.manifest["config"]["digest"], p.manifest["config"]["size"] = p.put(json.dumps(config, separators=(",", ":")).encode())
+p.remake()
+refused(f"a layer of {biggest['size'] >> 10} KiB eight thousand times", p, "layout|digest")
+
 # documents
 for name, text in (("deep", "[" * 100000), ("deep objects", '{"a":' * 5000 + "1" + "}" * 5000), ("huge", '{"schemaVersion":2,"x":"' + "y" * (6 << 20) + '"}'), ("an array", "[]"), ("empty", ""), ("a bomb of keys", "{" + ",".join(f'"{i}":0' for i in range(300000)) + "}"),
                    ("behind the end", json.dumps(good.index) + "{}"), ("with a BOM", "\ufeff" + json.dumps(good.index)), ("a key twice", json.dumps(good.index).replace('"manifests"', '"manifests":[],"manifests"', 1)),

@@ -174,6 +174,8 @@ k = ingot("keygen", "-o", W + "/k", "-q")
 s = ingot("sign", f"oci:{W}/p:t", "-k", W + "/k.key", "-q")
 v = ingot("verify", f"oci:{W}/p:t", "-k", W + "/k.pub", "-q", "--json")
 check("packed, signed, verified", p.returncode == k.returncode == s.returncode == v.returncode == 0 and "bundled as it is" in v.stdout, p.stderr + s.stderr + v.stderr)
+v = ingot("verify", f"oci:{W}/p:t", "-k", W + "/k.pub", "-q", "--json", "--against", MODEL)
+check("a bundle is compared with no original: undecided", v.returncode == 9 and "not compared with" in v.stdout, (v.returncode, v.stdout[-300:], v.stderr))
 unknown = W + "/unknown"
 shutil.copytree(MODEL, unknown)
 config = json.load(open(unknown + "/config.json"))

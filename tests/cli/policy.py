@@ -122,6 +122,30 @@ for limit, value, fine in (("kl_mean_at_most", 0.019, 0.02), ("top1_at_least", 0
     got = [c for c in json.loads(p.stdout)["checks"] if c["name"].startswith("attested ")]
     check(f"attested {limit}: met, and parity itself undecided", p.returncode == 9 and [c["verdict"] for c in got] == ["pass"], p.stdout[-300:])
 
+# statements by the right key that do not say what their type says
+shutil.copytree("one", "odd")
+broken = {"builder": {"buildDefinition": {"buildType": "x"}, "runDetails": {"builder": {}}}, "type": {"buildDefinition": {}, "runDetails": {"builder": {"id": "x"}}}}
+figures = {"kl_mean": 0, "top1_agreement": 1, "ppl_original": 1, "ppl_quantized": 1, "layer_sqnr_db": [99]}
+cases = [("provenance", "https://slsa.dev/provenance/v1", broken["builder"], "builder or build type is missing", {}), ("provenance", "https://slsa.dev/provenance/v1", broken["type"], "builder or build type is missing", {}),
+         ("parity", "urn:ingot:attestation:parity:v1", {"verdict": "pass"}, "figures are missing", {}), ("parity", "urn:ingot:attestation:parity:v1", {"verdict": "fail", "figures": figures}, "verdict is 'fail'", {}),
+         ("parity", "urn:ingot:attestation:parity:v1", {"verdict": "FAILED", "figures": figures}, "verdict is 'FAILED'", {}), ("parity", "urn:ingot:attestation:parity:v1", {"figures": figures}, "verdict is", {}),
+         ("licences", "urn:ingot:attestation:licences:v1", {}, "declares no licence", {"licences": ["MIT"]}), ("licences", "urn:ingot:attestation:licences:v1", {"licences": {"declared": "MIT"}}, "declares no licence", {"licences": ["MIT"]}),
+         ("licences", "urn:ingot:attestation:licences:v1", {"licences": [{"spdx": "MIT"}], "original": [{"spdx": "GPL-3.0"}]}, "does not allow licence 'GPL", {"licences": ["MIT"]}),
+         ("licences", "urn:ingot:attestation:licences:v1", {"licences": [{"spdx": "MIT"}, {}], "original": [{"spdx": "MIT"}]}, "does not allow licence", {"licences": ["MIT"]}),
+         ("licences", "urn:ingot:attestation:licences:v1", {"licences": [], "original": [{"spdx": "MIT"}]}, "declares no licence", {"licences": ["MIT"]}),
+         ("sbom", "https://cyclonedx.org/bom", {"metadata": {"component": {"licenses": [{"expression": "MIT OR GPL-3.0"}]}}}, "does not allow licence", {"licences": ["MIT"]})]
+for i, (name, uri, predicate, words, more) in enumerate(cases):
+    json.dump(predicate, open("predicate.json", "w"))
+    shutil.copytree("odd", f"odd{i}")
+    ingot("attest", f"oci:odd{i}:t", "-k", "builder.key", "--type", uri, "--predicate", "predicate.json", "-q")
+    refused(f"{name} {json.dumps(predicate)[:60]}", f"odd{i}", {**ATT, "attestations": [{"type": name, "keys": BUILDER}], **more}, "policy", words)
+for key, value, limit, allowed in (("kl_mean", None, "kl_mean_at_most", 1), ("top1_agreement", "1", "top1_at_least", 0.5), ("ppl_quantized", None, "perplexity_ratio_at_most", 2), ("layer_sqnr_db", [], "layer_sqnr_at_least_db", 5), ("layer_sqnr_db", [30, "x"], "layer_sqnr_at_least_db", 5)):
+    json.dump({"verdict": "pass", "figures": {**figures, key: value}}, open("predicate.json", "w"))
+    shutil.rmtree("odd0")
+    shutil.copytree("odd", "odd0")
+    ingot("attest", "oci:odd0:t", "-k", "builder.key", "--type", "urn:ingot:attestation:parity:v1", "--predicate", "predicate.json", "-q")
+    refused(f"attested {key} of {value!r} meets no limit", "odd0", {**ATT, "attestations": [{"type": "parity", "keys": BUILDER}], "parity": {"texts": ["x"], limit: allowed}}, "parity", "as attested")
+
 # a second statement of the type by the right key that does not hold spoils the first
 shutil.copytree("attested", "contradicted")
 ingot("keygen", "-o", "second", "-q")
@@ -146,6 +170,10 @@ refused("allowed licences and no signed list", "two", {**ATT, "licences": ["MIT"
 # how new, and which
 for v, fine in (("1.9.9", True), ("1.10", True), ("1.10.0", True), ("v1.10.0-rc1", True), ("1.10.0.1", False), ("1.11", False), ("2", False), ("1.100.0", False)):
     (accepted if fine else refused)(f"minimum version {v} of 1.10.0", "one", {**ATT, "minimum_version": v}, *(() if fine else ("policy", "version of image 1: expected")))
+ingot("pack", "q", "-o", "oci:candidate:t", "--release", "1.10.0-rc.9", "-q")
+ingot("sign", "oci:candidate:t", "-k", "a.key", "-q")
+for v, fine in (("1.10.0-rc.9", True), ("1.10.0-rc.8", True), ("1.10.0-beta.20", True), ("1.10.0-rc", True), ("1.9", True), ("1.10.0-rc.10", False), ("1.10.0-rc.9.1", False), ("1.10.0-rc10", False), ("1.10.0", False)):
+    (accepted if fine else refused)(f"minimum version {v} of 1.10.0-rc.9", "candidate", {**ATT, "minimum_version": v}, *(() if fine else ("policy", "version of image 1: expected")))
 ingot("pack", "q", "-o", "oci:unversioned:t", "-q")
 ingot("sign", "oci:unversioned:t", "-k", "a.key", "-q")
 refused("a minimum version of what has none", "unversioned", {**ATT, "minimum_version": "0"}, "policy", "found none")

@@ -76,6 +76,8 @@ with tempfile.TemporaryDirectory() as tmp:
             ("a pickle of empty lists", 4, "take more than", pickle_of(b"\x80\x02" + b"]0" * 8_000_000 + b"N.")),
             ("a stack of numbers", 4, "values wait", pickle_of(b"\x80\x02(" + b"K\x01" * 2_000_000 + b"t.")),
             ("a memo of everything", 4, "memo 4194304", pickle_of(b"\x80\x02" + b"".join(b"Nr" + struct.pack("<I", 2**i) + b"0" for i in range(23)) + b"N.")),
+            ("a list under many names", 4, "nested too deeply or too often",
+             pickle_of(b"".join([b"\x80\x02}q\x00(X\x01\x00\x00\x00L](" + b"N" * 400_000 + b"eq\x01", *(b"X\x07\x00\x00\x00k%06dh\x01" % i for i in range(200_000)), b"u."]))),
             ("nested tuples", 3, "a dict of tensors is expected", pickle_of(b"\x80\x02)" + b"\x85" * 1_000_000 + b".")),
             ("nested dicts", 4, "nested too deeply", pickle_of(b"\x80\x02" + b"}X\x01\x00\x00\x00a" * 500 + b"}" + b"s" * 500 + b".")),
             ("dicts that share", 4, "nested too deeply or too often",

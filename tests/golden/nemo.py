@@ -154,6 +154,7 @@ def bad_input(tmp):
     case("a part in no file", 3, "does not exist in the folder", n.torch_dist(arrays, path="x.distcp"))
     case("a part too long", 3, "reaches beyond", n.torch_dist(arrays, length=1 << 40))
     case("a part too short", 3, "directory at its end is missing", n.torch_dist(arrays, length=100))
+    case("parts that share bytes", 3, "overlap", n.torch_dist(arrays, offset=0, length=600))
     case("a file cut", 3, "reaches beyond", {**dist, "__0_0.distcp": dist["__0_0.distcp"][:-100]})
     case("metadata cut", 3, "", {**dist, ".metadata": dist[".metadata"][:500]})
     case("metadata runs", 4, "asks for posix.system", {**dist, ".metadata": w.pickled(Call(("posix", "system"), "x"), 4)})

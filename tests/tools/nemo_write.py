@@ -175,7 +175,7 @@ def torch_dist(arrays, parts=1, prefix="model.", **odd):
             files[file] += w.save(as_torch(part))
             chunks.append(Build(new(META, "ChunkStorageMetadata"), {"offsets": size(a, *zeros), "sizes": size(*part.shape)}))
             stored.append((Build(new(META, "MetadataIndex"), {"fqn": prefix + name, "offset": size(a, *zeros), "index": p}),
-                           Build(new(FS, "_StorageInfo"), {"relative_path": odd.get("path", file), "offset": at, "length": odd.get("length", len(files[file]) - at)})))
+                           Build(new(FS, "_StorageInfo"), {"relative_path": odd.get("path", file), "offset": odd.get("offset", at), "length": odd.get("length", len(files[file]) - at)})))
         properties = Build(new(META, "TensorProperties"), (Global("torch", DTYPES[x.dtype]), Call(("torch.serialization", "_get_layout"), "torch.strided"),
                                                            False, Call((META, "_MEM_FORMAT_ENCODING"), 0), False))
         listed.append((prefix + name, Build(new(META, "TensorStorageMetadata"), {"properties": properties, "size": size(*x.shape), "chunks": chunks})))

@@ -2,6 +2,8 @@
 
 #include "core/crypto.h"
 #include "pack/docker_auth.h"
+#include "pack/registry.h"
+#include "pack/registry_curl.h"
 #include "pack/registry_graph.h"
 #include "pack/registry_header.h"
 
@@ -300,13 +302,85 @@ static void test_addresses(void **state)
     assert_false(http_same_origin("https://a/x", "not an address"));
 }
 
+/* ---- how far a connection trusts: what libcurl is told, whatever stands in the environment ------------------------------
+ */
+static CURLcode (*real_setopt)(CURL *, CURLoption, ...);
+static struct { CURLoption option; void *value; } told[64];
+static size_t n_told;
+
+/* Numbers of 64 bits and pointers are passed alike where this runs. */
+static CURLcode note_setopt(CURL *easy, CURLoption option, ...)
+{
+    va_list ap;
+    va_start(ap, option);
+    void *value = va_arg(ap, void *);
+    va_end(ap);
+    if (n_told < sizeof told / sizeof *told) {
+        told[n_told].option = option;
+        told[n_told++].value = value;
+    }
+    return real_setopt(easy, option, value);
+}
+
+/* The last value of an option; `missing` when it was not told. */
+static void *told_of(CURLoption option, void *missing)
+{
+    for (size_t i = n_told; i-- > 0;)
+        if (told[i].option == option) return told[i].value;
+    return missing;
+}
+
+static void exchange_with(const char *ca_file)
+{
+    struct http *h;
+    struct http_options o = {.ca_file = ca_file};
+    struct http_request rq = {.method = HTTP_GET, .url = "https://127.0.0.1:1/v2/", .reply_max = 1};
+    struct http_reply rp;
+    struct error e = ERROR_INIT;
+    n_told = 0;
+    CHECK_OK(http_open(&h, &o, e_));
+    assert_false(http_exchange(h, &rq, &rp, &e)); /* nobody listens there */
+    http_reply_free(&rp);
+    http_close(h);
+    assert_true(n_told < sizeof told / sizeof *told);
+}
+
+static void test_trust(void **state)
+{
+    (void)state;
+    char marker;
+    struct error e = ERROR_INIT;
+    struct curl_functions *f = (struct curl_functions *)(uintptr_t)curl_functions(&e);
+    if (!f) {
+        assert_int_equal(e.code, ERR_UNSUPPORTED);
+        skip();
+    }
+    real_setopt = f->curl_easy_setopt_fn;
+    f->curl_easy_setopt_fn = note_setopt;
+    static const char *const words[] = {"CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_INSECURE"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) setenv(words[i], "/nowhere", 1);
+    exchange_with(NULL);
+    assert_ptr_equal(told_of(CURLOPT_SSL_VERIFYPEER, NULL), (void *)1);
+    assert_ptr_equal(told_of(CURLOPT_SSL_VERIFYHOST, NULL), (void *)2);
+    assert_ptr_equal(told_of(CURLOPT_FOLLOWLOCATION, &marker), NULL);
+    assert_ptr_equal(told_of(CURLOPT_CAINFO, &marker), &marker);
+    assert_ptr_equal(told_of(CURLOPT_NETRC, &marker), &marker);
+    /* Instead of the system's certificates, which are a file and a folder. */
+    exchange_with("own.pem");
+    assert_string_equal(told_of(CURLOPT_CAINFO, NULL), "own.pem");
+    assert_ptr_equal(told_of(CURLOPT_CAPATH, &marker), NULL);
+    assert_ptr_equal(told_of(CURLOPT_SSL_VERIFYPEER, NULL), (void *)1);
+    f->curl_easy_setopt_fn = real_setopt;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) unsetenv(words[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),          cmocka_unit_test(test_loopback),      cmocka_unit_test(test_challenges),
         cmocka_unit_test(test_links),          cmocka_unit_test(test_ranges),        cmocka_unit_test(test_docker_config),
         cmocka_unit_test(test_fallback_merge), cmocka_unit_test(test_tagged_merge),  cmocka_unit_test(test_legacy_tags),
-        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_addresses),      cmocka_unit_test(test_trust),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,36 @@
+/* The model inside a package, as far as it is there. */
+#ifndef CLI_VERIFY_PACKED_H
+#define CLI_VERIFY_PACKED_H
+
+#include "formats/oci_weights.h"
+#include "models/inventory.h"
+#include "verify/report.h"
+
+struct packed {
+    struct model model; /* whole */
+    bool has_model;
+    struct folder *thin; /* without a model: the files of a thin layout; NULL: nothing can be read */
+};
+
+/* `beside`: where the weights of a thin layout are, or NULL. What cannot be opened becomes a check in `r`; false only
+ * when looking failed. */
+MUST_CHECK bool packed_open(struct packed *p, const char *ref, const struct oci_weights *beside, struct report *r,
+                            struct error *err);
+void packed_close(struct packed *p);
+
+static inline void cleanup_packed(struct packed *p)
+{
+    packed_close(p);
+}
+
+/* Where ingot.json is; NULL: nowhere. */
+static inline const struct folder *packed_folder(const struct packed *p)
+{
+    return p->has_model ? p->model.folder : p->thin;
+}
+
+bool packed_is_thin(const char *ref); /* false where that cannot be told */
+/* The digest that the tag names: what was verified. */
+MUST_CHECK bool packed_digest(const char *ref, char out[OCI_DIGEST_SIZE], struct error *err);
+
+#endif
