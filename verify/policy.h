@@ -58,11 +58,13 @@ struct policy {
 
 /* `path` NULL: the built-in policy. */
 MUST_CHECK bool policy_load(struct policy *out, const char *path, struct error *err);
+/* The same of a text; files that it names are taken from the folder of `path`. */
+MUST_CHECK bool policy_parse(struct policy *out, const char *path, struct bytes text, struct error *err);
 void policy_close(struct policy *p);
 /* The rule for this name, or NULL. */
 const struct policy_rule *policy_rule_for(const struct policy *p, const char *name);
 /* -1, 0, 1 like strcmp; numbers between dots by value, "1.2" below "1.2.0", "1.2.0-rc9" below "1.2.0-rc10" below
- * "1.2.0". false: one of them is no version (digits and dots, then at most one "-" and a word; a leading "v" is passed
+ * both. false: one of them is no version (digits and dots, then at most one "-" and a word; a leading "v" is passed
  * over). */
 bool policy_compare_versions(const char *a, const char *b, int *out);
 /* "2026-11-21" or "2026-11-21T10:00:00Z" in seconds since 1970. */

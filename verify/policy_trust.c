@@ -250,8 +250,11 @@ bool policy_compare_versions(const char *a, const char *b, int *out)
     if (*out) return true;
     /* The numbers of one have come to an end: more numbers are newer, a word behind "-" is older. */
     bool more_a = *a && *a != '-', more_b = *b && *b != '-';
-    if (more_a != more_b) *out = more_a ? 1 : -1;
-    else if (!*a || !*b) *out = *a ? -1 : *b ? 1 : 0;
+    if (more_a != more_b) {
+        const char *more = more_a ? a : b, *word = more + strspn(more, "0.");
+        bool newer = *word != '-' || *(more_a ? b : a); /* 1.2.0-rc1 comes before 1.2 too */
+        *out = newer == more_a ? 1 : -1;
+    } else if (!*a || !*b) *out = *a ? -1 : *b ? 1 : 0;
     else *out = compare_words(a + 1, b + 1);
     return true;
 }

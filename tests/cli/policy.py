@@ -172,7 +172,7 @@ for v, fine in (("1.9.9", True), ("1.10", True), ("1.10.0", True), ("v1.10.0-rc1
     (accepted if fine else refused)(f"minimum version {v} of 1.10.0", "one", {**ATT, "minimum_version": v}, *(() if fine else ("policy", "version of image 1: expected")))
 ingot("pack", "q", "-o", "oci:candidate:t", "--release", "1.10.0-rc.9", "-q")
 ingot("sign", "oci:candidate:t", "-k", "a.key", "-q")
-for v, fine in (("1.10.0-rc.9", True), ("1.10.0-rc.8", True), ("1.10.0-beta.20", True), ("1.10.0-rc", True), ("1.9", True), ("1.10.0-rc.10", False), ("1.10.0-rc.9.1", False), ("1.10.0-rc10", False), ("1.10.0", False)):
+for v, fine in (("1.10.0-rc.9", True), ("1.10.0-rc.8", True), ("1.10.0-beta.20", True), ("1.10.0-rc", True), ("1.9", True), ("1.10.0-rc.10", False), ("1.10.0-rc.9.1", False), ("1.10.0-rc10", False), ("1.10.0", False), ("1.10", False), ("1.10-rc.1", True), ("1.10.0.0", False), ("1.09", True)):
     (accepted if fine else refused)(f"minimum version {v} of 1.10.0-rc.9", "candidate", {**ATT, "minimum_version": v}, *(() if fine else ("policy", "version of image 1: expected")))
 ingot("pack", "q", "-o", "oci:unversioned:t", "-q")
 ingot("sign", "oci:unversioned:t", "-k", "a.key", "-q")
