@@ -92,7 +92,7 @@ say = $(if $(filter 1,$(V)),,@printf '  %-4s %s\n' $(1) $@)
 
 .PHONY: all demo test test-programs check check-asan check-strict check-interop check-quant-clients check-numeric check-parity \
         check-families check-memory check-faults check-neon neon-run check-cuda check-cuda-host bench-cuda cuda-kit cuda-deps lint fuzz \
-        fuzz-run bench bench-quantize bench-convert bench-gguf bench-pack bench-push bench-quality deps help clean install
+        fuzz-run bench bench-quantize bench-convert bench-gguf bench-pack bench-push bench-verify bench-quality deps help clean install
 .DEFAULT_GOAL := all
 
 all: $(BIN)  ## the program, build/ingot
@@ -352,6 +352,9 @@ bench-pack: $(BIN)  ## pack beside file copy, OpenSSL's SHA-256 and podman build
 
 bench-push: $(BIN)  ## push and pull beside skopeo, to docker-registry on the loopback, in one run (1 min, 4 GB below build/)
 	@python3 bench/push_peers.py $(BIN) build/push-bench $(BENCH_ARGS)
+
+bench-verify: $(BIN)  ## verify with 1 and 2 threads beside sha256sum of the same blobs, in one run (1 min, 4 GB below build/)
+	@python3 bench/verify_peers.py $(BIN) build/verify-bench $(BENCH_ARGS)
 
 lint:  ## include rules, headers alone, file shapes
 	@sh tests/lint/lint.sh

@@ -21,7 +21,7 @@ struct search {
     float *wmax;              /* [n] */
     double *wmean;            /* [n] */
     float *norm, *by, *trial; /* [n]: the maker's weight; [cols]; [n] */
-    enum dtype norm_dtype;
+    enum dtype norm_dtype;    /* of FOLD_INPUT the weight's, which pre_quant_scale is stored in */
 };
 
 static uint32_t channel(const struct search *s, uint64_t c)
@@ -133,8 +133,8 @@ static bool load_norm(struct search *s, struct error *err)
     const struct checkpoint *ck = s->e->plan->inventory->checkpoint;
     uint32_t index = s->e->plan->items[f->first_maker].tensor->parts[PART_WEIGHT];
     CLEANUP(free) void *raw = NULL;
-    if (f->kind != FOLD_NORM && f->kind != FOLD_NORM_ONE) return true;
     s->norm_dtype = checkpoint_tensor(ck, index)->dtype;
+    if (f->kind != FOLD_NORM && f->kind != FOLD_NORM_ONE) return true;
     uint64_t bytes = f->n * dtype_bytes(s->norm_dtype);
     if (!memory_alloc(&raw, bytes, 1, err) || !memory_alloc(&s->norm, f->n, sizeof(float), err) ||
         !checkpoint_read(ck, index, 0, raw, bytes, err))
@@ -156,6 +156,7 @@ static float effect(const struct search *s, uint32_t c, float wish)
     float over = wish < LEAST ? LEAST : wish > MOST ? MOST : wish;
     if (!isfinite(wish) || !(wish > 0)) return 1;
     if (f->exact) over = f->kind == FOLD_ROOT ? fold_power_of_four(over) : fold_power_of_two(over);
+    if (f->kind == FOLD_INPUT) return 1.0f / in_type(s->norm_dtype, 1.0f / over); /* what is stored is the inverse */
     if (!s->norm || over == 1.0f) return over;
     bool one = f->kind == FOLD_NORM_ONE;
     float w = s->norm[c], after = in_type(s->norm_dtype, one ? fold_norm_one(w, over) : fold_norm(w, over));

@@ -168,7 +168,7 @@ static bool add(const struct mapper *m, const struct gguf_tensor *t)
     char weight[GGUF_NAME_MAX + 8];
     const struct sidecar *side = sidecar_of(t->name, weight);
     const struct gguf_name *of = side ? gguf_name_match(m->arch, weight, m->n_layers, &block) : NULL;
-    if (of) return add_sidecar(m, t, of, side, block);
+    if (of) return choose_row(m, block, &of) && add_sidecar(m, t, of, side, block);
     const struct gguf_name *n = gguf_name_match(m->arch, t->name, m->n_layers, &block);
     if (!n)
         return error_set(m->err, ERR_FORMAT, "'%.256s': tensor '%.256s' is not part of the GGUF architecture %s",

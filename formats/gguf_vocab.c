@@ -43,9 +43,8 @@ static bool put_token(struct vocab_out *v, const char *text, size_t size, const 
 
 static bool is_byte(const char *text)
 {
-    unsigned b;
-    char end;
-    return strlen(text) == 6 && sscanf(text, "<0x%2X%c", &b, &end) == 2 && end == '>';
+    static const char digits[] = "0123456789ABCDEFabcdef"; /* and no sign or space: as llama.cpp's converter */
+    return strlen(text) == 6 && strncmp(text, "<0x", 3) == 0 && strspn(text + 3, digits) == 2 && text[5] == '>';
 }
 
 static bool fill_vocab(struct vocab_out *v, bool spm)

@@ -45,6 +45,8 @@ void quant_rules_close(struct quant_rules *r); /* NULL is fine */
 CLEANUP_DEFINE(quant_rules, struct quant_rules, quant_rules_close)
 const char *quant_rules_kv_algo(const struct quant_rules *r); /* "FP8", "NVFP4" or NULL */
 bool quant_rules_act_order(const struct quant_rules *r);      /* gptq's desc_act */
+/* Every module that is quantized is named with its type, and what is not named is not (MIXED_PRECISION). */
+bool quant_rules_lists_layers(const struct quant_rules *r);
 /* True when linears may have a pre_quant_scale; false: engines would not look for one. */
 bool quant_rules_pre_scaled(const struct quant_rules *r);
 /* True when the configuration is of a method that speaks of linears, and of embeddings, heads and routers only where it

@@ -107,6 +107,11 @@ bool quant_rules_act_order(const struct quant_rules *r)
     return r->form.act_order;
 }
 
+bool quant_rules_lists_layers(const struct quant_rules *r)
+{
+    return r->form.mixed && !r->form.exact_names;
+}
+
 bool quant_rules_pre_scaled(const struct quant_rules *r)
 {
     return r->form.pre_scaled;

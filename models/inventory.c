@@ -356,13 +356,13 @@ bool model_tensor_is_converted(const struct model_tensor *t)
     return role_info(t->place.role)->kind == KIND_LINEAR && t->place.role != ROLE_MTP_PROJ;
 }
 
-/* Names of other programs count beside the tensors' own. */
+/* Names of other programs count beside the tensors' own where they are left out; lists of layers have ours. */
 static bool said_of(struct inventory *inv, const struct quant_rules *rules, const struct model_tensor *t,
                     const struct quant_format **out, struct error *err)
 {
     bool named = quant_rules_linears_only(rules) && !model_tensor_is_converted(t);
     *out = rules_say(rules, t);
-    if (named || !*out || !inv->config.arch->config_name) return true;
+    if (named || !*out || !inv->config.arch->config_name || quant_rules_lists_layers(rules)) return true;
     char *other = inv->config.arch->config_name(t->module, inv->arena);
     if (!other) return error_memory(err, 0);
     if (!quant_rules_resolve(rules, other)) *out = NULL;

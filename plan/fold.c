@@ -209,19 +209,25 @@ static bool needs_exact(const struct folder *f, const struct party *q)
     return false;
 }
 
+static bool reserve_fold(struct folder *f)
+{
+    struct plan *p = f->p;
+    if (p->n_folds < f->capacity) return true;
+    uint32_t capacity = f->capacity ? 2 * f->capacity : 64;
+    struct plan_fold *grown = arena_alloc(p->arena, capacity, sizeof *grown);
+    if (!grown) return error_memory(f->err, capacity * sizeof *grown);
+    if (p->n_folds) memcpy(grown, p->folds, p->n_folds * sizeof *grown);
+    p->folds = grown;
+    f->capacity = capacity;
+    return true;
+}
+
 static bool join(struct folder *f, struct party *q, enum fold_maker kind)
 {
     struct plan *p = f->p;
     uint32_t number = p->n_folds;
     const struct model_tensor *maker = q->first_maker->tensor;
-    if (number == f->capacity) {
-        uint32_t capacity = f->capacity ? 2 * f->capacity : 64;
-        struct plan_fold *grown = arena_alloc(p->arena, capacity, sizeof *grown);
-        if (!grown) return error_memory(f->err, capacity * sizeof *grown);
-        if (number) memcpy(grown, p->folds, number * sizeof *grown);
-        p->folds = grown;
-        f->capacity = capacity;
-    }
+    if (!reserve_fold(f)) return false;
     /* A norm's module is its name with ".weight" gone; what has none keeps its name. */
     struct plan_fold *g = &p->folds[number];
     *g = (struct plan_fold){.name = arena_printf(p->arena, "%s.fold_scale", maker->module),
@@ -247,10 +253,32 @@ static bool join(struct folder *f, struct party *q, enum fold_maker kind)
 static bool note(struct folder *f, const struct party *q)
 {
     enum tensor_role role = q->asks->tensor->place.role;
-    if (f->noted[role]) return true;
+    if (f->noted[role] || q->asks->solve.fold.pre) return true;
     f->noted[role] = true;
     return plan_note(f->p, f->err, "solve: %s: '%.128s' keeps its channels as they are: '%.128s' %s",
                      solve_label(&q->asks->solve), q->asks->tensor->module, q->bad->tensor->name, q->why);
+}
+
+/* Why a linear cannot have a pre_quant_scale; NULL: it can. */
+static const char *no_pre_scale(const struct plan *p, const struct plan_item *item)
+{
+    const struct quant_format *f = item->action == ACTION_QUANTIZE ? item->format : NULL;
+    bool nvfp4 = f && f->encode_op == OP_ENCODE_NVFP4 && f->input_op == OP_INPUT_NVFP4;
+    if (item->tensor->place.expert >= 0) return "is an expert's: engines want one pre_quant_scale for all of a layer";
+    if (!f || f->method || !(nvfp4 || f->encode_op == OP_ENCODE_INT4))
+        return "becomes no type that ModelOpt has a pre_quant_scale for (NVFP4 with NVFP4 inputs, INT4)";
+    return fixed(p, item);
+}
+
+/* Where a member stays in its own type only powers of two would go into it: beside the readers any number can stand. */
+static bool better_beside(const struct folder *f, const struct party *q)
+{
+    if (!q->asks->solve.fold.pre || q->asks->solve.fold.exact || !needs_exact(f, q)) return false;
+    for (uint32_t k = f->first[q->block]; k < f->first[q->block + 1]; k++) {
+        const struct plan_item *item = &f->p->items[f->by_block[k]];
+        if (is_reader(q, item) && item->solve.fold.pre && no_pre_scale(f->p, item)) return false;
+    }
+    return true;
 }
 
 static bool settle(struct folder *f, struct party *q)
@@ -261,7 +289,8 @@ static bool settle(struct folder *f, struct party *q)
     if (q->first_maker && !maker_kind(q, &f->p->inventory->config, &kind))
         refuse(q, q->first_maker, "has an activation behind it that passes no scale on");
     if (!q->first_maker) return true; /* told at the end */
-    return q->why ? note(f, q) : join(f, q, kind);
+    if (q->why) return note(f, q);
+    return better_beside(f, q) || join(f, q, kind);
 }
 
 static bool block_row(struct folder *f, uint32_t block, const struct fold_row *row)
@@ -273,6 +302,62 @@ static bool block_row(struct folder *f, uint32_t block, const struct fold_row *r
     for (uint32_t e = 0; e < cfg->moe.n_experts; e++)
         if (!settle(f, &(struct party){.row = row, .block = block, .expert = (int32_t)e})) return false;
     return true;
+}
+
+/* ---- scales of inputs ---- */
+
+/* Linears that see one input have one scale: engines multiply with them as one. */
+static bool inputs_party(struct folder *f, struct party *q, uint32_t owner)
+{
+    const struct plan *p = f->p;
+    for (uint32_t k = f->first[q->block]; k < f->first[q->block + 1]; k++) {
+        const struct plan_item *item = &p->items[f->by_block[k]];
+        if (solve_owner(p, f->by_block[k]) != owner) continue;
+        const char *why = no_pre_scale(p, item);
+        if (why) refuse(q, item, why);
+        if (!same_choice(f, q, item)) return false;
+    }
+    return true;
+}
+
+static bool join_inputs(struct folder *f, uint32_t block, uint32_t owner)
+{
+    struct plan *p = f->p;
+    const struct plan_item *lead = &p->items[owner];
+    if (!reserve_fold(f)) return false;
+    uint32_t number = p->n_folds++;
+    p->folds[number] = (struct plan_fold){.name = arena_printf(p->arena, "%s.fold_scale", lead->tensor->module),
+                                          .maker = lead->tensor->module,
+                                          .kind = FOLD_INPUT,
+                                          .block = block,
+                                          .first_maker = owner,
+                                          .n = (uint32_t)lead->tensor->dims[1],
+                                          .choice = lead->solve.fold,
+                                          .exact = lead->solve.fold.exact};
+    if (!p->folds[number].name) return error_memory(f->err, 0);
+    for (uint32_t k = f->first[block]; k < f->first[block + 1]; k++)
+        if (solve_owner(p, f->by_block[k]) == owner) p->items[f->by_block[k]].fold_in = number;
+    return true;
+}
+
+static bool settle_inputs(struct folder *f, uint32_t block, uint32_t i)
+{
+    const struct plan_item *lead = &f->p->items[i];
+    struct party q = {.block = block, .asks = lead};
+    enum tensor_role role = lead->tensor->place.role;
+    if (!lead->solve.fold.pre || lead->fold_in != NAME_NONE || solve_owner(f->p, i) != i) return true;
+    if (!inputs_party(f, &q, i)) return false;
+    if (!q.why) return join_inputs(f, block, i);
+    if (f->noted[role]) return true;
+    f->noted[role] = true;
+    return plan_note(f->p, f->err, "solve: %s: '%.128s' keeps its channels as they are: '%.128s' %s",
+                     solve_label(&lead->solve), lead->tensor->module, q.bad->tensor->name, q.why);
+}
+
+bool plan_item_pre_scaled(const struct plan *p, const struct plan_item *item)
+{
+    if (item->action == ACTION_COPY) return !item->decoded && item->tensor->parts[PART_PRE_QUANT_SCALE] != NAME_NONE;
+    return item->fold_in != NAME_NONE && p->folds[item->fold_in].kind == FOLD_INPUT;
 }
 
 /* ---- the whole ---- */
@@ -334,16 +419,20 @@ bool plan_fold(struct plan *p, struct error *err)
     if (!asked) return true;
     uint32_t n_blocks = p->inventory->config.n_blocks;
     if (!sort_items(&f, n_blocks)) return false;
-    for (uint32_t b = 0; b < n_blocks; b++)
+    for (uint32_t b = 0; b < n_blocks; b++) {
         for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
             if (!block_row(&f, b, &rows[r])) return false;
+        for (uint32_t k = f.first[b]; k < f.first[b + 1]; k++)
+            if (!settle_inputs(&f, b, f.by_block[k])) return false;
+    }
     return check_left(&f);
 }
 
 static const char *const kind_names[] = {[FOLD_NORM] = "norm",
                                          [FOLD_NORM_ONE] = "norm around zero",
                                          [FOLD_ROWS] = "rows",
-                                         [FOLD_ROOT] = "rows, by the root"};
+                                         [FOLD_ROOT] = "rows, by the root",
+                                         [FOLD_INPUT] = "inputs"};
 
 json_t *plan_folds_json(const struct plan *p)
 {

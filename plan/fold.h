@@ -12,7 +12,8 @@ enum fold_maker {
     FOLD_NORM,     /* a norm's weight: w / s */
     FOLD_NORM_ONE, /* a norm that multiplies with 1 + w */
     FOLD_ROWS,     /* rows of one linear or of several, and their biases */
-    FOLD_ROOT      /* the same behind which stands a square: divided by the root of s */
+    FOLD_ROOT,     /* the same behind which stands a square: divided by the root of s */
+    FOLD_INPUT     /* nobody: the inputs themselves are, by the readers' pre_quant_scale, 1 / s in their type */
 };
 
 /* Everything that changes with one vector of scales. Its members are the items whose fold_in (columns) or fold_out
@@ -31,6 +32,8 @@ struct plan_fold {
 /* Fills p->folds and the items' fold_in and fold_out from what the items' lines ask for. A group of which one member
  * cannot change stays as it is, with a note; an error when a line folds nothing at all. */
 MUST_CHECK bool plan_fold(struct plan *p, struct error *err);
+/* True when a pre_quant_scale stands beside what is written of the item. */
+bool plan_item_pre_scaled(const struct plan *p, const struct plan_item *item);
 static inline bool plan_item_folds(const struct plan_item *item)
 {
     return item->fold_in != NAME_NONE || item->fold_out != NAME_NONE;

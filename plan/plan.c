@@ -549,7 +549,10 @@ static bool add_parts(struct plan_builder *b, uint32_t i)
         }
         if (!add_output(b, i, part->part, &s)) return false;
     }
-    return true;
+    if (!plan_item_pre_scaled(p, item)) return true;
+    enum dtype dtype = checkpoint_tensor(p->inventory->checkpoint, t->parts[PART_WEIGHT])->dtype;
+    struct tensor_spec pre = {.dtype = dtype, .n_dims = 1, .dims = {t->dims[1]}};
+    return add_output(b, i, PART_PRE_QUANT_SCALE, &pre);
 }
 
 /* Of a linear that changes its type: the scale of its cache, where the recipe says nothing of caches. */

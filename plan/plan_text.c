@@ -360,9 +360,8 @@ bool plan_quant_config(struct plan *p, struct quant_config *out, struct error *e
         const struct quant_format *format = item->action == ACTION_QUANTIZE ? item->format
                                             : item->decoded                 ? NULL
                                                                             : item->tensor->format;
-        modules[n++] = (struct quant_module){
-            item->tensor->module, item->tensor->container, format, !model_tensor_is_converted(item->tensor),
-            item->action == ACTION_COPY && !item->decoded && item->tensor->parts[PART_PRE_QUANT_SCALE] != NAME_NONE};
+        modules[n++] = (struct quant_module){item->tensor->module, item->tensor->container, format,
+                                             !model_tensor_is_converted(item->tensor), plan_item_pre_scaled(p, item)};
         carried |= format && item->action == ACTION_COPY;
         mtp_plain = mtp_plain && !(item->tensor->place.mtp && format);
     }

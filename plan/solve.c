@@ -28,7 +28,8 @@ const char *solve_label(const struct solve_choice *s)
 
 bool fold_choice_equal(const struct fold_choice *a, const struct fold_choice *b)
 {
-    return a->method == b->method && a->alpha == b->alpha && a->duo == b->duo && a->exact == b->exact;
+    return a->method == b->method && a->alpha == b->alpha && a->duo == b->duo && a->exact == b->exact &&
+           a->pre == b->pre;
 }
 
 static bool read_method(const char *word, const char *what, struct solve_choice *out, struct error *err)
@@ -54,13 +55,14 @@ static bool read_method(const char *word, const char *what, struct solve_choice 
 
 static bool read_fold(const json_t *v, const char *what, struct solve_choice *out, struct error *err)
 {
-    static const char *const awq_keys[] = {"method", "clip", "duo", "exact", NULL};
-    static const char *const smooth_keys[] = {"method", "alpha", "clip", "exact", NULL};
+    static const char *const awq_keys[] = {"method", "clip", "duo", "exact", "pre_quant_scale", NULL};
+    static const char *const smooth_keys[] = {"method", "alpha", "clip", "exact", "pre_quant_scale", NULL};
     struct fold_choice *f = &out->fold;
     bool clip = false;
     if (!json_known_keys(v, what, f->method == FOLD_AWQ ? awq_keys : smooth_keys, err) ||
         !json_opt_number(v, "alpha", what, &f->alpha, err) || !json_opt_bool(v, "duo", what, &f->duo, err) ||
-        !json_opt_bool(v, "exact", what, &f->exact, err) || !json_opt_bool(v, "clip", what, &clip, err))
+        !json_opt_bool(v, "exact", what, &f->exact, err) || !json_opt_bool(v, "pre_quant_scale", what, &f->pre, err) ||
+        !json_opt_bool(v, "clip", what, &clip, err))
         return false;
     if (clip) out->method = SOLVE_CLIP;
     if (f->alpha >= 0 && f->alpha <= 1) return true;
@@ -110,9 +112,12 @@ bool solve_read(const json_t *line, const char *what, struct solve_choice *out, 
 
 json_t *fold_json(const struct fold_choice *f)
 {
-    if (f->method == FOLD_AWQ)
-        return json_pack("{s:s,s:b,s:b}", "method", fold_names[f->method], "duo", f->duo, "exact", f->exact);
-    return json_pack("{s:s,s:f,s:b}", "method", fold_names[f->method], "alpha", f->alpha, "exact", f->exact);
+    const char *name = fold_names[f->method];
+    json_t *j = f->method == FOLD_AWQ
+                    ? json_pack("{s:s,s:b,s:b}", "method", name, "duo", f->duo, "exact", f->exact)
+                    : json_pack("{s:s,s:f,s:b}", "method", name, "alpha", f->alpha, "exact", f->exact);
+    if (j && f->pre && json_object_set_new(j, "pre_quant_scale", json_true()) != 0) json_decref(take_ptr(&j));
+    return j;
 }
 
 json_t *solve_json(const struct solve_choice *s)

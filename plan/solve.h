@@ -24,6 +24,7 @@ struct fold_choice {
     double alpha; /* SMOOTHQUANT */
     bool duo;     /* AWQ: also mean |x|^a / mean |w|^(1 - a), w over its block's maximum, among the candidates */
     bool exact;   /* scales are rounded to powers of two, which no weight's type rounds away */
+    bool pre;     /* where nothing in front can be divided: a pre_quant_scale is written beside the weight */
 };
 
 struct solve_choice {

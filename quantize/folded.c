@@ -5,6 +5,7 @@
 
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
+#include "numeric/half.h"
 #include "plan/fold.h"
 
 #include <math.h>
@@ -96,4 +97,24 @@ bool piece_read_folded(const struct job *j, struct slot *s, struct error *err)
         return false;
     fold_apply(j->plan, s->pass->item, &f, dtype, s->offset / elem, n, s->raw, s->lane->src);
     return check_finite(j, s, dtype, n, err);
+}
+
+bool job_write_pre_scale(struct job *j, uint32_t i, struct error *err)
+{
+    const struct plan_item *item = &j->plan->items[i];
+    if (item->action != ACTION_QUANTIZE || !plan_item_pre_scaled(j->plan, item)) return true;
+    uint32_t output = item->first_output + item->format->n_parts; /* behind the format's own */
+    enum dtype dtype = j->plan->specs[output].dtype;
+    uint64_t n = item->tensor->dims[1], bytes = n * dtype_bytes(dtype);
+    CLEANUP(free) float *s = NULL;
+    CLEANUP(free) uint8_t *data = NULL;
+    if (!read_vector(j, item->fold_in, &s, err) || !memory_alloc(&data, bytes, 1, err)) return false;
+    for (uint64_t c = 0; c < n; c++) {
+        float v = 1.0f / s[c];
+        uint16_t h = dtype == DTYPE_BF16 ? bf16_encode(v) : f16_encode(v);
+        if (dtype == DTYPE_F32) memcpy(data + c * sizeof v, &v, sizeof v);
+        else memcpy(data + c * sizeof h, &h, sizeof h);
+    }
+    return sha256_of(bytes_of(data, bytes), &j->digests[output].written, err) &&
+           job_write(j, output, 0, data, bytes, err);
 }

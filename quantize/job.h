@@ -183,6 +183,8 @@ MUST_CHECK bool job_believe_solved(struct job *j, const struct pass *p, struct e
 /* quantize/folded.c: scales per channel. Vectors are checked before the first piece. */
 bool piece_is_folded(const struct job *j, const struct pass *p);
 MUST_CHECK bool job_check_folds(const struct job *j, struct error *err);
+/* An item's pre_quant_scale, where one is written; else true. */
+MUST_CHECK bool job_write_pre_scale(struct job *j, uint32_t item, struct error *err);
 /* Reads a piece into s->raw, and as it is with its scales into the lane. */
 MUST_CHECK bool piece_read_folded(const struct job *j, struct slot *s, struct error *err);
 /* quantize/lost.c: ERR_FORMAT for a block of a written piece that was not zero and is. Before piece_repack. */

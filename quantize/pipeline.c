@@ -22,8 +22,8 @@ static bool end_item(struct job *j, uint32_t i, struct error *err)
     const struct plan_item *item = &j->plan->items[i];
     if (item->action == ACTION_COPY) j->result->n_copied++;
     else j->result->n_quantized += item->stack ? item->stack->n_items : 1;
-    return (item->action == ACTION_COPY || job_write_scalars(j, i, err)) && job_write_cache_scale(j, i, err) &&
-           job_shards_done_before(j, item->first_output + item->n_outputs, err);
+    return (item->action == ACTION_COPY || job_write_scalars(j, i, err)) && job_write_pre_scale(j, i, err) &&
+           job_write_cache_scale(j, i, err) && job_shards_done_before(j, item->first_output + item->n_outputs, err);
 }
 
 static bool retire(struct job *j, uint64_t n, struct error *err)

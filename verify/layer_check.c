@@ -43,6 +43,21 @@ static struct bytes file_part(const struct tar_layer *t, const uint8_t *chunk, u
     return first < end ? bytes_of(chunk + (first - at), (size_t)(end - first)) : bytes_of(NULL, 0);
 }
 
+/* n bytes at `at` of the layer: what is the file's goes into both hashes at once, which costs hardly more than one. */
+static void add_chunk(struct sha256 *layer, struct sha256 *file, const struct tar_layer *t, const uint8_t *chunk,
+                      uint64_t at, size_t n)
+{
+    struct bytes part = t ? file_part(t, chunk, at, n) : bytes_of(NULL, 0);
+    if (!part.size) {
+        sha256_add(layer, chunk, n);
+        return;
+    }
+    size_t before = (size_t)(part.data - chunk);
+    sha256_add(layer, chunk, before);
+    sha256_add_pair(layer, part.data, part.size, file, part.data, part.size);
+    sha256_add(layer, part.data + part.size, n - before - part.size);
+}
+
 /* SHA-256 of the layer and, when its shape is known, of the file inside, from one read. */
 static bool hash_layer(struct layer_run *run, const struct file_place *place, const char *what,
                        const struct tar_layer *tar, uint32_t worker, struct digest *whole, struct digest *file,
@@ -55,11 +70,7 @@ static bool hash_layer(struct layer_run *run, const struct file_place *place, co
         size_t n = (size_t)u64_min(CHUNK_BYTES, place->size - at);
         ok = file_read_at(place->fd, what, place->offset + at, chunk, n, err) && go_on(run, n, worker, err);
         if (!ok) break;
-        sha256_add(a, chunk, n);
-        if (tar) {
-            struct bytes part = file_part(tar, chunk, at, n);
-            sha256_add(b, part.data, part.size);
-        }
+        add_chunk(a, b, tar, chunk, at, n);
         at += n;
     }
     ok = sha256_close(a, ok ? whole : NULL, err) && ok;

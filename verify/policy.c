@@ -82,7 +82,7 @@ static bool read_policy(struct policy *p, const char *path, struct bytes text, s
     return json_get_object(p->json, "parity", p->name, &parity, err) && read_parity(p, path, parity, err);
 }
 
-bool policy_load(struct policy *out, const char *path, struct error *err)
+bool policy_parse(struct policy *out, const char *path, struct bytes text, struct error *err)
 {
     *out = (struct policy){.name = path ? path : "built in",
                            .max_tokens = 256,
@@ -93,18 +93,22 @@ bool policy_load(struct policy *out, const char *path, struct error *err)
                            .score_difference_at_most = INFINITY,
                            .layer_sqnr_at_least_db = -INFINITY,
                            .minimum_created = INT64_MIN};
-    bool ok = false;
-    if (path) {
-        CLEANUP_BUFFER struct buffer text = {0};
-        ok = file_load(AT_FDCWD, path, POLICY_BYTES_MAX, &text, err) && read_policy(out, path, buffer_view(&text), err);
-    } else {
-        const struct embedded_file *f = embedded_files;
-        while (f->path && strcmp(f->path, POLICY_BUILT_IN) != 0) f++;
-        ok = f->path ? read_policy(out, NULL, bytes_of(f->data, f->size), err)
-                     : error_set(err, ERR_INTERNAL, "the program lacks %s", POLICY_BUILT_IN);
-    }
+    bool ok = read_policy(out, path, text, err);
     if (!ok) policy_close(out);
     return ok;
+}
+
+bool policy_load(struct policy *out, const char *path, struct error *err)
+{
+    CLEANUP_BUFFER struct buffer text = {0};
+    *out = (struct policy){0};
+    if (path)
+        return file_load(AT_FDCWD, path, POLICY_BYTES_MAX, &text, err) &&
+               policy_parse(out, path, buffer_view(&text), err);
+    const struct embedded_file *f = embedded_files;
+    while (f->path && strcmp(f->path, POLICY_BUILT_IN) != 0) f++;
+    return f->path ? policy_parse(out, NULL, bytes_of(f->data, f->size), err)
+                   : error_set(err, ERR_INTERNAL, "the program lacks %s", POLICY_BUILT_IN);
 }
 
 void policy_close(struct policy *p)

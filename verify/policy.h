@@ -58,6 +58,8 @@ struct policy {
 
 /* `path` NULL: the built-in policy. */
 MUST_CHECK bool policy_load(struct policy *out, const char *path, struct error *err);
+/* The same of a text; files that it names are taken from the folder of `path`. */
+MUST_CHECK bool policy_parse(struct policy *out, const char *path, struct bytes text, struct error *err);
 void policy_close(struct policy *p);
 /* The rule for this name, or NULL. */
 const struct policy_rule *policy_rule_for(const struct policy *p, const char *name);

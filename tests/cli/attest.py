@@ -6,6 +6,9 @@ import base64, copy, hashlib, json, os, shutil, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, ROOT + "/tests/tools")
+from schema import faults
+
 MODEL = ROOT + "/examples/nano-hybrid/model"
 WORK = tempfile.mkdtemp()
 TYPES = {"provenance": "https://slsa.dev/provenance/v1", "sbom": "https://cyclonedx.org/bom", "licences": "urn:ingot:attestation:licences:v1",
@@ -133,6 +136,44 @@ r = prov["runDetails"]
 check("provenance: builder and its program", r["builder"]["id"] == "https://ci.example.com/x" and r["builder"]["builderDependencies"][0]["digest"]["sha256"] == sha(INGOT) and d["internalParameters"]["backend"] == "cpu")
 check("provenance: what came out beside", {x["name"]: x["digest"]["sha256"] for x in r["byproducts"]} == {"plan": doc["plan_sha256"], "ingot.json": sha("q/ingot.json")})
 check("provenance: no SLSA level is claimed, no date", "level" not in json.dumps(prov).lower() and "slsaLevel" not in json.dumps(prov) and r["metadata"] == {})
+
+# ---- statement and provenance by schemas (tests/data) ----
+load = lambda name: json.load(open(f"{ROOT}/tests/data/{name}.schema.json"))
+STATEMENT, PROVENANCE = load("intoto_statement_v1"), load("slsa_provenance_v1")
+whole = {t: json.loads(x[2].split(b" ", 4)[4]) for t, x in st.items()}
+for t, doc_ in whole.items():
+    check(f"statement of {t}: in-toto v1", not faults(doc_, STATEMENT), faults(doc_, STATEMENT))
+check("provenance: SLSA v1", not faults(prov, PROVENANCE), faults(prov, PROVENANCE))
+
+
+def wrong(schema, good, *path):
+    """The same with what path leads to replaced or, without a value, taken away."""
+    *way, last, value = path
+    doc = copy.deepcopy(good)
+    node = doc
+    for step in way:
+        node = node[step]
+    if value is None:
+        del node[last]
+    else:
+        node[last] = value
+    return doc
+
+
+BAD = [(STATEMENT, whole[TYPES["provenance"]], p) for p in (("_type", "https://in-toto.io/Statement/v0.1"), ("subject", []), ("subject", 0, "digest", None), ("subject", 0, "digest", "sha256", "AB"),
+                                                            ("predicateType", "provenance"), ("predicateType", None), ("predicate", []), ("more", "x"))]
+BAD += [(PROVENANCE, prov, p) for p in (("buildDefinition", None), ("buildDefinition", "buildType", None), ("buildDefinition", "buildType", "quantize"), ("buildDefinition", "externalParameters", None),
+                                        ("buildDefinition", "resolvedDependencies", 0, "digest", None), ("buildDefinition", "resolvedDependencies", 0, "digest", {}), ("runDetails", "builder", None),
+                                        ("runDetails", "builder", "id", None), ("runDetails", "builder", "version", "ingot", []), ("runDetails", "byproducts", "x"),
+                                        ("runDetails", "metadata", "startedOn", "yesterday"), ("runDetails", "byProducts", []))]
+check("the schemas refuse what is not so", all(faults(wrong(*b[:2], *b[2]), b[0]) for b in BAD), [b[2] for b in BAD if not faults(wrong(*b[:2], *b[2]), b[0])])
+try:
+    import jsonschema
+except ImportError:
+    print("skip attest, the schemas by jsonschema: it is not installed")
+else:
+    valid = lambda schema, doc: jsonschema.Draft202012Validator(schema).is_valid(doc)
+    check("jsonschema says the same", all(valid(STATEMENT, x) for x in whole.values()) and valid(PROVENANCE, prov) and not any(valid(b[0], wrong(*b[:2], *b[2])) for b in BAD))
 
 bom = st[TYPES["sbom"]][0]
 model = bom["metadata"]["component"]

@@ -13,6 +13,7 @@ ids 1 40 > "$WORK/ids.json"
 quantize() { fault "$@" "$INGOT" quantize "$M" -r nvfp4_default-kv_fp8 -s "$WORK/s.safetensors" -o "$WORK/out" --shard-size 700K -q; }
 calibrate() { fault "$@" "$INGOT" calibrate "$M" -r nvfp4_default-kv_fp8 --ids "$WORK/ids.json" -o "$WORK/out.safetensors" -q; }
 pack() { fault "$@" "$INGOT" pack "$WORK/model" -o "oci:$WORK/out:t" -q; }
+archive() { fault "$@" "$INGOT" pack "$WORK/model" -o "oci-archive:$WORK/out.tar:t" -q; }
 sign() { # the package is made without faults, signed with
     [ -d "$WORK/out" ] || cp -r "$WORK/unsigned" "$WORK/out"
     fault "$@" "$INGOT" sign "oci:$WORK/out:t" -k "$WORK/own.key" -q
@@ -31,7 +32,7 @@ clean() { rm -rf "$WORK"/out* "$WORK"/.*out*; }
 unsigned=$(tree "$WORK" 'out*')
 mv "$WORK/out" "$WORK/unsigned"
 nothing=$(tree "$WORK" 'out*')
-for stage in quantize calibrate pack sign; do
+for stage in quantize calibrate pack archive sign; do
     clean
     $stage none 0 || { bad "$stage without a fault: $(cat "$WORK/stderr")"; continue; }
     total=$(cat "$WORK/count") want=$(tree "$WORK" 'out*')

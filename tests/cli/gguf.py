@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What is said of GGUF files, good and bad ones: exit status and words for every file of tests/fuzz/corpus/gguf, split files,
 folders with several models, tokenizers that are there and not, and what `convert` refuses. Values: tests/golden/gguf.py."""
-import json, os, resource, shutil, subprocess, sys, tempfile
+import json, os, resource, shutil, struct, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
@@ -114,6 +114,44 @@ with tempfile.TemporaryDirectory() as tmp:
     says("deepseek2: keys in blocks", 4, "only plain numbers", "inspect", two("deepseek2", DEEP, wide, ("attention.key_length_mla", corpus.U32, 34), ("attention.kv_lora_rank", corpus.U32, 32)))
     says("deepseek2: softmax", 4, "expert_gating_func", "inspect", two("deepseek2", DEEP, [K_B, V_B], ("expert_gating_func", corpus.U32, 1)))
     says("deepseek2: no gating", 4, "expert_gating_func", "inspect", two("deepseek2", DEEP, [K_B, V_B], without=["expert_gating_func"]))
+
+    # NVFP4's scales beside a weight: values that no scale can have are found by what reads them, shapes by everything.
+    corpus.TYPES["NVFP4"] = (40, 64, 36)
+    SCALE, INPUT = "blk.0.ffn_up.scale", "blk.0.ffn_up.input_scale"
+    number = lambda *v: struct.pack(f"<{len(v)}f", *v)
+
+    def scaled(*more, values={}, up="NVFP4"):
+        keys = [(k, t, 64 if k in ("llama.embedding_length", "llama.feed_forward_length") else v) for k, t, v in corpus.PAIRS]
+        tokens = ("token_embd.weight", "output.weight")  # their second dimension stays
+        wide = [(n, up if n == "blk.0.ffn_up.weight" else kind, tuple(d if i and n in tokens else 16 * d for i, d in enumerate(dims))) for n, kind, dims in corpus.TENSORS]
+        fill = {"F16": struct.pack("<e", 0.1), "F32": number(1), "NVFP4": bytes([56] * 4 + [0x11] * 32)}
+        data = b""
+        for n, kind, dims, *_ in wide + list(more):
+            raw = values.get(n, fill[kind] * (corpus.size_of(kind, dims) // len(fill[kind])))
+            data += raw + bytes(-len(raw) % 32)
+        return put(f"{tmp}/scaled.gguf", corpus.gguf(keys, wide + list(more), data=data))
+
+    with open(tmp + "/ids.json", "w") as f:
+        f.write("[[0, 1, 2]]")
+    one = (SCALE, "F32", (1,))
+    reads = {"logits": ["--ids", tmp + "/ids.json", "-o", tmp + "/l.safetensors"], "convert": ["--to", "gguf", "--no-tokenizer", "-o", tmp + "/scales-out.gguf", "--force"]}
+    for command, rest in reads.items():
+        says(f"{command}: a scale", 0, "", command, scaled(one, values={SCALE: number(0.5)}), "-q", *rest)
+        says(f"{command}: no scale, which is 1", 0, "", command, scaled(), "-q", *rest)
+        for v in ("nan", "inf", "-inf", "0", "-0", "-1"):
+            says(f"{command}: a scale of {v}", 3, "a scale is positive and finite", command, scaled(one, values={SCALE: number(float(v))}), "-q", *rest)
+        says(f"{command}: a scale of inputs that is NaN", 3, "a scale is positive and finite", command, scaled(one, (INPUT, "F32", (1,)), values={INPUT: number(float("nan"))}), "-q", *rest)
+    for v, words in (("nan", "not finite"), ("0", "a scale is positive"), ("-1", "a scale is positive")):
+        says(f"inspect --strict: a scale of {v}", 3, words, "inspect", "--strict", "-q", scaled(one, values={SCALE: number(float(v))}))
+    for what, bad_one in (("two numbers", (SCALE, "F32", (2,))), ("two dimensions", (SCALE, "F32", (1, 1))), ("F16", (SCALE, "F16", (1,)))):
+        says("a scale: " + what, 3, f"'{SCALE}' is not one F32 number", "inspect", scaled(bad_one))
+    says("a scale twice", 3, f"'{SCALE}' is there twice", "inspect", scaled(one, one))
+    says("a scale of a norm", 3, "is not part of", "inspect", scaled(("blk.0.attn_norm.scale", "F32", (1,))))
+    says("a scale of a layer that is not there", 3, "is not part of", "inspect", scaled(("blk.7.ffn_up.scale", "F32", (1,))))
+    says("a scale of a plain weight", 3, "no quantization type is stored as F16 with weight_scale_2", "inspect", scaled(one, up="F16"))
+    says("a scale that begins where another tensor lies", 3, "begins at byte", "inspect", scaled((SCALE, "F32", (1,), 0)))
+
+    os.remove(tmp + "/scales-out.gguf")
 
     # Sets of files.
     good, pairs, tensors = corpus.GOOD["good"], corpus.PAIRS, corpus.TENSORS

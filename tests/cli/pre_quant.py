@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checkpoints with pre_quant_scale, written by ModelOpt's own AWQ (tests/vectors/modelopt/pre_quant_scale): logits and decoded weights
-against what was made of them outside of ingot, copies, requantizing, and what is refused."""
+against what was made of them outside of ingot, copies, requantizing, and what is refused; and `solve: {pre_quant_scale: true}`, which
+writes the like."""
 import array, json, os, shutil, struct, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -120,6 +121,60 @@ for what, folder, text in (
 ):
     got = logits(folder)
     check(f"refused: {what}", isinstance(got, str) and text in got, got)
+
+# ---- written ----
+
+SOURCE = ROOT + "/tests/vectors/engine/qwen3"
+IDS = W + "/ids.json"
+json.dump([[(7 * i + 3 * k) % 61 + 2 for i in range(48)] for k in range(6)], open(IDS, "w"))
+
+
+def bf16(data):
+    return [struct.unpack("<f", b"\0\0" + data[i:i + 2])[0] for i in range(0, len(data), 2)]
+
+
+def nearest_bf16(x):
+    u = struct.unpack("<I", struct.pack("<f", x))[0]
+    return struct.unpack("<f", struct.pack("<I", (u + 0x7fff + (u >> 16 & 1)) >> 16 << 16))[0]
+
+
+def recipe(name, *rules):
+    with open(f"{W}/{name}.yaml", "w") as f:
+        f.write(f"name: {name}\nunseen_experts: layer_max\nrules:\n" + "".join(f"  - {{{r}}}\n" for r in rules))
+    return f"{W}/{name}.yaml"
+
+
+source = tensors(SOURCE + "/model.safetensors")
+for kind, types, bound in (("nvfp4", "weights: nvfp4, inputs: nvfp4", 0.2), ("int4", "weights: int4, group: 32, inputs: none", 0.09)):
+    theirs = tensors(VECTORS + kind + "/model.safetensors")
+    for method in "{method: awq, pre_quant_scale: true}", "{method: smoothquant, pre_quant_scale: true}":
+        r = recipe("w", f"module: '*.o_proj', {types}, solve: {method}")
+        p = ingot("calibrate", SOURCE, "-r", r, "--ids", IDS, "-o", W + "/w.safetensors", "-q", "--json")
+        q = ingot("quantize", SOURCE, "-r", r, "-s", W + "/w.safetensors", "-o", W + "/w", "-q", "--force")
+        t = tensors(W + "/w/model.safetensors") if q.returncode == 0 else {}
+        names = sorted(k for k in t if ".self_attn.o_proj." in k)
+        check(f"{kind}, {method}: the tensors of the output projections are those of ModelOpt's export, by name, type and shape",
+              p.returncode == 0 and names == sorted(k for k in theirs if ".self_attn.o_proj." in k) and len(names) >= 9 and all(t[k][:2] == theirs[k][:2] for k in names), p.stderr + q.stderr + str(names))
+        stats = tensors(W + "/w.safetensors")
+        scales, vectors = bf16(t[O_PROJ + ".pre_quant_scale"][2]), floats(stats["solved." + O_PROJ + ".fold_scale"])
+        check(f"{kind}, {method}: they are 1 over the scales that were found, and not all 1", scales == [nearest_bf16(1 / v) for v in vectors] and len(set(scales)) > 8, scales[:4])
+        ingot("convert", W + "/w", "--to", "safetensors", "--type", "f32", "-o", W + "/plain", "-q", "--force")
+        w, back = bf16(source[O_PROJ + ".weight"][2]), floats(tensors(W + "/plain/model.safetensors")[O_PROJ + ".weight"])
+        worst = max(abs(a - b) for a, b in zip(w, back)) / max(map(abs, w))
+        check(f"{kind}, {method}: decoded weights are the source's, but for rounding", 0 < worst < bound, worst)
+        if "awq" in method:
+            d = json.loads(p.stdout)["solved"]
+            check(f"{kind}, {method}: less error than scales: max", d["count"] == 3 and 0 < d["error"] < d["error_max"] and d["lost"] == 0, d)
+            ours, their = (json.load(open(x + "/hf_quant_config.json"))["quantization"] for x in (W + "/w", VECTORS + kind))
+            check(f"{kind}, {method}: the configuration is ModelOpt's, but for what is left out", {k: v for k, v in ours.items() if k != "exclude_modules"} == {k: v for k, v in their.items() if k != "exclude_modules"}, ours)
+            p = ingot("quantize", SOURCE, "-r", r, "--ids", IDS, "-o", W + "/w1", "-q", "-t", "1", "--force")
+            check(f"{kind}, {method}: the same with one thread", p.returncode == 0 and tensors(W + "/w1/model.safetensors") == t, p.stderr)
+
+for what, rule in (("what goes into norms and quantized neighbours goes there still", "role: attention, weights: nvfp4, inputs: nvfp4"),
+                   ("types that ModelOpt has none for are folded as before", "module: '*.o_proj', weights: nvfp4, inputs: none")):
+    p = ingot("quantize", SOURCE, "-r", recipe("no", rule + ", solve: {method: awq, pre_quant_scale: true}"), "--ids", IDS, "-o", W + "/no", "-q", "--force")
+    t = tensors(W + "/no/model.safetensors") if p.returncode == 0 else {}
+    check(what, any(k.endswith("o_proj.weight_scale") for k in t) and not [k for k in t if "pre_quant" in k], p.stderr)
 
 shutil.rmtree(W, ignore_errors=True)
 sys.exit(bad > 0)
