@@ -78,9 +78,10 @@ static bool print_report(const struct command_env *env, const struct report *r, 
 static bool run_oms(const struct command_env *env, const struct verify_args *a, const char *folder, struct error *err)
 {
     CLEANUP(report) struct report *r = NULL;
-    struct source_args source = {.key = a->key, .roots = a->roots, .signature = a->signature};
-    if (a->against || a->policy || a->data || a->digest || a->name || a->time || a->all || a->sample || a->weights)
-        return error_set(err, ERR_USAGE, "option --oms goes with --key or --roots, --signature and --report alone");
+    struct source_args source = {.key = a->key, .roots = a->roots, .signature = a->signature, .time = a->time};
+    if (a->against || a->policy || a->data || a->digest || a->name || a->all || a->sample || a->weights)
+        return error_set(err, ERR_USAGE,
+                         "option --oms goes with --key or --roots, --signature, --time and --report alone");
     return report_open(&r, err) && verify_oms(env, &source, folder, r, err) && print_report(env, r, a->report, err) &&
            report_result(r, err);
 }

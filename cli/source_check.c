@@ -1,6 +1,7 @@
 #include "cli/source_check.h"
 
 #include "formats/oms.h"
+#include "verify/policy.h"
 
 #include <time.h>
 
@@ -69,8 +70,12 @@ bool source_check(const struct command_env *env, const struct source_args *args,
                error_set(err, ERR_USAGE, "option --source-signature needs --source-key or --source-roots");
     if (args->key && args->roots)
         return error_set(err, ERR_USAGE, "options --source-key and --source-roots exclude each other");
+    int64_t at = (int64_t)time(NULL);
+    if (args->time && !policy_parse_time(args->time, &at))
+        return error_set(err, ERR_USAGE, "option --time: expected a time like 2026-11-21T10:00:00Z, found '%.80s'",
+                         args->time);
     bool ok = args->key ? key_load_public(args->key, &key, err) : cert_chain_load(args->roots, &roots, err);
-    struct oms_verifier by = {.key = key, .roots = roots, .at = (int64_t)time(NULL)};
+    struct oms_verifier by = {.key = key, .roots = roots, .at = at};
     ok = ok && verify(env, args, &by, folder, out, err);
     key_close(key);
     cert_chain_close(roots);

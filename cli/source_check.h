@@ -7,6 +7,7 @@
 
 struct source_args {
     const char *key, *roots, *signature;
+    const char *time; /* when certificates must hold, as verify/policy.h reads it; NULL: now */
 };
 
 #define SOURCE_OPTIONS(type, member)                                                                                   \

@@ -142,6 +142,37 @@ verdict("notation: another payload than the signed", jws(outer=lambda d: d.updat
 verdict("notation: another layer type", jws(manifest=lambda m: m["layers"][0].update(mediaType="application/cose")), "expected one layer", *ROOTS)
 verdict("notation: its subject has another size", jws(manifest=lambda m: m["subject"].update(size=m["subject"]["size"] + 1)), "about another image|not as described", *ROOTS)
 
+p = Layout("jws")
+p.entry["artifactType"] = "application/vnd.example.x"
+verdict("an entry of another artifact type than its manifest's", p.done(), "index.json gives it another artifact type", *ROOTS)
+
+# ---- sigstore's bundle ----
+shutil.copytree("plain", "bundle")
+good("sign", "oci:bundle:t", "-k", "s.key", "-q")
+
+
+def bundle(change=None, kind="application/vnd.in-toto+json"):
+    p = Layout("bundle")
+    layer = p.manifest["layers"][0]
+    doc = json.loads(p.take(layer))
+    st = json.loads(base64.b64decode(doc["dsseEnvelope"]["payload"]))
+    if change: change(st)
+    data = dump(st)
+    doc["dsseEnvelope"].update(payload=base64.b64encode(data).decode(), payloadType=kind)
+    doc["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(sign(b"DSSEv1 %d %s %d " % (len(kind), kind.encode(), len(data)) + data)).decode()
+    p.put(layer, dump(doc))
+    return p.done()
+
+
+p = run("verify", bundle(), "-q", "--key", "s.pub")
+check("bundle: signed again as it was", p.returncode == 0, p.stderr)
+for name, ref, words in (
+        ("another kind of statement", bundle(lambda s: s.update(_type="https://in-toto.io/Statement/v2")), "key '_type'"), ("another payload type", bundle(kind="application/json"), "key 'payloadType'"),
+        ("another subject", bundle(lambda s: s["subject"][0]["digest"].update(sha256="0" * 64)), "its statement is about"), ("two subjects", bundle(lambda s: s["subject"].append(s["subject"][0])), "expected one subject"),
+        ("a digest of another hash too", bundle(lambda s: s["subject"][0]["digest"].update(sha512="0" * 128)), "unknown key 'sha512'"), ("a predicate type that is not its label's", bundle(lambda s: s.update(predicateType="https://slsa.dev/provenance/v1")), "is labelled"),
+        ("no subject", bundle(lambda s: s.update(subject=[])), "expected one subject"), ("a member that nobody knows", bundle(lambda s: s.update(x=1)), "unknown key 'x'")):
+    verdict("bundle: " + name, ref, words, "--key", "s.pub")
+
 # ---- cosign's simple signing ----
 shutil.copytree("plain", "legacy")
 good("sign", "oci:legacy:t", "-k", "s.key", "--format", "legacy", "--docker-reference", "registry.example/m:t", "-q")

@@ -198,6 +198,8 @@ for name, policy, words in (
         ("unknown type", {**ATT, "attestations": [{"type": "slsa"}]}, "provenance, sbom"), ("a type twice", {**ATT, "attestations": [{"type": "sbom"}, {"type": "https://cyclonedx.org/bom"}]}, "twice"),
         ("a builder of a bill of materials", {**ATT, "attestations": [{"type": "sbom", "builder": "x:y"}]}, "provenance"), ("no attestations", {**ATT, "attestations": []}, "1 to"),
         ("a source that is no digest", {**ATT, "attestations": [{"type": "provenance", "sources": ["abc"]}]}, "sources"), ("no licences", {**ATT, "licences": []}, "licences"),
+        ("texts and a file of them", {**ATT, "parity": {"data": "x.jsonl", "texts": ["x"]}}, "both 'data' and 'texts'"), ("a limit that is no number", "parity: {texts: [x], kl_mean_at_most: .nan}\n", "a limit is not a number"),
+        ("an unknown limit", {**ATT, "parity": {"texts": ["x"], "kl_at_most": 1}}, "kl_at_most"), ("keys that are no texts", {"trust": [{"names": ["t"], "keys": [1]}]}, "expected files or PEM"),
         ("a key twice in the file", "digest: sha256:" + "0" * 64 + "\ndigest: sha256:" + "1" * 64 + "\n", "twice|duplicate"), ("an alias", "trust: &x []\nlicences: *x\n", "anchor|alias")):
     unread(name, policy, words)
 
@@ -238,6 +240,7 @@ ingot("pack", "q", "-p", "profiles", "-o", "oci:indexed:t", "--release", "3", "-
 ingot("sign", "oci:indexed:t", "-k", "a.key", "-q")
 accepted("index and images", "indexed", {**ATT, "minimum_version": "3"})
 refused("an image's version", "indexed", {**ATT, "minimum_version": "4"}, "policy", "version of image 1")
+shutil.copytree("indexed", "platform")
 index = json.load(open("indexed/index.json"))
 load = lambda d: json.load(open("indexed/blobs/sha256/" + d.split(":")[1]))
 top = next(m for m in index["manifests"] if (m.get("annotations") or {}).get("org.opencontainers.image.ref.name") == "t")
@@ -248,6 +251,23 @@ for m in [m for m in index["manifests"] if "artifactType" in m]:
         os.unlink("indexed/blobs/sha256/" + m["digest"].split(":")[1]), os.unlink("indexed/blobs/sha256/" + doc["layers"][0]["digest"].split(":")[1])
 json.dump(index, open("indexed/index.json", "w"))
 refused("one image of the index lost its signature", "indexed", ATT, "no-signature", "signature of image 2")
+# what the index says of an image is what the image says; everything signed again
+index, old = json.load(open("platform/index.json")), top["digest"]
+load = lambda d: json.load(open("platform/blobs/sha256/" + d.split(":")[1]))
+doc = load(old)
+doc["manifests"][1]["platform"]["architecture"] = "arm64"
+data = json.dumps(doc).encode()
+entry = next(m for m in index["manifests"] if m["digest"] == old)
+entry["digest"], entry["size"] = "sha256:" + hashlib.sha256(data).hexdigest(), len(data)
+os.unlink("platform/blobs/sha256/" + old[7:])
+open("platform/blobs/sha256/" + entry["digest"][7:], "wb").write(data)
+for m in [m for m in index["manifests"] if "artifactType" in m and load(m["digest"])["subject"]["digest"] == old]:
+    index["manifests"].remove(m)
+    for blob in (load(m["digest"])["layers"][0], m):
+        os.unlink("platform/blobs/sha256/" + blob["digest"][7:])
+json.dump(index, open("platform/index.json", "w"))
+ingot("sign", "oci:platform:t", "-k", "a.key", "-q")
+refused("the index gives an image another platform", "platform", ATT, "layout", "gives it another platform")
 os.chdir("/")
 shutil.rmtree(WORK)
 sys.exit(bad > 0)

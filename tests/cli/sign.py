@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`ingot sign` in every form, read back by this file and checked by openssl: the index and every image, several keys, the legacy
 manifest and its rotation, certificates, notation, and the OpenSSF signature of a folder. What real clients say: tests/interop."""
-import base64, hashlib, json, os, re, shutil, subprocess, sys, tempfile
+import base64, hashlib, json, os, re, shutil, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
@@ -225,6 +225,10 @@ for name, status, words, *args in (
         ("by its key", 0, "pass      signature", "-k", "b.pub"), ("files are counted", 0, "6 files as they were signed, and no other", "-k", "b.pub"),
         ("ignored paths are shown", 0, ".git: the signature says nothing", "-k", "b.pub"), ("another key", 1, "signature: 'm/model.sig' is not signed", "-k", "a.pub"),
         ("by certificates", 0, "pass      signature", "--signature", "out.sig", "--roots", "ca.pem"), ("no key", 9, "no key and no certificate"),
+        ("by certificates, today", 0, "pass      signature", "--signature", "out.sig", "--roots", "ca.pem", "--time", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))),
+        ("by certificates, long ago", 1, "certificate", "--signature", "out.sig", "--roots", "ca.pem", "--time", "2001-01-01"),
+        ("by certificates, when they have ended", 1, "certificate", "--signature", "out.sig", "--roots", "ca.pem", "--time", "2399-01-01T00:00:00Z"),
+        ("a time that is none", 2, "option --time", "-k", "b.pub", "--time", "soon"),
         ("with a policy", 2, "goes with --key", "-k", "b.pub", "--policy", "x")):
     v = ingot("verify", "m", "--oms", "-q", *args)
     check(f"verify --oms, {name}", v.returncode == status and words in v.stdout + v.stderr, f"{v.returncode} {v.stdout} {v.stderr}")
