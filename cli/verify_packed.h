@@ -2,7 +2,7 @@
 #ifndef CLI_VERIFY_PACKED_H
 #define CLI_VERIFY_PACKED_H
 
-#include "formats/oci_weights.h"
+#include "formats/oci_kept.h"
 #include "models/inventory.h"
 #include "verify/report.h"
 
@@ -12,10 +12,11 @@ struct packed {
     struct folder *thin; /* without a model: the files of a thin layout; NULL: nothing can be read */
 };
 
-/* `beside`: where the weights of a thin layout are, or NULL. What cannot be opened becomes a check in `r`; false only
+/* Of a package that was verified, from what was verified (formats/oci_kept.h); `ref` is its name in sentences.
+ * `beside`: where the weights of a thin layout are, or NULL. What cannot be opened becomes a check in `r`; false only
  * when looking failed. */
-MUST_CHECK bool packed_open(struct packed *p, const char *ref, const struct oci_weights *beside, struct report *r,
-                            struct error *err);
+MUST_CHECK bool packed_open(struct packed *p, const char *ref, const struct oci_kept *k,
+                            const struct oci_weights *beside, struct report *r, struct error *err);
 void packed_close(struct packed *p);
 
 static inline void cleanup_packed(struct packed *p)
@@ -28,9 +29,5 @@ static inline const struct folder *packed_folder(const struct packed *p)
 {
     return p->has_model ? p->model.folder : p->thin;
 }
-
-bool packed_is_thin(const char *ref); /* false where that cannot be told */
-/* The digest that the tag names: what was verified. */
-MUST_CHECK bool packed_digest(const char *ref, char out[OCI_DIGEST_SIZE], struct error *err);
 
 #endif

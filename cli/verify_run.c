@@ -4,7 +4,6 @@
 
 #include "core/file.h"
 #include "engine/corpus.h"
-#include "formats/oci_package.h"
 #include "verify/package.h"
 #include "pack/pack.h"
 #include "verify/structure.h"
@@ -78,9 +77,10 @@ static bool run_parity(const struct command_env *env, const struct verify_reques
 }
 
 static bool encode_again(const struct command_env *env, const struct verify_request *q, const struct packed *p,
-                         const struct model *original, struct report *r, struct error *err)
+                         const struct oci_kept *kept, const struct model *original, struct report *r, struct error *err)
 {
     char image[OCI_DIGEST_SIZE];
+    oci_digest_text(&kept->package, image);
     struct reencode_request again = {.all = q->all,
                                      .sample = q->sample,
                                      .seed = q->seed,
@@ -88,11 +88,12 @@ static bool encode_again(const struct command_env *env, const struct verify_requ
                                      .stats = q->stats,
                                      .model = p->has_model ? &p->model : NULL,
                                      .image = image};
-    return packed_digest(q->ref, image, err) && reencode_check(env, &again, packed_folder(p), original, r, err);
+    return reencode_check(env, &again, packed_folder(p), original, r, err);
 }
 
 static bool check_against(const struct command_env *env, const struct verify_request *q, const struct policy *policy,
-                          const struct packed *p, struct report *r, struct parity *parity, struct error *err)
+                          const struct oci_kept *kept, const struct packed *p, struct report *r, struct parity *parity,
+                          struct error *err)
 {
     __attribute__((cleanup(cleanup_model))) struct model original = {0};
     if (!model_open(&original, q->against, err)) return false;
@@ -113,17 +114,18 @@ static bool check_against(const struct command_env *env, const struct verify_req
         report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity", "not run: the package failed a check before");
         return true;
     }
-    if ((q->all || q->sample) && !encode_again(env, q, p, &original, r, err)) return false;
+    if ((q->all || q->sample) && !encode_again(env, q, p, kept, &original, r, err)) return false;
     if (p->has_model) return run_parity(env, q, policy, &p->model, &original, r, parity, err);
     report_add(r, CHECK_PARITY, VERDICT_UNDECIDED, "parity", "not run: the weights are not here");
     return true;
 }
 
 static bool check_model(const struct command_env *env, const struct verify_request *q, const struct policy *policy,
-                        const struct oci_weights *beside, struct report *r, struct parity *parity, struct error *err)
+                        const struct oci_kept *kept, const struct oci_weights *beside, struct report *r,
+                        struct parity *parity, struct error *err)
 {
     __attribute__((cleanup(cleanup_packed))) struct packed p = {0};
-    if (!packed_open(&p, q->ref, beside, r, err)) return false;
+    if (!packed_open(&p, q->ref, kept, beside, r, err)) return false;
     if (p.has_model ? !structure_check(&p.model, env->pool, r, env->progress, err)
                     : p.thin && !structure_check_files(p.thin, r, err))
         return false;
@@ -134,7 +136,7 @@ static bool check_model(const struct command_env *env, const struct verify_reque
     if ((q->all || q->sample) && (!q->against || !packed_folder(&p)))
         report_add(r, CHECK_DIGEST, VERDICT_UNDECIDED, REENCODE_CHECK,
                    "needs ingot.json of the package and the original (--against)");
-    return !q->against || check_against(env, q, policy, &p, r, parity, err);
+    return !q->against || check_against(env, q, policy, kept, &p, r, parity, err);
 }
 
 /* What the options name, loaded. */
@@ -162,8 +164,6 @@ static bool load_inputs(const struct verify_request *q, struct inputs *in, struc
         (q->roots && !cert_chain_load(q->roots, &in->roots, err)) ||
         (q->weights && !oci_weights_open(&in->beside, q->weights, err)))
         return false;
-    if (q->weights && !packed_is_thin(q->ref))
-        return error_set(err, ERR_USAGE, "option --weights: '%.256s' is not thin, it has its weights", q->ref);
     if (q->time && !policy_parse_time(q->time, &in->at))
         return error_set(err, ERR_USAGE, "option --time: expected a time like 2026-11-21T10:00:00Z, found '%.80s'",
                          q->time);
@@ -177,6 +177,7 @@ bool verify_run(const struct command_env *env, const struct verify_request *q, s
                 struct error *err)
 {
     __attribute__((cleanup(cleanup_inputs))) struct inputs in = {.beside = OCI_WEIGHTS_INIT};
+    __attribute__((cleanup(cleanup_oci_kept))) struct oci_kept kept = OCI_KEPT_INIT;
     const struct oci_weights *beside = q->weights ? &in.beside : NULL;
     if (!crypto_self_test(err) || !load_inputs(q, &in, err)) return false;
     struct package_options o = {.ref = q->ref,
@@ -188,9 +189,10 @@ bool verify_run(const struct command_env *env, const struct verify_request *q, s
                                 .before_attestations = q->before_attestations,
                                 .wanted = q->digest ? &in.wanted : NULL,
                                 .beside = beside,
+                                .kept = &kept,
                                 .pool = env->pool,
                                 .progress = env->progress};
-    return package_verify(&o, r, err) && check_model(env, q, &in.policy, beside, r, parity, err);
+    return package_verify(&o, r, err) && check_model(env, q, &in.policy, &kept, beside, r, parity, err);
 }
 
 bool verify_text(const struct report *r, char **out, struct error *err)

@@ -70,8 +70,13 @@ bool folder_add_part(struct folder *f, uint32_t member, const char *name, uint64
                      struct error *err)
 {
     const struct member m = f->members[member];
-    if (m.made >= 0 || offset > m.size || size > m.size - offset)
+    if (offset > m.size || size > m.size - offset)
         return error_set(err, ERR_INTERNAL, "'%.256s' is not inside '%.256s'", name, m.name);
+    if (m.made >= 0) {
+        int fd = fcntl(m.made, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0) return error_set_errno(err, "cannot open '%.256s' a second time", m.name);
+        return folder_add_open(f, name, fd, m.offset + offset, size, err);
+    }
     return folder_add(f, name, m.path, m.offset + offset, size, err);
 }
 

@@ -2,15 +2,16 @@
  * and shapes are checked here; digests are verify's work, which reads everything. */
 #include "formats/folder.h"
 #include "formats/oci_archive.h"
+#include "formats/oci_kept.h"
 #include "formats/oci_package.h"
-#include "formats/oci_weights.h"
 #include "formats/tar.h"
+
+#include <fcntl.h>
 
 #define MODELS_PREFIX "models/"
 
 /* Where a thin layout's weights are looked for; NULL of others, whose weights must be there. */
 struct thin {
-    const char *ref;
     const struct oci_weights *weights; /* NULL: nowhere */
     bool missing;
 };
@@ -34,8 +35,18 @@ static bool add_from_beside(struct folder *f, struct thin *t, const struct oci_d
     return folder_add_open(f, name, fd, at.offset + tar.data_offset, tar.data_bytes, err);
 }
 
+/* A member that is read through a descriptor of its own of the place, which was opened before. */
+static bool add_kept(struct folder *f, const char *name, const struct file_place *at, const struct tar_layer *tar,
+                     struct error *err)
+{
+    int fd = fcntl(at->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) return error_set_errno(err, "cannot open '%.256s' a second time", name);
+    return folder_add_open(f, name, fd, at->offset + tar->data_offset, tar->data_bytes, err);
+}
+
+/* `kept`: the layer's place, when it is open already; or NULL. */
 static bool add_layer(struct folder *f, const struct oci_layout *l, const struct oci_manifest *m, uint32_t layer,
-                      struct thin *thin, struct error *err)
+                      const struct file_place *kept, struct thin *thin, struct error *err)
 {
     const struct oci_descriptor *d = &m->layers[layer];
     CLEANUP(file_place) struct file_place at = FILE_PLACE_INIT;
@@ -43,7 +54,7 @@ static bool add_layer(struct folder *f, const struct oci_layout *l, const struct
     char what[64], hex[DIGEST_HEX_SIZE], path[sizeof OCI_BLOBS_FOLDER + DIGEST_HEX_SIZE];
     snprintf(what, sizeof what, "layer %u of %u", layer + 1, m->n_layers);
     const char *title = oci_annotation(d->annotations, OCI_ANNOTATION_TITLE);
-    if (thin && title && oci_is_weights(title) && !oci_blob_is_there(l, &d->digest)) {
+    if (!kept && thin && title && oci_is_weights(title) && !oci_blob_is_there(l, &d->digest)) {
         const char *weights = oci_weights_name(d);
         return !weights || add_from_beside(f, thin, d, weights, what, err); /* NULL: an adapter's, no member */
     }
@@ -51,8 +62,10 @@ static bool add_layer(struct folder *f, const struct oci_layout *l, const struct
         return error_set(err, ERR_UNSUPPORTED,
                          "%s: media type \"%.128s\" cannot be read in place, only " OCI_MEDIA_LAYER, what,
                          d->media_type);
-    if (!oci_blob_open(l, d, what, &at, NULL, err) || !tar_layer_read(&at, what, &tar, err)) return false;
+    if (!kept && !oci_blob_open(l, d, what, &at, NULL, err)) return false;
+    if (!tar_layer_read(kept ? kept : &at, what, &tar, err)) return false;
     if (strncmp(tar.path, MODELS_PREFIX, strlen(MODELS_PREFIX)) != 0) return true;
+    if (kept) return add_kept(f, tar.path + strlen(MODELS_PREFIX), kept, &tar, err);
     digest_hex(&d->digest, hex);
     snprintf(path, sizeof path, OCI_BLOBS_FOLDER "/%s", hex);
     return folder_add(f, tar.path + strlen(MODELS_PREFIX), l->archive ? oci_archive_name(l->archive) : path,
@@ -60,8 +73,7 @@ static bool add_layer(struct folder *f, const struct oci_layout *l, const struct
 }
 
 /* All images of a package hold the same model, so the first serves. */
-static bool add_image(struct folder *f, const struct oci_layout *l, const char *tag, struct thin *thin,
-                      struct error *err)
+static bool add_image(struct folder *f, const struct oci_layout *l, const char *tag, struct error *err)
 {
     CLEANUP(oci_package) struct oci_package p = {0};
     CLEANUP(oci_manifest) struct oci_manifest manifest = {0};
@@ -70,15 +82,15 @@ static bool add_image(struct folder *f, const struct oci_layout *l, const char *
         !oci_base_layers(&manifest, "manifest", &n_base, err))
         return false;
     for (uint32_t i = n_base; i < manifest.n_layers; i++)
-        if (!add_layer(f, l, &manifest, i, thin, err)) return false;
+        if (!add_layer(f, l, &manifest, i, NULL, NULL, err)) return false;
     return true;
 }
 
-static bool open_layout(struct folder *f, const struct oci_ref *ref, struct thin *thin, struct error *err)
+static bool open_layout(struct folder *f, const struct oci_ref *ref, struct error *err)
 {
     CLEANUP(oci_layout) struct oci_layout layout = OCI_LAYOUT_INIT;
     if (!oci_layout_open_ref(&layout, ref, err)) return false;
-    if (!add_image(f, &layout, ref->tag, thin, err))
+    if (!add_image(f, &layout, ref->tag, err))
         return error_wrap(err, "'%s%.512s:%s'", ref->is_archive ? OCI_ARCHIVE_PREFIX : OCI_REF_PREFIX, ref->dir,
                           ref->tag);
     folder_set_dir(f, layout.dir);
@@ -91,23 +103,51 @@ static bool open_ref(struct folder *f, const char *rest, bool is_archive, struct
     CLEANUP(oci_ref) struct oci_ref ref = {0};
     if (!oci_ref_split(rest, &ref, err)) return false;
     ref.is_archive = is_archive;
-    return open_layout(f, &ref, NULL, err);
+    return open_layout(f, &ref, err);
 }
 
-static bool fill_thin(struct folder *f, void *ctx, struct error *err)
+/* ---- a package that is open already ---- */
+
+struct kept_ctx {
+    const struct oci_kept *kept;
+    struct thin *thin; /* NULL: nothing may be missing */
+};
+
+static bool fill_kept(struct folder *f, void *ctx, struct error *err)
 {
-    struct thin *t = ctx;
-    CLEANUP(oci_ref) struct oci_ref ref = {0};
-    return oci_ref_parse(t->ref, &ref, err) && open_layout(f, &ref, t, err);
+    const struct kept_ctx *c = ctx;
+    const struct oci_kept *k = c->kept;
+    uint32_t n_base;
+    if (!k->manifest.doc) return error_set(err, ERR_FORMAT, "'%.512s': its manifest cannot be read", folder_path(f));
+    int dir = fcntl(k->layout.dir, F_DUPFD_CLOEXEC, 0);
+    if (dir < 0) return error_set_errno(err, "cannot open '%.512s' a second time", folder_path(f));
+    folder_set_dir(f, dir);
+    bool ok = oci_base_layers(&k->manifest, "manifest", &n_base, err);
+    for (uint32_t i = ok ? n_base : 0; ok && i < k->manifest.n_layers; i++) {
+        const struct file_place *at = i < k->n_layers && k->layers[i].fd >= 0 ? &k->layers[i] : NULL;
+        ok = add_layer(f, &k->layout, &k->manifest, i, at, c->thin, err);
+    }
+    return ok || error_wrap(err, "'%.512s'", folder_path(f));
 }
 
-bool folder_open_thin(struct folder **out, const char *ref, const struct oci_weights *w, bool *missing,
-                      struct error *err)
+bool folder_open_kept(struct folder **out, const char *name, const struct oci_kept *k, const struct oci_weights *beside,
+                      bool *missing, struct error *err)
 {
-    struct thin t = {.ref = ref, .weights = w};
-    bool ok = folder_open_by(out, ref, fill_thin, &t, err);
+    struct thin t = {.weights = beside};
+    struct kept_ctx c = {k, oci_is_thin(&k->index) ? &t : NULL};
+    bool ok = folder_open_by(out, name, fill_kept, &c, err);
     *missing = t.missing;
     return ok;
+}
+
+void oci_kept_close(struct oci_kept *k)
+{
+    for (uint32_t i = 0; i < k->n_layers; i++) cleanup_file_place(&k->layers[i]);
+    free(k->layers);
+    oci_manifest_close(&k->manifest);
+    oci_index_close(&k->index);
+    oci_layout_close(&k->layout);
+    *k = (struct oci_kept)OCI_KEPT_INIT;
 }
 
 static bool oci_open(struct folder *f, const char *rest, struct error *err)

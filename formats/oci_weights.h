@@ -39,9 +39,4 @@ MUST_CHECK bool oci_weights_find(const struct oci_weights *w, const struct oci_d
 /* What a thin image's layer is as a file, by its title: "model.safetensors" of "models/model.safetensors"; or NULL. */
 const char *oci_weights_name(const struct oci_descriptor *d);
 
-/* A package whose layout is thin as a folder (formats/folder.h), with the weights from `w`, or without any (NULL).
- * *missing: weights are not there, so that there is no model to open. */
-MUST_CHECK bool folder_open_thin(struct folder **out, const char *ref, const struct oci_weights *w, bool *missing,
-                                 struct error *err);
-
 #endif

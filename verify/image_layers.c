@@ -103,6 +103,14 @@ static bool attach_files(const struct layer_run *run, struct error *err)
     return true;
 }
 
+static bool keep_places(struct oci_kept *k, uint32_t n, struct error *err)
+{
+    k->layers = malloc(n * sizeof *k->layers);
+    if (!k->layers) return error_memory(err, n * sizeof *k->layers);
+    for (k->n_layers = 0; k->n_layers < n; k->n_layers++) k->layers[k->n_layers] = (struct file_place)FILE_PLACE_INIT;
+    return true;
+}
+
 bool package_check_layers(struct package *p, struct error *err)
 {
     struct layer_run run = {.p = p, .m = package_manifest(p)};
@@ -110,6 +118,11 @@ bool package_check_layers(struct package *p, struct error *err)
     if (run.m->n_layers == 0 || !oci_base_layers(run.m, "manifest", &run.n_base, NULL)) return true; /* said already */
     run.checks = calloc(run.m->n_layers, sizeof *run.checks);
     if (!run.checks) return error_memory(err, run.m->n_layers * sizeof *run.checks);
+    if (p->current == 0) run.kept = p->o->kept;
+    if (run.kept && !keep_places(run.kept, run.m->n_layers, err)) {
+        free(run.checks);
+        return false;
+    }
     layers_claim(&run);
     bool ok = pool_try(p->o->pool, run.m->n_layers, layer_check_item, &run, err);
     for (uint32_t i = 0; ok && i < run.m->n_layers; i++) ok = layer_settle(&run, i, err);

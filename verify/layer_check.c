@@ -141,6 +141,16 @@ static bool check_open_layer(struct layer_run *run, uint32_t i, const struct fil
     return c->ok || judge(c, CHECK_LAYOUT, &found, err);
 }
 
+/* The same of a layer that is open, and stays it when the model is read from it afterwards. */
+static bool check_and_keep(struct layer_run *run, uint32_t i, struct file_place *at, uint32_t worker, struct error *err)
+{
+    if (!check_open_layer(run, i, at, worker, err)) return false;
+    if (!run->kept) return true;
+    run->kept->layers[i] = *at;
+    at->fd = -1;
+    return true;
+}
+
 /* A layer that follows from its file (formats/tar.h), which lies in a folder: made again in passing, never written. */
 static bool hash_file_layer(struct layer_run *run, const struct file_place *file, const struct buffer *head,
                             const struct tar_layer *tar, uint32_t worker, struct digest *whole, struct digest *data,
@@ -218,7 +228,7 @@ static bool check_thin_layer(struct layer_run *run, uint32_t i, uint32_t worker,
                            : "not looked at: this layout is thin, and it was left out");
     else if (where == WEIGHTS_FILE) return check_file_layer(run, i, &at, worker, err);
     else if (i < run->n_base) return check_base_layer(run, i, &at, worker, err);
-    else return check_open_layer(run, i, &at, worker, err);
+    else return check_and_keep(run, i, &at, worker, err);
     return true;
 }
 
@@ -242,7 +252,7 @@ bool layer_check_item(void *ctx, uint64_t item, uint32_t worker, struct error *e
         return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
     }
     if (oci_blob_open(&run->p->layout, d, "layer", &at, &differs, &found))
-        return check_open_layer(run, i, &at, worker, err);
+        return check_and_keep(run, i, &at, worker, err);
     return judge(c, differs ? CHECK_DIGEST : CHECK_LAYOUT, &found, err);
 }
 

@@ -11,6 +11,7 @@ struct layer_run {
     struct package *p;
     const struct oci_manifest *m;
     struct layer_check *checks; /* [m->n_layers]; an item fills its own */
+    struct oci_kept *kept; /* gets its own layers, not the base's; NULL: nobody needs them, or not the first image */
     _Atomic uint64_t done_bytes;
     _Atomic bool cancelled;
     uint64_t total_bytes;

@@ -46,6 +46,7 @@ static bool check_index(struct package *p, bool *go_on, struct error *err)
     char digest[OCI_DIGEST_SIZE];
     oci_digest_text(&d->digest, digest);
     p->image = (uint32_t)(d - p->index.manifests);
+    p->has_image = true;
     report_add(p->report, CHECK_LAYOUT, VERDICT_PASS, OCI_INDEX_FILE, "tag '%s' is image %s", p->ref.tag, digest);
     *go_on = true;
     return true;
@@ -172,6 +173,8 @@ static bool run(struct package *p, struct error *err)
         return package_judge(p->report, CHECK_LAYOUT, "layout", &found, err);
     if (!check_index(p, &go_on, err)) return false;
     if (!go_on) return true;
+    if (p->o->beside && !oci_is_thin(&p->index))
+        return error_set(err, ERR_USAGE, "option --weights: '%.256s' is not thin, it has its weights", p->o->ref);
     if (p->o->wanted) check_wanted(p, p->o->wanted, "wanted digest");
     if (p->o->policy && p->o->policy->has_digest) check_wanted(p, &p->o->policy->digest, "the policy's digest");
     if (!package_choose_signers(p, &go_on, err)) return false;
@@ -183,11 +186,27 @@ static bool run(struct package *p, struct error *err)
     return package_check_images(p, err) && package_check_files(p, err);
 }
 
+/* Into the hands of who asked for it; its layers are there (layer_check.c). What is moved is empty here. */
+static void keep(struct package *p)
+{
+    struct oci_kept *k = p->o->kept;
+    k->package = package_image(p)->digest;
+    k->layout = p->layout;
+    k->index = p->index;
+    p->layout = (struct oci_layout)OCI_LAYOUT_INIT;
+    p->index = (struct oci_index){0};
+    if (!p->manifests) return;
+    k->manifest = p->manifests[p->image_entries[0]];
+    p->manifests[p->image_entries[0]] = (struct oci_manifest){0};
+}
+
 bool package_verify(const struct package_options *o, struct report *r, struct error *err)
 {
     struct package p = {.o = o, .report = r, .layout = OCI_LAYOUT_INIT};
     bool ok = run(&p, err);
-    for (uint32_t i = 0; p.manifests && i < p.index.n_manifests; i++) oci_manifest_close(&p.manifests[i]);
+    uint32_t n_manifests = p.index.n_manifests;
+    if (ok && o->kept && p.has_image) keep(&p);
+    for (uint32_t i = 0; p.manifests && i < n_manifests; i++) oci_manifest_close(&p.manifests[i]);
     free(p.manifests);
     free(p.image_entries);
     seen_layers_free(&p.seen);

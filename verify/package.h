@@ -21,7 +21,7 @@
 #include "core/crypto.h"
 #include "core/pool.h"
 #include "core/progress.h"
-#include "formats/oci_weights.h"
+#include "formats/oci_kept.h"
 #include "verify/policy.h"
 #include "verify/report.h"
 
@@ -35,6 +35,7 @@ struct package_options {
     bool before_attestations;         /* those that the policy asks for are not there yet: they are not looked at */
     const struct digest *wanted;      /* of the image manifest, or NULL */
     const struct oci_weights *beside; /* where layers are that a thin layout lacks (formats/oci_weights.h); or NULL */
+    struct oci_kept *kept;            /* gets what was verified, left open, also when it failed; or NULL */
     struct pool *pool;                /* layers are read in parallel; or NULL */
     const struct progress *progress;  /* or NULL */
 };

@@ -35,6 +35,7 @@ struct package {
     struct oci_layout layout;
     struct oci_index index;
     uint32_t image;                 /* entry of the index that has the tag */
+    bool has_image;                 /* there is one */
     struct oci_manifest *manifests; /* one per index entry; `doc` NULL where it cannot be read, and for an index */
     bool all_read;                  /* every manifest was: it is known what they refer to */
     struct oci_index images;        /* what the tag names, when that is an index; else `doc` NULL */

@@ -5,6 +5,7 @@
  *   FAULT_DO=ENOSPC  that call and all writing calls behind it fail: a full disk stays full
  *   FAULT_DO=EIO     only that call fails
  *   FAULT_COUNT=FILE writes the number of calls there at the end
+ *   FAULT_OPENS=FILE adds the name of every file that is opened by openat, a line each
  *
  * Counted: write, pwrite, fsync, fallocate, ftruncate, renames, mkdir, unlink, and open with O_CREAT; not the standard
  * streams. */
@@ -89,6 +90,16 @@ int unlinkat(int dir, const char *name, int flags)
 {
     return fault(false) ? -1 : REAL(unlinkat)(dir, name, flags);
 }
+static void note(const char *name)
+{
+    const char *path = getenv("FAULT_OPENS");
+    int fd = path ? REAL(openat)(AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+    if (fd < 0) return;
+    char line[512];
+    int n = snprintf(line, sizeof line, "%s\n", name);
+    if (n > 0 && (size_t)n < sizeof line && REAL(write)(fd, line, (size_t)n) != n) perror(path);
+    close(fd);
+}
 int openat(int dir, const char *name, int flags, ...)
 {
     va_list ap;
@@ -96,5 +107,13 @@ int openat(int dir, const char *name, int flags, ...)
     mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(ap, mode_t) : 0;
     va_end(ap);
     if (flags & O_CREAT && fault(true)) return -1;
+    note(name);
     return REAL(openat)(dir, name, flags, mode);
+}
+/* What a call without a mode becomes where the compiler checks it (_FORTIFY_SOURCE). */
+int __openat_2(int dir, const char *name, int flags);
+int __openat_2(int dir, const char *name, int flags)
+{
+    note(name);
+    return REAL(openat)(dir, name, flags);
 }

@@ -1,5 +1,6 @@
 #include "tests/package_fixture.h"
 
+#include "formats/folder.h"
 #include "formats/tar.h"
 
 #include <sys/sysmacros.h>
@@ -73,6 +74,70 @@ static void test_not_a_layout(void **state)
     o.ref = "good";
     CHECK_FAILS(package_verify(&o, r, e_), ERR_USAGE, "expected oci:DIR:TAG");
     expect_fail("a plain folder", "model", "v1", fx.pub, NULL, CHECK_LAYOUT, "no folder 'blobs'");
+}
+
+/* Verified, left open, and everything exchanged behind it: the model is read from what was verified. */
+static void check_kept(const char *ref, const char *exchange)
+{
+    __attribute__((cleanup(cleanup_oci_kept))) struct oci_kept kept = OCI_KEPT_INIT;
+    CLEANUP(report) struct report *r = NULL;
+    CLEANUP(folder) struct folder *folder = NULL;
+    struct package_options o = {.ref = ref, .key = fx.pub, .kept = &kept};
+    bool missing;
+    static const char *const names[] = {"config.json", "model.safetensors", "sub/template.jinja"};
+    CHECK_OK(report_open(&r, e_));
+    CHECK_OK(package_verify(&o, r, e_));
+    assert_int_equal(report_verdict(r), VERDICT_PASS);
+    assert_true(digest_equal(&kept.package, &image));
+    run_command("%s", exchange);
+    CHECK_OK(folder_open_kept(&folder, ref, &kept, NULL, &missing, e_));
+    assert_false(missing);
+    assert_int_equal(folder_count(folder), 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        CLEANUP_BUFFER struct buffer found = {0}, want = {0};
+        char path[160];
+        snprintf(path, sizeof path, "%s/%s", fx.model, names[i]);
+        CHECK_OK(folder_load(folder, names[i], 1 << 20, &found, e_));
+        CHECK_OK(file_load(AT_FDCWD, path, 1 << 20, &want, e_));
+        assert_int_equal(found.size, want.size);
+        assert_memory_equal(found.data, want.data, want.size);
+    }
+}
+
+static void test_read_is_what_was_verified(void **state)
+{
+    (void)state;
+    char ref[160], command[512];
+    fresh("moved");
+    snprintf(ref, sizeof ref, "%s", fixture_ref(&fx, "moved", "v1"));
+    /* The tag names another image, and every blob is another file of the same size. */
+    snprintf(command, sizeof command,
+             "cd %s/moved && cp ../other/index.json index.json && for b in blobs/sha256/*; do tr '\\000-\\377' '\\001-\\377x' <$b >x && mv x $b; done",
+             fx.root);
+    check_kept(ref, command);
+    snprintf(command, sizeof command, "%s/moved.tar", fx.root);
+    fresh("moved");
+    run_command("tar -cf %s/moved.tar -C %s/moved oci-layout index.json blobs", fx.root, fx.root);
+    snprintf(ref, sizeof ref, "oci-archive:%s/moved.tar:v1", fx.root);
+    snprintf(command, sizeof command, "cd %s && tar -cf x -C other oci-layout index.json blobs && mv x moved.tar", fx.root);
+    check_kept(ref, command);
+}
+
+/* What was not verified is not left open as if it had been. */
+static void test_nothing_is_kept(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(cleanup_oci_kept))) struct oci_kept kept = OCI_KEPT_INIT;
+    CLEANUP(report) struct report *r = NULL;
+    struct folder *folder;
+    struct package_options o = {.ref = fixture_ref(&fx, "good", "v2"), .key = fx.pub, .kept = &kept};
+    bool missing;
+    CHECK_OK(report_open(&r, e_));
+    CHECK_OK(package_verify(&o, r, e_));
+    assert_int_equal(report_verdict(r), VERDICT_FAIL);
+    assert_null(kept.index.doc);
+    assert_int_equal(kept.n_layers, 0);
+    CHECK_FAILS(folder_open_kept(&folder, "good", &kept, NULL, &missing, e_), ERR_FORMAT, "its manifest cannot be read");
 }
 
 /* The same answer, line by line, whatever the number of threads; and the list of files is that of the source. */
@@ -1008,6 +1073,7 @@ int main(void)
         cmocka_unit_test(test_replayed), cmocka_unit_test(test_moved_tag), cmocka_unit_test(test_passing_lines),
         cmocka_unit_test(test_progress), cmocka_unit_test(test_other_entries), cmocka_unit_test(test_image_with_subject),
         cmocka_unit_test(test_other_image), cmocka_unit_test(test_many_attached),
+        cmocka_unit_test(test_read_is_what_was_verified), cmocka_unit_test(test_nothing_is_kept),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
