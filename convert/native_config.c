@@ -37,11 +37,14 @@ static bool no_class(const char *what, struct error *err)
     return error_set(err, ERR_UNSUPPORTED, "params.json: %s: transformers' class has no key for that", what);
 }
 
-/* transformers has one original length for both. */
+/* transformers has one original length for both, an integer. */
 static bool one_original(const struct model *m, struct error *err)
 {
     const struct attention_config *a = &m->inventory->config.attention;
     double own = yarn_number(yarn_of(m), "original_max_position_embeddings", 0);
+    if (yarn_of(m) && !(own >= 1 && own <= UINT32_MAX && own == (double)(uint32_t)own))
+        return error_set(err, ERR_FORMAT,
+                         "params.json: key 'yarn': original_max_position_embeddings: expected a length, found %g", own);
     if (!yarn_of(m) || !(a->query_beta > 0) || own == (double)a->query_original) return true;
     return no_class("original_max_position_embeddings of 'yarn' and of 'llama_4_scaling' differ", err);
 }

@@ -188,6 +188,11 @@ two = {"yarn": {"original_max_position_embeddings": 16, "factor": 16.0, "apply_s
 make_native(TINY + "ministral3", W + "/two", two)
 p = ingot("convert", W + "/two", "--to", "hf", "-o", W + "/bad", "-q")
 check("refused: two original lengths", p.returncode == 4 and "original_max_position_embeddings" in p.stderr, p.stderr)
+for length in 16.5, 1e300:
+    two["yarn"]["original_max_position_embeddings"] = length
+    make_native(TINY + "ministral3", f"{W}/length{length}", two | {"llama_4_scaling": None})
+    p = ingot("convert", f"{W}/length{length}", "--to", "hf", "-o", W + "/bad", "-q")
+    check(f"refused: an original length of {length}", p.returncode == 3 and "expected a length" in p.stderr, p.stderr)
 with open(W + "/r.yaml", "w") as f:
     f.write("name: r\nrules:\n  - {role: [mlp, attention], weights: fp8, inputs: {type: fp8, amax: 448}}\n")
 p = ingot("quantize", W + "/mistral tiny", "-r", W + "/r.yaml", "-o", W + "/q", "-q")
