@@ -77,7 +77,10 @@ static bool run(uint64_t rows, uint64_t cols, uint64_t tokens, uint64_t share, s
     double t2 = seconds(), c2 = cpu_seconds();
     struct rows_ctx ctx = {w, cols};
     struct solve_gain gain = {.module = "bench"};
-    struct grid grid = {.format = quant_format_find("nvfp4"),
+    const struct quant_format *format = quant_format_find("nvfp4");
+    struct grid grid = {.format = format,
+                        .encode = quant_format_encoder(format, false),
+                        .decode = quant_format_decoder(format, false),
                         .scales = SCALES_MAX,
                         .group_amax = 0.05f,
                         .tensor_scale = 0.05f / 2688.0f,

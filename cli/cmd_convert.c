@@ -14,9 +14,10 @@ struct convert_args {
 };
 
 static const struct option options[] = {
-    {"to", 0, OPTION_TEXT, offsetof(struct convert_args, to), "FORMAT", "gguf or safetensors", 0, 0},
-    {"output", 'o', OPTION_TEXT, offsetof(struct convert_args, output), "PATH",
-     "a file for gguf, a folder for safetensors", 0, 0},
+    {"to", 0, OPTION_TEXT, offsetof(struct convert_args, to), "FORMAT",
+     "gguf, safetensors, or hf (Mistral's own layout too)", 0, 0},
+    {"output", 'o', OPTION_TEXT, offsetof(struct convert_args, output), "PATH", "a file for gguf, a folder otherwise",
+     0, 0},
     {"type", 0, OPTION_TEXT, offsetof(struct convert_args, type), "TYPE",
      "of the matrices: f32, f16, bf16; for gguf also q8_0, q4_0, q4_k, q4_k_s, q4_k_m, q5_k, q5_k_s, q5_k_m, q6_k,\n"
      "mxfp4, nvfp4 (default: as they are)",
@@ -77,6 +78,18 @@ static void print_fallbacks(const struct convert_result *r)
         print_text("  and %u more (--json names %u)\n", r->n_fallback - FALLBACKS_PRINTED, CONVERT_FALLBACKS_TOLD);
 }
 
+/* What was Mistral's own layout. */
+static void print_renamed(const struct convert_result *r)
+{
+    print_text("config.json (%s) and names made from params.json\n", r->renamed_as);
+    if (r->assumed_length)
+        print_text("params.json says no longest position: max_position_embeddings is the default of transformers' "
+                   "converter\n");
+    if (r->no_tokenizer)
+        print_text("tokenizer.json is not made: the source's tokenizer files go along as they are (mistral-common "
+                   "reads tekken.json)\n");
+}
+
 static bool report(const struct command_env *env, const struct convert_args *a, const struct convert_result *r,
                    struct error *err)
 {
@@ -84,9 +97,10 @@ static bool report(const struct command_env *env, const struct convert_args *a, 
     if (env->common->json) {
         CLEANUP(json) json_t *fallbacks = NULL;
         if (!fallbacks_json(r, &fallbacks, err)) return false;
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:O,s:I,s:I,s:f}", "output", a->output, "format",
-                                    a->to, "tensors", (json_int_t)r->n_tensors, "merged", (json_int_t)r->n_merged,
-                                    "files", (json_int_t)r->n_files, "source_bytes", (json_int_t)r->read_bytes, "bytes",
+        return print_json(json_pack("{s:s,s:s,s:s*,s:I,s:I,s:I,s:I,s:I,s:I,s:O,s:I,s:I,s:f}", "output", a->output,
+                                    "format", a->to, "made_for", *r->renamed_as ? r->renamed_as : NULL, "tensors",
+                                    (json_int_t)r->n_tensors, "merged", (json_int_t)r->n_merged, "files",
+                                    (json_int_t)r->n_files, "source_bytes", (json_int_t)r->read_bytes, "bytes",
                                     (json_int_t)r->bytes, "fallbacks", (json_int_t)r->n_fallback, "fallback_tensors",
                                     fallbacks, "left_out", (json_int_t)r->n_left_out, "verified",
                                     (json_int_t)r->n_verified, "worst_error", r->worst_error),
@@ -96,6 +110,7 @@ static bool report(const struct command_env *env, const struct convert_args *a, 
     text_bytes(is, r->bytes);
     print_text("%s -> %s in %u tensors, %u file%s -> %s\n", was, is, r->n_tensors, r->n_files,
                r->n_files == 1 ? "" : "s", a->output);
+    if (*r->renamed_as) print_renamed(r);
     if (a->lora) print_text("%u tensors changed by %s\n", r->n_merged, a->lora);
     if (r->n_fallback) print_fallbacks(r);
     if (r->n_left_out)
@@ -129,11 +144,12 @@ static bool run(const struct command_env *env, const void *args, char *const *op
                                 .lora = a->lora,
                                 .shard_bytes = a->shard_bytes ? a->shard_bytes : SHARD_BYTES_DEFAULT};
     struct convert_result r;
-    if (!a->to) return error_set(err, ERR_USAGE, "option --to is missing: gguf or safetensors");
+    if (!a->to) return error_set(err, ERR_USAGE, "option --to is missing: gguf, safetensors or hf");
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     bool gguf = strcmp(a->to, "gguf") == 0;
-    if (!gguf && strcmp(a->to, "safetensors") != 0)
-        return error_set(err, ERR_USAGE, "option --to: expected gguf or safetensors, found '%.64s'", a->to);
+    o.hf = strcmp(a->to, "hf") == 0;
+    if (!gguf && !o.hf && strcmp(a->to, "safetensors") != 0)
+        return error_set(err, ERR_USAGE, "option --to: expected gguf, safetensors or hf, found '%.64s'", a->to);
     if (gguf && a->lora)
         return error_set(err, ERR_USAGE, "--merge-lora is for --to safetensors; what comes out can become gguf then");
     CLEANUP(json) json_t *signature = NULL;

@@ -22,6 +22,7 @@ struct convert_options {
     uint64_t shard_bytes;       /* of safetensors */
     bool replace;               /* an output that exists */
     bool no_tokenizer;          /* GGUF */
+    bool hf;                    /* safetensors: Mistral's own layout becomes Hugging Face's (convert/native_hf.h) */
     const char *lora;           /* safetensors: the folder of an adapter that is merged (convert/lora.h), or NULL */
 };
 
@@ -40,6 +41,9 @@ struct convert_result {
     uint32_t n_fallback;
     struct convert_fallback fallback[CONVERT_FALLBACKS_TOLD];
     uint32_t n_left_out; /* GGUF: tensors of a multi-token-prediction head that llama.cpp has no place for */
+    char renamed_as[64]; /* the class of a Hugging Face folder made of Mistral's own layout; else empty */
+    bool assumed_length; /* of that one: its longest position is not the source's */
+    bool no_tokenizer;   /* and it has no tokenizer.json */
     uint32_t n_verified; /* tensors that were read back */
     double worst_error;  /* of these, over the type's bound; 0 when all are exact */
 };
@@ -60,6 +64,7 @@ struct convert_item {
     uint32_t n_parts;
     uint64_t part_rows, rows, cols; /* rows = n_parts * part_rows; a tensor of one dimension is one row */
     uint64_t interleave;            /* rows of a head whose halves become neighbours; 0: as they are */
+    uint64_t separate;              /* rows of a head whose neighbours become its halves: the way back; 0 */
     enum dtype from, to;
     int change; /* enum cast_change */
     const char *name;

@@ -46,9 +46,13 @@ static uint32_t item_of(const struct run *r, uint64_t piece)
     return lo;
 }
 
-/* The row of the folder that row `row` of GGUF is. */
+/* The row of the source that row `row` of the output is. */
 static uint64_t source_row(const struct convert_item *t, uint64_t row)
 {
+    if (t->separate) {
+        uint64_t k = row % t->separate, half = t->separate / 2;
+        return row - k + (k < half ? 2 * k : 2 * (k - half) + 1);
+    }
     if (!t->interleave) return row;
     uint64_t k = row % t->interleave;
     return row - k + k / 2 + (k % 2 ? t->interleave / 2 : 0);
@@ -59,7 +63,7 @@ struct rows {
     const struct checkpoint *ck;
     const struct convert_item *t;
     uint64_t isa;
-    uint64_t part, row, n; /* n rows from row `row` of the part on, in GGUF's order */
+    uint64_t part, row, n; /* n rows from row `row` of the part on, in the output's order */
 };
 
 static struct coded coded_of(const struct rows *r)
@@ -67,12 +71,12 @@ static struct coded coded_of(const struct rows *r)
     return (struct coded){r->ck, r->t->tensors[r->part], r->isa};
 }
 
-/* Interleaved rows come one by one. */
+/* Rows in another order come one by one. */
 static bool each_row(const struct rows *r, uint8_t *dst, uint64_t row_bytes,
                      bool (*read)(const struct rows *r, uint64_t row, uint64_t n, uint8_t *dst, struct error *err),
                      struct error *err)
 {
-    if (!r->t->interleave) return read(r, r->row, r->n, dst, err);
+    if (!r->t->interleave && !r->t->separate) return read(r, r->row, r->n, dst, err);
     for (uint64_t i = 0; i < r->n; i++)
         if (!read(r, source_row(r->t, r->row + i), 1, dst + i * row_bytes, err)) return false;
     return true;

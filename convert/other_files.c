@@ -7,6 +7,7 @@ struct carry {
     const char *output;
     enum dtype type;
     bool undo;
+    const json_t *config;
     struct error *err;
 };
 
@@ -19,11 +20,12 @@ static bool is_ours(const struct carry *j, const char *name)
     if (j->undo && (strcmp(name, "hf_quant_config.json") == 0 || strcmp(name, "quantize_config.json") == 0 ||
                     strcmp(name, "quant_config.json") == 0))
         return true;
+    if (j->config && (strcmp(name, "config.json") == 0 || strncmp(name, "consolidated", 12) == 0)) return true;
     return strcmp(name, j->m->hf.name) == 0 || strcmp(name, "model.safetensors.index.json") == 0 ||
            checkpoint_is_weights(name);
 }
 
-static const char *torch_name(enum dtype t)
+const char *torch_dtype_name(enum dtype t)
 {
     return t == DTYPE_F16 ? "float16" : t == DTYPE_BF16 ? "bfloat16" : "float32";
 }
@@ -62,18 +64,29 @@ static bool write_config(const struct carry *j)
     if (!members) return error_memory(j->err, 0);
     bool newer = json_has(j->m->hf.config, "dtype") && !json_has(j->m->hf.config, "torch_dtype");
     if (j->type != DTYPE_COUNT &&
-        !json_put(members, newer ? "dtype" : "torch_dtype", json_string(torch_name(j->type)), j->err))
+        !json_put(members, newer ? "dtype" : "torch_dtype", json_string(torch_dtype_name(j->type)), j->err))
         return false;
     if (j->undo && !drop_quantization(j, members, &source, &inner)) return false;
     return json_splice(source, JSON_DIALECT_HF, members, name, &text, &n, j->err) &&
            path_join(&path, j->output, name, j->err) && file_save(path, bytes_of(text, n), 0666, j->err);
 }
 
-bool carry_files(const struct model *m, const char *output, enum dtype type, bool undo, struct error *err)
+/* Another config.json in place of the source's. */
+static bool write_other_config(const struct carry *j)
 {
-    struct carry c = {m, output, type, undo, err};
+    CLEANUP(free) char *text = NULL;
+    CLEANUP(free) char *path = NULL;
+    size_t n;
+    return json_pretty(j->config, &text, &n, j->err) && path_join(&path, j->output, "config.json", j->err) &&
+           file_save(path, bytes_of(text, n), 0666, j->err);
+}
+
+bool carry_files(const struct model *m, const char *output, enum dtype type, bool undo, const json_t *config,
+                 struct error *err)
+{
+    struct carry c = {m, output, type, undo, config, err};
     struct digest ignored;
     for (uint32_t i = 0; i < folder_count(m->folder); i++)
         if (!is_ours(&c, folder_name(m->folder, i)) && !folder_copy(m->folder, i, output, &ignored, err)) return false;
-    return write_config(&c);
+    return config ? write_other_config(&c) : write_config(&c);
 }

@@ -436,7 +436,9 @@ bool convert_to_gguf(const struct model *m, const char *output, const struct con
     struct job j = {.m = m, .opt = opt, .file = FILE_OUT_INIT, .result = out, .err = err};
     *out = (struct convert_result){0};
     if (hf_config_is_native(&m->hf))
-        return error_set(err, ERR_UNSUPPORTED, "Mistral's own layout (params.json) is not written as GGUF here");
+        return error_set(err, ERR_UNSUPPORTED,
+                         "Mistral's own layout (params.json) is not written as GGUF: `convert --to hf` makes a "
+                         "Hugging Face folder of it");
     if (!gguf_arch_for(&j.arch, m->hf.config, err) || !gguf_writer_open(&j.w, j.arch, err)) return false;
     j.arena = arena_new();
     bool ok = j.arena ? describe(&j) && write_file(&j, output, out, pr) : error_memory(err, 0);

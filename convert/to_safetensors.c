@@ -4,6 +4,7 @@
 #include "convert/convert.h"
 #include "convert/decoded.h"
 #include "convert/lora.h"
+#include "convert/native_hf.h"
 #include "core/memory.h"
 #include "core/staging.h"
 #include "core/version.h"
@@ -22,6 +23,7 @@ struct job {
     uint32_t n;                         /* of the result */
     struct decoded *decoded; /* what a quantized source becomes with --type; NULL: everything stays as it is stored */
     struct lora *lora;       /* or NULL */
+    struct native *native;   /* Mistral's own layout that becomes Hugging Face's; or NULL */
     enum dtype type;         /* of the matrices; DTYPE_COUNT: as the source has them */
     bool from_gguf;
     struct shard_layout layout;
@@ -146,9 +148,23 @@ static bool merge(struct job *j, uint32_t stored, bool quantized)
     return true;
 }
 
+static bool collect_native(struct job *j)
+{
+    if (j->opt->lora)
+        return error_set(j->err, ERR_USAGE, "--merge-lora is for a Hugging Face folder: what comes out is one");
+    if (!native_open(&j->native, j->m, j->type, j->err)) return false;
+    j->n = native_count(j->native);
+    j->specs = calloc(j->n + 1, sizeof *j->specs);
+    j->items = calloc(j->n + 1, sizeof *j->items);
+    if (!j->specs || !j->items) return error_memory(j->err, j->n * sizeof *j->items);
+    for (uint32_t i = 0; i < j->n; i++) native_output(j->native, i, &j->specs[i], &j->items[i]);
+    return shard_layout_make(&j->layout, j->specs, j->n, j->opt->shard_bytes, j->err);
+}
+
 static bool collect(struct job *j)
 {
     uint32_t n = checkpoint_count(j->m->checkpoint);
+    if (j->opt->hf && hf_config_is_native(&j->m->hf)) return collect_native(j);
     CLEANUP(free) enum role_kind *kind = malloc((n + 1) * sizeof *kind);
     CLEANUP(free) bool *quantized = malloc((n + 1) * sizeof *quantized);
     CLEANUP(free) bool *drop = malloc((n + 1) * sizeof *drop);
@@ -203,7 +219,8 @@ static bool write_all(struct job *j, const struct progress *pr)
 {
     for (uint32_t s = 0; s < j->layout.n_shards; s++)
         if (!write_shard(j, s, pr)) return false;
-    return carry_files(j->m, staging_path(j->staging), j->type, j->decoded != NULL, j->err) &&
+    return carry_files(j->m, staging_path(j->staging), j->type, j->decoded != NULL,
+                       j->native ? native_hf_config(j->native) : NULL, j->err) &&
            shard_index_write(staging_path(j->staging), j->specs, &j->layout, j->err);
 }
 
@@ -214,7 +231,7 @@ static bool key_of(const struct job *j, char hex[DIGEST_HEX_SIZE])
     struct digest d;
     uint32_t n;
     const struct checkpoint_file *files = checkpoint_files(j->m->checkpoint, &n);
-    const uint64_t options[] = {(uint64_t)j->type, j->opt->shard_bytes};
+    const uint64_t options[] = {(uint64_t)j->type, j->opt->shard_bytes, j->native != NULL};
     if (!sha256_open(&h, j->err)) return false;
     for (uint32_t i = 0; i < n; i++) sha256_add(h, &files[i].header, sizeof files[i].header);
     sha256_add(h, j->m->hf.config_text.data, j->m->hf.config_text.size);
@@ -289,6 +306,14 @@ static bool read_back(struct job *j, struct convert_result *out, const struct pr
     return true;
 }
 
+static void tell_native(const struct job *j, struct convert_result *out)
+{
+    const json_t *name = json_array_get(json_object_get(native_hf_config(j->native), "architectures"), 0);
+    snprintf(out->renamed_as, sizeof out->renamed_as, "%s", json_string_value(name));
+    out->assumed_length = native_assumes_length(j->m);
+    out->no_tokenizer = folder_find(j->m->folder, "tokenizer.json") == NAME_NONE;
+}
+
 static bool run(struct job *j, const char *output, struct convert_result *out, const struct progress *pr)
 {
     char key[DIGEST_HEX_SIZE];
@@ -302,6 +327,7 @@ static bool run(struct job *j, const char *output, struct convert_result *out, c
     *out = (struct convert_result){.n_tensors = j->n, .n_files = j->layout.n_shards};
     out->read_bytes = checkpoint_bytes(j->m->checkpoint);
     out->n_merged = j->lora ? lora_count(j->lora) : 0;
+    if (j->native) tell_native(j, out);
     for (uint32_t s = 0; s < j->layout.n_shards; s++) out->bytes += j->layout.shard_bytes[s];
     if (j->opt->verify && !read_back(j, out, pr)) {
         staging_close(j->staging, false);
@@ -324,5 +350,6 @@ bool convert_to_safetensors(const struct model *m, const char *output, const str
     free(j.owners);
     decoded_close(j.decoded);
     lora_close(j.lora);
+    native_close(j.native);
     return ok;
 }

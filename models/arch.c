@@ -2,13 +2,26 @@
 
 extern const struct model_arch model_nemotron_h, model_nemotron, model_llama, model_deci, model_qwen3, model_mistral,
     model_gemma3, model_qwen3_next, model_qwen3_5, model_deepseek_v3, model_mistral_large3, model_gpt_oss,
-    model_mistral4, model_llama_encoder, model_qwen3_encoder;
+    model_mistral4, model_mistral_native, model_llama_encoder, model_qwen3_encoder;
 
 const struct model_arch *const model_archs[] = {
-    &model_nemotron_h, &model_nemotron,      &model_llama,          &model_deci,
-    &model_qwen3,      &model_mistral,       &model_gemma3,         &model_qwen3_next,
-    &model_qwen3_5,    &model_deepseek_v3,   &model_mistral_large3, &model_gpt_oss,
-    &model_mistral4,   &model_llama_encoder, &model_qwen3_encoder,  NULL,
+    &model_nemotron_h,
+    &model_nemotron,
+    &model_llama,
+    &model_deci,
+    &model_qwen3,
+    &model_mistral,
+    &model_gemma3,
+    &model_qwen3_next,
+    &model_qwen3_5,
+    &model_deepseek_v3,
+    &model_mistral_large3,
+    &model_gpt_oss,
+    &model_mistral4,
+    &model_mistral_native,
+    &model_llama_encoder,
+    &model_qwen3_encoder,
+    NULL,
 };
 
 static const char *const block_names[BLOCK_KIND_COUNT] = {
@@ -101,6 +114,12 @@ static bool check_causal(const struct model_config *cfg, const json_t *json, str
     return causal ? true : error_set(err, ERR_UNSUPPORTED, "key 'is_causal': false, but %s gives logits", cfg->hf_name);
 }
 
+/* params.json names no family: its keys say which. */
+static bool reads_native(const struct model_arch *a, const json_t *json)
+{
+    return a->native && (!a->native_key || json_has(json, a->native_key));
+}
+
 static bool read_as(const struct model_arch *a, const char *name, const struct hf_config *hf, struct model_config *cfg,
                     struct arena *arena, struct error *err)
 {
@@ -131,7 +150,7 @@ bool model_config_read(struct model_config *cfg, const struct hf_config *hf, str
     if (!name && !type && !native)
         return error_set(err, ERR_FORMAT, "config.json: neither 'architectures' nor 'model_type' is there");
     for (const struct model_arch *const *a = model_archs; *a; a++)
-        if (native ? (*a)->native : name ? listed((*a)->hf_names, name) : listed((*a)->model_types, type))
+        if (native ? reads_native(*a, json) : name ? listed((*a)->hf_names, name) : listed((*a)->model_types, type))
             return read_as(*a, native ? NULL : name, hf, cfg, arena, err);
     return error_set(err, ERR_UNSUPPORTED,
                      "config.json: architecture '%s' is not one this program knows (`ingot list architectures`)",

@@ -322,7 +322,8 @@ struct stack_rule {
 struct model_arch {
     const char *name;               /* "nemotron_h" */
     const char *const *hf_names;    /* values of "architectures" it answers to, NULL-terminated */
-    bool native;                    /* the family of Mistral's params.json, which names none */
+    bool native;                    /* of Mistral's params.json, which names none: the first that fits counts */
+    const char *native_key;         /* the key by which such a file is this family's; NULL: any */
     const char *const *model_types; /* values of "model_type", for configurations without architectures */
     bool (*read_config)(struct model_config *cfg, const json_t *json, struct arena *arena, struct error *err);
     const struct name_root *roots;         /* ended by a NULL body; the first whose embedding is there counts */

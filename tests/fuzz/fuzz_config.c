@@ -1,6 +1,6 @@
 /* Configuration files: the JSON layer itself, then what is read from config.json, generation_config.json and the two
  * quantization configs, and what a family makes of config.json. The parts of an input are separated by a byte 0x1e;
- * after the third come names to ask for. */
+ * after the third come names to ask for. The first part is read as Mistral's params.json too. */
 #include "core/json_scan.h"
 #include "formats/name_match.h"
 #include "formats/quant_config.h"
@@ -108,6 +108,8 @@ static void read_all(json_t *const docs[3], struct bytes names)
     if (!hf_config_bos(&c, &bos, &has, &e) && e.code != ERR_FORMAT) abort();
     if (!quant_rules_open(&r, &c, &e) && e.code != ERR_FORMAT && e.code != ERR_UNSUPPORTED) abort();
     if (r) ask(r, names);
+    read_family(&c);
+    c.name = "params.json";
     read_family(&c);
 }
 

@@ -135,6 +135,13 @@ def config():
     for name in sorted(os.listdir(tiny)):
         if os.path.isdir(f"{tiny}/{name}"):
             save("config", "family_" + name, open(f"{tiny}/{name}/config.json").read())
+    dense = {"dim": 32, "n_layers": 2, "head_dim": 8, "hidden_dim": 48, "n_heads": 4, "n_kv_heads": 2, "norm_eps": 1e-5, "vocab_size": 64, "rope_theta": 1e6}
+    yarn = {"yarn": {"original_max_position_embeddings": 16, "factor": 8.0, "apply_scale": False, "beta": 32, "alpha": 1},
+            "llama_4_scaling": {"original_max_position_embeddings": 16, "beta": 0.1}}
+    moe = {"num_experts": 4, "num_experts_per_tok": 2, "expert_hidden_dim": 16, "num_shared_experts": 1, "first_k_dense_replace": 1}
+    save("config", "native_dense", json.dumps(dense | {"sliding_window": 9}))
+    save("config", "native_yarn", json.dumps(dense | yarn))
+    save("config", "native_large3", json.dumps(dense | yarn | {"q_lora_rank": 16, "kv_lora_rank": 40, "qk_nope_head_dim": 12, "qk_rope_head_dim": 8, "v_head_dim": 20, "moe": moe}))
     for name in ("llama_embed", "llama_rerank", "qwen3"):
         save("config", "encoder_" + name, open(f"{os.path.dirname(tiny)}/encoders/{name}/config.json").read())
     llama = json.load(open(tiny + "/llama/config.json"))

@@ -299,7 +299,7 @@ static void test_native(void **state)
         {.shard_bytes = 0},
         {.shard_bytes = 20000},
         {.shard_bytes = 20000, .drop = "consolidated-00001-of-", .says = "consolidated files are there"},
-        {.from = "\"kv_lora_rank\":40", .to = "\"x\":1", .says = "only Large 3's are read"},
+        {.from = "\"kv_lora_rank\":40", .to = "\"x\":1", .says = "key 'q_lora_rank' is not known"},
         {.from = "\"apply_scale\":false", .to = "\"apply_scale\":true", .says = "apply_scale true is not known"},
         {.from = "\"factor\":16.0", .to = "\"factor\":null", .says = "factor"},
         {.from = "\"beta\":0.1", .to = "\"beta\":-1", .says = "expected a positive beta, found -1"},
