@@ -30,9 +30,9 @@ ingot("quantize", MODEL, "-r", "nvfp4-data-free", "-o", WORK + "/q", "-q")
 class Folder:
     """A copy of the quantized checkpoint that can be changed and made consistent again."""
 
-    def __init__(self):
+    def __init__(self, source="q"):
         self.dir = tempfile.mkdtemp(dir=WORK) + "/q"
-        shutil.copytree(WORK + "/q", self.dir)
+        shutil.copytree(f"{WORK}/{source}", self.dir)
         self.said = json.load(open(self.dir + "/ingot.json"))
         with open(self.dir + "/model.safetensors", "rb") as f:
             n = struct.unpack("<Q", f.read(8))[0]
@@ -56,6 +56,19 @@ class Folder:
         self.data = b"".join(p for _, p in parts)
         self.said["tensors"][name]["sha256"] = hashlib.sha256(data).hexdigest()
 
+    def remove(self, name):
+        a, b = self.head.pop(name)["data_offsets"]
+        self.data = self.data[:a] + self.data[b:]
+        for t in self.head:
+            if t != "__metadata__" and self.head[t]["data_offsets"][0] >= b:
+                self.head[t]["data_offsets"] = [x - (b - a) for x in self.head[t]["data_offsets"]]
+        del self.said["tensors"][name]
+
+    def add(self, name, dtype, shape, data):
+        self.head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(self.data), len(self.data) + len(data)]}
+        self.data += data
+        self.said["tensors"][name] = {"sha256": hashlib.sha256(data).hexdigest()}
+
     def write(self, file, text):
         open(f"{self.dir}/{file}", "w").write(text)
         self.said["files"][file] = hashlib.sha256(text.encode()).hexdigest()
@@ -69,11 +82,14 @@ class Folder:
         return self
 
 
-def verify(folder, *args):
+def verify(folder, *args, thin=False):
     """Checks that did not pass, of the package of this folder."""
     folder.save()
     ref = f"oci:{folder.dir}.oci:t"
     ingot("pack", folder.dir, "-o", ref, "-q")
+    if thin:
+        ingot("thin", f"{folder.dir}.oci", "-o", f"{folder.dir}.thin", "-q")
+        ref = f"oci:{folder.dir}.thin:t"
     p = subprocess.run([INGOT, "verify", ref, "-q", "--json", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
     shutil.rmtree(os.path.dirname(folder.dir))
     try:
@@ -83,9 +99,9 @@ def verify(folder, *args):
     return p.returncode, [(c["name"], c["check"], c["detail"]) for c in doc["checks"] if c["verdict"] == "fail"]
 
 
-def finds(what, name, check_class, words, folder, *args):
+def finds(what, name, check_class, words, folder, *args, **how):
     """The one check that fails is this one."""
-    rc, failed = verify(folder, *args)
+    rc, failed = verify(folder, *args, **how)
     check(what, rc == 1 and [f[:2] for f in failed] == [(name, check_class)] and re.search(words, failed[0][2]), (rc, failed))
 
 
@@ -134,6 +150,27 @@ raw = f.tensor(norm)
 f.put(norm, "F32", f.head[norm]["shape"], b"".join(b"\0\0" + raw[i:i + 2] for i in range(0, len(raw), 2)))
 rc, failed = verify(f, "--against", MODEL)
 check("a tensor of another type than the plan's", rc == 1 and failed[0][:2] == ("tensors of the plan", "layout") and f"'{norm}' has another type or shape" in failed[0][2], (rc, failed))
+# A scale of a cache is there or not, as a recipe says, and a head that is tied too: the model opens either way. A thin layout has the list alone.
+os.mkdir(WORK + "/tied")
+for name in os.listdir(MODEL):
+    os.symlink(f"{MODEL}/{name}", f"{WORK}/tied/{name}")
+config = json.load(open(MODEL + "/config.json"))
+os.unlink(WORK + "/tied/config.json")
+json.dump({**config, "tie_word_embeddings": True}, open(WORK + "/tied/config.json", "w"))
+ingot("quantize", WORK + "/tied", "-r", "nvfp4-data-free", "-o", WORK + "/qt", "-q")
+rc, failed = verify(Folder("qt"), "--against", WORK + "/tied")
+check("a tied head that is there is planned", not failed and "lm_head.weight" in Folder("qt").said["tensors"], (rc, failed))
+cache = next(n for n in names if n.endswith(".k_proj.weight"))[: -len("weight")] + "k_scale"
+for thin, missing, many in ((False, "of the plan is missing", "the checkpoint has"), (True, "of the plan is not in ingot.json", "ingot.json has")):
+    where = ", thin" if thin else ""
+    f = Folder("qt")
+    f.remove("lm_head.weight")
+    f.add(cache, "F32", [], struct.pack("<f", 1.0))
+    rc, failed = verify(f, "--against", WORK + "/tied", thin=thin)
+    check("a tensor of the plan that is not there, another in its place" + where, rc == 1 and failed[0] == ("tensors of the plan", "layout", f"tensor 'lm_head.weight' {missing}"), (rc, failed))
+    f = Folder()
+    f.add(cache, "F32", [], struct.pack("<f", 1.0))
+    finds("a tensor that the plan does not write" + where, "tensors of the plan", "layout", f"the plan writes {len(names)} tensors, {many} {len(names) + 1}$", f, "--against", MODEL, thin=thin)
 f = Folder()
 raw = f.tensor(norm)
 f.put(norm, "BF16", f.head[norm]["shape"], raw[:-2] + bytes([raw[-2] ^ 1]) + raw[-1:])
