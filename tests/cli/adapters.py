@@ -3,20 +3,13 @@
 against. The package is taken apart here by tarfile and json; what does not fit is refused in one sentence."""
 import base64, hashlib, json, os, re, shutil, struct, subprocess, sys, tarfile, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 HERE = ROOT + "/tests/vectors/lora"
 BASE = HERE + "/base"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 W = tempfile.mkdtemp()
-bad = 0
 os.environ.pop("INGOT_KEY_PASSPHRASE", None)
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def ingot(*args, status=0):
@@ -278,4 +271,4 @@ shutil.copy(W + "/cut", f"{W}/short/{WEIGHTS}")
 refused("cut off", 3, WEIGHTS, f"a={W}/short")
 refused("another model", 3, "adapter 'a'", f"a={ok}", model=ROOT + "/examples/nano-hybrid/model")
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

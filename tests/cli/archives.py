@@ -1,24 +1,13 @@
 #!/usr/bin/env python3
 """Packages in one tar file (oci-archive:FILE:TAG): taken apart here with Python's tarfile and held against the same package as a folder;
 read by every command that reads a package; archives that others wrote; what is cut, twice, misplaced or foreign is refused."""
-import hashlib, io, json, os, random, re, shutil, struct, subprocess, tarfile, tempfile
+import hashlib, io, json, os, random, re, shutil, subprocess, sys, tarfile, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish, ingot
 W = tempfile.mkdtemp()
 BASE = W + "/model"  # quantized from tests/vectors/lora/base: small enough to compute
 BLOB = "blobs/sha256/"
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def refused(name, status, words, *args):
@@ -226,4 +215,4 @@ if shutil.which("skopeo"):
 else:
     print("skip skopeo: is not installed")
 shutil.rmtree(W)
-raise SystemExit(bad > 0)
+finish()

@@ -4,24 +4,16 @@ checked by openssl; and `--source-key`: a signed source folder is verified befor
 where it is installed; what cosign says: tests/interop."""
 import base64, copy, hashlib, json, os, shutil, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 from schema import faults
 
 MODEL = ROOT + "/examples/nano-hybrid/model"
 WORK = tempfile.mkdtemp()
 TYPES = {"provenance": "https://slsa.dev/provenance/v1", "sbom": "https://cyclonedx.org/bom", "licences": "urn:ingot:attestation:licences:v1",
          "parity": "urn:ingot:attestation:parity:v1"}
-bad = 0
 os.environ.pop("INGOT_KEY_PASSPHRASE", None)
 os.chdir(WORK)
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def ingot(*args):
@@ -240,4 +232,4 @@ refused("a predicate with a key twice", 3, "duplicate", "attest", "oci:p:t", "-k
 
 os.chdir("/")
 shutil.rmtree(WORK, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

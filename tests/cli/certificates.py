@@ -3,17 +3,10 @@
 fixed faults: expired leaf, authority and root, wrong purpose, an authority that is none, another root, SHA-1, other curves."""
 import base64, json, os, shutil, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, check, finish
 WORK = tempfile.mkdtemp()
-bad = 0
 os.chdir(WORK)
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:500]), flush=True)
 
 
 def sh(cmd):
@@ -149,4 +142,4 @@ check("a bare key where a certificate is asked for: refused", p.returncode == 1 
 
 os.chdir("/")
 shutil.rmtree(WORK, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

@@ -3,19 +3,12 @@
 means. (What comes out of the forward pass and of the encoders: tests/golden.)"""
 import glob, hashlib, json, os, re, shutil, signal, stat, struct, subprocess, sys, tempfile, time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 EXAMPLE = ROOT + "/examples/nano-hybrid"
 MODEL = EXAMPLE + "/model"
 WORK = tempfile.mkdtemp()
 SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "U8": 1, "I8": 1, "BOOL": 1}
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def ingot(*args, status=0, env=None):
@@ -331,4 +324,4 @@ p = subprocess.run(f"{INGOT} list kernels >/dev/full", shell=True, stderr=subpro
 check("a full disk behind standard output", p.returncode == 5 and "standard output" in p.stderr, p)
 check("nothing is left in the folder", not [n for n in os.listdir(WORK) if "ingot-partial" in n or "ingot-tmp" in n], os.listdir(WORK))
 shutil.rmtree(WORK)
-sys.exit(bad > 0)
+finish()

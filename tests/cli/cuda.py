@@ -5,21 +5,14 @@ sentence, exit 7, nothing half-written, and the same command afterwards goes thr
 the program on its CPU kernels, which other tests hold against recorded ones."""
 import hashlib, json, os, shutil, signal, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 FAKE = os.environ.get("INGOT_FAKE_CUDA", ROOT + "/build/release/tests/cuda/fake_ingot")
 FAULT_LIB = os.environ.get("FAULT_LIB", ROOT + "/build/release/tests/preload/fault.so")
 EXAMPLE = ROOT + "/examples/nano-hybrid"
 MODEL = EXAMPLE + "/model"
 WORK = tempfile.mkdtemp()
 OUT = WORK + "/out"
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def run(program, *args, machine="", env=None):
@@ -163,4 +156,4 @@ parts = ("kernels", "backend", "convert", "checkpoints", "sanitizer")
 check("check_cuda.sh without a GPU says what it skips", p.returncode == 0 and all(f"skip {n}: cuda is not available: the driver finds no GPU" in p.stdout for n in parts), p.stdout + p.stderr)
 
 shutil.rmtree(WORK)
-sys.exit(1 if bad else 0)
+finish()

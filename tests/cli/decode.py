@@ -1,25 +1,14 @@
 #!/usr/bin/env python3
 """`convert --to safetensors --type` of a quantized model: plain numbers, the same that the engine computes with, in every layout that
 is read; nothing is left of scales and of the quantization configuration."""
-import json, os, shutil, struct, subprocess, sys, tempfile
+import json, os, shutil, struct, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import ROOT, check, finish, ingot
 SHARED = os.environ.get("INGOT_SHARED", "")
 MODEL, TEXTS = ROOT + "/examples/nano-hybrid/model", ROOT + "/examples/nano-hybrid/calibration.jsonl"
 W = tempfile.mkdtemp()
 IDS = W + "/ids.json"
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def headers(folder):
@@ -92,4 +81,4 @@ for fixture, original in (("deepseek_v3_fp8", None), ("gpt_oss_mxfp4", "gpt_oss"
         continue
     one(fixture, folder, original and f"{SHARED}/fixtures/{original}")
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

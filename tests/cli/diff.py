@@ -1,22 +1,11 @@
 #!/usr/bin/env python3
 """`ingot diff`: finds what was changed in a copy, and nothing else; folders, packages and formats alike."""
-import json, os, shutil, struct, subprocess, sys, tempfile
+import json, os, shutil, struct, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import ROOT, check, finish, ingot
 MODEL = ROOT + "/examples/nano-hybrid/model"
 W = tempfile.mkdtemp()
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def diff(a, b, *more):
@@ -116,4 +105,4 @@ for name, args, status in (("no such folder", (MODEL, W + "/none"), 3), ("one op
     p = ingot("diff", *args)
     check(f"refused: {name}", p.returncode == status and p.stderr, (p.returncode, p.stderr))
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

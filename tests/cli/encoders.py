@@ -3,22 +3,14 @@
 whatever the batch and the threads; quantized, packed and verified by cosine or by scores; what cannot be is refused."""
 import json, os, shutil, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 from tensors import save, tensors
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 VECTORS = ROOT + "/tests/vectors/encoders"
 WORK = tempfile.mkdtemp()
 IDS = json.load(open(VECTORS + "/ids.json"))
-bad = 0
 made = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def run(*args, status=0):
@@ -168,4 +160,4 @@ refused("gguf", "LlamaBidirectionalModel", "convert", E, *out, "--to", "gguf", s
 refused("mtp", "multi-token-prediction head", "logits", E, *ids, *out, "--mtp", status=4)
 check("nothing was written", not os.path.exists(WORK + "/never"))
 shutil.rmtree(WORK, ignore_errors=True)
-sys.exit(bad != 0)
+finish()

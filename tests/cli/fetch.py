@@ -3,21 +3,13 @@
 goes to nobody else; nothing that is not whole can be read."""
 import hashlib, json, os, shutil, signal, subprocess, sys, tempfile, time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 from fake_hub import COMMIT, Hub, git_id
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MODEL = ROOT + "/examples/nano-hybrid/model"
 W = tempfile.mkdtemp()
 TOKEN = "hf_secret"
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 FILES = {n: open(f"{MODEL}/{n}", "rb").read() for n in os.listdir(MODEL)}
@@ -151,4 +143,4 @@ refused("no endpoint", 2, "HF_ENDPOINT", HF_ENDPOINT="")
 refused("offline by choice", 2, "HF_HUB_OFFLINE", HF_HUB_OFFLINE="1")
 refused("a name that is none", 2, "hf://", ref="nvidia/nano")
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

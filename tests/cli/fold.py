@@ -4,22 +4,11 @@ weights say by themselves; the scales of a group are in the statistics, and what
 them, worked out here; the same bytes whatever the threads and after an interruption; what does not belong is refused."""
 import hashlib, json, math, os, shutil, signal, struct, subprocess, sys, tempfile, time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish, ingot
 MODEL, TEXTS = ROOT + "/examples/nano-hybrid/model", ROOT + "/examples/nano-hybrid/calibration.jsonl"
 W = tempfile.mkdtemp()
 DATA = ["--data", TEXTS, "--max-texts", "2", "--max-tokens", "64"]
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def recipe(name, rules, head="unseen_experts: layer_max\n"):
@@ -202,4 +191,4 @@ p = ingot("plan", MODEL, "-r", f"{W}/awq.yaml")
 check("and the memory", "nvfp4 awq" in p.stdout and "calibrate solves in" in p.stdout, p.stdout)
 
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

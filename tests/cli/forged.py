@@ -3,22 +3,15 @@
 member that decides is changed alone and signed again, so that one check alone can refuse it. And a folder against its OpenSSF signature."""
 import base64, hashlib, json, os, re, shutil, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, check, finish
 if not shutil.which("openssl"):
     print("skip forged signatures: openssl is not installed")
     sys.exit()
 WORK = tempfile.mkdtemp()
 os.environ["HOME"] = WORK
 os.chdir(WORK)
-bad = 0
 REF = "org.opencontainers.image.ref.name"
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:500]), flush=True)
 
 
 def run(*args):
@@ -258,4 +251,4 @@ for name, d, words in (
     check("oms: " + name, p.returncode == 1 and re.search(words, p.stdout + p.stderr), (p.returncode, p.stdout, p.stderr))
 os.chdir("/")
 shutil.rmtree(WORK)
-sys.exit(bad > 0)
+finish()

@@ -4,20 +4,12 @@ here by a codec of its own, and the codes are those of that scale; what it was w
 And --sequential with FP8 in blocks: linears behind see what the rounded ones give."""
 import bisect, json, math, os, shutil, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 from tensors import save, tensors
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MODEL = ROOT + "/examples/nano-hybrid/model"
 W = tempfile.mkdtemp()
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def run(*args, status=0):
@@ -123,4 +115,4 @@ other = tensors(W + "/of_decoded.safetensors")
 check("the first MLP behind them sees what rounded weights give", first and other[first[0]] == seq[first[0]] != plain[first[0]], [struct.unpack("<f", x[first[0]][2]) for x in (plain, seq, other)])
 
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

@@ -4,18 +4,9 @@ on a Qwen3.5 of one layer. ModelOpt gives all linears that read one input the la
 quantize.md 2.6), so in_proj_qkv and in_proj_z share; FP8 scales stay apart, as in its exports of q, k and v."""
 import json, os, random, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, check, finish
 from tensors import save, tensors
-
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:400]), flush=True)
 
 
 H, KEYS, VALUES, WIDE = 32, 16, 32, 32      # one key head, two value heads of 16
@@ -78,4 +69,4 @@ with tempfile.TemporaryDirectory() as W:
     text = subprocess.run([INGOT, "plan", W + "/m", "-r", "nvfp4_default-kv_fp8", "--explain", D + "in_proj_z"], capture_output=True, text=True).stdout
     check("plan --explain says so", "shares its scale with:\n    " + D + "in_proj_qkv.weight\n" in text, text)
 
-sys.exit(bad > 0)
+finish()

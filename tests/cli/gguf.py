@@ -1,20 +1,12 @@
 #!/usr/bin/env python3
 """What is said of GGUF files, good and bad ones: exit status and words for every file of tests/fuzz/corpus/gguf, split files,
 folders with several models, tokenizers that are there and not, and what `convert` refuses. Values: tests/golden/gguf.py."""
-import json, os, resource, shutil, struct, subprocess, sys, tempfile
+import json, os, resource, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 sys.path.insert(0, ROOT + "/tests/fuzz")
 import make_corpus_gguf as corpus  # noqa: E402
-
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:400]), flush=True)
 
 
 with open(INGOT, "rb") as program:
@@ -213,4 +205,4 @@ with tempfile.TemporaryDirectory() as tmp:
     says("inspect Q8_0", 0, "", "inspect", tmp + "/q.gguf")
     says("quantizing Q8_0", 4, "quantized already", "plan", tmp + "/q.gguf", "-r", "nvfp4-data-free")
     says("copying Q8_0 into safetensors", 4, "ingot convert --to safetensors", "plan", tmp + "/q.gguf", "-r", "copy")
-sys.exit(bad != 0)
+finish()

@@ -3,19 +3,12 @@
 there whole is refused."""
 import hashlib, json, os, shutil, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 MODEL = ROOT + "/examples/nano-hybrid/model"
 W = tempfile.mkdtemp()
 SHARD = sorted(f for f in os.listdir(MODEL) if f.endswith(".safetensors"))[0]
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def ingot(*args, **env):
@@ -88,4 +81,4 @@ os.remove(f"{base}/blobs/{tag}.incomplete")
 refused("a link that leads nowhere", "hf://nvidia/nano", 3, SHARD + "' leads to no file")
 
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

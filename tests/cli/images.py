@@ -4,18 +4,11 @@ OCI and tar, and held against the folders that were packed. The same digest for 
 profiles` chooses by rules that are written down again here. What cannot be packed is refused with its name."""
 import hashlib, json, os, random, re, shutil, struct, subprocess, sys, tarfile, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, check, finish
 WORK = tempfile.mkdtemp()
 INDEX, MANIFEST = "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json"
 REF, KIND = "org.opencontainers.image.ref.name", "kind"
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def run(*args, status=0, **env):
@@ -387,4 +380,4 @@ refused("a base with another byte", 3, "another digest", "pack", M, "-o", f"oci:
 check("nothing is left of them", not [x for x in os.listdir(WORK) if x.startswith((".no", "no"))], os.listdir(WORK))
 
 shutil.rmtree(WORK)
-sys.exit(bad > 0)
+finish()

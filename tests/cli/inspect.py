@@ -1,22 +1,11 @@
 #!/usr/bin/env python3
 """`ingot inspect`: files that concern people, and one tensor's values against what is computed here from the file."""
-import hashlib, json, math, os, shutil, struct, subprocess, sys, tempfile
+import hashlib, json, math, os, shutil, struct, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import ROOT, check, finish, ingot
 MODEL = ROOT + "/examples/nano-hybrid/model"
 W = tempfile.mkdtemp()
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def inspect(folder, *more):
@@ -192,4 +181,4 @@ open(W + "/nothing/a.txt", "w").write("x")
 p = ingot("inspect", W + "/nothing", "--bundle-only")
 check("bundle-only: no weights at all", p.returncode == 3 and "no file of weights" in p.stderr, p.stderr)
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

@@ -3,18 +3,11 @@
 this file puts together by itself. Passphrases from a variable, a descriptor, a terminal. A token (SoftHSM) by PKCS#11."""
 import base64, json, os, pty, re, shutil, subprocess, sys, tempfile, time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, check, finish
 WORK = tempfile.mkdtemp()
 HSM = next((p for p in ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so") if os.path.exists(p)), None)
-bad = 0
 os.environ.pop("INGOT_KEY_PASSPHRASE", None)
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:500]), flush=True)
 
 
 def ingot(*args, env=None, pass_fds=()):
@@ -189,4 +182,4 @@ else:
         refused("token, no module", "pkcs11:object=p256?module-path=/no/module.so", 7, "cannot open the PKCS#11 module", env=pin)
 
 shutil.rmtree(WORK, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

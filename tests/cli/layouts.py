@@ -3,23 +3,15 @@
 here, by the layouts' published orders, and must hold the codes and scales of ModelOpt's folder bit by bit; the forward pass of every
 folder must give the same logits, and that of a folder whose weights were decoded here in float32 too. What a layout cannot say is
 refused with its name."""
-import glob, json, os, random, shutil, struct, subprocess, sys, tempfile
+import json, os, random, shutil, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 from tensors import save, tensors
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MODEL = ROOT + "/examples/nano-hybrid/model"
 MODULE = "backbone.layers.0.mixer.out_proj"
 WORK = tempfile.mkdtemp()
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def run(*args, status=0):
@@ -272,4 +264,4 @@ for layout, args, status, text in [
     p = run("plan", MODEL, "-r", recipe(*args), "--layout", layout, status=status)
     check(f"refused: {layout} {' '.join(args)}".strip(), text in p.stderr, p.stderr)
 shutil.rmtree(WORK)
-sys.exit(bad > 0)
+finish()

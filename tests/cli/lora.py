@@ -1,24 +1,13 @@
 #!/usr/bin/env python3
 """`convert --merge-lora`: adapters that PEFT made against what PEFT makes of them (tests/vectors/lora); quantized bases; what does not
 fit is refused by name."""
-import json, os, shutil, struct, subprocess, sys, tempfile
+import json, os, shutil, struct, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import ROOT, check, finish, ingot
 HERE = ROOT + "/tests/vectors/lora"
 BASE = HERE + "/base"
 W = tempfile.mkdtemp()
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def tensors(path):
@@ -134,4 +123,4 @@ check("refused: no adapter there", p.returncode == 3 and "adapter_config.json" i
 p = ingot("inspect", HERE + "/plain")
 check("an adapter where a model is meant", p.returncode == 4 and "--merge-lora" in p.stderr, p.stderr)
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

@@ -3,21 +3,13 @@
 JSON; the examples of the pages are run; pointers from the source into docs/ lead somewhere."""
 import glob, json, os, re, shutil, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 from fake_hub import Hub
 from fake_registry import FakeRegistry
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MAN = ROOT + "/docs/man/"
 WORK = tempfile.mkdtemp()
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def ingot(*args):
@@ -258,4 +250,4 @@ if shutil.which("mandoc"):
 else:
     print("skip mandoc lint of the manual: mandoc is not installed")
 shutil.rmtree(WORK)
-sys.exit(bad > 0)
+finish()

@@ -1,22 +1,11 @@
 #!/usr/bin/env python3
 """Mistral's own layout (params.json, consolidated*.safetensors): `convert` and `quantize` keep names and configuration; every recipe's result opens
 again, also where several types are listed by name; its logits stay near the original's. GGUF is refused by name."""
-import json, math, os, shutil, struct, subprocess, sys, tempfile
+import json, math, os, shutil, struct, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import ROOT, check, finish, ingot
 MODEL = os.environ.get("INGOT_SHARED", ROOT + "/../shared") + "/fixtures/mistral_large3"
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], capture_output=True, text=True)
 
 
 def tensors(folder):
@@ -85,4 +74,4 @@ for name, rules in RECIPES.items():
 p = ingot("convert", MODEL, "--to", "gguf", "--no-tokenizer", "-o", W + "/x.gguf", "-q")
 check("refused: as GGUF", p.returncode == 4 and "params.json" in p.stderr and not os.path.exists(W + "/x.gguf"), p.stderr)
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

@@ -2,24 +2,13 @@
 """Mistral's own layout as a Hugging Face folder (`convert --to hf`). Dense models (window; yarn and llama-4 scaling with a tied head) are put
 into Mistral's names and order of rows here, by the published converter's rule read backwards: what comes out must be the fixture's tensors again, byte
 for byte, and compute its golden logits, as the native folder itself does. Large 3 becomes Mistral4ForCausalLM with its experts in stacks."""
-import json, os, shutil, struct, subprocess, sys, tempfile
+import json, os, shutil, struct, sys, tempfile
 from array import array
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import ROOT, check, finish, ingot
 FIXTURES = os.environ.get("INGOT_SHARED", ROOT + "/../shared") + "/fixtures/"
 TINY = ROOT + "/tests/vectors/engine/"
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], capture_output=True, text=True)
 
 
 def load(path):
@@ -204,4 +193,4 @@ check("and that works", p.returncode == 0 and q.returncode == 0, p.stderr + q.st
 p = ingot("convert", TINY + "mistral", "--to", "hf", "-o", W + "/same", "-q")
 check("of a Hugging Face folder: as --to safetensors", p.returncode == 0 and tensors(W + "/same") == tensors(TINY + "mistral"), p.stderr)
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

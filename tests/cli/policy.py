@@ -2,21 +2,14 @@
 """Policies of `ingot verify`: who must have signed what is named how, how many, attestations and what they say, licences, versions,
 dates, one digest; each rule met and broken, and every slip in a policy file refused. Legacy and notation signatures and
 certificates count as the rules say."""
-import base64, hashlib, json, os, re, shutil, subprocess, sys, tempfile
+import hashlib, json, os, re, shutil, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 MODEL = ROOT + "/examples/nano-hybrid/model"
 WORK = tempfile.mkdtemp()
-bad = 0
 os.environ["HOME"] = WORK
 os.chdir(WORK)
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:500]), flush=True)
 
 
 def run(*args):
@@ -270,4 +263,4 @@ ingot("sign", "oci:platform:t", "-k", "a.key", "-q")
 refused("the index gives an image another platform", "platform", ATT, "layout", "gives it another platform")
 os.chdir("/")
 shutil.rmtree(WORK)
-sys.exit(bad > 0)
+finish()

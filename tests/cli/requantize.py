@@ -5,22 +5,14 @@ is what it must make of the quantized source, tensor by tensor. What no rule sel
 layout is the result's."""
 import hashlib, json, os, random, shutil, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 from int4_layouts import decoded, parts
 from tensors import save, tensors
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MODEL = ROOT + "/examples/nano-hybrid/model"
 GROUP = 32
 W = tempfile.mkdtemp()
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def run(*args, status=0):
@@ -117,4 +109,4 @@ for key, raw, text in ((m, struct.pack("<I", 99), "holds 99 for column 0"), (m[:
     check(f"a bad {key.rsplit('.', 1)[1]} is found", key.rsplit(".", 1)[0] in p.stderr and text in p.stderr and not os.path.exists(W + "/no"), p.stderr)
 
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

@@ -4,18 +4,11 @@ with. Codes and the count of weights beyond their scale are held against this fi
 as they went in; whatever is no scale, or of another plan, is refused by name."""
 import glob, json, os, shutil, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 EXAMPLE = ROOT + "/examples/nano-hybrid"
 MODEL = EXAMPLE + "/model"
 WORK = tempfile.mkdtemp()
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def ingot(*args, status=0):
@@ -146,4 +139,4 @@ e = ingot("quantize", MODEL, "-r", "nvfp4-super", "--scales-from", WORK + "/q", 
 check("not into itself", WORK in e and os.path.exists(WORK + "/q/ingot.json"), e)
 check("nothing is left", not os.path.exists(WORK + "/x") and not glob.glob(WORK + "/.*"))
 shutil.rmtree(WORK)
-sys.exit(bad > 0)
+finish()

@@ -3,19 +3,12 @@
 texts; targets, budgets and bad words. (What it is worth: tests/golden/auto_mixed.py; the solver and the groups: tests/unit.)"""
 import json, os, re, shutil, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 EXAMPLE = ROOT + "/examples/nano-hybrid"
 MODEL = EXAMPLE + "/model"
 WORK = tempfile.mkdtemp()
 DATA = ("-d", EXAMPLE + "/calibration.jsonl", "--max-texts", "3", "--max-tokens", "40")
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def ingot(*args, status=0):
@@ -108,4 +101,4 @@ check("plan -r auto says how", "ingot search DIR" in e, e)
 e = ingot("search", WORK + "/q", *DATA, "--bits", "6", "-o", WORK + "/no.yaml", status=4).stderr
 check("a quantized checkpoint is not searched", "quantized already" in e, e)
 shutil.rmtree(WORK)
-sys.exit(bad > 0)
+finish()

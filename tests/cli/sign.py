@@ -3,20 +3,13 @@
 manifest and its rotation, certificates, notation, and the OpenSSF signature of a folder. What real clients say: tests/interop."""
 import base64, hashlib, json, os, re, shutil, subprocess, sys, tempfile, time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 WORK = tempfile.mkdtemp()
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 REF = "ingot.example.com:5000/acme/m:v1"
-bad = 0
 os.environ.pop("INGOT_KEY_PASSPHRASE", None)
 os.chdir(WORK)
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:500]), flush=True)
 
 
 def ingot(*args):
@@ -240,4 +233,4 @@ refused("oms: a symbolic link", 3, "symbolic link", "sign", "m", "-k", "b.key", 
 
 os.chdir("/")
 shutil.rmtree(WORK, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

@@ -3,25 +3,13 @@
 interruptions; statistics that do not belong are refused; what solving is worth is said."""
 import hashlib, json, os, shutil, signal, struct, subprocess, sys, tempfile, time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish, ingot
 from tensors import header, tensors
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MODEL, TEXTS = ROOT + "/examples/nano-hybrid/model", ROOT + "/examples/nano-hybrid/calibration.jsonl"
 W = tempfile.mkdtemp()
 DATA = ["--data", TEXTS, "--max-texts", "3", "--max-tokens", "96"]
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def recipe(name, rules, head="unseen_experts: layer_max\n"):
@@ -157,4 +145,4 @@ p = ingot("plan", MODEL, "-r", gptq)
 check("plan says what will be solved, and the memory", "nvfp4 gptq" in p.stdout and "calibrate solves in" in p.stdout, p.stdout)
 
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

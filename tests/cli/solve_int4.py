@@ -3,29 +3,17 @@
 scales in the folder are those that calibration left in the statistics, in the layout's published order; the error is that of
 ModelOpt's layout where the grid is the same; on a file whose weights were decoded here the engine gives the same logits; and these
 are nearer to the original's than those of plain rounding."""
-import json, math, os, shutil, struct, subprocess, sys, tempfile
+import json, math, os, shutil, struct, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import ROOT, check, finish, ingot
 from int4_layouts import decoded, parts
 from tensors import save, tensors
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MODEL, TEXTS = ROOT + "/examples/nano-hybrid/model", ROOT + "/examples/nano-hybrid/calibration.jsonl"
 GROUP = 32
 W = tempfile.mkdtemp()
 DATA = ["--data", TEXTS, "--max-texts", "6", "--max-tokens", "128"]
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def recipe(layout, zero, solve):
@@ -161,4 +149,4 @@ for out, more in (("a", []), ("b", ["-t", "1", "--solve-memory", "1"])):
 check("the same with one thread and no memory", open(f"{W}/a.safetensors", "rb").read() == open(f"{W}/b.safetensors", "rb").read())
 
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

@@ -2,28 +2,16 @@
 """`solve:` of experts that are kept as stacks: of [experts, inputs, outputs] (GPT-OSS) the stack that is written holds, row by row,
 what calibration solved for each expert; of [experts, outputs, inputs] experts come apart. Whatever threads and memory; statistics
 of other stacks are refused."""
-import json, os, shutil, struct, subprocess, sys, tempfile
+import json, os, shutil, struct, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import ROOT, check, finish, ingot
 from tensors import tensors
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 VECTORS = ROOT + "/tests/vectors/engine/"
 W = tempfile.mkdtemp()
 IDS = [[(7 * i + 3 * k) % 61 + 2 for i in range(48)] for k in range(6)]
 json.dump(IDS, open(W + "/ids.json", "w"))
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
-
-
-def ingot(*args):
-    return subprocess.run([INGOT, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def recipe(name, *rules):
@@ -133,4 +121,4 @@ calibrate(MISTRAL, r, "m2", "--sequential")
 check("the same with one thread and no memory", data("m1") == data("m2"))
 
 shutil.rmtree(W, ignore_errors=True)
-sys.exit(bad > 0)
+finish()

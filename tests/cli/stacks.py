@@ -2,27 +2,19 @@
 """Experts in stacks, and sources that are quantized already: what is written decodes, by readers written here, to numbers near
 the source's; logits of the result stay near the source's; a cast from MXFP4 to NVFP4 changes not one bit of them; what cannot be
 done is refused by name."""
-import glob, json, math, os, struct, subprocess, sys, tempfile
+import json, math, os, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 from tensors import tensors
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 SHARED = os.environ.get("INGOT_SHARED", "../shared")
 VECTORS = ROOT + "/tests/vectors/engine/"
 EXAMPLE = ROOT + "/examples/nano-hybrid/model"
 WORK = tempfile.mkdtemp()
-bad = 0
 count = 0
 IDS = [[(7 * i + 3 * k) % 61 + 2 for i in range(24)] for k in range(4)]
 json.dump(IDS, open(WORK + "/ids.json", "w"))
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def run(*args, status=0):
@@ -187,4 +179,4 @@ check("ModelOpt's other types stay as they are", all(a[k] == b[k] for k in a if 
 d = kl(logits(first), logits(second))
 check(f"NVFP4 to FP8 blocks: KL {d:.5f}", 0 < d < 0.01, d)
 subprocess.run(["rm", "-rf", WORK])
-sys.exit(bad > 0)
+finish()

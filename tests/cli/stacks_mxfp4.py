@@ -4,24 +4,16 @@ here, to the source within the type's bound; what OpenAI's rule made, decoded an
 not hold is refused by name."""
 import json, os, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 from tensors import tensors
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 SHARED = os.environ.get("INGOT_SHARED", "../shared")
 VECTORS = ROOT + "/tests/vectors/engine/"
 WORK = tempfile.mkdtemp()
-bad = 0
 count = 0
 IDS = [[(7 * i + 3 * k) % 61 + 2 for i in range(24)] for k in range(4)]
 json.dump(IDS, open(WORK + "/ids.json", "w"))
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def run(*args, status=0):
@@ -105,4 +97,4 @@ if os.path.isdir(folder):
 else:
     print("skip deepseek_v3_fp8: the shared fixtures are not here")
 subprocess.run(["rm", "-rf", WORK])
-sys.exit(bad > 0)
+finish()

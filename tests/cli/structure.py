@@ -4,18 +4,11 @@ recurrent state; and with --against the plan, the sources and the files that tra
 around it right again, so that one check alone can find it."""
 import hashlib, json, os, re, shutil, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 MODEL = ROOT + "/examples/nano-hybrid/model"
 WORK = tempfile.mkdtemp()
 os.environ["HOME"] = WORK
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:500]), flush=True)
 
 
 def ingot(*args):
@@ -205,4 +198,4 @@ f = Folder()
 f.write("added.jinja", "{{ x }}")
 finds("a template that the original has not", "carried files", "digest", "'added.jinja' is not in the original", f, "--against", MODEL)
 shutil.rmtree(WORK)
-sys.exit(bad > 0)
+finish()

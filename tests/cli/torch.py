@@ -3,20 +3,13 @@
 time, sharded folders, single files. Values: tests/golden/torch.py."""
 import json, os, resource, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 sys.path[:0] = [ROOT + "/tests/fuzz", ROOT + "/tests/tools"]
 import make_corpus_torch as corpus  # noqa: E402
 import torch_write as w  # noqa: E402
 
-bad = 0
 LIMIT = 512 << 20  # reliability.md: under 512 MB and 2 s
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:400]), flush=True)
 
 
 with open(INGOT, "rb") as program:
@@ -113,4 +106,4 @@ with tempfile.TemporaryDirectory() as tmp:
                        ("model.tflite", "TensorFlow Lite"), ("m.mlmodel", "Core ML"), ("model.ckpt.data-00000-of-00001", "TensorFlow"), ("m.keras", "Keras"),
                        ("model.pkl", "a Python pickle"), ("model.mar", "TorchServe"), ("x.engine", "TensorRT"), ("model.llamafile", "llamafile"), ("x.ggml", "GGML")):
         says("named and refused: " + name, 4, what, "inspect", folder(tmp, "n-" + name, {name: b"x"}))
-sys.exit(bad > 0)
+finish()

@@ -4,24 +4,16 @@ computed here in Python (docs/numerics.md); shapes, configurations, and that the
 original's. What cannot be stored is refused with its name."""
 import bisect, glob, json, math, os, shutil, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, ROOT + "/tests/tools")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 from tensors import tensors
 
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
 MODEL = ROOT + "/examples/nano-hybrid/model"
 TEXTS = ROOT + "/examples/nano-hybrid/evaluation.jsonl"
 MODULE = "backbone.layers.0.mixer.in_proj"      # 1168 x 256: the last blocks of 128 rows are cut off
 ROWS, COLS = 1168, 256
 SOME = list(range(16)) + list(range(1152, 1168))
 WORK = tempfile.mkdtemp()
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def run(*args, status=0):
@@ -240,4 +232,4 @@ for weights, inputs in ("fp8_channel", "fp8_token"), ("fp8_block", "none"), ("mx
     after = perplexity(WORK + "/zero-" + weights)
     check(f"{weights}: an all-zero tensor", f"'{MODULE}.weight' is all zero" in p.stderr and after > 1 and math.isfinite(after), p.stderr)
 subprocess.run(["rm", "-rf", WORK])
-sys.exit(bad > 0)
+finish()

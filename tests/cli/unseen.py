@@ -5,19 +5,12 @@ every token to every expert finds there, which is another way through the progra
 shared fixtures."""
 import glob, json, os, shutil, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 SHARED = os.environ.get("INGOT_SHARED", ROOT + "/../shared")
 EXAMPLE = ROOT + "/examples/nano-hybrid"
 WORK = tempfile.mkdtemp()
 RECIPE = "name: t\nunseen_experts: %s\nrules:\n  - {role: routed_experts, weights: nvfp4, inputs: nvfp4}\n"
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def ingot(*args, status=0):
@@ -147,4 +140,4 @@ else:
     print("skip nano-experts: the shared fixtures are not here")
 
 shutil.rmtree(WORK)
-sys.exit(bad > 0)
+finish()

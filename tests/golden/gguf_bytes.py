@@ -3,19 +3,11 @@
 ("<0x-1>", "<0x+1>", "<0x 1>", "<0xG0>") is an ordinary token, as in llama.cpp's converter. The model is made by bench/make_checkpoint, the tokenizer is tests/vectors/tokenizer/json_gemma with a few pieces renamed."""
 import glob, json, os, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 MAKE = next(iter(sorted(glob.glob(ROOT + "/build/*/bench/make_checkpoint"))), None)
 sys.path.insert(0, ROOT + "/tests/golden")
 from gguf_scales import FAMILIES, SIZES  # noqa: E402
-
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 def arrays(path):
@@ -71,4 +63,4 @@ with tempfile.TemporaryDirectory() as tmp:
         of = dict(zip(a["tokenizer.ggml.tokens"], a["tokenizer.ggml.token_type"]))
         check("256 pieces are bytes, and no other", {t for t, k in of.items() if k == 6} == {f"<0x{i:02X}>" for i in range(256)}, {t: k for t, k in of.items() if k == 6 and t in ODD})
         check("what only looks like one is ordinary", all(of.get(t) == 1 for t in ODD), {t: of.get(t) for t in ODD})
-sys.exit(bad > 0)
+finish()

@@ -5,16 +5,9 @@ written down here a second time. That the logits are right then: tests/interop/g
 numbers, by bench/make_checkpoint."""
 import glob, json, os, re, struct, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 MAKE = next(iter(sorted(glob.glob(ROOT + "/build/*/bench/make_checkpoint"))), None)
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:600]), flush=True)
 
 
 ATTN, FFN = {"attn_q", "attn_k", "attn_v", "attn_output"}, {"ffn_gate", "ffn_up", "ffn_down"}
@@ -129,4 +122,4 @@ if __name__ == "__main__":
             main(folder)
     else:
         print("skip gguf_scales: build/*/bench/make_checkpoint is not built (make test-programs)")
-    sys.exit(bad > 0)
+    finish()

@@ -4,21 +4,12 @@ bytes, with config.json made from model_config.yaml. Models of tests/vectors/eng
 tests/tools/nemo_write.py; with torch.distributed.checkpoint and zarr where they are installed (TORCH_PYTHON, or python3)."""
 import glob, json, os, subprocess, sys, tarfile, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 SHARED = os.environ.get("INGOT_SHARED", "")
-sys.path.insert(0, ROOT + "/tests/tools")
 import nemo_write as n  # noqa: E402
 import torch_write as w  # noqa: E402
 from torch_write import Call  # noqa: E402
-
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:400]), flush=True)
 
 
 def ingot(*args):
@@ -186,4 +177,4 @@ with tempfile.TemporaryDirectory() as tmp:
         compare(tmp, "shared-nemotron", SHARED + "/fixtures/nemotron", real)
         compare(tmp, "shared-llama", SHARED + "/fixtures/llama_fp32_sharded", None)
     bad_input(tmp)
-sys.exit(bad > 0)
+finish()

@@ -4,19 +4,10 @@ tests/vectors/engine, and of the shared folder where it is there, are written wi
 plain and as views; and with torch itself where it is installed (TORCH_PYTHON, or python3)."""
 import filecmp, glob, json, os, shutil, subprocess, sys, tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-INGOT = os.environ.get("INGOT", ROOT + "/build/ingot")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
+from checks import INGOT, ROOT, check, finish
 SHARED = os.environ.get("INGOT_SHARED", "")
-sys.path.insert(0, ROOT + "/tests/tools")
 import torch_write as w  # noqa: E402
-
-bad = 0
-
-
-def check(name, ok, detail=""):
-    global bad
-    bad += not ok
-    print(("ok " if ok else "FAIL ") + name + ("" if ok else ": " + str(detail)[:400]), flush=True)
 
 
 def ingot(*args):
@@ -175,4 +166,4 @@ with tempfile.TemporaryDirectory() as tmp:
         check("torch writes its files", p.returncode == 0, p.stderr)
     for name, d, ours in models():
         compare(tmp, name, d, ours, made.get(name, {}))
-sys.exit(bad > 0)
+finish()
