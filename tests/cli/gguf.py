@@ -191,7 +191,7 @@ with tempfile.TemporaryDirectory() as tmp:
     # convert
     says("convert without --to", 2, "--to", "convert", tmp + "/good.gguf", "-o", tmp + "/o")
     says("convert without an output", 2, "--output", "convert", tmp + "/good.gguf", "--to", "gguf")
-    says("convert to something else", 2, "gguf or safetensors", "convert", tmp + "/good.gguf", "--to", "onnx", "-o", tmp + "/o")
+    says("convert to something else", 2, "gguf, safetensors or hf", "convert", tmp + "/good.gguf", "--to", "onnx", "-o", tmp + "/o")
     says("convert to a type that is not known", 2, "--type", "convert", tmp + "/good.gguf", "--to", "gguf", "--type", "q9_k", "-o", tmp + "/o")
     says("q8_0 in safetensors", 2, "q8_0", "convert", tmp + "/good.gguf", "--to", "safetensors", "--type", "q8_0", "-o", tmp + "/o")
     says("gguf without a tokenizer", 4, "--no-tokenizer", "convert", tmp + "/good.gguf", "--to", "gguf", "-o", tmp + "/o.gguf")
