@@ -49,6 +49,14 @@ static bool one_original(const struct model *m, struct error *err)
     return no_class("original_max_position_embeddings of 'yarn' and of 'llama_4_scaling' differ", err);
 }
 
+/* What multiplies nothing: both the same, as Ministral 3 is published; mscale_all_dim would raise the scores of latent
+ * attention. */
+static bool put_factor(json_t *rope, bool latent, struct error *err)
+{
+    if (latent) return json_put(rope, "attention_factor", json_real(1), err);
+    return json_put(rope, "mscale", json_real(1), err) && json_put(rope, "mscale_all_dim", json_real(1), err);
+}
+
 static bool put_rope(const struct model *m, json_t *config, bool latent, struct error *err)
 {
     const struct attention_config *a = &m->inventory->config.attention;
@@ -62,10 +70,10 @@ static bool put_rope(const struct model *m, json_t *config, bool latent, struct 
     if (!rope || !json_put(rope, "original_max_position_embeddings", json_integer((json_int_t)original), err))
         return rope ? false : error_memory(err, 0);
     if (scaled && !json_put(rope, "llama_4_scaling_beta", json_real(a->query_beta), err)) return false;
-    if (yarn && (!json_put(rope, "factor", json_real(yarn_number(yarn, "factor", 1)), err) ||
-                 !json_put(rope, "beta_fast", json_real(yarn_number(yarn, "beta", 32)), err) ||
-                 !json_put(rope, "beta_slow", json_real(yarn_number(yarn, "alpha", 1)), err) ||
-                 !json_put(rope, "attention_factor", json_real(1), err)))
+    if (yarn &&
+        (!json_put(rope, "factor", json_real(yarn_number(yarn, "factor", 1)), err) ||
+         !json_put(rope, "beta_fast", json_real(yarn_number(yarn, "beta", 32)), err) ||
+         !json_put(rope, "beta_slow", json_real(yarn_number(yarn, "alpha", 1)), err) || !put_factor(rope, latent, err)))
         return false;
     return json_put(config, "rope_parameters", json_incref(rope), err);
 }

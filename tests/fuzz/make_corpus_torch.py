@@ -160,6 +160,9 @@ add("descriptor", 3, "a data descriptor that disagrees", w.zip_bytes([Entry(e.na
 add("count_more", 3, "its directory is broken", w.zip_bytes(w.members(model()), count=16))
 add("count_less", 3, "holds more than its members", w.zip_bytes(w.members(model()), count=14))
 add("count_huge", 3, "more members than its directory can hold", w.zip_bytes(w.members(model()), count=60000))
+add("count_twice", 3, "counts its members in two ways", g[:-14] + b"\x01\0" + g[-12:])
+z64 = GOOD["zip64"]
+add("count64", 3, "two end records disagree", z64[:-14] + b"\x01\0\x01\0" + z64[-10:])
 add("offset_past", 3, "not in front of the end record", w.zip_bytes(w.members(model()), offset=1 << 30))
 add("prepended", 3, "neither a zip archive", b"#!/bin/sh\n" * 4 + g)
 add("behind_end", 3, "the directory at its end is missing", g + b"x")
@@ -194,7 +197,7 @@ def overlap():
     return w.zip_bytes(e + [Entry("archive/y", b"abc", at=at)], align=0)
 
 
-BAD["overlap"] = (3, "overlap", overlap())
+BAD["overlap"] = (3, "' overlap", overlap())
 for k in range(1, 64, 7):
     BAD[f"cut_{k:02}"] = (3, "", g[:len(g) * k // 64])
 

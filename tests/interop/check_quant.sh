@@ -1,5 +1,6 @@
 #!/bin/sh
-# vLLM's checkpoint configurations and the compressed-tensors library on folders of every recipe, family and layout: quant_peer.py.
+# vLLM's checkpoint configurations and the compressed-tensors library on folders of every recipe, family and layout: quant_peer.py;
+# Mistral Large 3 as a Hugging Face folder in transformers: native_hf_peer.py.
 # The libraries are large: `make check-quant-clients` installs them (tests/interop/quant_tools.sh); QUANT_PYTHON names another Python.
 . "$(dirname "$0")/common.inc"
 : "${INGOT:=build/ingot}"
@@ -11,3 +12,4 @@ if ! [ -x "$P" ] || ! "$P" -c 'import compressed_tensors, torch, transformers, v
 fi
 "$P" "$HERE/quant_peer.py" "$WORK" vllm 2>"$WORK/log" || { tail -n 5 "$WORK/log"; exit 1; }
 "$P" "$HERE/quant_peer.py" "$WORK" ct 2>"$WORK/log" || { tail -n 5 "$WORK/log"; exit 1; }
+"$P" "$HERE/native_hf_peer.py" "$WORK" 2>"$WORK/log" || { tail -n 5 "$WORK/log"; exit 1; }

@@ -210,6 +210,29 @@ static void test_ed25519(void **state)
     assert_false(valid);
     CHECK_FAILS(key_check_use(k, KEY_USE_OMS, e_), ERR_UNSUPPORTED, "model_signing does not verify signatures of Ed25519 keys");
     CHECK_FAILS(key_check_use(k, KEY_USE_JWS, e_), ERR_UNSUPPORTED, "notation does not verify");
+    CHECK_FAILS(key_verify_for(k, KEY_USE_JWS, bytes_of(&message, 1), bytes_of(sig, 64), &valid, e_), ERR_UNSUPPORTED, "notation does not verify");
+    assert_false(valid);
+    key_close(k);
+}
+
+/* JWS has r and s side by side, RFC 7518 section 3.4: exactly as many bytes as the curve says. */
+static void test_jws_size(void **state)
+{
+    (void)state;
+    struct key *k;
+    uint8_t sig[SIGNATURE_BYTES_MAX] = {0}, message = 0x72;
+    size_t n;
+    bool valid;
+    CHECK_OK(key_generate(at("jws.key"), at("jws.pub"), NULL, e_));
+    CHECK_OK(key_load_private(at("jws.key"), NULL, &k, e_));
+    CHECK_OK(key_sign_for(k, KEY_USE_JWS, bytes_of(&message, 1), sig, &n, e_));
+    assert_int_equal(n, 64); /* P-256 */
+    for (size_t i = 60; i < 70; i++) {
+        CHECK_OK(key_verify_for(k, KEY_USE_JWS, bytes_of(&message, 1), bytes_of(sig, i), &valid, e_));
+        assert_int_equal(valid, i == 64);
+    }
+    CHECK_OK(key_verify_for(k, KEY_USE_SIGSTORE, bytes_of(&message, 1), bytes_of(sig, 64), &valid, e_));
+    assert_false(valid);
     key_close(k);
 }
 
@@ -247,7 +270,7 @@ static void test_uri(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_xsalsa20), TEST(test_cosign_key), TEST(test_cosign_key_bad), TEST(test_links), TEST(test_ed25519), TEST(test_uri),
+        TEST(test_xsalsa20), TEST(test_cosign_key), TEST(test_cosign_key_bad), TEST(test_links), TEST(test_ed25519), TEST(test_jws_size), TEST(test_uri),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
