@@ -155,7 +155,8 @@ static bool put_groups(struct writer *w, json_t *doc)
 {
     json_t *groups = json_object();
     const char *word = NULL;
-    if (!json_put(doc, "config_groups", groups, w->err) || !put_group(w, groups, w->common)) return false;
+    if (!json_put(doc, "config_groups", groups, w->err)) return false;
+    if (w->common && !put_group(w, groups, w->common)) return false; /* none: a head alone, say */
     for (const struct quant_format *const *f = quant_formats; *f; f++) {
         bool used = false;
         for (uint32_t i = 0; i < w->q->n_modules && !used; i++) used = w->q->modules[i].format == *f;
@@ -184,7 +185,9 @@ bool quant_config_ct(const struct quant_config *q, json_t *doc, struct error *er
 {
     struct writer w = {.q = q, .err = err};
     find_common(&w);
-    if (!w.common) return error_set(err, ERR_USAGE, "the recipe quantizes no linear of this model");
+    bool any = false;
+    for (uint32_t i = 0; i < q->n_modules; i++) any |= q->modules[i].format != NULL;
+    if (!any) return error_set(err, ERR_USAGE, "the recipe quantizes no linear of this model");
     if (!json_put(doc, "quant_method", json_string("compressed-tensors"), err) ||
         !json_put(doc, "quantization_status", json_string("compressed"), err) || !put_groups(&w, doc) ||
         !put_cache(&w, doc))

@@ -236,6 +236,10 @@ by = {json.dumps(g["targets"])[:12]: g for g in q["config_groups"].values()}
 check("mixed: one group per type, Linear for the experts", q["format"] == "mixed-precision" and q["config_groups"]["group_0"]["targets"] == ["Linear", "re:.*\\.experts\\..*"]
       and q["config_groups"]["group_0"]["format"] == "nvfp4-pack-quantized" and any(g["targets"] == ["lm_head"] for g in q["config_groups"].values())
       and any(MODULE in g["targets"] and g["format"] == "float-quantized" for g in q["config_groups"].values()), list(by))
+heads = [quantize("head-" + l, l, "nvfp4", "none", "", "", "role: lm_head") for l in ("modelopt", "compressed-tensors")]
+said = json.load(open(heads[1] + "/config.json"))["quantization_config"]
+check("the head alone: named, and nothing is said of Linear", [g["targets"] for g in said["config_groups"].values()] == [["lm_head"]] and MODULE in said["ignore"]
+      and logits(heads[0]) == logits(heads[1]), said["config_groups"])
 check("mixed: the cache's scheme", q["kv_cache_scheme"]["num_bits"] == 8 and q["kv_cache_scheme"]["strategy"] == "tensor" and q["kv_cache_scheme"]["symmetric"], q["kv_cache_scheme"])
 a, b = tensors(folders["modelopt"]), tensors(folders["compressed-tensors"])
 pairs = [(k, k.replace(".k_proj.", ".").replace(".v_proj.", ".")) for k in a if k.endswith(("k_scale", "v_scale"))]
