@@ -68,22 +68,33 @@ static bool read_llama3(const struct gguf *g, const struct gguf_tensor *t, doubl
                     err);
 }
 
-static bool read_yarn(const struct gguf *g, json_t *scaling, struct error *err)
+/* What llama.cpp multiplies cosines and sines with beside yarn_attn_factor (rope_yarn of ggml); the Hugging Face
+ * configuration's attention_factor is the product. */
+static double yarn_own_factor(double factor)
 {
-    static const struct {
-        const char *key, *hf;
-    } keys[] = {{"%s.rope.scaling.yarn_beta_fast", "beta_fast"},
-                {"%s.rope.scaling.yarn_beta_slow", "beta_slow"},
-                {"%s.rope.scaling.yarn_attn_factor", "attention_factor"}};
+    return 1 + 0.1 * log(factor);
+}
+
+static const struct {
+    const char *hf, *key;
+    bool is_product;
+} yarn_numbers[] = {{"attention_factor", "%s.rope.scaling.attn_factor", true},
+                    {"beta_fast", "%s.rope.scaling.yarn_beta_fast", false},
+                    {"beta_slow", "%s.rope.scaling.yarn_beta_slow", false}};
+enum { N_YARN_NUMBERS = sizeof yarn_numbers / sizeof *yarn_numbers };
+
+static bool read_yarn(const struct gguf *g, double factor, json_t *scaling, struct error *err)
+{
     uint64_t original;
     bool has;
     if (!gguf_opt_u64(g, "%s.rope.scaling.original_context_length", UINT32_MAX, &original, &has, err)) return false;
     if (has && !json_put(scaling, "original_max_position_embeddings", json_integer((json_int_t)original), err))
         return false;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    for (size_t i = 0; i < N_YARN_NUMBERS; i++) {
         double x;
-        if (!gguf_opt_number(g, keys[i].key, &x, &has, err) || (has && !gguf_put_number(scaling, keys[i].hf, x, err)))
-            return false;
+        if (!gguf_opt_number(g, yarn_numbers[i].key, &x, &has, err)) return false;
+        if (has && yarn_numbers[i].is_product) x = (double)(float)(x * yarn_own_factor(factor));
+        if (has && !gguf_put_number(scaling, yarn_numbers[i].hf, x, err)) return false;
     }
     return true;
 }
@@ -103,9 +114,11 @@ static bool read_scaling(const struct gguf *g, struct bytes type, json_t *config
                          (int)u64_min(type.size, 64), (const char *)type.data);
     if (!gguf_opt_number(g, "%s.rope.scaling.factor", &factor, &has, err)) return false;
     if (!has) return error_set(err, ERR_FORMAT, "key 'rope.scaling.factor' is missing");
+    if (!(factor > 0)) return error_set(err, ERR_FORMAT, "key 'rope.scaling.factor' is %g", factor);
     CLEANUP(json) json_t *scaling = json_object();
     return scaling && json_put(scaling, "rope_type", json_stringn((const char *)type.data, type.size), err) &&
-           gguf_put_number(scaling, "factor", factor, err) && (text_is(type, "linear") || read_yarn(g, scaling, err)) &&
+           gguf_put_number(scaling, "factor", factor, err) &&
+           (text_is(type, "linear") || read_yarn(g, factor, scaling, err)) &&
            json_put(config, "rope_scaling", take_ptr(&scaling), err);
 }
 
@@ -144,25 +157,23 @@ static bool write_llama3(struct gguf_writer *w, const json_t *s, double theta, u
 
 static bool write_scaled(struct gguf_writer *w, const json_t *s, bool yarn, struct error *err)
 {
-    static const struct {
-        const char *hf, *key;
-    } numbers[] = {{"attention_factor", "%s.rope.scaling.yarn_attn_factor"},
-                   {"beta_fast", "%s.rope.scaling.yarn_beta_fast"},
-                   {"beta_slow", "%s.rope.scaling.yarn_beta_slow"}};
     double factor;
     uint64_t original = 0;
     if (!json_get_number(s, "factor", "config.json", &factor, err)) return false;
+    if (yarn && !(factor >= 1 && isfinite(factor)))
+        return error_set(err, ERR_FORMAT, "config.json: rope_scaling's factor is %g, at least 1 is expected", factor);
     gguf_put_text(w, "%s.rope.scaling.type", bytes_text(yarn ? "yarn" : "linear"));
     gguf_put_f32(w, "%s.rope.scaling.factor", (float)factor);
     if (!yarn) return true;
     if (!json_get_u64(s, "original_max_position_embeddings", "config.json", 1, UINT32_MAX, &original, err))
         return false;
     gguf_put_u32(w, "%s.rope.scaling.original_context_length", (uint32_t)original);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    for (size_t i = 0; i < N_YARN_NUMBERS; i++) {
         double x;
-        if (!json_has(s, numbers[i].hf)) continue;
-        if (!json_get_number(s, numbers[i].hf, "config.json", &x, err)) return false;
-        gguf_put_f32(w, numbers[i].key, (float)x);
+        if (!json_has(s, yarn_numbers[i].hf)) continue;
+        if (!json_get_number(s, yarn_numbers[i].hf, "config.json", &x, err)) return false;
+        if (yarn_numbers[i].is_product) x /= yarn_own_factor(factor);
+        gguf_put_f32(w, yarn_numbers[i].key, (float)x);
     }
     return true;
 }

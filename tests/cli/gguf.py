@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What is said of GGUF files, good and bad ones: exit status and words for every file of tests/fuzz/corpus/gguf, split files,
 folders with several models, tokenizers that are there and not, and what `convert` refuses. Values: tests/golden/gguf.py."""
-import json, os, resource, struct, subprocess, sys, tempfile
+import json, math, os, resource, shutil, struct, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
 from checks import INGOT, ROOT, check, finish
@@ -205,4 +205,21 @@ with tempfile.TemporaryDirectory() as tmp:
     says("inspect Q8_0", 0, "", "inspect", tmp + "/q.gguf")
     says("quantizing Q8_0", 4, "quantized already", "plan", tmp + "/q.gguf", "-r", "nvfp4-data-free")
     says("copying Q8_0 into safetensors", 4, "ingot convert --to safetensors", "plan", tmp + "/q.gguf", "-r", "copy")
+
+    # YaRN: llama.cpp multiplies attn_factor with 1 + 0.1 ln(factor) (rope_yarn of ggml), attention_factor is the product.
+    shutil.copytree(ROOT + "/tests/vectors/engine/llama", tmp + "/yarn")
+    config = json.load(open(tmp + "/yarn/config.json"))
+    config.pop("rope_parameters", None)
+    config["rope_scaling"] = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "attention_factor": 1.4}
+    json.dump(config, open(tmp + "/yarn/config.json", "w"))
+    says("YaRN with its own factor of cosines", 0, "", "convert", tmp + "/yarn", "--to", "gguf", "--no-tokenizer", "-o", tmp + "/yarn.gguf", "-q")
+    data, key = open(tmp + "/yarn.gguf", "rb").read(), b"llama.rope.scaling.attn_factor"
+    kind, value = struct.unpack_from("<If", data, data.index(key) + len(key))
+    check("attn_factor is what llama.cpp lacks of it", kind == 6 and abs(value - 1.4 / (1 + 0.1 * math.log(4))) < 1e-6 and b"yarn_attn_factor" not in data, (kind, value))
+    says("and back", 0, "", "convert", tmp + "/yarn.gguf", "--to", "safetensors", "-o", tmp + "/yarn-back", "-q")
+    back = json.load(open(tmp + "/yarn-back/config.json"))
+    check("attention_factor is the product again", abs((back.get("rope_scaling") or back["rope_parameters"])["attention_factor"] - 1.4) < 1e-6, back)
+    config["rope_scaling"]["factor"] = 0.5
+    json.dump(config, open(tmp + "/yarn/config.json", "w"))
+    says("YaRN of a factor below 1", 3, "factor is 0.5", "convert", tmp + "/yarn", "--to", "gguf", "--no-tokenizer", "-o", tmp + "/y.gguf", "-q")
 finish()
