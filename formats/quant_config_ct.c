@@ -93,6 +93,14 @@ static bool all_experts_plain(const struct quant_config *q)
     return any;
 }
 
+/* A head tied to the table is no module of ours, but a Linear of transformers, which would look for its scales. */
+static bool head_is_tied(const struct quant_config *q)
+{
+    for (uint32_t i = 0; i < q->n_modules; i++)
+        if (text_ends_with(q->modules[i].name, "lm_head")) return false;
+    return true;
+}
+
 static bool put_ignored(struct writer *w, json_t *doc)
 {
     const struct quant_config *q = w->q;
@@ -104,6 +112,7 @@ static bool put_ignored(struct writer *w, json_t *doc)
         if (m->format || covered(q, m->name) || (experts && m->container)) continue;
         if (!list_module(w, list, m)) return false;
     }
+    if (head_is_tied(q) && !append(w, list, "lm_head")) return false;
     if (experts && !append(w, list, "re:.*\\.experts\\..*")) return false;
     for (uint32_t k = 0; k < q->n_excluded; k++) {
         __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;

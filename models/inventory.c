@@ -555,12 +555,15 @@ bool model_idle_rules(const struct model *m, const char **first, uint32_t *n, st
     CLEANUP(free) const char **names = malloc(2 * ((size_t)inv->n_tensors + 1) * sizeof *names);
     if (!names) return error_memory(err, inv->n_tensors * sizeof *names);
     uint32_t n_names = 0;
+    bool head = false;
     for (uint32_t i = 0; i < inv->n_tensors; i++) {
         const struct model_tensor *t = &inv->tensors[i];
         names[n_names++] = t->module;
         char *other = inv->config.arch->config_name ? inv->config.arch->config_name(t->module, inv->arena) : NULL;
         if (other) names[n_names++] = other;
+        head |= t->place.role == ROLE_LM_HEAD;
     }
+    if (!head) names[n_names++] = "lm_head"; /* tied to the table: without a tensor, and a module all the same */
     *n = quant_rules_idle(m->rules, names, texts_sort(names, n_names), first);
     return true;
 }

@@ -236,6 +236,10 @@ by = {json.dumps(g["targets"])[:12]: g for g in q["config_groups"].values()}
 check("mixed: one group per type, Linear for the experts", q["format"] == "mixed-precision" and q["config_groups"]["group_0"]["targets"] == ["Linear", "re:.*\\.experts\\..*"]
       and q["config_groups"]["group_0"]["format"] == "nvfp4-pack-quantized" and any(g["targets"] == ["lm_head"] for g in q["config_groups"].values())
       and any(MODULE in g["targets"] and g["format"] == "float-quantized" for g in q["config_groups"].values()), list(by))
+run("quantize", ROOT + "/tests/vectors/engine/qwen3", "-r", recipe("fp8_channel", "fp8_token", select="role: [mlp, attention]"), "--ids", IDS, "--layout", "compressed-tensors", "-o", WORK + "/tied", "-q")
+said = json.load(open(WORK + "/tied/config.json"))
+check("a head that is tied to the table is ignored by name: it is a Linear of transformers", said["tie_word_embeddings"] and "lm_head" in said["quantization_config"]["ignore"]
+      and run("inspect", WORK + "/tied").returncode == 0, said["quantization_config"]["ignore"])
 heads = [quantize("head-" + l, l, "nvfp4", "none", "", "", "role: lm_head") for l in ("modelopt", "compressed-tensors")]
 said = json.load(open(heads[1] + "/config.json"))["quantization_config"]
 check("the head alone: named, and nothing is said of Linear", [g["targets"] for g in said["config_groups"].values()] == [["lm_head"]] and MODULE in said["ignore"]
