@@ -43,20 +43,33 @@ static void add_escaped(struct text *t, const char *name, size_t n)
     }
 }
 
-/* Everything below a container, also where an engine has renamed what stands before its layers to `model`. */
-static void add_below(struct text *t, const char *container)
+/* The length of what stands before a module's layers, if engines may call it something else: transformers has
+ * `backbone` as `model`, and either order of `language_model.model`, which vLLM turns the other way. 0: they do not. */
+static size_t renamed_root(const char *name)
 {
-    const char *layers = strstr(container, ".layers.");
-    size_t n = layers ? (size_t)(layers - container) : 0;
+    const char *layers = strstr(name, ".layers.");
+    size_t n = layers ? (size_t)(layers - name) : 0;
+    return strncmp(name, "mtp", 3) == 0 || (n == 5 && strncmp(name, "model", 5) == 0) ? 0 : n;
+}
+
+/* A pattern for this name under every root. vLLM maps plain names to its own and leaves patterns as they are. */
+static void add_pattern(struct text *t, const char *name)
+{
+    static const char *const roots[] = {"model", "model.language_model", "language_model.model"};
+    size_t n = renamed_root(name);
     text_add(t, "re:");
-    if (layers && strncmp(container, "mtp", 3) != 0 && !(n == 5 && strncmp(container, "model", 5) == 0)) {
+    if (n) {
         text_add(t, "(?:");
-        add_escaped(t, container, n);
-        text_add(t, "|model)");
-        container += n;
+        add_escaped(t, name, n);
+        for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
+            if (strlen(roots[i]) == n && strncmp(name, roots[i], n) == 0) continue;
+            text_add(t, "|");
+            add_escaped(t, roots[i], strlen(roots[i]));
+        }
+        text_add(t, ")");
+        name += n;
     }
-    add_escaped(t, container, strlen(container));
-    text_add(t, "\\..*");
+    add_escaped(t, name, strlen(name));
 }
 
 static bool append(struct writer *w, json_t *list, const char *text)
@@ -65,14 +78,16 @@ static bool append(struct writer *w, json_t *list, const char *text)
     return error_set(w->err, ERR_FORMAT, "module name '%.256s' is not valid UTF-8", text);
 }
 
-/* A module, or once for all its experts their container. */
+/* A module by its name and, where engines have another, a pattern; or once for all its experts their container. */
 static bool list_module(struct writer *w, json_t *list, const struct quant_module *m)
 {
-    if (!m->container) return append(w, list, m->name);
-    if (w->last && strcmp(w->last, m->container) == 0) return true;
-    w->last = m->container;
     __attribute__((cleanup(cleanup_text))) struct text t = TEXT_INIT;
-    add_below(&t, m->container);
+    if (!m->container && !append(w, list, m->name)) return false;
+    if (!m->container && !renamed_root(m->name)) return true;
+    if (m->container && w->last && strcmp(w->last, m->container) == 0) return true;
+    if (m->container) w->last = m->container;
+    add_pattern(&t, m->container ? m->container : m->name);
+    text_add(&t, m->container ? "\\..*" : "$");
     return t.data ? append(w, list, t.data) : error_memory(w->err, 0);
 }
 
