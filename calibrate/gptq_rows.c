@@ -1,6 +1,7 @@
 /* Codes of a linear's rows, a tile of them at a time (calibrate/gptq.h). */
 #include "calibrate/descent.h"
 #include "calibrate/gptq.h"
+#include "calibrate/together.h"
 
 #include "core/bytes.h"
 #include "core/cleanup.h"
@@ -23,6 +24,13 @@ struct tile {
     float *taken;              /* [32, rows]: errors of this panel */
 };
 
+/* All rows, where they are solved together: */
+struct whole {
+    float *w, *q;   /* [rows, cols]: what is solved for; as it is read */
+    float *steps;   /* [rows, blocks] */
+    uint8_t *bytes; /* [rows, blocks], where the result keeps none */
+};
+
 struct solver {
     const struct gptq_weights *w;
     const struct gptq_factor *f;
@@ -32,6 +40,8 @@ struct solver {
     struct solve_gain *gains; /* one per tile */
     uint64_t stride;          /* of error and plain */
     uint64_t blocks;          /* of a row */
+    struct whole whole;       /* w NULL: rows do not know of each other */
+    bool finish;              /* they were solved; tiles only write them */
 };
 
 static void tile_free(struct tile *t)
@@ -198,28 +208,50 @@ static double code_errors(const struct solver *s, struct tile *t, uint64_t n)
     return weighted(s, t->error, s->stride, n, t->now);
 }
 
-/* Codes (and NVFP4's scales) as GPTQ left them, moved until the row as a whole is better. */
-static bool descend(const struct solver *s, struct tile *t, uint64_t n, struct error *err)
+static struct descent descent_of(const struct solver *s)
+{
+    return (struct descent){.moments = s->f->moments,
+                            .add = s->f->added_to,
+                            .grid = &s->w->grid,
+                            .passes = s->w->passes,
+                            .math = s->env->math,
+                            .search = nvfp4_search_for(s->env->isa)};
+}
+
+/* What codes mean, and codes of what they mean. */
+static void read_codes(const struct solver *s, const struct tile *t, uint64_t n, float *q)
+{
+    uint64_t cols = s->w->cols, width = s->w->grid.format->block_cols;
+    const uint8_t *zeros = s->kind == GRID_INT4_ZERO ? t->scales.bytes : NULL;
+    for (uint64_t i = 0; i < n * cols; i++)
+        q[i] = grid_value(s->kind, t->column[i], t->scales.steps[i / width], zeros ? zeros[i / width] : 0);
+}
+
+static void write_codes(const struct solver *s, struct tile *t, uint64_t n, const float *q)
 {
     const struct grid *g = &s->w->grid;
     uint64_t cols = s->w->cols, width = g->format->block_cols;
-    float *steps = t->scales.steps;
     const uint8_t *zeros = s->kind == GRID_INT4_ZERO ? t->scales.bytes : NULL;
-    CLEANUP(free) float *q = NULL;
-    if (!memory_alloc(&q, n * cols, sizeof *q, err)) return false;
-    for (uint64_t i = 0; i < n * cols; i++)
-        q[i] = grid_value(s->kind, t->column[i], steps[i / width], zeros ? zeros[i / width] : 0);
-    struct descent d = {.moments = s->f->moments,
-                        .add = s->f->added_to,
-                        .grid = g,
-                        .passes = s->w->passes,
-                        .math = s->env->math,
-                        .search = nvfp4_search_for(s->env->isa)};
-    if (!descent_rows(&d, t->w, q, &t->scales, n, err)) return false;
     for (uint64_t i = 0; s->kind == GRID_NVFP4 && i < n * s->blocks; i++)
-        steps[i] = nvfp4_block_scale(t->scales.bytes[i], g->tensor_scale);
+        t->scales.steps[i] = nvfp4_block_scale(t->scales.bytes[i], g->tensor_scale);
     for (uint64_t i = 0; i < n * cols; i++)
-        t->column[i] = grid_code(s->kind, q[i], steps[i / width], zeros ? zeros[i / width] : 0);
+        t->column[i] = grid_code(s->kind, q[i], t->scales.steps[i / width], zeros ? zeros[i / width] : 0);
+}
+
+/* Codes (and NVFP4's scales) as GPTQ left them, moved until the row as a whole is better. */
+static bool descend(const struct solver *s, struct tile *t, uint64_t row, uint64_t n, struct error *err)
+{
+    uint64_t cols = s->w->cols;
+    CLEANUP(free) float *room = NULL;
+    if (!s->whole.w && !memory_alloc(&room, n * cols, sizeof *room, err)) return false;
+    float *q = s->whole.w ? s->whole.q + row * cols : room;
+    struct descent d = descent_of(s);
+    read_codes(s, t, n, q);
+    if (!descent_rows(&d, t->w, q, &t->scales, n, err)) return false;
+    write_codes(s, t, n, q);
+    if (!s->whole.w) return true;
+    memcpy(s->whole.w + row * cols, t->w, n * cols * sizeof *t->w);
+    memcpy(s->whole.steps + row * s->blocks, t->scales.steps, n * s->blocks * sizeof *t->scales.steps);
     return true;
 }
 
@@ -229,14 +261,33 @@ static void pack_rows(const struct tile *t, uint64_t n, uint64_t cols, uint8_t *
         codes[i] = (uint8_t)((t->column[2 * i] & 15u) | t->column[2 * i + 1] << 4);
 }
 
+static void place_scales(const struct solver *s, struct tile *t, uint64_t row)
+{
+    uint64_t at = row * s->blocks;
+    t->scales.bytes = s->result->bytes ? s->result->bytes + at : s->whole.w ? s->whole.bytes + at : t->room_bytes;
+    t->scales.floats = s->result->floats ? s->result->floats + at : t->room_floats;
+}
+
+/* What is left of the error, and the codes into the result. */
+static void finish_tile(const struct solver *s, struct tile *t, uint64_t row, uint64_t n)
+{
+    uint64_t cols = s->w->cols;
+    struct solve_gain *g = &s->gains[row / TILE];
+    if (s->f->factor) {
+        if (s->w->method != SOLVE_GPTQ) t->left = code_errors(s, t, n);
+        g->after = t->left > 0 ? t->left : 0;
+        take_errors(s, t, NULL, n);
+        g->output = weighted(s, t->plain, s->stride, n, t->now);
+    }
+    pack_rows(t, n, cols, s->result->codes + row * (cols / 2));
+}
+
 static bool solve_tile(const struct solver *s, struct tile *t, uint64_t item, struct error *err)
 {
     uint64_t cols = s->w->cols, row = item * TILE, n = u64_min(TILE, s->w->n_rows - row);
-    struct solve_gain *g = &s->gains[item];
+    place_scales(s, t, row);
     if (!s->w->rows(s->w->ctx, row, n, t->w, err)) return false;
     const struct grid *grid = &s->w->grid;
-    t->scales.bytes = s->result->bytes ? s->result->bytes + row * s->blocks : t->room_bytes;
-    t->scales.floats = s->result->floats ? s->result->floats + row * s->blocks : t->room_floats;
     grid_round(grid, t->w, n, cols, &t->scales, t->baseline, t->base);
     struct target_room room = {t->plain, t->error, t->now, t->side, TILE, s->stride};
     if (s->f->target.off) target_rows(&s->f->target, s->env->math, t->w, n, &room);
@@ -246,18 +297,25 @@ static bool solve_tile(const struct solver *s, struct tile *t, uint64_t item, st
         round_plain(s, t, n);
     } else {
         take_errors(s, t, t->base, n);
-        g->before = weighted(s, t->plain, s->stride, n, t->now);
+        s->gains[item].before = weighted(s, t->plain, s->stride, n, t->now);
         if (s->w->method == SOLVE_ROUND) round_plain(s, t, n);
         else
             for (uint64_t c = 0; c < cols; c += FACTOR_PANEL) solve_panel(s, t, c, n);
-        if (s->w->method == SOLVE_DESCENT && !descend(s, t, n, err)) return false;
-        if (s->w->method != SOLVE_GPTQ) t->left = code_errors(s, t, n);
-        g->after = t->left > 0 ? t->left : 0;
-        take_errors(s, t, NULL, n);
-        g->output = weighted(s, t->plain, s->stride, n, t->now);
+        if (s->w->method == SOLVE_DESCENT && !descend(s, t, row, n, err)) return false;
     }
-    pack_rows(t, n, cols, s->result->codes + row * (cols / 2));
+    if (!s->whole.w) finish_tile(s, t, row, n);
     return true;
+}
+
+/* Rows that were solved together. */
+static void write_tile(const struct solver *s, struct tile *t, uint64_t item)
+{
+    uint64_t cols = s->w->cols, row = item * TILE, n = u64_min(TILE, s->w->n_rows - row);
+    place_scales(s, t, row);
+    memcpy(t->w, s->whole.w + row * cols, n * cols * sizeof *t->w);
+    memcpy(t->scales.steps, s->whole.steps + row * s->blocks, n * s->blocks * sizeof *t->scales.steps);
+    write_codes(s, t, n, s->whole.q + row * cols);
+    finish_tile(s, t, row, n);
 }
 
 static bool tile_item(void *ctx, uint64_t item, uint32_t worker, struct error *err)
@@ -265,9 +323,39 @@ static bool tile_item(void *ctx, uint64_t item, uint32_t worker, struct error *e
     (void)worker;
     const struct solver *s = ctx;
     struct tile t = {0};
-    bool ok = tile_alloc(&t, s, err) && solve_tile(s, &t, item, err);
+    bool ok = tile_alloc(&t, s, err) && (s->finish || solve_tile(s, &t, item, err));
+    if (ok && s->finish) write_tile(s, &t, item);
     tile_free(&t);
     return ok;
+}
+
+static void whole_free(struct whole *o)
+{
+    free(o->w);
+    free(o->q);
+    free(o->steps);
+    free(o->bytes);
+}
+
+static bool whole_alloc(struct whole *o, const struct solver *s, struct error *err)
+{
+    uint64_t rows = s->w->n_rows;
+    return memory_alloc(&o->q, rows * s->w->cols, sizeof(float), err) &&
+           memory_alloc(&o->steps, rows * s->blocks, sizeof(float), err) &&
+           memory_alloc(&o->bytes, rows, s->blocks, err) && memory_alloc(&o->w, rows * s->w->cols, sizeof(float), err);
+}
+
+/* All rows each by itself, then, where outputs are not worth the same, together. */
+static bool solve_rows(struct solver *s, uint64_t n_tiles, struct error *err)
+{
+    if (!pool_try(s->env->pool, n_tiles, tile_item, s, err)) return false;
+    if (!s->whole.w) return true;
+    struct descent d = descent_of(s);
+    struct grid_scales scales = {.bytes = s->result->bytes ? s->result->bytes : s->whole.bytes,
+                                 .steps = s->whole.steps};
+    s->finish = true;
+    return together_rows(&d, s->w->outputs, s->env->pool, s->whole.w, s->whole.q, &scales, s->w->n_rows, err) &&
+           pool_try(s->env->pool, n_tiles, tile_item, s, err);
 }
 
 bool gptq_solve(const struct gptq_weights *w, const struct gptq_factor *f, const struct gptq_env *env,
@@ -284,7 +372,10 @@ bool gptq_solve(const struct gptq_weights *w, const struct gptq_factor *f, const
                        .blocks = w->cols / w->grid.format->block_cols,
                        .gains = gains,
                        .stride = w->cols + 16} /* rows apart in the caches */;
-    if (!pool_try(env->pool, n_tiles, tile_item, &s, err)) return false;
+    bool together = w->outputs && w->method == SOLVE_DESCENT && f->factor;
+    bool ok = (!together || whole_alloc(&s.whole, &s, err)) && solve_rows(&s, n_tiles, err);
+    whole_free(&s.whole);
+    if (!ok) return false;
     *gain = (struct solve_gain){.module = gain->module, .damp = f->damp};
     for (uint64_t i = 0; i < n_tiles; i++) {
         gain->before += gains[i].before;

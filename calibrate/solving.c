@@ -1,6 +1,7 @@
 #include "calibrate/solving.h"
 
 #include "backends/cpu/kernel.h"
+#include "calibrate/readers.h"
 #include "calibrate/slot.h"
 #include "core/memory.h"
 #include "plan/solve_parts.h"
@@ -156,7 +157,9 @@ static bool solve_item(const struct solving *s, struct slot *slot, const struct 
                              .n_rows = rows,
                              .cols = cols,
                              .method = item->solve.method,
-                             .passes = item->solve.passes};
+                             .passes = item->solve.passes,
+                             .outputs =
+                                 item->solve.for_router && readers_apply(s->plan, slot->item) ? s->outputs : NULL};
     CLEANUP(free) uint8_t *codes = NULL;
     CLEANUP(free) uint8_t *bytes = NULL;
     CLEANUP(free) float *floats = NULL;
@@ -249,6 +252,18 @@ static bool list_part(struct solving *s, uint32_t part, struct part_ctx *p, uint
     return true;
 }
 
+/* What errors of the part's outputs are worth, where a line asks. */
+static bool find_readers(struct solving *s, const struct part_ctx *p, struct error *err)
+{
+    for (uint32_t i = 0; i < p->n_slots; i++) {
+        uint32_t item = p->slots[i].item;
+        if (s->plan->items[item].solve.for_router && readers_apply(s->plan, item))
+            return readers_of(s->plan, (uint32_t)s->plan->items[item].tensor->place.block, s->isa, s->pool, &s->outputs,
+                              err);
+    }
+    return true;
+}
+
 bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, struct error *err)
 {
     if (s->failed) {
@@ -258,7 +273,7 @@ bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, st
     struct part_ctx p = {.s = s};
     uint32_t n_owners = 0;
     uint64_t widest = 0;
-    bool ok = list_part(s, part, &p, &n_owners, &widest, err);
+    bool ok = list_part(s, part, &p, &n_owners, &widest, err) && find_readers(s, &p, err);
     if (ok && widest <= SMALL_COLS && n_owners >= pool_threads(s->pool)) {
         ok = progress_go_on(pr, err) && pool_try(s->pool, n_owners, owner_item, &p, err);
     } else {
@@ -266,6 +281,7 @@ bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, st
         for (uint32_t o = 0; ok && o < n_owners; o++) ok = progress_go_on(pr, err) && owner_item(&p, o, 0, err);
     }
     for (uint32_t i = 0; ok && i < p.n_slots; i++) ok = slot_add(&p.slots[i], s->plan, &s->work, err);
+    free(take_ptr(&s->outputs));
     free(p.slots);
     free(p.first);
     return ok;

@@ -37,6 +37,7 @@ struct solve_choice {
      * of them (calibrate/target.h). Each layer is run once more for it, and its moments cost three times as much. */
     bool rounded_inputs;
     bool act_order;  /* columns in order of their second moment, largest first; scales stay where they are */
+    bool for_router; /* DESCENT: errors count more where the next router reads them (calibrate/readers.h) */
     uint32_t passes; /* DESCENT: over all blocks of a row, at most */
 };
 
