@@ -1,7 +1,6 @@
 #include "calibrate/solving.h"
 
 #include "backends/cpu/kernel.h"
-#include "calibrate/readers.h"
 #include "calibrate/slot.h"
 #include "core/memory.h"
 #include "plan/solve_parts.h"
@@ -16,6 +15,7 @@ bool solving_open(struct solving *s, const struct plan *plan, struct pool *pool,
     *s = (struct solving){
         .plan = plan, .pool = pool, .isa = isa, .budget = budget, .group_amax = group_amax, .recalls = true};
     pthread_mutex_init(&s->lock, NULL);
+    readers_open(&s->readers, plan, pool, isa);
     return memory_alloc(&s->part, plan->n_items, sizeof *s->part, err) &&
            memory_zalloc(&s->moments, plan->n_items, sizeof *s->moments, err);
 }
@@ -33,6 +33,8 @@ void solving_close(struct solving *s)
     for (uint32_t i = 0; s->moments && i < s->plan->n_items; i++) drop_moments(s, i);
     free(s->moments);
     free(s->part);
+    free(s->outputs);
+    readers_close(&s->readers);
     pthread_mutex_destroy(&s->lock);
 }
 
@@ -159,7 +161,7 @@ static bool solve_item(const struct solving *s, struct slot *slot, const struct 
                              .method = item->solve.method,
                              .passes = item->solve.passes,
                              .outputs =
-                                 item->solve.for_router && readers_apply(s->plan, slot->item) ? s->outputs : NULL};
+                                 item->solve.for_readers && readers_apply(s->plan, slot->item) ? s->outputs : NULL};
     CLEANUP(free) uint8_t *codes = NULL;
     CLEANUP(free) uint8_t *bytes = NULL;
     CLEANUP(free) float *floats = NULL;
@@ -257,9 +259,8 @@ static bool find_readers(struct solving *s, const struct part_ctx *p, struct err
 {
     for (uint32_t i = 0; i < p->n_slots; i++) {
         uint32_t item = p->slots[i].item;
-        if (s->plan->items[item].solve.for_router && readers_apply(s->plan, item))
-            return readers_of(s->plan, (uint32_t)s->plan->items[item].tensor->place.block, s->isa, s->pool, &s->outputs,
-                              err);
+        if (s->plan->items[item].solve.for_readers && readers_apply(s->plan, item))
+            return readers_behind(&s->readers, (uint32_t)s->plan->items[item].tensor->place.block, &s->outputs, err);
     }
     return true;
 }

@@ -87,9 +87,9 @@ static bool read_gptq(const json_t *v, const char *what, struct solve_choice *ou
     if (!out->rounded_inputs && strcmp(inputs, "original") != 0)
         return error_set(err, ERR_FORMAT, "%s: solve.inputs: expected one of original, rounded, found '%.64s'", what,
                          inputs);
-    out->for_router = strcmp(outputs, "router") == 0;
-    if (!out->for_router && strcmp(outputs, "alike") != 0)
-        return error_set(err, ERR_FORMAT, "%s: solve.outputs: expected one of alike, router, found '%.64s'", what,
+    out->for_readers = strcmp(outputs, "readers") == 0;
+    if (!out->for_readers && strcmp(outputs, "alike") != 0)
+        return error_set(err, ERR_FORMAT, "%s: solve.outputs: expected one of alike, readers, found '%.64s'", what,
                          outputs);
     if (!(out->damp > 0 && out->damp <= 1))
         return error_set(err, ERR_FORMAT, "%s: solve.damp: expected a number above 0 and up to 1, found %g", what,
@@ -133,6 +133,7 @@ json_t *solve_json(const struct solve_choice *s)
                           s->act_order, "inputs", s->rounded_inputs ? "rounded" : "original");
     if (j && s->method == SOLVE_DESCENT && json_object_set_new(j, "passes", json_integer(s->passes)) != 0)
         json_decref(take_ptr(&j));
-    if (j && s->for_router && json_object_set_new(j, "outputs", json_string("router")) != 0) json_decref(take_ptr(&j));
+    if (j && s->for_readers && json_object_set_new(j, "outputs", json_string("readers")) != 0)
+        json_decref(take_ptr(&j));
     return j;
 }
