@@ -1,183 +1,11 @@
 /* Codes of a linear's rows, a tile of them at a time (calibrate/gptq.h). */
 #include "calibrate/descent.h"
-#include "calibrate/gptq.h"
+#include "calibrate/gptq_tile.h"
 #include "calibrate/together.h"
 
 #include "core/bytes.h"
 #include "core/cleanup.h"
 #include "core/memory.h"
-
-#define TILE 128u /* rows that are solved together */
-
-struct tile {
-    float *w;                  /* [rows, cols] as they stand */
-    float *error;              /* [rows, stride]: w - q in the factor's order */
-    float *plain;              /* the same of plain rounding */
-    float *base;               /* [rows, cols]: rounded as scales: max does it */
-    struct grid_scales scales; /* of these rows: `steps` is the tile's own, the rest lies in the result or in room */
-    uint8_t *room_bytes;       /* [rows, blocks] */
-    float *room_floats;        /* the same */
-    uint8_t *column;           /* [rows, cols]: codes */
-    uint8_t *baseline;         /* [rows, cols/2] */
-    double left;               /* e H e^T so far: what is left of each column is what it cannot hand on */
-    float *now, *side;         /* [rows, 32] and its transpose */
-    float *taken;              /* [32, rows]: errors of this panel */
-};
-
-/* All rows, where they are solved together: */
-struct whole {
-    float *w, *q;   /* [rows, cols]: what is solved for; as it is read */
-    float *steps;   /* [rows, blocks] */
-    uint8_t *bytes; /* [rows, blocks], where the result keeps none */
-};
-
-struct solver {
-    const struct gptq_weights *w;
-    const struct gptq_factor *f;
-    const struct gptq_env *env;
-    const struct gptq_result *result;
-    enum grid_kind kind;
-    struct solve_gain *gains; /* one per tile */
-    uint64_t stride;          /* of error and plain */
-    uint64_t blocks;          /* of a row */
-    struct whole whole;       /* w NULL: rows do not know of each other */
-    bool finish;              /* they were solved; tiles only write them */
-};
-
-static void tile_free(struct tile *t)
-{
-    free(t->w);
-    free(t->error);
-    free(t->plain);
-    free(t->base);
-    free(t->scales.steps);
-    free(t->room_bytes);
-    free(t->room_floats);
-    free(t->column);
-    free(t->baseline);
-    free(t->now);
-    free(t->side);
-    free(t->taken);
-}
-
-static bool tile_alloc(struct tile *t, const struct solver *s, struct error *err)
-{
-    uint64_t cols = s->w->cols;
-    return memory_alloc(&t->w, TILE * cols, sizeof(float), err) &&
-           memory_alloc(&t->error, TILE * s->stride, sizeof(float), err) &&
-           memory_alloc(&t->plain, TILE * s->stride, sizeof(float), err) &&
-           memory_alloc(&t->base, TILE * cols, sizeof(float), err) &&
-           memory_alloc(&t->scales.steps, TILE * s->blocks, sizeof(float), err) &&
-           memory_alloc(&t->room_bytes, TILE * s->blocks, 1, err) &&
-           memory_alloc(&t->room_floats, TILE * s->blocks, sizeof(float), err) &&
-           memory_alloc(&t->column, TILE * cols, 1, err) && memory_alloc(&t->baseline, TILE * cols / 2, 1, err) &&
-           memory_alloc(&t->now, TILE * FACTOR_PANEL, sizeof(float), err) &&
-           memory_alloc(&t->side, TILE * FACTOR_PANEL, sizeof(float), err) &&
-           memory_alloc(&t->taken, TILE * FACTOR_PANEL, sizeof(float), err);
-}
-
-/* Of the tile's weights less `base` (NULL: 0), in the factor's order. */
-static void take_errors(const struct solver *s, struct tile *t, const float *base, uint64_t n)
-{
-    uint64_t cols = s->w->cols;
-    for (uint64_t r = 0; r < n; r++)
-        for (uint64_t c = 0; c < cols; c++) {
-            uint64_t from = r * cols + s->f->order[c];
-            t->plain[r * s->stride + c] = t->w[from] - (base ? base[from] : 0);
-        }
-}
-
-/* The panel's share of e H e^T, for errors e in the factor's order and H without what was added. `now` is written. */
-static double panel_error(const struct solver *s, const float *e, uint64_t stride, uint64_t first, uint64_t n,
-                          float *now)
-{
-    const struct factor *f = s->f->factor;
-    uint64_t width = u64_min(FACTOR_PANEL, f->n - first);
-    double sum = 0;
-    for (uint64_t r = 0; r < n; r++) memcpy(now + r * FACTOR_PANEL, e + r * stride + first, width * sizeof *now);
-    s->env->math->gemm_panel_more(e, stride, n, factor_panel(f, first), factor_rows(f, first), now, FACTOR_PANEL,
-                                  (uint32_t)width);
-    for (uint64_t r = 0; r < n; r++)
-        for (uint64_t c = 0; c < width; c++) {
-            double v = (double)now[r * FACTOR_PANEL + c] * (double)f->diagonal[first + c];
-            double x = (double)e[r * stride + first + c];
-            sum += v * v - (double)s->f->added[first + c] * x * x;
-        }
-    return sum;
-}
-
-/* e H e^T over all rows. */
-static double weighted(const struct solver *s, const float *e, uint64_t stride, uint64_t n, float *now)
-{
-    double sum = 0;
-    for (uint64_t c = 0; c < s->w->cols; c += FACTOR_PANEL) sum += panel_error(s, e, stride, c, n, now);
-    return sum > 0 ? sum : 0;
-}
-
-struct column {
-    uint64_t at, slot; /* of the weights; of the errors */
-    const float *now;  /* [rows] */
-    float *taken;      /* [rows], written: w - q */
-    double left, own;  /* sums of squares: of what the column keeps, of w - q */
-};
-
-/* Called with one kind known, so that the loop is of that kind alone. */
-static inline void round_rows(const struct solver *s, struct tile *t, struct column *c, uint64_t n, enum grid_kind kind)
-{
-    uint64_t cols = s->w->cols, block = c->at / s->w->grid.format->block_cols;
-    for (uint64_t r = 0; r < n; r++) {
-        float step = t->scales.steps[r * s->blocks + block];
-        uint8_t zero = kind == GRID_INT4_ZERO ? t->scales.bytes[r * s->blocks + block] : 0;
-        uint8_t code = grid_code(kind, c->now[r], step, zero);
-        float q = grid_value(kind, code, step, zero);
-        t->column[r * cols + c->at] = code;
-        c->taken[r] = t->w[r * cols + c->at] - q;
-        t->error[r * s->stride + c->slot] = c->taken[r];
-        double v = (double)(c->now[r] - q), x = (double)c->taken[r];
-        c->left += v * v;
-        c->own += x * x;
-    }
-}
-
-/* Column number i of the panel that begins at `first`: rounds, and hands the error to the rest of the panel. */
-static void round_column(const struct solver *s, struct tile *t, uint64_t first, uint64_t i, uint64_t width, uint64_t n)
-{
-    struct column c = {
-        .at = s->f->order[first + i], .slot = first + i, .now = t->side + i * TILE, .taken = t->taken + i * TILE};
-    if (s->kind == GRID_NVFP4) round_rows(s, t, &c, n, GRID_NVFP4);
-    else if (s->kind == GRID_INT4) round_rows(s, t, &c, n, GRID_INT4);
-    else round_rows(s, t, &c, n, GRID_INT4_ZERO);
-    double r_cc = (double)s->f->factor->diagonal[first + i];
-    t->left += c.left * r_cc * r_cc - c.own * (double)s->f->added[first + i];
-    const float *row = factor_panel(s->f->factor, first) + (first + i) * FACTOR_PANEL;
-    for (uint64_t k = i + 1; k < width; k++) s->env->math->multiply_add(t->side + k * TILE, c.taken, row[k], n);
-}
-
-static void solve_panel(const struct solver *s, struct tile *t, uint64_t first, uint64_t n)
-{
-    const struct factor *f = s->f->factor;
-    uint64_t cols = s->w->cols, width = u64_min(FACTOR_PANEL, cols - first);
-    for (uint64_t r = 0; r < n; r++)
-        for (uint64_t i = 0; i < width; i++) t->now[r * FACTOR_PANEL + i] = t->w[r * cols + s->f->order[first + i]];
-    if (first)
-        s->env->math->gemm_panel_more(t->error, s->stride, n, factor_panel(f, first), first, t->now, FACTOR_PANEL,
-                                      (uint32_t)width);
-    for (uint64_t i = 0; i < width; i++)
-        for (uint64_t r = 0; r < n; r++) t->side[i * TILE + r] = t->now[r * FACTOR_PANEL + i];
-    for (uint64_t i = 0; i < width; i++) round_column(s, t, first, i, width, n);
-}
-
-/* Without moments: plain rounding with the chosen scales. */
-static void round_plain(const struct solver *s, struct tile *t, uint64_t n)
-{
-    uint64_t cols = s->w->cols, width = s->w->grid.format->block_cols;
-    for (uint64_t r = 0; r < n; r++)
-        for (uint64_t c = 0; c < cols; c++) {
-            uint64_t b = r * s->blocks + c / width;
-            t->column[r * cols + c] = grid_code(s->kind, t->w[r * cols + c], t->scales.steps[b],
-                                                s->kind == GRID_INT4_ZERO ? t->scales.bytes[b] : 0);
-        }
-}
 
 /* ---- NVFP4 by its moments ---- */
 
@@ -205,7 +33,7 @@ static double code_errors(const struct solver *s, struct tile *t, uint64_t n)
                                  s->kind == GRID_INT4_ZERO ? t->scales.bytes[b] : 0);
             t->error[r * s->stride + c] = t->w[r * cols + at] - q;
         }
-    return weighted(s, t->error, s->stride, n, t->now);
+    return tile_weighted(s, t->error, s->stride, n, t->now);
 }
 
 static struct descent descent_of(const struct solver *s)
@@ -276,8 +104,8 @@ static void finish_tile(const struct solver *s, struct tile *t, uint64_t row, ui
     if (s->f->factor) {
         if (s->w->method != SOLVE_GPTQ) t->left = code_errors(s, t, n);
         g->after = t->left > 0 ? t->left : 0;
-        take_errors(s, t, NULL, n);
-        g->output = weighted(s, t->plain, s->stride, n, t->now);
+        tile_take_errors(s, t, NULL, n);
+        g->output = tile_weighted(s, t->plain, s->stride, n, t->now);
     }
     pack_rows(t, n, cols, s->result->codes + row * (cols / 2));
 }
@@ -294,13 +122,13 @@ static bool solve_tile(const struct solver *s, struct tile *t, uint64_t item, st
     grid_choose(grid, t->w, n, cols, &t->scales, t->baseline);
     if (grid->scales == SCALES_LOCAL_HESSIAN && s->f->factor) choose_by_moments(s, t, n);
     if (!s->f->factor) {
-        round_plain(s, t, n);
+        tile_round_plain(s, t, n);
     } else {
-        take_errors(s, t, t->base, n);
-        s->gains[item].before = weighted(s, t->plain, s->stride, n, t->now);
-        if (s->w->method == SOLVE_ROUND) round_plain(s, t, n);
+        tile_take_errors(s, t, t->base, n);
+        s->gains[item].before = tile_weighted(s, t->plain, s->stride, n, t->now);
+        if (s->w->method == SOLVE_ROUND) tile_round_plain(s, t, n);
         else
-            for (uint64_t c = 0; c < cols; c += FACTOR_PANEL) solve_panel(s, t, c, n);
+            for (uint64_t c = 0; c < cols; c += FACTOR_PANEL) tile_solve_panel(s, t, c, n);
         if (s->w->method == SOLVE_DESCENT && !descend(s, t, row, n, err)) return false;
     }
     if (!s->whole.w) finish_tile(s, t, row, n);
