@@ -143,7 +143,6 @@ static void test_refused(void **state)
         {CT(GROUP("'Linear'", INT4) ",'quantization_status':'frozen'"), ERR_UNSUPPORTED, "quantization_status 'frozen'"},
         {CT(GROUP("'Linear'", INT4) ",'kv_cache_scheme':{'num_bits':8}"), ERR_UNSUPPORTED, "kv_cache_scheme"},
         {CT(GROUP("'Linear'", INT4) ",'ignore':['re:(x)\\\\1']"), ERR_UNSUPPORTED, "references to groups"},
-        {CT(GROUP("'Linear'", INT4) ",'ignore':['re:(a)\\\\1']"), ERR_UNSUPPORTED, "references to groups"},
         {CT(GROUP("'Linear'", INT4) ",'ignore':['re:[b-a]']"), ERR_UNSUPPORTED, "no regular expression"},
         {CT(GROUP("'Linear'", INT4) ",'ignore':['re:(?>a)']"), ERR_UNSUPPORTED, "atomic groups are not read here"},
         {CT(GROUP("'Linear'", INT4) ",'ignore':['re:a\\\\yc']"), ERR_UNSUPPORTED, "escaped punctuation"},
