@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *pattern = strtok_r(text, "\n", &rest);
     if (!pattern) return 0;
     struct regex *r = regex_compile(pattern, &why), *ahead = around("(?=", pattern), *not_ahead = around("(?!", pattern);
-    if (!r && (!why || !*why || ahead)) abort();
+    if (!r && (!why || !*why)) abort();
     for (char *name = r ? strtok_r(NULL, "\n", &rest) : NULL; name; name = strtok_r(NULL, "\n", &rest)) {
         bool fits = regex_fits(r, name);
         if (ahead && regex_fits(ahead, name) != fits) abort();
