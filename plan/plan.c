@@ -457,7 +457,9 @@ static bool decide_kv(struct plan_builder *b)
                              module);
         p->kv = kv;
         first = false;
-        item->kv_scale = kv == KV_FP8 || kv == KV_NVFP4;
+        item->kv_observed = kv == KV_FP8 || kv == KV_NVFP4;
+        /* Where the others know that no scale is 1, compressed-tensors expects one and takes what is in memory. */
+        item->kv_scale = item->kv_observed || (kv == KV_FP8_CAST && in_compressed_tensors(p));
     }
     return check_kv(b);
 }
@@ -667,7 +669,7 @@ static bool build(struct plan_builder *b)
         return false;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
-        p->needs_data |= item->observe_input || item->kv_scale || item->solve.method != SOLVE_NONE;
+        p->needs_data |= item->observe_input || item->kv_observed || item->solve.method != SOLVE_NONE;
     }
     p->needs_data |= p->n_folds > 0;
     struct plan_workspace w = plan_workspace_for(p, PLAN_PIECE_BYTES, PLAN_HOLD_BYTES);
