@@ -326,7 +326,7 @@ static bool join_inputs(struct folder *f, uint32_t block, uint32_t owner)
     const struct plan_item *lead = &p->items[owner];
     if (!reserve_fold(f)) return false;
     uint32_t number = p->n_folds++;
-    p->folds[number] = (struct plan_fold){.name = arena_printf(p->arena, "%s.fold_scale", lead->tensor->module),
+    p->folds[number] = (struct plan_fold){.name = arena_printf(p->arena, "%s.input_fold_scale", lead->tensor->module),
                                           .maker = lead->tensor->module,
                                           .kind = FOLD_INPUT,
                                           .block = block,
