@@ -93,5 +93,11 @@ job.wait()
 p = calibrate("k")
 check("a killed run goes on and ends in the same bytes", done >= 4 and p.returncode == 0 and data("a") == data("k"), (done, p.stderr))
 
+# ---- a linear that makes channels and reads scaled ones has two vectors ----
+r = recipe("weights: nvfp4, inputs: nvfp4}\n  - {role: latent, weights: nvfp4, inputs: nvfp4, solve: {method: awq, pre_quant_scale: true}", None)
+p = calibrate("two")
+names = {k.rsplit(".", 1)[1] for k in tensors(W + "/two.safetensors") if "fold_scale" in k} if p.returncode == 0 else set()
+check("each by its own name", names == {"fold_scale", "input_fold_scale"}, (names, p.stderr))
+
 shutil.rmtree(W, ignore_errors=True)
 finish()
