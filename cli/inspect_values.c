@@ -22,8 +22,8 @@ static bool check_piece(const struct value_ctx *c, const struct tensor_info *t, 
     if (dtype_is_plain_float(t->dtype)) {
         uint64_t elem = dtype_bytes(t->dtype);
         float top;
-        c->amax(&(struct kernel_args){
-            .n_rows = 1, .n_cols = n / elem, .src = piece, .dtype = t->dtype, .dst_f32 = &top});
+        c->amax(
+            &(struct kernel_args){.n_rows = 1, .n_cols = n / elem, .src = piece, .dtype = t->dtype, .dst_f32 = &top});
         return isfinite(top) || tensor_not_finite(c->ck, t, piece, at / elem, n / elem, err);
     }
     for (size_t i = 0; t->dtype == DTYPE_F8_E4M3 && i < n; i++) {

@@ -2,6 +2,7 @@
 
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
+#include "numeric/e4m3.h"
 #include "numeric/ggml_nvfp4.h"
 
 #include <math.h>
@@ -106,7 +107,7 @@ static bool block_scales(const struct coded *c, enum tensor_part part, const uin
                          struct error *err)
 {
     uint8_t any = 0;
-    for (uint64_t i = 0; i < n; i++) any |= codes[i];
+    for (uint64_t i = 0; i < n; i++) any |= codes[i] == (0x80 | E4M3_NAN) ? 0 : codes[i]; /* NaN shows later */
     return any < 0x80 || error_set(err, ERR_FORMAT, "tensor '%.256s' holds a negative scale",
                                    checkpoint_tensor(c->ck, c->tensor->parts[part])->name);
 }

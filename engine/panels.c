@@ -4,6 +4,7 @@
 #include "models/int4_parts.h"
 
 #include "core/memory.h"
+#include "numeric/e4m3.h"
 #include "numeric/fp8_scaled.h"
 #include "numeric/q8_0.h"
 
@@ -203,15 +204,16 @@ static bool not_finite(const struct linear *l, uint64_t first, uint64_t n, struc
                      l->tensor->name, (unsigned long long)first, (unsigned long long)(first + n - 1));
 }
 
-/* NVFP4's scales of blocks are magnitudes: GPUs do not look at their sign. */
+/* NVFP4's scales of blocks are magnitudes: GPUs do not look at their sign. NaN is found elsewhere. */
 static bool check_signs(const struct linear *l, uint64_t first, uint64_t n, const uint8_t *scales, uint64_t bytes,
                         struct error *err)
 {
     uint8_t any = 0;
-    for (uint64_t i = 0; i < bytes; i++) any |= scales[i];
-    return any < 0x80 || error_set(err, ERR_FORMAT, "tensor '%.256s.%s' holds a negative scale (rows %llu to %llu)",
-                                   l->tensor->module, tensor_part_suffix(PART_WEIGHT_SCALE), (unsigned long long)first,
-                                   (unsigned long long)(first + n - 1));
+    for (uint64_t i = 0; i < bytes; i++) any |= scales[i] == (0x80 | E4M3_NAN) ? 0 : scales[i];
+    if (any < 0x80) return true;
+    return error_set(err, ERR_FORMAT, "tensor '%.256s.%s' holds a negative scale (rows %llu to %llu)",
+                     l->tensor->module, tensor_part_suffix(PART_WEIGHT_SCALE), (unsigned long long)first,
+                     (unsigned long long)(first + n - 1));
 }
 
 static bool read_part(const struct linear *l, const struct engine *e, enum tensor_part part, uint64_t first, uint64_t n,

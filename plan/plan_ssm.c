@@ -4,7 +4,8 @@
 #include "formats/name_match.h"
 #include "plan/plan.h"
 
-/* A word of the pattern is the module's last component: "conv1d" in "*mixer.conv1d*", and in "re:.*(conv1d|up_proj)". */
+/* A word of the pattern is the module's last component: "conv1d" in "*mixer.conv1d*", and in "re:.*(conv1d|up_proj)".
+ */
 static bool names_leaf(const char *pattern, const char *module)
 {
     const char *dot = strrchr(module, '.'), *leaf = dot ? dot + 1 : module;
