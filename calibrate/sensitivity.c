@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#define HEAD_ROWS ((uint64_t)512)        /* of inputs looked at together */
 #define LOGIT_BYTES ((uint64_t)64 << 20) /* of one model's logits held at a time */
 
 /* One fork: a group in a type, or a block in its smallest types. */
@@ -45,14 +46,14 @@ static bool list_forks(struct measurement *m, struct error *err)
     bool gain = m->opt->method == SENSITIVITY_GAIN;
     if (!memory_alloc(&m->forks, (uint64_t)s->n_groups * s->n_types + n_blocks + 1, sizeof *m->forks, err))
         return false;
-    for (uint32_t b = 0; b < n_blocks; b++) {
-        bool any = false;
+    for (uint32_t b = 0; b <= n_blocks; b++) { /* the last: the head */
+        bool any = false, block = b < n_blocks;
         for (uint32_t g = 0; g < s->n_groups; g++) {
             if (s->groups[g].block != (int32_t)b) continue;
             for (uint32_t t = 1; t < s->n_types; t++) {
                 if (s->groups[g].choices[t].why_not) continue;
-                add_fork(m, g, t, (int32_t)b, !gain);
-                any = true;
+                add_fork(m, g, t, (int32_t)b, block && !gain);
+                any = block;
             }
         }
         if (any && gain) add_fork(m, TRIAL_BLOCK, 0, (int32_t)b, true);
@@ -60,6 +61,54 @@ static bool list_forks(struct measurement *m, struct error *err)
     for (uint32_t i = 0; i < m->n_forks; i++)
         m->work += m->forks[i].to_end ? n_blocks - (uint32_t)m->forks[i].block : 1;
     return true;
+}
+
+/* The head's forks hold no stream: they are the base with other weights behind its last block. */
+static bool is_head(const struct measurement *m, const struct fork *f)
+{
+    return f->block == (int32_t)m->space->inventory->config.n_blocks;
+}
+
+/* ---- observing ---- */
+
+static void on_input(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride)
+{
+    struct measurement *m = ctx;
+    uint32_t item = (uint32_t)(linear - m->space->inventory->tensors);
+    if (m->space->group_of[item] == NAME_NONE) return;
+    for (uint64_t i = 0; i < n_rows; i++) {
+        float v = m->math->amax(x + i * stride, linear->dims[1]), *slot = &m->trial.input_amax[item];
+        if (isnan(v) || v > *slot) *slot = v;
+    }
+}
+
+static bool check_inputs(const struct measurement *m, int32_t block, struct error *err)
+{
+    for (uint32_t g = 0; g < m->space->n_groups; g++) {
+        const struct search_group *x = &m->space->groups[g];
+        for (uint32_t i = 0; x->block == block && i < x->n_items; i++)
+            if (!isfinite(m->trial.input_amax[x->items[i]]))
+                return error_set(err, ERR_FORMAT, "the input of '%.256s' is not finite: nothing can be measured",
+                                 m->space->inventory->tensors[x->items[i]].module);
+    }
+    return true;
+}
+
+/* Inputs and weights of the head. */
+static bool observe_head(struct measurement *m, struct stream *base, struct error *err)
+{
+    const struct inventory *inv = m->space->inventory;
+    const struct model_tensor *head = inventory_find(inv, ROLE_LM_HEAD, -1, -1, false);
+    uint64_t hidden = inv->config.dims[DIM_HIDDEN], total = stream_rows(base), n_max = u64_min(total, HEAD_ROWS);
+    int32_t block = (int32_t)inv->config.n_blocks;
+    CLEANUP(free) float *x = NULL;
+    if (!memory_alloc(&x, n_max * hidden, sizeof *x, err)) return false;
+    for (uint64_t first = 0; first < total; first += n_max) {
+        uint64_t n = u64_min(n_max, total - first);
+        if (!stream_logits(base, first, n, x, NULL, err)) return false;
+        on_input(m, head, x, n, hidden);
+    }
+    return check_inputs(m, block, err) && trial_observe_weights(&m->trial, block, m->opt->pool, err);
 }
 
 /* ---- comparing ---- */
@@ -91,10 +140,22 @@ static void kl_item(void *ctx, uint64_t row, uint32_t worker)
     c->kl[row] = logits_kl(a, za, b, zb, c->vocab);
 }
 
+/* Logits of a fork that went on, or of the base with another head. */
+static bool fork_logits(struct measurement *m, struct stream *base, const struct fork *f, uint64_t first, uint64_t n,
+                        float *out, struct error *err)
+{
+    if (!progress_go_on(m->pr, err)) return false;
+    if (!is_head(m, f)) return stream_logits(f->stream, first, n, NULL, out, err);
+    m->trial.group = f->group;
+    m->trial.type = f->type;
+    return stream_logits_with(base, m->trying, first, n, out, err);
+}
+
 /* The forks [from, to) that went on, at the end: their mean KL. */
 static bool compare_logits(struct measurement *m, struct stream *base, uint32_t from, uint32_t to, struct error *err)
 {
     uint64_t vocab = m->space->inventory->config.dims[DIM_VOCAB], total = stream_rows(base);
+    if (to > from && is_head(m, &m->forks[to - 1]) && !observe_head(m, base, err)) return false;
     uint64_t n_max = LOGIT_BYTES / (vocab * sizeof(float));
     n_max = u64_min(n_max ? n_max : 1, total);
     CLEANUP(free) float *a = NULL;
@@ -108,8 +169,8 @@ static bool compare_logits(struct measurement *m, struct stream *base, uint32_t 
         if (!stream_logits(base, first, n, NULL, a, err)) return false;
         for (uint32_t i = from; i < to; i++) {
             struct fork *f = &m->forks[i];
-            if (!f->to_end) continue;
-            if (!progress_go_on(m->pr, err) || !stream_logits(f->stream, first, n, NULL, b, err)) return false;
+            if (!f->to_end && !is_head(m, f)) continue;
+            if (!fork_logits(m, base, f, first, n, b, err)) return false;
             struct logit_rows c = {a, b, vocab, kl};
             pool_for(m->opt->pool, n, kl_item, &c);
             for (uint64_t k = 0; k < n; k++) f->kl += kl[k];
@@ -120,29 +181,6 @@ static bool compare_logits(struct measurement *m, struct stream *base, uint32_t 
 }
 
 /* ---- running ---- */
-
-static void on_input(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t stride)
-{
-    struct measurement *m = ctx;
-    uint32_t item = (uint32_t)(linear - m->space->inventory->tensors);
-    if (m->space->group_of[item] == NAME_NONE) return;
-    for (uint64_t i = 0; i < n_rows; i++) {
-        float v = m->math->amax(x + i * stride, linear->dims[1]), *slot = &m->trial.input_amax[item];
-        if (isnan(v) || v > *slot) *slot = v;
-    }
-}
-
-static bool check_inputs(const struct measurement *m, int32_t block, struct error *err)
-{
-    for (uint32_t g = 0; g < m->space->n_groups; g++) {
-        const struct search_group *x = &m->space->groups[g];
-        for (uint32_t i = 0; x->block == block && i < x->n_items; i++)
-            if (!isfinite(m->trial.input_amax[x->items[i]]))
-                return error_set(err, ERR_FORMAT, "the input of '%.256s' is not finite: nothing can be measured",
-                                 m->space->inventory->tensors[x->items[i]].module);
-    }
-    return true;
-}
 
 static void show(struct measurement *m, uint32_t block)
 {
@@ -237,7 +275,7 @@ static void score(struct measurement *m)
         struct search_choice *c = &s->groups[f->group].choices[f->type];
         const struct fork *whole = f->to_end ? NULL : block_fork(m, f->block);
         c->known = true;
-        c->error = f->error;
+        c->error = is_head(m, f) ? (double)NAN : f->error; /* nothing is behind the head */
         c->kl = f->kl;
         if (whole) c->kl = whole->error > 0 ? whole->kl * (f->error / whole->error) : 0;
         if (c->kl < 0) c->kl = 0; /* rounding of a KL of nothing */

@@ -28,7 +28,7 @@ static const struct option options[] = {
     {"types", 0, OPTION_TEXT, offsetof(struct search_args, types), "LIST",
      "what may be chosen beside none (default nvfp4,fp8)", 0, 0},
     {"roles", 0, OPTION_TEXT, offsetof(struct search_args, roles), "LIST",
-     "search only these roles (default: every linear but latent projections)", 0, 0},
+     "search only these roles (default: every linear but latent projections); +lm_head: these too", 0, 0},
     {"scales", 0, OPTION_TEXT, offsetof(struct search_args, scales), "WORD",
      "how scales of nvfp4 weights are chosen (default max)", 0, 0},
     {"kv-cache", 0, OPTION_TEXT, offsetof(struct search_args, kv_cache), "WORD", "the recipe's kv_cache (default none)",
@@ -67,6 +67,18 @@ static bool split(const char *list, char **room, const char *words[WORDS_MAX + 1
     return true;
 }
 
+/* "+lm_head": beside the default. All words have it, or none. */
+static bool read_plus(const char **words, bool *add, struct error *err)
+{
+    *add = *words[0] == '+';
+    for (const char **w = words; *w; w++) {
+        if ((**w == '+') != *add)
+            return error_set(err, ERR_USAGE, "option --roles: '%.64s': either all words begin with + or none", *w);
+        *w += *add;
+    }
+    return true;
+}
+
 static bool read_bits(const char *text, double *out, struct error *err)
 {
     char *end;
@@ -83,12 +95,14 @@ static bool make_space(const struct search_args *a, const struct model *m, struc
     CLEANUP(free) char *types_room = NULL;
     CLEANUP(free) char *roles_room = NULL;
     uint32_t n_types, n_roles;
+    bool add = false;
     if (!split(a->types ? a->types : "nvfp4,fp8", &types_room, types, &n_types, err) ||
-        (a->roles && !split(a->roles, &roles_room, roles, &n_roles, err)))
+        (a->roles && (!split(a->roles, &roles_room, roles, &n_roles, err) || !read_plus(roles, &add, err))))
         return false;
     struct search_request req = {.types = types,
                                  .n_types = n_types,
                                  .roles = a->roles ? roles : NULL,
+                                 .add_roles = add,
                                  .scales = a->scales,
                                  .kv_cache = a->kv_cache};
     return search_space_make(out, m->inventory, &req, err);

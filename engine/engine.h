@@ -110,6 +110,9 @@ uint64_t stream_logit_rows(const struct engine *e, uint64_t n_rows);
  * either may be NULL. */
 MUST_CHECK bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, float *logits,
                               struct error *err);
+/* The logits that these rows would have with the head of engine `with`, which is read for each call. */
+MUST_CHECK bool stream_logits_with(struct stream *s, struct engine *with, uint64_t first, uint64_t n, float *logits,
+                                   struct error *err);
 
 /* ---- token by token ---- */
 

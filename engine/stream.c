@@ -273,6 +273,14 @@ bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out,
     return residual_read(&s->rows, first, n, out, err);
 }
 
+static bool normed_rows(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err)
+{
+    const struct engine *e = s->engine;
+    if (!residual_read(&s->rows, first, n, out, err)) return false;
+    rows_norm(e, &e->final_norm, out, n, s->rows.cols, out);
+    return true;
+}
+
 bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, float *logits, struct error *err)
 {
     const struct engine *e = s->engine;
@@ -281,9 +289,21 @@ bool stream_logits(struct stream *s, uint64_t first, uint64_t n, float *normed, 
     if (logits && s->keep_head && !s->head.panels && !linear_keep(&s->head, e, err)) return false;
     SCRATCH_SCOPE(e->scratch);
     float *x;
-    if (!scratch_alloc(e->scratch, &x, n * hidden, sizeof *x, err) || !residual_read(&s->rows, first, n, x, err))
-        return false;
-    rows_norm(e, &e->final_norm, x, n, hidden, x);
+    if (!scratch_alloc(e->scratch, &x, n * hidden, sizeof *x, err) || !normed_rows(s, first, n, x, err)) return false;
     if (normed) memcpy(normed, x, n * hidden * sizeof *x);
     return !logits || linear_run(&s->head, e, x, hidden, n, logits, s->head.rows, NULL, err);
+}
+
+bool stream_logits_with(struct stream *s, struct engine *with, uint64_t first, uint64_t n, float *logits,
+                        struct error *err)
+{
+    struct scratch *from = s->engine->scratch;
+    SCRATCH_SCOPE(from);
+    struct linear head = {0};
+    float *x;
+    if (!scratch_alloc(from, &x, n * s->rows.cols, sizeof *x, err) || !normed_rows(s, first, n, x, err)) return false;
+    bool ok =
+        engine_head_open(with, &head, err) && linear_run(&head, with, x, s->rows.cols, n, logits, head.rows, NULL, err);
+    linear_close(&head);
+    return ok;
 }

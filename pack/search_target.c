@@ -19,6 +19,17 @@ static bool runs(const struct profile_facts *f, const struct search_type *t, boo
     return *why == '\0';
 }
 
+static bool is_head(const struct search_space *s, const struct search_group *x)
+{
+    return s->inventory->tensors[x->items[0]].place.role == ROLE_LM_HEAD;
+}
+
+static bool takes_head(const struct profile_facts *f, char why[REASON_BYTES])
+{
+    snprintf(why, REASON_BYTES, "%s %s loads the head only as plain numbers", f->engine->name, f->engine->version);
+    return f->engine->quantized_tables;
+}
+
 static bool can_be_cut(const struct search_space *s, const struct search_group *x, const struct search_type *t,
                        const struct profile_facts *f, char why[REASON_BYTES])
 {
@@ -45,7 +56,8 @@ static bool apply(struct search_space *s, const struct profile_facts *f, bool mi
         const struct compute_row *c = runs_it ? engine_compute(f->engine, type->format->algo, f->gpu) : NULL;
         type->rounds_inputs = c && strncmp(c->path, "w4a16", 5) != 0;
         for (uint32_t g = 0; g < s->n_groups; g++) {
-            bool allowed = runs_it && can_be_cut(s, &s->groups[g], type, f, why);
+            const struct search_group *x = &s->groups[g];
+            bool allowed = runs_it && (!is_head(s, x) || takes_head(f, why)) && can_be_cut(s, x, type, f, why);
             if (!allowed && !search_forbid(s, g, t, why, err)) return false;
             any = any || !s->groups[g].choices[t].why_not;
         }

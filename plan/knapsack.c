@@ -313,7 +313,7 @@ static bool run(struct solver *s, uint32_t *picked, struct knapsack_result *r, s
     return true;
 }
 
-bool knapsack_solve(const struct knapsack *k, uint32_t *picked, struct knapsack_result *r, struct error *err)
+static bool solve(const struct knapsack *k, uint32_t *picked, struct knapsack_result *r, struct error *err)
 {
     *r = (struct knapsack_result){0};
     if (k->n_choices == 0 || k->n_choices > KNAPSACK_CHOICES_MAX)
@@ -337,4 +337,32 @@ bool knapsack_solve(const struct knapsack *k, uint32_t *picked, struct knapsack_
     free(s.position);
     free(s.order);
     return ok;
+}
+
+/* The same with bytes and costs exchanged: within the least cost, the fewest bytes. */
+static bool fewest_bytes(const struct knapsack *k, uint32_t *picked, struct knapsack_result *r, struct error *err)
+{
+    uint64_t n = (uint64_t)k->n_groups * k->n_choices;
+    CLEANUP(free) struct knapsack_choice *exchanged = NULL;
+    CLEANUP(free) uint32_t *other = NULL;
+    struct knapsack_result found;
+    if (!memory_alloc(&exchanged, n + 1, sizeof *exchanged, err) ||
+        !memory_alloc(&other, (uint64_t)k->n_groups + 1, sizeof *other, err))
+        return false;
+    for (uint64_t i = 0; i < n; i++) {
+        const struct knapsack_choice *c = &k->choices[i];
+        exchanged[i] = (struct knapsack_choice){.bytes = c->cost, .cost = c->bytes, .allowed = c->allowed};
+    }
+    const struct knapsack same = {exchanged, k->n_groups, k->n_choices, r->cost, k->states_max};
+    if (!solve(&same, other, &found, err)) return false;
+    r->n_states += found.n_states;
+    if (found.cost >= r->bytes) return true;
+    r->bytes = found.cost;
+    memcpy(picked, other, k->n_groups * sizeof *picked);
+    return true;
+}
+
+bool knapsack_solve(const struct knapsack *k, uint32_t *picked, struct knapsack_result *r, struct error *err)
+{
+    return solve(k, picked, r, err) && (!r->proven || fewest_bytes(k, picked, r, err));
 }

@@ -7,6 +7,7 @@
  * hulls of the groups solves (Dyer; Zemel). The same walk, rounded down, gives a solution for every state. Groups come
  * in order of how dearly another choice than the relaxation's would be paid, the dearest first, so that few states live
  * (Pisinger's core). All of it is integer arithmetic: what is dropped could not have been better, which is the proof.
+ * Then the same again with bytes and costs exchanged, because of equal costs the fewest bytes are wanted.
  */
 #ifndef PLAN_KNAPSACK_H
 #define PLAN_KNAPSACK_H
@@ -37,8 +38,8 @@ struct knapsack_result {
     uint64_t n_states; /* that were kept, over all groups */
 };
 
-/* picked[n_groups]: the choice of each group. Of equal solutions always the same. ERR_FORMAT when not even the smallest
- * choices fit (r->bytes says how many they take), or a group allows nothing. */
+/* picked[n_groups]: the choice of each group. Of equal solutions one of the fewest bytes, and always the same.
+ * ERR_FORMAT when not even the smallest choices fit (r->bytes says how many they take), or a group allows nothing. */
 MUST_CHECK bool knapsack_solve(const struct knapsack *k, uint32_t *picked, struct knapsack_result *r,
                                struct error *err);
 

@@ -7,8 +7,9 @@
  *     search_recipe         the same as a recipe with its reasons
  *
  * A group is: all experts of a layer; linears that engines fuse into one product (q, k, v; gate, up; ...); any other
- * linear alone. Bytes are those of the plans that quantize would follow, so that the budget means what
- * plan_effective_bits says: all bytes of the result over all elements, whatever is not searched included. */
+ * linear alone; the head, when it is asked for and has weights of its own. Bytes are those of the plans that quantize
+ * would follow, so that the budget means what plan_effective_bits says: all bytes of the result over all elements,
+ * whatever is not searched included. */
 #ifndef PLAN_SEARCH_H
 #define PLAN_SEARCH_H
 
@@ -40,7 +41,7 @@ struct search_group {
     uint32_t n_patterns;
     uint32_t *items; /* of plans, ascending */
     uint32_t n_items;
-    int32_t block, layer;
+    int32_t block, layer; /* of the head: the number of blocks, -1 */
     const char *role_class;
     uint64_t n_elems;
     struct search_choice choices[SEARCH_TYPES_MAX];
@@ -73,6 +74,7 @@ struct search_request {
     const char *const *types; /* words, without doubles; "none" is always one */
     uint32_t n_types;
     const char *const *roles; /* names or classes, NULL-terminated; NULL: every linear but latent projections */
+    bool add_roles;           /* `roles` come to these, and do not stand in their place */
     const char *scales;       /* for nvfp4 weights; NULL: "max" */
     const char *kv_cache;     /* NULL: "none" */
 };

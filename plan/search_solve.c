@@ -8,8 +8,8 @@
 
 /* ---- solving ---- */
 
-/* Costs as integers, so that sums are exact and the proof is one: the dearest assignment is about 2^52 units, its
- * rounding a part in 10^15. */
+/* Costs as integers, so that sums are exact and the proof is one: the dearest assignment is 2^51 to 2^52 units, its
+ * rounding a part in 10^15. A power of two, so that equal sums stay equal. */
 static double units_per_nat(const struct search_space *s)
 {
     double most = 0;
@@ -19,7 +19,9 @@ static double units_per_nat(const struct search_space *s)
             if (s->groups[g].choices[t].known) top = fmax(top, s->groups[g].choices[t].kl);
         most += top;
     }
-    return most > 0 ? 0x1p52 / most : 1;
+    int exponent = 0;
+    frexp(most, &exponent);
+    return most > 0 ? ldexp(1, 52 - exponent) : 1;
 }
 
 static bool fill(const struct search_space *s, double units, uint32_t only, struct knapsack_choice *out,

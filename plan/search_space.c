@@ -40,15 +40,34 @@ static bool read_type(struct builder *b, const char *word)
 
 /* ---- groups ---- */
 
+static bool is_named(const struct builder *b, enum tensor_role role)
+{
+    for (const char *const *w = b->req->roles; w && *w; w++)
+        if (role_is(role, *w)) return true;
+    return false;
+}
+
+/* A head of its own; one that is stored beside `tie_word_embeddings` is not what engines multiply by. */
+static bool has_head(const struct inventory *inv)
+{
+    return !inv->config.tied_head && inventory_find(inv, ROLE_LM_HEAD, -1, -1, false);
+}
+
+/* Few engines load a quantized head: it is searched only when it is named. */
 static bool is_searched(const struct builder *b, const struct model_tensor *t)
 {
     enum tensor_role role = t->place.role;
-    if (role_info(role)->kind != KIND_LINEAR || t->n_dims != 2 || t->place.mtp || t->format || t->place.block < 0)
-        return false;
-    if (!b->req->roles) return role != ROLE_LATENT_IN && role != ROLE_LATENT_OUT;
-    for (const char *const *w = b->req->roles; *w; w++)
-        if (role_is(role, *w)) return true;
-    return false;
+    bool head = role == ROLE_LM_HEAD && has_head(b->s->inventory),
+         linear = role_info(role)->kind == KIND_LINEAR && t->place.block >= 0;
+    if ((!head && !linear) || t->n_dims != 2 || t->place.mtp || t->format) return false;
+    bool usual = linear && role != ROLE_LATENT_IN && role != ROLE_LATENT_OUT;
+    return is_named(b, role) || (usual && (!b->req->roles || b->req->add_roles));
+}
+
+/* Where a group is measured: the head behind all blocks. */
+static int32_t block_of(const struct builder *b, const struct model_tensor *t)
+{
+    return t->place.role == ROLE_LM_HEAD ? (int32_t)b->s->inventory->config.n_blocks : t->place.block;
 }
 
 /* Engines want both in one type. */
@@ -70,13 +89,13 @@ static bool find_groups(struct builder *b)
         const struct model_tensor *t = &inv->tensors[i];
         s->group_of[i] = NAME_NONE;
         if (!is_searched(b, t)) continue;
+        int32_t block = block_of(b, t);
         uint32_t g = s->n_groups; /* the members of a block stand together: few groups are looked at */
-        while (g > 0 && s->groups[g - 1].block == t->place.block && !alike(&inv->tensors[s->groups[g - 1].items[0]], t))
-            g--;
-        bool found = g > 0 && s->groups[g - 1].block == t->place.block;
+        while (g > 0 && s->groups[g - 1].block == block && !alike(&inv->tensors[s->groups[g - 1].items[0]], t)) g--;
+        bool found = g > 0 && s->groups[g - 1].block == block;
         struct search_group *x = &s->groups[found ? g - 1 : s->n_groups];
         if (!found) {
-            *x = (struct search_group){.block = t->place.block,
+            *x = (struct search_group){.block = block,
                                        .layer = t->place.layer,
                                        .role_class = role_info(t->place.role)->role_class,
                                        .items = arena_alloc(s->arena, 1, sizeof *x->items)};
@@ -244,6 +263,10 @@ static bool build(struct builder *b)
     for (const char *const *w = b->req->roles; w && *w; w++)
         if (!role_word_known(*w))
             return error_set(b->err, ERR_USAGE, "role '%.64s' is not known (`ingot list roles`)", *w);
+    if (is_named(b, ROLE_LM_HEAD) && !has_head(s->inventory))
+        return error_set(b->err, ERR_UNSUPPORTED,
+                         "role 'lm_head': the model has no head of its own that could be quantized%s",
+                         s->inventory->config.tied_head ? ": it is the embedding's table" : "");
     if (!find_groups(b) || !list_items(b)) return false;
     for (uint32_t g = 0; g < s->n_groups; g++) {
         struct search_group *x = &s->groups[g];

@@ -3,7 +3,7 @@
 here, by the layouts' published orders, and must hold the codes and scales of ModelOpt's folder bit by bit; the forward pass of every
 folder must give the same logits, and that of a folder whose weights were decoded here in float32 too. What a layout cannot say is
 refused with its name."""
-import json, os, random, shutil, struct, subprocess, sys, tempfile
+import json, os, random, re, shutil, struct, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
 from checks import INGOT, ROOT, check, finish
@@ -233,7 +233,7 @@ for layout in ("modelopt", "compressed-tensors"):
     run("inspect", folders[layout], "--strict", "-q")
 q = json.load(open(folders["compressed-tensors"] + "/config.json"))["quantization_config"]
 by = {json.dumps(g["targets"])[:12]: g for g in q["config_groups"].values()}
-check("mixed: one group per type, Linear for the experts", q["format"] == "mixed-precision" and q["config_groups"]["group_0"]["targets"] == ["Linear", "re:.*\\.experts\\..*"]
+check("mixed: one group per type, Linear for the experts", q["format"] == "mixed-precision" and q["config_groups"]["group_0"]["targets"] == ["Linear", "re:.*\\.experts\\.\\d+\\..*"]
       and q["config_groups"]["group_0"]["format"] == "nvfp4-pack-quantized" and any(g["targets"] == ["lm_head"] for g in q["config_groups"].values())
       and any(MODULE in g["targets"] and g["format"] == "float-quantized" for g in q["config_groups"].values()), list(by))
 run("quantize", ROOT + "/tests/vectors/engine/qwen3", "-r", recipe("fp8_channel", "fp8_token", select="role: [mlp, attention]"), "--ids", IDS, "--layout", "compressed-tensors", "-o", WORK + "/tied", "-q")
@@ -244,6 +244,29 @@ heads = [quantize("head-" + l, l, "nvfp4", "none", "", "", "role: lm_head") for 
 said = json.load(open(heads[1] + "/config.json"))["quantization_config"]
 check("the head alone: named, and nothing is said of Linear", [g["targets"] for g in said["config_groups"].values()] == [["lm_head"]] and MODULE in said["ignore"]
       and logits(heads[0]) == logits(heads[1]), said["config_groups"])
+# Engines call the root of the layers something else than the files do: every name must be decided alike under each.
+with open(WORK + "/roots.yaml", "w") as f:
+    f.write("name: t\nunseen_experts: layer_max\nrules:\n  - {role: routed_experts, weights: nvfp4, inputs: nvfp4, optional: true}\n"
+            "  - {role: mlp, weights: nvfp4, inputs: nvfp4, optional: true}\n  - {role: attention, weights: fp8, inputs: fp8}\n")
+
+
+def decided(config, name):
+    fits = lambda t: re.match(t[3:], name) if t.startswith("re:") else t == name
+    if any(fits(t) for t in config["ignore"]):
+        return None
+    named = [g for g, v in config["config_groups"].items() if any(fits(t) for t in v["targets"])]
+    return (named or [g for g, v in config["config_groups"].items() if "Linear" in v["targets"]])[0]
+
+
+for family, source, root, others in (("Nemotron-H", MODEL, "backbone", ["model"]),
+                                     ("one with a tower", ROOT + "/tests/vectors/engine/mistral3", "language_model.model", ["model.language_model", "model"])):
+    out = WORK + "/roots"
+    json.dump([[1, 5, 9, 20, 33, 7, 8, 10, 29, 3]], open(WORK + "/few.json", "w"))
+    run("quantize", source, "-r", WORK + "/roots.yaml", "--ids", WORK + "/few.json", "--layout", "compressed-tensors", "-o", out, "-q", "--force")
+    said = json.load(open(out + "/config.json"))["quantization_config"]
+    modules = sorted(t[: -len(".weight")] for t in tensors(source) if t.startswith(root + ".layers.") and t.endswith(("proj.weight", "conv1d.weight", "gate.weight")))
+    wrong = [(m, other) for m in modules for other in others if decided(said, m) != decided(said, other + m[len(root):])]
+    check(f"{family}: {len(modules)} modules are the same under {', '.join(others)} as under {root}", len({decided(said, m) for m in modules}) > 1 and not wrong, wrong[:3])
 check("mixed: the cache's scheme", q["kv_cache_scheme"]["num_bits"] == 8 and q["kv_cache_scheme"]["strategy"] == "tensor" and q["kv_cache_scheme"]["symmetric"], q["kv_cache_scheme"])
 a, b = tensors(folders["modelopt"]), tensors(folders["compressed-tensors"])
 pairs = [(k, k.replace(".k_proj.", ".").replace(".v_proj.", ".")) for k in a if k.endswith(("k_scale", "v_scale"))]
@@ -259,6 +282,11 @@ for word, algo in (("nvfp4", "NVFP4"), ("nvfp4_cast", "NVFP4"), ("fp8_cast", "FP
     check(f"kv_cache {word}: configurations", quant["kv_cache_quant_algo"] == algo and inline.get("kv_cache_scheme") == want, (quant, inline.get("kv_cache_scheme")))
     check(f"kv_cache {word}: scales are written when they were observed", bool(scales) == (word == "nvfp4"), scales)
     folders[word] = logits(out)
+out = f"{WORK}/kv-ct"
+run("quantize", MODEL, "-r", recipe("nvfp4", "none", "", "kv_cache: fp8_cast\n"), "--ids", IDS, "--layout", "compressed-tensors", "-o", out, "-q")
+ones = {k: t for k, t in tensors(out).items() if k.endswith(("k_scale", "v_scale"))}
+check("kv_cache fp8_cast in compressed-tensors: scales of 1 are written, which its library else takes from memory as it is",
+      len(ones) == 2 * sum(".k_proj." in k for k in tensors(MODEL)) > 0 and all(t == ("F32", [1], struct.pack("<f", 1)) for t in ones.values()) and logits(out) == folders["fp8_cast"], ones)
 check("kv_cache: each type rounds in its own way", len({folders[w] for w in ("nvfp4", "nvfp4_cast", "fp8_cast", "none")}) == 4)
 
 # ---- what cannot be said ----

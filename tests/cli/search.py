@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`ingot search` on the example: the recipe it writes is what it says, the same whatever the threads, from saved scores as from
 texts; targets, budgets and bad words. (What it is worth: tests/golden/auto_mixed.py; the solver and the groups: tests/unit.)"""
-import json, os, re, shutil, subprocess, sys, tempfile
+import json, math, os, re, shutil, struct, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
 from checks import INGOT, ROOT, check, finish
@@ -60,7 +60,40 @@ check("more bits never cost more", sums == sorted(sums, reverse=True), sums)
 fewer = search("e", "--sensitivity", WORK + "/s.json", "--bits", "15", "--types", "fp8", "--roles", "mlp,shared_experts")
 check("fewer types and roles from the same scores", {g["role"] for g in fewer["groups"]} == {"mlp", "shared_experts"} and {t for g in fewer["groups"] for t in g["types"]} == {"none", "fp8"}, fewer["groups"][:1])
 ingot("quantize", MODEL, "-r", WORK + "/a.yaml", *DATA, "-o", WORK + "/q")
-check("quantize takes it", os.path.exists(WORK + "/q/ingot.json"))
+
+
+def tensors(folder):
+    """Of a folder's safetensors files, from their headers."""
+    for name in os.listdir(folder):
+        if name.endswith(".safetensors"):
+            with open(folder + "/" + name, "rb") as f:
+                head = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+            yield from (t for k, t in head.items() if k != "__metadata__")
+
+
+def tensor_bytes(folder):
+    return sum(t["data_offsets"][1] - t["data_offsets"][0] for t in tensors(folder))
+
+
+check("quantize writes the promised bytes, scales included", tensor_bytes(WORK + "/q") == found["bytes"], (tensor_bytes(WORK + "/q"), found["bytes"]))
+check("bits are those of the folder as written", abs(8 * tensor_bytes(WORK + "/q") / sum(math.prod(t["shape"]) for t in tensors(MODEL)) - found["effective_bits"]) < 1e-12, found["effective_bits"])
+exact = search("x", "--sensitivity", WORK + "/s.json", "--size", str(found["bytes"]))
+check("a budget met to the byte", exact["bytes"] == found["bytes"] and exact["kl_sum"] == found["kl_sum"] and [g["type"] for g in exact["groups"]] == [g["type"] for g in found["groups"]])
+less = search("x", "--sensitivity", WORK + "/s.json", "--size", str(found["bytes"] - 1))
+check("one byte less: another, which costs more", less["bytes"] < found["bytes"] and less["kl_sum"] > found["kl_sum"], less["kl_sum"])
+
+# ---- the head, by name
+head = search("h1", *DATA, "--bits", "8", "--roles", "+lm_head", "--save-sensitivity", WORK + "/sh.json")
+check("+lm_head: beside the others", [g["group"] for g in head["groups"]] == [g["group"] for g in found["groups"]] + ["lm_head"])
+check("the other scores are the same", [g["types"] for g in head["groups"][:-1]] == [g["types"] for g in found["groups"]])
+last = head["groups"][-1]
+check("the head's scores: nvfp4 above fp8 above nothing", last["types"]["nvfp4"]["kl"] > last["types"]["fp8"]["kl"] > 0 and last["layer"] == -1, last)
+only = search("h2", *DATA, "--bits", "15.5", "--roles", "lm_head", "--method", "kl")
+check("the head alone, and by the other method: the same scores", [g["types"] for g in only["groups"]] == [last["types"]], only["groups"])
+ingot("quantize", MODEL, "-r", WORK + "/h2.yaml", *DATA, "-o", WORK + "/qh")
+check("the head is written as it was chosen", tensor_bytes(WORK + "/qh") == only["bytes"] and only["groups"][0]["type"] == "nvfp4", only["groups"])
+no_head = search("h3", "--sensitivity", WORK + "/sh.json", "--bits", "8.5", "--roles", "+lm_head", "-e", "vllm@0.17.1", "-g", "b200:1")
+check("an engine that loads it only plain", all("only as plain numbers" in no_head["groups"][-1]["types"][t]["not"] for t in ("nvfp4", "fp8")) and no_head["groups"][-1]["type"] == "none")
 check("people read a table", "bits per weight of at most" in ingot("search", MODEL, "-s", WORK + "/s.json", "--bits", "9", "-o", WORK + "/x.yaml").stdout)
 
 # ---- targets
@@ -88,6 +121,8 @@ for args, status, words in (
         (("--bits", "5", *DATA, "--types", "nvfp4,,fp8"), 2, "empty word"),
         (("--bits", "5", *DATA, "--types", "nvfp9"), 2, "'nvfp9' is no type of weights"),
         (("--bits", "5", *DATA, "--roles", "nobody"), 2, "role 'nobody'"),
+        (("--bits", "5", *DATA, "--roles", "+lm_head,mlp"), 2, "either all words begin with + or none"),
+        (("--bits", "9", "-s", WORK + "/s.json", "--roles", "+lm_head"), 3, "it has no group 'lm_head'"),
         (("--bits", "5", *DATA, "--backend", "cuda"), 2, ""),
         (("--bits", "9", "-s", WORK + "/s.json", "--types", "mxfp8"), 3, "type mxfp8 was not measured"),
         (("--bits", "9", "-s", WORK + "/a.yaml"), 3, "a.yaml"),

@@ -108,9 +108,9 @@ def one_group(model, base):
         f.writelines(few)
     data = ("-d", texts)
     path = WORK + "/one.json"
-    ingot("search", model, *data, "--size", "1000000000", "--method", "kl", "--save-sensitivity", path, "-o", WORK + "/x.yaml", "--roles", "attention,routed_experts", status=(0, 3))
+    ingot("search", model, *data, "--size", "1000000000", "--method", "kl", "--save-sensitivity", path, "-o", WORK + "/x.yaml", "--roles", "attention,routed_experts,lm_head", status=(0, 3))
     groups = json.load(open(path))["groups"]
-    for g, t in ((groups[0], "nvfp4"), (groups[1], "fp8"), ([g for g in groups if g["role"] == "attention" and "{" in g["group"]][0], "nvfp4")):
+    for g, t in ((groups[0], "nvfp4"), (groups[1], "fp8"), ([g for g in groups if g["role"] == "attention" and "{" in g["group"]][0], "nvfp4"), (groups[-1], "nvfp4"), (groups[-1], "fp8")):
         stem, _, names = g["group"].partition("{")
         patterns = [stem + n for n in names.rstrip("}").split(",")] if names else [g["group"]]
         recipe = save("one", "name: t\nunseen_experts: layer_max\nrules:\n" + "".join(f'  - {{module: "{p}", weights: {t}, inputs: {t}}}\n' for p in patterns))

@@ -19,15 +19,19 @@ static uint64_t total(const struct knapsack *k, const uint32_t *pick, bool bytes
     return sum;
 }
 
-/* The least cost of any assignment that fits; UINT64_MAX: none does. */
-static uint64_t brute_force(const struct knapsack *k)
+/* The least cost of any assignment that fits; UINT64_MAX: none does. *fewest: bytes of the smallest one of that cost. */
+static uint64_t brute_force(const struct knapsack *k, uint64_t *fewest)
 {
     uint32_t pick[16] = {0};
     uint64_t best = UINT64_MAX;
     for (;;) {
         bool allowed = true;
         for (uint32_t g = 0; g < k->n_groups; g++) allowed = allowed && k->choices[g * k->n_choices + pick[g]].allowed;
-        if (allowed && total(k, pick, true) <= k->budget && total(k, pick, false) < best) best = total(k, pick, false);
+        uint64_t bytes = total(k, pick, true), cost = total(k, pick, false);
+        if (allowed && bytes <= k->budget && (cost < best || (cost == best && bytes < *fewest))) {
+            best = cost;
+            *fewest = bytes;
+        }
         uint32_t g = 0;
         while (g < k->n_groups && ++pick[g] == k->n_choices) pick[g++] = 0;
         if (g == k->n_groups) return best;
@@ -35,7 +39,7 @@ static uint64_t brute_force(const struct knapsack *k)
 }
 
 /* The same by a table over all byte counts: for problems with few bytes. */
-static uint64_t by_table(const struct knapsack *k)
+static uint64_t by_table(const struct knapsack *k, uint64_t *fewest)
 {
     uint64_t *least = malloc((k->budget + 1) * sizeof *least), *next = malloc((k->budget + 1) * sizeof *next);
     assert_true(least && next);
@@ -54,12 +58,13 @@ static uint64_t by_table(const struct knapsack *k)
         next = swap;
     }
     uint64_t best = least[k->budget];
+    for (*fewest = 0; least[*fewest] != best; ++*fewest) continue; /* least[b]: within b bytes */
     free(least);
     free(next);
     return best;
 }
 
-static void check_solution(const struct knapsack *k, uint64_t want, const char *what, uint64_t seed)
+static void check_solution(const struct knapsack *k, uint64_t want, uint64_t fewest, const char *what, uint64_t seed)
 {
     struct knapsack_result r;
     if (want == UINT64_MAX) {
@@ -69,10 +74,10 @@ static void check_solution(const struct knapsack *k, uint64_t want, const char *
     CHECK_OK(knapsack_solve(k, picked, &r, e_));
     for (uint32_t g = 0; g < k->n_groups; g++) assert_true(k->choices[g * k->n_choices + picked[g]].allowed);
     if (r.cost != want || !r.proven || r.bound != want || total(k, picked, false) != want || total(k, picked, true) != r.bytes ||
-        r.bytes > k->budget)
-        fail_msg("%s, seed %llu: cost %llu (proven %d) in %llu of %llu bytes, expected %llu", what, (unsigned long long)seed,
+        r.bytes > k->budget || r.bytes != fewest)
+        fail_msg("%s, seed %llu: cost %llu (proven %d) in %llu of %llu bytes, expected %llu in %llu", what, (unsigned long long)seed,
                  (unsigned long long)r.cost, r.proven, (unsigned long long)r.bytes, (unsigned long long)k->budget,
-                 (unsigned long long)want);
+                 (unsigned long long)want, (unsigned long long)fewest);
 }
 
 /* Shapes of problems; the seed chooses. */
@@ -104,7 +109,14 @@ static void test_brute_force(void **state)
     (void)state;
     for (uint64_t seed = 0; seed < 4000; seed++) {
         struct knapsack k = make(seed, 1 + (uint32_t)(seed / 5 % 7), 1 + (uint32_t)(seed / 35 % 4), 60);
-        check_solution(&k, brute_force(&k), "brute force", seed);
+        uint64_t fewest, want = brute_force(&k, &fewest);
+        check_solution(&k, want, fewest, "brute force", seed);
+        if (want == UINT64_MAX) continue;
+        k.budget = fewest; /* met to the byte, and one byte less */
+        check_solution(&k, want, fewest, "met exactly", seed);
+        k.budget--;
+        want = brute_force(&k, &fewest);
+        check_solution(&k, want, fewest, "a byte less", seed);
     }
 }
 
@@ -113,7 +125,8 @@ static void test_table(void **state)
     (void)state;
     for (uint64_t seed = 1; seed < 300; seed++) {
         struct knapsack k = make(seed, 20 + (uint32_t)(seed % 60), 3, 50);
-        check_solution(&k, by_table(&k), "table", seed);
+        uint64_t fewest, want = by_table(&k, &fewest);
+        check_solution(&k, want, fewest, "table", seed);
     }
 }
 

@@ -36,6 +36,16 @@ static struct search_space *space_of(const struct inventory *inv, const char *co
     return s;
 }
 
+/* With the head beside what is searched anyway, or alone. */
+static struct search_space *space_with_head(bool alone)
+{
+    static const char *const roles[] = {"lm_head", NULL};
+    struct search_space *s;
+    struct search_request req = {.types = both, .n_types = 2, .roles = roles, .add_roles = !alone};
+    CHECK_OK(search_space_make(&s, model.inventory, &req, e_));
+    return s;
+}
+
 /* Scores that a seed gives: "none" costs nothing, fp8 something, nvfp4 more. */
 static void draw_scores(struct search_space *s, uint64_t seed)
 {
@@ -91,11 +101,32 @@ static void test_gated(void **state)
     assert_true(has_group(s, "model.layers.0.self_attn.{q_proj,k_proj,v_proj}"));
 }
 
+/* The head by name only, behind the last block, and only where it has weights of its own. */
+static void test_head(void **state)
+{
+    (void)state;
+    CLEANUP(search_space) struct search_space *s = space_of(model.inventory, both, 2);
+    CLEANUP(search_space) struct search_space *with = space_with_head(false);
+    CLEANUP(search_space) struct search_space *alone = space_with_head(true);
+    assert_false(has_group(s, "lm_head"));
+    assert_true(has_group(with, "lm_head"));
+    assert_int_equal(with->n_groups, s->n_groups + 1);
+    assert_int_equal(alone->n_groups, 1);
+    assert_string_equal(alone->groups[0].name, "lm_head");
+    assert_int_equal(alone->groups[0].block, 4);
+    assert_int_equal(alone->groups[0].layer, -1);
+    static const char *const roles[] = {"lm_head", NULL};
+    __attribute__((cleanup(cleanup_model))) struct model tied = {0};
+    CHECK_OK(model_open(&tied, "tests/vectors/engine/qwen3", e_));
+    struct search_space *none;
+    CHECK_FAILS(search_space_make(&none, tied.inventory, &(struct search_request){.types = both, .n_types = 2, .roles = roles, .add_roles = true}, e_), ERR_UNSUPPORTED, "it is the embedding's table");
+}
+
 /* Bytes of every group are those of plans: the sum is a plan's, for any assignment. */
 static void test_bytes(void **state)
 {
     (void)state;
-    CLEANUP(search_space) struct search_space *s = space_of(model.inventory, both, 2);
+    CLEANUP(search_space) struct search_space *s = space_with_head(false);
     for (uint64_t seed = 0; seed < 40; seed++) {
         uint64_t r = seed + 1, sum = s->other_bytes;
         json_t *json;
@@ -118,9 +149,10 @@ static void test_bytes(void **state)
 }
 
 /* Nine groups of three types: 19,683 assignments, all of them. */
-static double least_cost(const struct search_space *s, uint64_t budget)
+static double least_cost(const struct search_space *s, uint64_t budget, uint64_t *fewest)
 {
     double best = (double)INFINITY;
+    *fewest = UINT64_MAX;
     uint32_t n = 1;
     for (uint32_t g = 0; g < s->n_groups; g++) n *= s->n_types;
     for (uint32_t code = 0; code < n; code++) {
@@ -133,7 +165,10 @@ static double least_cost(const struct search_space *s, uint64_t budget)
             bytes += x->bytes;
             kl += x->kl;
         }
-        if (bytes <= budget && kl < best) best = kl;
+        if (bytes > budget || isinf(kl)) continue;
+        if (kl < best * (1 - 1e-12)) *fewest = UINT64_MAX;
+        if (kl < best) best = kl;
+        if (kl <= best * (1 + 1e-12) && bytes < *fewest) *fewest = bytes;
     }
     return best;
 }
@@ -151,7 +186,8 @@ static void test_solve(void **state)
         draw_scores(s, seed);
         uint64_t budget = least + (most - least) * seed / 25;
         if (seed == 12) CHECK_OK(search_forbid(s, 2, 1, "for a reason", e_)); /* from here on */
-        double want = least_cost(s, budget);
+        uint64_t fewest;
+        double want = least_cost(s, budget, &fewest);
         if (isinf(want)) continue;
         CHECK_OK(search_solve(s, budget, false, e_));
         assert_true(s->write_bytes <= budget && s->solution.proven);
@@ -166,6 +202,37 @@ static void test_solve(void **state)
     CHECK_OK(search_solve(s, most + 1000, false, e_));
     char *text;
     CHECK_FAILS(search_recipe(s, "t", &text, e_), ERR_FORMAT, "needs no quantization");
+}
+
+/* Budgets that an assignment meets to the byte, one byte less, and scores of which many are equal: the least sum, of
+ * equal sums the fewest bytes, and always the same. */
+static void test_exact_budgets(void **state)
+{
+    (void)state;
+    CLEANUP(search_space) struct search_space *s = space_of(model.inventory, both, 2);
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        uint64_t r = seed * 13, budget = s->other_bytes, fewest;
+        draw_scores(s, seed);
+        for (uint32_t g = 0; g < s->n_groups; g++) {
+            struct search_choice *c = s->groups[g].choices;
+            for (uint32_t t = 1; t < s->n_types && seed % 2; t++) c[t].kl = (double)(check_random(&r) % 3) * 0x1p-20;
+            budget += c[check_random(&r) % 3].bytes;
+        }
+        for (uint64_t less = 0; less < 2; less++) {
+            double want = least_cost(s, budget - less, &fewest);
+            uint32_t first[64];
+            if (isinf(want)) {
+                CHECK_FAILS(search_solve(s, budget - less, false, e_), ERR_FORMAT, "the smallest types make");
+                continue;
+            }
+            CHECK_OK(search_solve(s, budget - less, false, e_));
+            bool ok = s->solution.proven && fabs(s->kl - want) <= 1e-12 * want && s->write_bytes == fewest;
+            if (!ok) fail_msg("seed %llu: %.17g in %llu bytes, expected %.17g in %llu of %llu", (unsigned long long)seed, s->kl, (unsigned long long)s->write_bytes, want, (unsigned long long)fewest, (unsigned long long)(budget - less));
+            for (uint32_t g = 0; g < s->n_groups; g++) first[g] = s->groups[g].picked;
+            CHECK_OK(search_solve(s, budget - less, false, e_));
+            for (uint32_t g = 0; g < s->n_groups; g++) assert_int_equal(first[g], s->groups[g].picked);
+        }
+    }
 }
 
 static void test_recipe(void **state)
@@ -297,6 +364,32 @@ static void test_measure(void **state)
     }
 }
 
+/* The head costs the same whatever the method: there is nothing behind it to guess. */
+static void test_measure_head(void **state)
+{
+    (void)state;
+    CLEANUP(search_space) struct search_space *a = space_with_head(true);
+    CLEANUP(search_space) struct search_space *b = space_with_head(false);
+    struct pool *pool = NULL;
+    CHECK_OK(pool_open(&pool, 3, e_));
+    measure(a, SENSITIVITY_KL, 0, NULL, isa_detected());
+    measure(b, SENSITIVITY_GAIN, 1, pool, 0);
+    const struct search_choice *x = a->groups[0].choices, *y = b->groups[b->n_groups - 1].choices;
+    assert_string_equal(b->groups[b->n_groups - 1].name, "lm_head");
+    for (uint32_t t = 1; t < 3; t++) {
+        assert_true(x[t].known && x[t].kl > 0 && isnan(x[t].error));
+        if (x[t].kl != y[t].kl) fail_msg("%s: %.17g and %.17g", a->types[t].word, x[t].kl, y[t].kl);
+    }
+    assert_true(x[1].kl > x[2].kl);
+    json_t *json;
+    CHECK_OK(search_scores_json(a, &json, e_));
+    CLEANUP(search_space) struct search_space *c = space_with_head(true);
+    CHECK_OK(search_scores_read(c, json, "f", e_));
+    assert_true(c->groups[0].choices[1].kl == x[1].kl);
+    json_decref(json);
+    pool_close(pool);
+}
+
 /* Every type that can be written, and inputs that stay as they are cost less than rounded ones. */
 static void test_types(void **state)
 {
@@ -345,6 +438,9 @@ static void test_targets(void **state)
         if (down != (why != NULL) || (why && !strstr(why, "48 columns are no multiple of 16 for each of 2 GPUs"))) fail_msg("'%s': %s", s->groups[g].name, why);
         assert_null(s->groups[g].choices[2].why_not);
     }
+    CLEANUP(search_space) struct search_space *head = space_with_head(false);
+    CHECK_OK(search_target(head, "vllm@0.17.1", "b200:1", &one_type, e_));
+    for (uint32_t t = 1; t < 3; t++) assert_string_equal(head->groups[head->n_groups - 1].choices[t].why_not, "vllm 0.17.1 loads the head only as plain numbers");
     static const char *const sixteen[] = {"nvfp4/none"};
     CLEANUP(search_space) struct search_space *w = space_of(model.inventory, sixteen, 1);
     CHECK_FAILS(search_target(w, "vllm@0.17.1", "b200:1", &one_type, e_), ERR_UNSUPPORTED, "does not take W4A16_NVFP4");
@@ -354,7 +450,7 @@ static void test_targets(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {TEST(test_groups), TEST(test_gated), TEST(test_bytes), TEST(test_solve), TEST(test_recipe), TEST(test_refused),
-                                       TEST(test_scores_file), TEST(test_measure), TEST(test_types), TEST(test_targets)};
+    const struct CMUnitTest tests[] = {TEST(test_groups), TEST(test_gated), TEST(test_head), TEST(test_bytes), TEST(test_solve), TEST(test_exact_budgets), TEST(test_recipe), TEST(test_refused),
+                                       TEST(test_scores_file), TEST(test_measure), TEST(test_measure_head), TEST(test_types), TEST(test_targets)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
