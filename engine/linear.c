@@ -3,6 +3,7 @@
 #include "engine/scaled_rows.h"
 
 #include "core/memory.h"
+#include "formats/not_finite.h"
 #include "models/pre_scale.h"
 #include "numeric/nvfp4.h"
 
@@ -29,7 +30,7 @@ bool weights_load(const struct engine *e, const struct model_tensor *t, float **
     /* NaN and infinity spread through the whole pass: stop where they are. */
     if (!isfinite(e->math->amax(values, t->n_elems))) {
         free(values);
-        return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite", t->name);
+        return tensor_not_finite(ck, info, raw, 0, t->n_elems, err);
     }
     *out = values;
     return true;

@@ -396,8 +396,11 @@ static bool check_kv(struct plan_builder *b)
                          p->recipe->name, layout, nvfp4 ? "an NVFP4" : "an FP8");
     const struct model_config *cfg = &p->inventory->config;
     for (uint32_t i = 0; i < cfg->n_blocks; i++) {
-        if (cfg->blocks[i].kind != BLOCK_ATTENTION) continue;
-        uint32_t width = block_attention_config(cfg, &cfg->blocks[i])->head_dim;
+        enum block_kind kind = cfg->blocks[i].kind;
+        if (kind != BLOCK_ATTENTION && kind != BLOCK_MLA) continue;
+        /* Of latent attention the latent and the rotary part lie in the cache. */
+        uint32_t width = kind == BLOCK_MLA ? cfg->mla.kv_rank + cfg->mla.rope_dim
+                                           : block_attention_config(cfg, &cfg->blocks[i])->head_dim;
         if (width % 16 != 0)
             return error_set(b->err, ERR_UNSUPPORTED,
                              "recipe '%s': heads of %u are no multiple of an NVFP4 cache's block of 16",
@@ -457,7 +460,9 @@ static bool decide_kv(struct plan_builder *b)
                              module);
         p->kv = kv;
         first = false;
-        item->kv_scale = kv == KV_FP8 || kv == KV_NVFP4;
+        item->kv_observed = kv == KV_FP8 || kv == KV_NVFP4;
+        /* Where the others know that no scale is 1, compressed-tensors expects one and takes what is in memory. */
+        item->kv_scale = item->kv_observed || (kv == KV_FP8_CAST && in_compressed_tensors(p));
     }
     return check_kv(b);
 }
@@ -667,7 +672,7 @@ static bool build(struct plan_builder *b)
         return false;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
-        p->needs_data |= item->observe_input || item->kv_scale || item->solve.method != SOLVE_NONE;
+        p->needs_data |= item->observe_input || item->kv_observed || item->solve.method != SOLVE_NONE;
     }
     p->needs_data |= p->n_folds > 0;
     struct plan_workspace w = plan_workspace_for(p, PLAN_PIECE_BYTES, PLAN_HOLD_BYTES);
