@@ -296,7 +296,7 @@ static void test_selectors(void **state)
     static const struct { const char *yaml; enum error_code code; const char *why; } rows[] = {
         {R("  - {role: mlp, before: lstm, weights: nvfp4}\n"), ERR_FORMAT, "line 3: key 'before': 'lstm' is no kind of block"},
         {R("  - {module: \"re:(\", weights: nvfp4}\n"), ERR_UNSUPPORTED, "line 3: pattern 're:(': it is no regular expression"},
-        {R("  - {module: \"re:x{2}\", weights: nvfp4}\n"), ERR_UNSUPPORTED, "counts are not read here"},
+        {R("  - {module: \"re:(?i)x\", weights: nvfp4}\n"), ERR_UNSUPPORTED, "line 3: pattern 're:(?i)x': flags are not read here"},
         {R("  - {module: \"*\", except: 3, weights: nvfp4}\n"), ERR_FORMAT, "line 3: expected a name or a list of names, found 3"},
         {R("  - {quantizer: \"*\", type: nvfp4, enable: true}\n"), ERR_FORMAT, "exclude each other"},
         {R("  - {quantizer: \"*up_proj*\", enable: true}\n"), ERR_UNSUPPORTED, "it is switched on, but no rule says as what"},
@@ -316,6 +316,8 @@ static void test_state_path(void **state)
         {R("  - {module: \"*.A_log\", weights: fp8}\n"), "'backbone.layers.0.mixer.A_log', and the state path of recurrent layers is never quantized: no engine loads", ERR_FORMAT},
         {R("  - {module: \"*.dt_bias\", weights: fp8}\n"), "dt_bias", ERR_FORMAT}, {R("  - {module: \"*mixer.D\", weights: fp8}\n"), "mixer.D", ERR_FORMAT},
         {R("  - {module: \"*conv*\", weights: fp8}\n"), "conv1d", ERR_FORMAT},
+        {R("  - {module: \"re:.*(conv1d|in_proj)$\", weights: nvfp4, inputs: none}\n"), "it names 'backbone.layers.0.mixer.conv1d", ERR_FORMAT},
+        {R("  - {module: \"re:.*\\\\.(in_proj|A_log)\", weights: nvfp4, inputs: none}\n"), "it names 'backbone.layers.0.mixer.A_log", ERR_FORMAT},
         {"name: t\nallow_ssm: true\nrules:\n  - {module: \"*conv1d\", weights: fp8}\n", "with allow_ssm: true neither", ERR_FORMAT},
         {R("  - {module: \"*mixer.gate\", weights: fp8}\n"), "routers are never quantized", ERR_FORMAT},
         {R("  - {module: \"*norm*\", weights: fp8}\n"), "norms and biases are never quantized", ERR_FORMAT},
