@@ -66,7 +66,7 @@ static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, 
 {
     struct calibration *c = ctx;
     uint32_t i = item_of(c, linear);
-    if (c->plan->items[i].kv_scale && !c->again)
+    if (c->plan->items[i].kv_observed && !c->again)
         keep_larger(&c->output[i], rows_amax(c->math, x, n_rows, n_cols, stride));
     if (!c->again) folding_values(&c->folding, i, x, n_rows, n_cols, stride);
 }
@@ -228,7 +228,7 @@ static bool collect(const struct calibration *c, const float *weights, const str
             !stats_add(s, module, STAT_INPUT_AMAX, c->input[i], err))
             return false;
         if (!observing_stats(&c->observing, i, s, err)) return false;
-        if (item->kv_scale && !stats_add(s, module, STAT_OUTPUT_AMAX, c->output[i], err)) return false;
+        if (item->kv_observed && !stats_add(s, module, STAT_OUTPUT_AMAX, c->output[i], err)) return false;
         if (!isnan(weights[i]) && !stats_add(s, module, STAT_WEIGHT_AMAX, weights[i], err)) return false;
     }
     return add_experts(c, s, err) && stats_seal(s, err);

@@ -66,7 +66,7 @@ bool folding_begin(struct folding *f, uint32_t block, struct error *err)
         if (plan_fold_watches(p, i) &&
             !sample_open(&f->samples[i], item->tensor->dims[1], plan_fold_sample_rows(item), err))
             return false;
-        if (item->kv_scale && item->fold_out != NAME_NONE &&
+        if (item->kv_observed && item->fold_out != NAME_NONE &&
             !memory_zalloc(&f->values[i], item->tensor->dims[0], sizeof **f->values, err))
             return false;
     }

@@ -78,6 +78,14 @@ static bool append(struct writer *w, json_t *list, const char *text)
     return error_set(w->err, ERR_FORMAT, "module name '%.256s' is not valid UTF-8", text);
 }
 
+/* What follows a container's name: an expert's number, which keeps out the activation function that transformers has in
+ * there and cannot quantize; or in a stack no number. */
+static const char *below(const struct quant_module *m)
+{
+    const char *rest = m->name + strlen(m->container);
+    return rest[0] == '.' && rest[1] >= '0' && rest[1] <= '9' ? "\\.\\d+\\..*" : "\\..*";
+}
+
 /* A module by its name and, where engines have another, a pattern; or once for all its experts their container. */
 static bool list_module(struct writer *w, json_t *list, const struct quant_module *m)
 {
@@ -87,7 +95,8 @@ static bool list_module(struct writer *w, json_t *list, const struct quant_modul
     if (m->container && w->last && strcmp(w->last, m->container) == 0) return true;
     if (m->container) w->last = m->container;
     add_pattern(&t, m->container ? m->container : m->name);
-    text_add(&t, m->container ? "\\..*" : "$");
+    const char *rest = m->container ? below(m) : "$";
+    text_put(&t, rest, strlen(rest));
     return t.data ? append(w, list, t.data) : error_memory(w->err, 0);
 }
 
@@ -139,11 +148,11 @@ static bool put_ignored(struct writer *w, json_t *doc)
     return true;
 }
 
-static bool has_experts(const struct quant_config *q, const struct quant_format *f)
+static const struct quant_module *expert_of(const struct quant_config *q, const struct quant_format *f)
 {
     for (uint32_t i = 0; i < q->n_modules; i++)
-        if (q->modules[i].container && q->modules[i].format == f) return true;
-    return false;
+        if (q->modules[i].container && q->modules[i].format == f) return &q->modules[i];
+    return NULL;
 }
 
 /* "Linear" means neither tables nor heads: they are named. */
@@ -152,7 +161,12 @@ static bool put_targets(struct writer *w, const struct quant_format *f, json_t *
     bool common = f == w->common;
     if (common && !append(w, list, "Linear")) return false;
     /* Transformers has one format for experts and one for all other linears, and wants to be told which is which. */
-    if (common && w->several && has_experts(w->q, f) && !append(w, list, "re:.*\\.experts\\..*")) return false;
+    const struct quant_module *expert = common && w->several ? expert_of(w->q, f) : NULL;
+    if (expert) {
+        char all[64];
+        snprintf(all, sizeof all, "re:.*\\.experts%s", below(expert));
+        if (!append(w, list, all)) return false;
+    }
     for (uint32_t i = 0; i < w->q->n_modules; i++) {
         const struct quant_module *m = &w->q->modules[i];
         if (m->format == f && (m->table || !common) && !list_module(w, list, m)) return false;

@@ -18,7 +18,7 @@ const struct quant_format *quant_method_resolve(const struct quant_form *f, cons
 
 /* Patterns of these lists: "re:" and a regular expression that must fit from a name's first letter on. */
 struct regex_list;
-/* `texts` without "re:". ERR_UNSUPPORTED for what is not in the subset: counts, references, looking around. */
+/* `texts` without "re:". ERR_UNSUPPORTED for what is no expression or not read here (formats/regex.h), naming it. */
 MUST_CHECK bool regex_list_make(struct regex_list **out, const char *const *texts, uint32_t n, const char *what,
                                 struct error *err);
 void regex_list_free(struct regex_list *l); /* NULL is fine */

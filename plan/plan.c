@@ -103,8 +103,9 @@ static bool check_blocks(struct plan_builder *b, const struct plan_item *item, c
     const struct model_tensor *t = item->tensor;
     const struct quant_format *f = item->format;
     const struct tensor_info *w0 = checkpoint_tensor(b->plan->inventory->checkpoint, t->parts[PART_WEIGHT]);
-    if (w0->view && w0->view->col_step != dtype_bytes(w0->dtype)) return true; /* in a stack: plan/plan_stack.c */
-    uint32_t whole = f->row_pairs ? 2 : f->parts[0].on_side ? 8 : 1;           /* rows that share a byte or a word */
+    bool turned = w0->view && w0->view->col_step != dtype_bytes(w0->dtype);
+    if (turned && !f->method) return true;                           /* stays in its stack: plan/plan_stack.c */
+    uint32_t whole = f->row_pairs ? 2 : f->parts[0].on_side ? 8 : 1; /* rows that share a byte or a word */
     bool cols = t->dims[1] % f->block_cols != 0, rows = t->dims[0] % whole != 0;
     if (!cols && !rows) return true;
     return error_set(b->err, ERR_UNSUPPORTED,
@@ -127,8 +128,9 @@ static bool solvable(struct plan_builder *b, const struct plan_item *item, const
     bool also_int4 = how != SOLVE_ROUND;
     if (op == OP_ENCODE_NVFP4 || (also_int4 && (op == OP_ENCODE_INT4 || op == OP_ENCODE_INT4_ZERO))) return true;
     return error_set(b->err, ERR_UNSUPPORTED,
-                     "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4%s weights, not %s", b->plan->recipe->name,
-                     line, t->name, method, also_int4 ? " or int4" : "", item->format->name);
+                     "recipe '%s': %s: tensor '%.256s': solve: %s needs nvfp4%s weights, not %s%s",
+                     b->plan->recipe->name, line, t->name, method, also_int4 ? " or int4" : "", item->format->name,
+                     op == OP_ENCODE_MXFP4 ? ", which loses by its power-of-two scales; solving keeps scales" : "");
 }
 
 /* Errors of values say nothing where every block of 16 has a scale of its own, and block maxima nothing without. */
@@ -264,7 +266,7 @@ static bool join_stacks(struct plan_builder *b)
     if (!of_base) return error_memory(b->err, 0);
     for (uint32_t i = 0; i < p->n_items; i++)
         if (p->items[i].action == ACTION_QUANTIZE && !plan_stack_join(p, i, of_base, b->err)) return false;
-    return true;
+    return plan_stack_note_apart(p, b->err);
 }
 
 /* ---- groups that share a scale ---- */
@@ -455,7 +457,9 @@ static bool decide_kv(struct plan_builder *b)
                              module);
         p->kv = kv;
         first = false;
-        item->kv_scale = kv == KV_FP8 || kv == KV_NVFP4;
+        item->kv_observed = kv == KV_FP8 || kv == KV_NVFP4;
+        /* Where the others know that no scale is 1, compressed-tensors expects one and takes what is in memory. */
+        item->kv_scale = item->kv_observed || (kv == KV_FP8_CAST && in_compressed_tensors(p));
     }
     return check_kv(b);
 }
@@ -520,15 +524,18 @@ static bool add_copied_scales(struct plan_builder *b, uint32_t i, uint32_t sourc
 static bool add_copy(struct plan_builder *b, uint32_t i, enum tensor_part part, uint32_t source)
 {
     const struct tensor_info *t = checkpoint_tensor(b->plan->inventory->checkpoint, source);
-    if (t->view) { /* the stack is copied whole, once */
+    bool apart = t->view && plan_bias_comes_apart(b->plan, b->plan->items[i].tensor);
+    if (t->view && !apart) { /* the stack is copied whole, once */
         if (b->stacks_done[t->view->base]) return true;
         b->stacks_done[t->view->base] = true;
         t = checkpoint_tensor(b->plan->inventory->checkpoint, t->view->base);
     }
-    struct tensor_spec s = {.dtype = t->dtype, .n_dims = t->n_dims};
+    struct tensor_spec s = {.name = apart ? t->name : NULL, .dtype = t->dtype, .n_dims = t->n_dims};
     memcpy(s.dims, t->dims, sizeof s.dims);
     const struct tensor_view *view = checkpoint_tensor(b->plan->inventory->checkpoint, source)->view;
-    return add_output(b, i, part, &s) && (!view || !view->is_mxfp4 || add_copied_scales(b, i, view->scales));
+    if (!add_output(b, i, part, &s)) return false;
+    if (apart) b->plan->outputs[b->plan->n_outputs - 1].source = source;
+    return !view || !view->is_mxfp4 || add_copied_scales(b, i, view->scales);
 }
 
 static bool add_parts(struct plan_builder *b, uint32_t i)
@@ -662,7 +669,7 @@ static bool build(struct plan_builder *b)
         return false;
     for (uint32_t i = 0; i < p->n_items; i++) {
         const struct plan_item *item = &p->items[i];
-        p->needs_data |= item->observe_input || item->kv_scale || item->solve.method != SOLVE_NONE;
+        p->needs_data |= item->observe_input || item->kv_observed || item->solve.method != SOLVE_NONE;
     }
     p->needs_data |= p->n_folds > 0;
     struct plan_workspace w = plan_workspace_for(p, PLAN_PIECE_BYTES, PLAN_HOLD_BYTES);

@@ -29,6 +29,7 @@ struct plan_item {
     bool observe_input;         /* calibrate watches this linear's input */
     float input_amax;           /* > 0: fixed by the recipe instead */
     bool kv_scale;              /* a k_scale or v_scale is written beside the weight (tensor_cache_part) */
+    bool kv_observed;           /* that scale is made of what calibrate saw of the output; else it is 1 */
     const struct tensor_info *decoded; /* the weight as BF16, where a quantized source is decoded; or NULL */
     const struct plan_stack *stack;    /* the stack that its weight is written in, or NULL */
     uint32_t first_output, n_outputs;

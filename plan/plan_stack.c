@@ -4,16 +4,24 @@
 
 #define MXFP4_BLOCK 32u
 
+static bool is_own_layout(const struct quant_format *f)
+{
+    return f->method && strcmp(f->method, "mxfp4") == 0;
+}
+
 static bool check_type(const struct plan *p, const struct plan_item *item, const struct plan_stack *s,
                        struct error *err)
 {
     const struct quant_format *f = item->format;
     bool known = f->encode_op == OP_ENCODE_NVFP4 || f->encode_op == OP_ENCODE_FP8 || f->encode_op == OP_ENCODE_MXFP4;
-    if (!known || (f->method && !s->stays_turned))
-        return error_set(err, ERR_UNSUPPORTED,
-                         "recipe '%s': tensor '%.256s' lies in the stack '%.256s', which is not written as %s; nvfp4, "
-                         "fp8 and mxfp4 are",
-                         p->recipe->name, item->tensor->name, s->name, f->name);
+    if (!known)
+        return error_set(
+            err, ERR_UNSUPPORTED,
+            "recipe '%s': tensor '%.256s' lies in the stack '%.256s', which the layout %s does not hold as "
+            "%s, but as nvfp4, fp8 and mxfp4; %s",
+            p->recipe->name, item->tensor->name, s->name, p->recipe->layout, f->name,
+            f->encode_op == OP_ENCODE_INT4 ? "layout: compressed-tensors, awq and gptq write int4 experts one by one"
+                                           : "layout: compressed-tensors writes experts one by one");
     if (f->encode_op == OP_ENCODE_FP8 && item->scales != SCALES_MAX)
         return error_set(err, ERR_UNSUPPORTED,
                          "recipe '%s': tensor '%.256s' lies in the stack '%.256s'; FP8 stacks have scales: max",
@@ -25,9 +33,11 @@ static bool check_type(const struct plan *p, const struct plan_item *item, const
                      s->name, (unsigned long long)n, s->sideways ? "inputs" : "outputs", f->name, f->block_cols);
 }
 
-static bool is_own_layout(const struct quant_format *f)
+/* In layouts where every linear is a module with tensors of its own, experts are written apart, as llm-compressor
+ * does (0.14: "mlp.experts.3.gate_proj.weight_packed", ".bias"); ModelOpt keeps its stacks. */
+static bool comes_apart(const struct quant_format *f)
 {
-    return f->method && strcmp(f->method, "mxfp4") == 0;
+    return f->method && !is_own_layout(f);
 }
 
 /* The layout mxfp4 has no other tensors than stacks. */
@@ -65,6 +75,7 @@ bool plan_stack_join(struct plan *p, uint32_t i, struct plan_stack **of_base, st
     const struct tensor_info *base = checkpoint_tensor(ck, t->view->base);
     bool blocks = base->n_dims == 4, own = is_own_layout(item->format);
     if (!blocks && t->view->col_step == dtype_bytes(t->dtype)) return no_stack(p, item, err);
+    if (comes_apart(item->format)) return true;
     struct plan_stack *s = of_base[t->view->base];
     if (!s) {
         s = of_base[t->view->base] = arena_alloc(p->arena, 1, sizeof *s);
@@ -96,6 +107,36 @@ bool plan_stack_join(struct plan *p, uint32_t i, struct plan_stack **of_base, st
     s->n_items++;
     item->stack = s;
     return true;
+}
+
+static bool lies_turned(const struct tensor_info *t)
+{
+    return t->view && t->view->col_step != dtype_bytes(t->dtype);
+}
+
+bool plan_stack_note_apart(struct plan *p, struct error *err)
+{
+    const struct checkpoint *ck = p->inventory->checkpoint;
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct tensor_info *t = checkpoint_tensor(ck, p->items[i].tensor->parts[PART_WEIGHT]);
+        if (p->items[i].action != ACTION_QUANTIZE || p->items[i].stack || !lies_turned(t)) continue;
+        return plan_note(p, err,
+                         "stacks as '%.128s' are written expert by expert, as llm-compressor does; vLLM (0.32) passes "
+                         "such experts of GPT-OSS over",
+                         checkpoint_tensor(ck, t->view->base)->name);
+    }
+    return true;
+}
+
+bool plan_bias_comes_apart(const struct plan *p, const struct model_tensor *bias)
+{
+    char weight[1024];
+    size_t n = strlen(bias->name), end = strlen(".bias");
+    if (bias->place.role != ROLE_EXPERT_BIAS || n <= end) return false;
+    snprintf(weight, sizeof weight, "%.*s.weight", (int)(n - end), bias->name);
+    const struct model_tensor *of = inventory_find_name(p->inventory, weight);
+    const struct plan_item *item = of ? &p->items[of - p->inventory->tensors] : NULL;
+    return item && item->action == ACTION_QUANTIZE && !item->stack;
 }
 
 struct plan_member plan_stack_member(const struct plan *p, const struct plan_item *item)

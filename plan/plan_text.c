@@ -90,7 +90,7 @@ static bool observe_json(const struct plan *p, json_t **out, struct error *err)
         const struct plan_item *item = &p->items[i];
         const char *module = item->tensor->module;
         if (item->observe_input && json_array_append_new(points, input_point(item)) != 0) return error_memory(err, 0);
-        if (item->kv_scale && json_array_append_new(points, json_sprintf("%s.output", module)) != 0)
+        if (item->kv_observed && json_array_append_new(points, json_sprintf("%s.output", module)) != 0)
             return error_memory(err, 0);
     }
     *out = json_pack("{s:s,s:s,s:O,s:O}", "schema", "ingot.observe/1", "tool", INGOT_VERSION, "source", source,

@@ -41,7 +41,7 @@ static bool match_item(struct given *g, const struct plan *plan, uint32_t i, str
     const struct plan_item *item = &plan->items[i];
     const struct model_tensor *t = item->tensor, *r = inventory_find_name(g->model.inventory, t->name);
     const struct quant_format *want = item->action == ACTION_QUANTIZE ? item->format : NULL;
-    if (!r && !want && !item->kv_scale) return true; /* a part that was left out there, such as an MTP head */
+    if (!r && !want && !item->kv_observed) return true; /* a part that was left out there, such as an MTP head */
     if (!r) return error_set(err, ERR_FORMAT, "it has no tensor '%.256s'", t->name);
     if (r->format != want)
         return error_set(err, ERR_FORMAT, "tensor '%.256s' is %s there, and %s in the plan: the plans must be the same",
@@ -56,7 +56,7 @@ static bool match_item(struct given *g, const struct plan *plan, uint32_t i, str
     if (want && !can_code(want))
         return error_set(err, ERR_UNSUPPORTED, "tensor '%.256s': weights are not coded with given scales of %s",
                          t->name, want->name);
-    if (want || item->kv_scale) g->ref[i] = r;
+    if (want || item->kv_observed) g->ref[i] = r;
     return true;
 }
 
@@ -118,7 +118,7 @@ static bool check_item(const struct given *g, const struct plan *plan, uint32_t 
     const struct quant_format *f = item->action == ACTION_QUANTIZE ? item->format : NULL;
     for (uint32_t k = 0; f && k < f->n_parts; k++)
         if (f->parts[k].part != PART_WEIGHT && !check_part(g, g->ref[i], f->parts[k].part, h, room, err)) return false;
-    if (!item->kv_scale) return true;
+    if (!item->kv_observed) return true;
     enum tensor_part part = item->tensor->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE;
     return check_part(g, g->ref[i], part, h, room, err);
 }

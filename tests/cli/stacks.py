@@ -116,10 +116,10 @@ for weights, inputs, bound, limit in [("nvfp4", "none", 0.18, 0.2), ("fp8", "{ty
     run("quantize", out, "-r", "copy", "-o", copy, "-q")
     check(f"stack {weights}: copied whole", tensors(copy) == t)
     subprocess.run(["rm", "-rf", copy])
-for rule, text in [("weights: int4, inputs: none", "lies in the stack '" + STACK + "', which is not written as w4a16_awq_g128"),
-                   ("weights: mxfp8, inputs: mxfp8", "which is not written as mxfp8"),
+for rule, text in [("weights: int4, inputs: none", "lies in the stack '" + STACK + "', which the layout modelopt does not hold as w4a16_awq_g128"),
+                   ("weights: mxfp8, inputs: mxfp8", "which the layout modelopt does not hold as mxfp8"),
                    ("weights: mxfp4, inputs: none, solve: gptq", "solve: gptq needs nvfp4 or int4 weights"),
-                   ("weights: int4, group: 32, inputs: none, solve: gptq", "lies in the stack '" + STACK + "', which is not written as w4a16_awq_g32"),
+                   ("weights: int4, group: 32, inputs: none, solve: gptq", "lies in the stack '" + STACK + "', which the layout modelopt does not hold as w4a16_awq_g32"),
                    ("weights: nvfp4, inputs: none, scales: mxfp4_cast", "scales: mxfp4_cast needs a source in MXFP4, this one is plain numbers")]:
     err = quantize(OSS, ["role: routed_experts, " + rule], status=4)
     check(f"refused in a stack: {rule}", text in err, err)

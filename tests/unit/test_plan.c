@@ -296,7 +296,7 @@ static void test_selectors(void **state)
     static const struct { const char *yaml; enum error_code code; const char *why; } rows[] = {
         {R("  - {role: mlp, before: lstm, weights: nvfp4}\n"), ERR_FORMAT, "line 3: key 'before': 'lstm' is no kind of block"},
         {R("  - {module: \"re:(\", weights: nvfp4}\n"), ERR_UNSUPPORTED, "line 3: pattern 're:(': it is no regular expression"},
-        {R("  - {module: \"re:x{2}\", weights: nvfp4}\n"), ERR_UNSUPPORTED, "counts are not read here"},
+        {R("  - {module: \"re:(?i)x\", weights: nvfp4}\n"), ERR_UNSUPPORTED, "line 3: pattern 're:(?i)x': flags are not read here"},
         {R("  - {module: \"*\", except: 3, weights: nvfp4}\n"), ERR_FORMAT, "line 3: expected a name or a list of names, found 3"},
         {R("  - {quantizer: \"*\", type: nvfp4, enable: true}\n"), ERR_FORMAT, "exclude each other"},
         {R("  - {quantizer: \"*up_proj*\", enable: true}\n"), ERR_UNSUPPORTED, "it is switched on, but no rule says as what"},
