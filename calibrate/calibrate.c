@@ -281,10 +281,6 @@ static bool run_all(struct calibration *c, const struct corpus *corpus, const st
     if (!weight_maxima(c->plan, opt->pool, opt->isa, weights, err)) return false;
     if (!group_maxima(c->plan, weights, groups, err)) return false;
     stats->sequential = opt->sequential;
-    if (opt->sequential && c->plan->n_folds)
-        return error_set(err, ERR_UNSUPPORTED,
-                         "recipe '%s' folds scales per channel: --sequential does not go with that",
-                         c->plan->recipe->name);
     if (!open_work(c->solving, corpus, opt, stats, err)) return false;
     if (opt->sequential) {
         sequential_open(&sequential, c->plan, stats, opt->isa, groups);

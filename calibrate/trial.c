@@ -57,7 +57,7 @@ static bool rows(void *ctx, const struct model_tensor *tensor, uint64_t first, u
     const struct trial *t = ctx;
     uint32_t item = (uint32_t)(tensor - t->space->inventory->tensors);
     const struct plan *p = t->space->types[type_of(t, item)].plan;
-    return rounded_rows(p, item, group_amax(t, p, item), t->isa, first, n, out, err);
+    return rounded_rows(p, item, NULL, group_amax(t, p, item), t->isa, first, n, out, err);
 }
 
 /* With the scales that calibration would write; engines take 1 for a latent. */
