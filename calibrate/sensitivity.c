@@ -355,10 +355,6 @@ bool sensitivity_measure(struct search_space *s, const struct corpus *corpus, co
     trial_init(&m.trial, s, opt->isa, weight_amax, input_amax, kv_amax);
     eo.weights = &m.trial.source;
     bool ok = engine_open(&trying, s->inventory, &eo, err);
-    if (opt->method == SENSITIVITY_KL && s->inventory->config.moe.n_experts > 0)
-        progress_note(pr, "search",
-                      "small errors flip choices of routers, and count too much alone: "
-                      "the method gain suits models with experts better");
     m.plain = plain;
     m.trying = trying;
     ok = ok && list_forks(&m, err) && run_waves(&m, err);

@@ -182,11 +182,11 @@ static bool report_json(const struct search_args *a, const struct search_space *
 {
     json_t *groups = json_array();
     for (uint32_t g = 0; groups && g < s->n_groups; g++) json_array_append_new(groups, group_json(s, &s->groups[g]));
-    json_t *j = json_pack("{s:s,s:f,s:I,s:I,s:f,s:b,s:I,s:s,s:I,s:I,s:o}", "output", a->output, "effective_bits",
+    json_t *j = json_pack("{s:s,s:f,s:I,s:I,s:f,s:f,s:b,s:I,s:s,s:I,s:I,s:o}", "output", a->output, "effective_bits",
                           bits_of(s, s->write_bytes), "bytes", (json_int_t)s->write_bytes, "budget_bytes",
-                          (json_int_t)s->budget, "kl_sum", s->kl, "proven", s->solution.proven, "states",
-                          (json_int_t)s->solution.n_states, "method", s->method, "texts", (json_int_t)s->n_texts,
-                          "tokens", (json_int_t)s->n_tokens, "groups", groups);
+                          (json_int_t)s->budget, "kl_sum", s->kl, "power", s->power, "proven", s->solution.proven,
+                          "states", (json_int_t)s->solution.n_states, "method", s->method, "texts",
+                          (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens, "groups", groups);
     if (s->cache.tokens) json_object_set_new(j, "cache", cache_json(s));
     else json_object_set_new(j, "budget_bits", json_real(bits_of(s, s->budget)));
     return print_json(j, err);

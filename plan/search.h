@@ -81,6 +81,7 @@ struct search_space {
     uint64_t write_bytes; /* of the result */
     uint64_t cache_bytes; /* of the tokens in the cache; 0: it is not searched */
     double kl;            /* the sum of what was picked */
+    double power;         /* of scores, whose sum is the least: 1, but for "kl" where routers follow */
     struct arena *arena;
 };
 

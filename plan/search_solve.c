@@ -8,21 +8,56 @@
 
 /* ---- solving ---- */
 
+#define LAW_LEAST 0.25 /* of exponents that are believed */
+
+/* Where routers follow, a small error costs more alone than among others: it flips a choice, which can be flipped once.
+ * KL then grows with a power p < 1 of the squared error, and what adds up is KL to the power of 1/p. Fitted over the
+ * types of each group, dear ones first. Scores of the method "gain" are squared errors already. */
+static double fit_power(const struct search_space *s)
+{
+    double up = 0, down = 0;
+    if (!s->method || strcmp(s->method, "kl") != 0) return 1;
+    for (uint32_t g = 0; g < s->n_groups; g++)
+        for (uint32_t a = 1; a < s->n_types; a++)
+            for (uint32_t b = 1; b < s->n_types; b++) {
+                const struct search_choice *x = &s->groups[g].choices[a], *y = &s->groups[g].choices[b];
+                if (!x->known || !y->known || !(x->error > y->error) || !(y->error > 0) || !(x->kl > 0 && y->kl > 0))
+                    continue;
+                up += x->kl * log(x->kl / y->kl);
+                down += x->kl * log(x->error / y->error);
+            }
+    return down > 0 ? 1 / fmin(fmax(up / down, LAW_LEAST), 1) : 1;
+}
+
 /* Costs as integers, so that sums are exact and the proof is one: the dearest assignment is 2^51 to 2^52 units, its
  * rounding a part in 10^15. A power of two, so that equal sums stay equal. */
-static double units_per_nat(const struct search_space *s)
+struct scale {
+    double power, top, units; /* of scores; the largest; units in one nat */
+};
+
+static double powered(const struct scale *c, double kl)
 {
-    double most = 0;
-    for (uint32_t g = 0; g < s->n_groups; g++) {
-        double top = 0;
-        for (uint32_t t = 0; t < s->n_types; t++)
-            if (s->groups[g].choices[t].known) top = fmax(top, s->groups[g].choices[t].kl);
-        most += top;
-    }
-    for (uint32_t t = 0; t < SEARCH_CACHE_COUNT; t++) most += s->cache.choices[t].known ? s->cache.choices[t].kl : 0;
+    return c->power > 1 && kl > 0 ? c->top * pow(kl / c->top, c->power) : kl;
+}
+
+static double largest(const struct search_choice *c, uint32_t n)
+{
+    double top = 0;
+    for (uint32_t t = 0; t < n; t++)
+        if (c[t].known) top = fmax(top, c[t].kl);
+    return top;
+}
+
+static struct scale scale_of(const struct search_space *s)
+{
+    struct scale c = {.power = fit_power(s), .top = largest(s->cache.choices, SEARCH_CACHE_COUNT)};
+    for (uint32_t g = 0; g < s->n_groups; g++) c.top = fmax(c.top, largest(s->groups[g].choices, s->n_types));
+    double most = powered(&c, largest(s->cache.choices, SEARCH_CACHE_COUNT));
+    for (uint32_t g = 0; g < s->n_groups; g++) most += powered(&c, largest(s->groups[g].choices, s->n_types));
     int exponent = 0;
     frexp(most, &exponent);
-    return most > 0 ? ldexp(1, 52 - exponent) : 1;
+    c.units = most > 0 ? ldexp(1, 52 - exponent) : 1;
+    return c;
 }
 
 /* The cache is a group behind the others, where it is searched; a row has room for the types of either. */
@@ -36,35 +71,38 @@ static uint32_t n_columns(const struct search_space *s)
     return s->n_types > SEARCH_CACHE_COUNT ? s->n_types : SEARCH_CACHE_COUNT;
 }
 
-static struct knapsack_choice as_integers(const struct search_choice *c, bool allowed, double units)
+static struct knapsack_choice as_integers(const struct search_choice *c, bool allowed, const struct scale *scale)
 {
     return (struct knapsack_choice){
-        .bytes = c->bytes, .cost = allowed && c->kl > 0 ? (uint64_t)llround(c->kl * units) : 0, .allowed = allowed};
+        .bytes = c->bytes,
+        .cost = allowed && c->kl > 0 ? (uint64_t)llround(powered(scale, c->kl) * scale->units) : 0,
+        .allowed = allowed};
 }
 
-static bool fill_cache(const struct search_space *s, double units, struct knapsack_choice *row, struct error *err)
+static bool fill_cache(const struct search_space *s, const struct scale *scale, struct knapsack_choice *row,
+                       struct error *err)
 {
     for (uint32_t t = 0; s->cache.tokens && t < SEARCH_CACHE_COUNT; t++) {
         const struct search_choice *c = &s->cache.choices[t];
         if (!c->why_not && !c->known)
             return error_set(err, ERR_INTERNAL, "the cache as %s has no score", search_cache_words[t]);
-        row[t] = as_integers(c, !c->why_not, units);
+        row[t] = as_integers(c, !c->why_not, scale);
     }
     return true;
 }
 
-static bool fill(const struct search_space *s, double units, uint32_t only, struct knapsack_choice *out,
+static bool fill(const struct search_space *s, const struct scale *scale, uint32_t only, struct knapsack_choice *out,
                  struct error *err)
 {
     for (uint64_t i = 0; i < (uint64_t)n_rows(s) * n_columns(s); i++) out[i] = (struct knapsack_choice){0};
-    if (!fill_cache(s, units, out + (uint64_t)s->n_groups * n_columns(s), err)) return false;
+    if (!fill_cache(s, scale, out + (uint64_t)s->n_groups * n_columns(s), err)) return false;
     for (uint32_t g = 0; g < s->n_groups; g++)
         for (uint32_t t = 0; t < s->n_types; t++) {
             const struct search_choice *c = &s->groups[g].choices[t];
             bool allowed = !c->why_not && (t == 0 || only == 0 || only == t);
             if (allowed && !c->known)
                 return error_set(err, ERR_INTERNAL, "'%.256s' as %s has no score", s->groups[g].name, s->types[t].word);
-            out[(uint64_t)g * n_columns(s) + t] = as_integers(c, allowed, units);
+            out[(uint64_t)g * n_columns(s) + t] = as_integers(c, allowed, scale);
         }
     return true;
 }
@@ -106,19 +144,20 @@ bool search_solve(struct search_space *s, uint64_t budget, bool one_type, struct
 {
     CLEANUP(free) struct knapsack_choice *choices = NULL;
     CLEANUP(free) uint32_t *picked = NULL;
-    double units = units_per_nat(s);
+    const struct scale scale = scale_of(s);
     bool found = false;
     uint64_t smallest = UINT64_MAX;
     if (!memory_alloc(&choices, (uint64_t)n_rows(s) * n_columns(s), sizeof *choices, err) ||
         !memory_alloc(&picked, n_rows(s), sizeof *picked, err))
         return false;
     s->budget = budget;
+    s->power = scale.power;
     for (uint32_t only = one_type ? 1 : 0; only < (one_type ? s->n_types : 1); only++) {
         struct knapsack k = {choices, n_rows(s), n_columns(s), budget > s->other_bytes ? budget - s->other_bytes : 0,
                              0};
         struct knapsack_result r;
         struct error e = ERROR_INIT;
-        if (!fill(s, units, only, choices, err)) return false;
+        if (!fill(s, &scale, only, choices, err)) return false;
         if (!knapsack_solve(&k, picked, &r, &e)) {
             if (e.code == ERR_FORMAT && r.bytes > k.budget) {
                 if (r.bytes < smallest) smallest = r.bytes;
@@ -201,6 +240,10 @@ static void put_head(struct text *t, const struct search_space *s)
                  k == 0 || s->types[k].rounds_inputs || strcmp(s->types[k].inputs, "none") == 0
                      ? ""
                      : " (inputs as they are)");
+    if (s->power > 1)
+        text_add(t,
+                 ".\n# Small errors cost more alone than among others here: what adds up are scores to the power %.3f",
+                 s->power);
     if (s->solution.proven)
         text_add(t, ".\n# No other assignment within the budget has a smaller sum of scores than this one, %.4g.\n",
                  s->kl);

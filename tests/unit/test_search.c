@@ -237,6 +237,38 @@ static void test_exact_budgets(void **state)
     }
 }
 
+/* KL that grows with the root of squared errors, as routers make it: what adds up are its squares. */
+static void test_power(void **state)
+{
+    (void)state;
+    CLEANUP(search_space) struct search_space *s = space_of(model.inventory, both, 2);
+    uint64_t budget = s->other_bytes;
+    for (uint32_t g = 0; g < s->n_groups; g++) budget += (s->groups[g].choices[1].bytes + s->groups[g].choices[0].bytes) / 2;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        uint32_t first[64], same = 0;
+        draw_scores(s, seed);
+        CHECK_OK(search_solve(s, budget, false, e_)); /* without errors nothing is fitted */
+        assert_true(s->power == 1);
+        for (uint32_t g = 0; g < s->n_groups; g++)
+            for (uint32_t t = 1; t < 3; t++) s->groups[g].choices[t].error = s->groups[g].choices[t].kl * s->groups[g].choices[t].kl;
+        CHECK_OK(search_solve(s, budget, false, e_));
+        if (fabs(s->power - 2) > 1e-9) fail_msg("seed %llu: power %.17g", (unsigned long long)seed, s->power);
+        double sum = 0;
+        for (uint32_t g = 0; g < s->n_groups; g++) {
+            first[g] = s->groups[g].picked;
+            sum += s->groups[g].choices[first[g]].error;
+            for (uint32_t t = 1; t < 3; t++) s->groups[g].choices[t].kl = s->groups[g].choices[t].error;
+        }
+        uint64_t fewest;
+        double want = least_cost(s, budget, &fewest);
+        if (fabs(sum - want) > 1e-9 * want) fail_msg("seed %llu: %.17g, expected %.17g", (unsigned long long)seed, sum, want);
+        s->method = "gain"; /* these are squared errors: taken as they are */
+        CHECK_OK(search_solve(s, budget, false, e_));
+        for (uint32_t g = 0; g < s->n_groups; g++) same += s->groups[g].picked == first[g];
+        assert_true(s->power == 1 && same == s->n_groups);
+    }
+}
+
 /* The tiny model with attention heads of 16, which an NVFP4 cache asks for. */
 static void open_wide(struct model *m)
 {
@@ -574,7 +606,7 @@ static void test_targets(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {TEST(test_groups), TEST(test_gated), TEST(test_head), TEST(test_bytes), TEST(test_solve), TEST(test_exact_budgets), TEST(test_cache), TEST(test_recipe), TEST(test_refused),
+    const struct CMUnitTest tests[] = {TEST(test_groups), TEST(test_gated), TEST(test_head), TEST(test_bytes), TEST(test_solve), TEST(test_exact_budgets), TEST(test_power), TEST(test_cache), TEST(test_recipe), TEST(test_refused),
                                        TEST(test_scores_file), TEST(test_measure), TEST(test_measure_head), TEST(test_measure_cache), TEST(test_types), TEST(test_targets)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
