@@ -8,7 +8,7 @@ import json, os, shutil, signal, struct, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
 from checks import INGOT, ROOT, check, finish, ingot
-from tensors import tensors
+from tensors import save, tensors
 
 TINY, W = ROOT + "/tests/vectors/engine/", tempfile.mkdtemp()
 json.dump([[(7 * i + 3 * k) % 61 + 2 for i in range(24)] for k in range(4)], open(W + "/ids.json", "w"))
@@ -98,6 +98,16 @@ r = recipe("weights: nvfp4, inputs: nvfp4}\n  - {role: latent, weights: nvfp4, i
 p = calibrate("two")
 names = {k.rsplit(".", 1)[1] for k in tensors(W + "/two.safetensors") if "fold_scale" in k} if p.returncode == 0 else set()
 check("each by its own name", names == {"fold_scale", "input_fold_scale"}, (names, p.stderr))
+
+# ---- inputs that are not finite, where nothing asks for their maximum ----
+t = tensors(TINY + "llama/model.safetensors")
+name = "model.layers.1.input_layernorm.weight"
+t[name] = (t[name][0], t[name][1], b"\x7f\x7f" * (len(t[name][2]) // 2))   # the largest bf16
+shutil.copytree(TINY + "llama", W + "/huge")
+save(W + "/huge", t)
+for rule in ("weights: nvfp4, solve: awq", "weights: nvfp4, solve: awq_clip", "weights: nvfp4, solve: {method: awq, clip: true}", "weights: none, inputs: none, solve: smoothquant"):
+    p = ingot("calibrate", W + "/huge", "-r", recipe(rule, None), "--ids", W + "/ids.json", "-o", W + "/no.safetensors", "-q")
+    check(f"{rule}: the linear is named", p.returncode == 3 and "the input of 'model.layers.1.self_attn." in p.stderr and "is not finite" in p.stderr and not os.path.exists(W + "/no.safetensors"), p.stderr)
 
 shutil.rmtree(W, ignore_errors=True)
 finish()
