@@ -320,7 +320,7 @@ bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const s
     c.forced = forced;
     c.maxima = (struct folding_maxima){.input = input, .output = output, .weights = weights, .groups = groups};
     struct error local = ERROR_INIT;
-    bool ok = observing_open(&c.observing, plan, opt->pool, &local) &&
+    bool ok = observing_open(&c.observing, plan, opt->pool, opt->isa, &local) &&
               solving_open(&solving, plan, opt->pool, opt->isa, opt->solve_bytes ? opt->solve_bytes : PLAN_SOLVE_BYTES,
                            groups, &local) &&
               folding_open(&c.folding, plan, opt->pool, opt->isa, &solving.work, &local) &&
