@@ -83,9 +83,8 @@ static bool check_refused(struct plan_builder *b, const struct model_tensor *t, 
     const char *why = type && type->refuse ? type->refuse : NULL;
     if (last && last->enable && !type) why = "it is switched on, but no rule says as what";
     if (!why) return true;
-    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s%s%s%s: %s of tensor '%.256s': %s", b->plan->recipe->name,
-                     last->text, last->note ? " (" : "", last->note ? last->note : "", last->note ? ")" : "", half,
-                     t->name, why);
+    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s of tensor '%.256s': %s", b->plan->recipe->name,
+                     last->label, half, t->name, why);
 }
 
 /* "int4 in groups of 64 with zero points" */
@@ -110,7 +109,7 @@ static bool check_blocks(struct plan_builder *b, const struct plan_item *item, c
     if (!cols && !rows) return true;
     return error_set(b->err, ERR_UNSUPPORTED,
                      "recipe '%s': %s: tensor '%.256s': %llu %s are not a multiple of %s's block of %u",
-                     b->plan->recipe->name, w->weights_line->text, t->name, (unsigned long long)t->dims[cols ? 1 : 0],
+                     b->plan->recipe->name, w->weights_line->label, t->name, (unsigned long long)t->dims[cols ? 1 : 0],
                      cols ? "columns" : "rows", f->name, cols ? f->block_cols : whole);
 }
 
@@ -118,7 +117,7 @@ static bool check_blocks(struct plan_builder *b, const struct plan_item *item, c
 static bool solvable(struct plan_builder *b, const struct plan_item *item, const struct wish *w, enum solve_method how)
 {
     const struct model_tensor *t = item->tensor;
-    const char *method = solve_name(how), *line = w->weights_line->text;
+    const char *method = solve_name(how), *line = w->weights_line->label;
     if (t->place.mtp)
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': calibration does not run the multi-token-prediction head; "
@@ -152,7 +151,7 @@ static bool scales_fit(struct plan_builder *b, const struct plan_item *item, con
     bool looks = w->scales == SCALES_LOCAL_HESSIAN || of_tensor;
     if (!(clips && w->scales != SCALES_MAX) && !(folds && looks)) return true;
     return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: tensor '%.256s': scales: %s does not go with solve: %s",
-                     b->plan->recipe->name, w->weights_line->text, item->tensor->name, scales_name(w->scales),
+                     b->plan->recipe->name, w->weights_line->label, item->tensor->name, scales_name(w->scales),
                      solve_label(&w->solve));
 }
 
@@ -172,14 +171,14 @@ static bool choose_format(struct plan_builder *b, struct plan_item *item, const 
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': engines look embeddings up in 16 bits; add a later line "
                          "{role: embed, weights: none, inputs: none}",
-                         b->plan->recipe->name, (w->weights_line ? w->weights_line : w->inputs_line)->text, t->name);
+                         b->plan->recipe->name, (w->weights_line ? w->weights_line : w->inputs_line)->label, t->name);
     if (!item->format) {
         const struct recipe_line *l = w->weights_line ? w->weights_line : w->inputs_line;
         char text[96];
         return error_set(b->err, ERR_UNSUPPORTED,
                          "recipe '%s': %s: tensor '%.256s': weights %s with inputs %s is no format that engines load "
                          "in the layout %s",
-                         b->plan->recipe->name, l ? l->text : "", t->name, weights_text(w, text, sizeof text),
+                         b->plan->recipe->name, l ? l->label : "", t->name, weights_text(w, text, sizeof text),
                          w->inputs->word, layout);
     }
     if (!check_blocks(b, item, w)) return false;
@@ -229,7 +228,7 @@ static bool check_others(struct plan_builder *b, const struct model_tensor *t)
     return error_set(b->err, ERR_UNSUPPORTED,
                      "recipe '%s': %s: the output of '%.256s': quantized outputs of linears are "
                      "not supported: engines have no place for them",
-                     r->name, on->text, t->module);
+                     r->name, on->label, t->module);
 }
 
 static bool decide(struct plan_builder *b, struct plan_item *item)
@@ -424,14 +423,13 @@ static bool cache_of(struct plan_builder *b, const struct recipe_target *attenti
     const char *why = l ? l->refuse : last ? "it is switched on, but no rule says as what" : NULL;
     *kv = KV_NONE;
     if (why)
-        return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s%s%s%s: the KV cache of '%.256s': %s", r->name,
-                         last->text, last->note ? " (" : "", last->note ? last->note : "", last->note ? ")" : "",
+        return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: the KV cache of '%.256s': %s", r->name, last->label,
                          attention->module, why);
     if (!l) return true;
     if (quant_type_is(l->kv, "fp8")) *kv = l->kv_constant ? KV_FP8_CAST : KV_FP8;
     if (quant_type_is(l->kv, "nvfp4")) *kv = l->kv_constant ? KV_NVFP4_CAST : KV_NVFP4;
     if (*kv != KV_NONE || l->kv == QUANT_TYPE_NONE) return true;
-    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s KV caches are not supported", r->name, l->text,
+    return error_set(b->err, ERR_UNSUPPORTED, "recipe '%s': %s: %s KV caches are not supported", r->name, l->label,
                      l->kv->word);
 }
 
@@ -642,7 +640,7 @@ static bool check_lines(struct plan_builder *b)
         if (!r->published && !r->lines[i].optional)
             return error_set(b->err, ERR_FORMAT,
                              "recipe '%s': %s matches nothing in this checkpoint (optional: true allows that)", r->name,
-                             r->lines[i].text);
+                             r->lines[i].label);
         list[p->n_unmatched++] = r->lines[i].text;
     }
     p->unmatched = list;
