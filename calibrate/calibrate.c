@@ -281,10 +281,6 @@ static bool run_all(struct calibration *c, const struct corpus *corpus, const st
     if (!weight_maxima(c->plan, opt->pool, opt->isa, weights, err)) return false;
     if (!group_maxima(c->plan, weights, groups, err)) return false;
     stats->sequential = opt->sequential;
-    if (opt->sequential && c->plan->n_folds)
-        return error_set(err, ERR_UNSUPPORTED,
-                         "recipe '%s' folds scales per channel: --sequential does not go with that",
-                         c->plan->recipe->name);
     if (!open_work(c->solving, corpus, opt, stats, err)) return false;
     if (opt->sequential) {
         sequential_open(&sequential, c->plan, stats, opt->isa, groups);
@@ -324,7 +320,7 @@ bool calibrate_run(const struct plan *plan, const struct corpus *corpus, const s
     c.forced = forced;
     c.maxima = (struct folding_maxima){.input = input, .output = output, .weights = weights, .groups = groups};
     struct error local = ERROR_INIT;
-    bool ok = observing_open(&c.observing, plan, opt->pool, &local) &&
+    bool ok = observing_open(&c.observing, plan, opt->pool, opt->isa, &local) &&
               solving_open(&solving, plan, opt->pool, opt->isa, opt->solve_bytes ? opt->solve_bytes : PLAN_SOLVE_BYTES,
                            groups, &local) &&
               folding_open(&c.folding, plan, opt->pool, opt->isa, &solving.work, &local) &&

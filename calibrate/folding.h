@@ -1,6 +1,6 @@
 /* Scales per channel (plan/fold.h) and clipped weights (calibrate/clip.h), block by block: samples of inputs while a
- * block runs, then the search, and vectors and codes into the work file. All searches see the original model: a block
- * is not calibrated on what the folds in front of it round differently. */
+ * block runs, then the search, and vectors and codes into the work file. All searches see the original model, or
+ * with --sequential what the folded and quantized blocks in front give (calibrate/sequential.h). */
 #ifndef CALIBRATE_FOLDING_H
 #define CALIBRATE_FOLDING_H
 

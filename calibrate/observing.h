@@ -4,6 +4,7 @@
 #define CALIBRATE_OBSERVING_H
 
 #include "calibrate/histogram.h"
+#include "calibrate/sample.h"
 #include "core/pool.h"
 #include "plan/stats.h"
 
@@ -12,12 +13,15 @@
 struct observing {
     const struct plan *plan;
     struct pool *pool;
+    uint64_t isa;
     struct histogram **histograms; /* [n_items], of the block under way */
+    struct sample *samples;        /* [n_items], the same: rows of NVFP4 inputs, whose errors no histogram knows */
     float *peak, *gain;            /* [n_items], of those that were chosen; NaN: none */
     atomic_bool no_memory;
 };
 
-MUST_CHECK bool observing_open(struct observing *o, const struct plan *plan, struct pool *pool, struct error *err);
+MUST_CHECK bool observing_open(struct observing *o, const struct plan *plan, struct pool *pool, uint64_t isa,
+                               struct error *err);
 void observing_close(struct observing *o);
 
 /* x: finite, [n_rows, columns], row stride in floats; from several threads for different items. */

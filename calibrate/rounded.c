@@ -82,30 +82,32 @@ bool round_rows(const struct plan *p, uint32_t i, enum scale_method scales, floa
 }
 
 /* Rows [from, from + n), which begin and end where the format may be cut. */
-static bool whole_rows(const struct plan *p, uint32_t i, float amax, uint64_t isa, uint64_t from, uint64_t n,
-                       float *out, struct error *err)
+static bool whole_rows(const struct plan *p, uint32_t i, const struct fold_factors *factors, float amax, uint64_t isa,
+                       uint64_t from, uint64_t n, float *out, struct error *err)
 {
     const struct plan_item *item = &p->items[i];
     uint32_t weight = item->tensor->parts[PART_WEIGHT];
     const struct tensor_info *info = checkpoint_tensor(p->inventory->checkpoint, weight);
     uint64_t cols = item->tensor->dims[1], row_bytes = cols * dtype_bytes(info->dtype);
     CLEANUP(free) uint8_t *raw = NULL;
-    return memory_alloc(&raw, n, row_bytes, err) &&
-           checkpoint_read(p->inventory->checkpoint, weight, from * row_bytes, raw, n * row_bytes, err) &&
-           round_rows(p, i, item->scales, amax, isa, raw, info->dtype, n, out, err);
+    if (!memory_alloc(&raw, n, row_bytes, err) ||
+        !checkpoint_read(p->inventory->checkpoint, weight, from * row_bytes, raw, n * row_bytes, err))
+        return false;
+    if (factors) fold_apply(p, i, factors, info->dtype, from * cols, n * cols, raw, raw);
+    return round_rows(p, i, item->scales, amax, isa, raw, info->dtype, n, out, err);
 }
 
-bool rounded_rows(const struct plan *p, uint32_t item, float amax, uint64_t isa, uint64_t first, uint64_t n, float *out,
-                  struct error *err)
+bool rounded_rows(const struct plan *p, uint32_t item, const struct fold_factors *factors, float amax, uint64_t isa,
+                  uint64_t first, uint64_t n, float *out, struct error *err)
 {
     const struct model_tensor *t = p->items[item].tensor;
     uint64_t unit = quant_format_rows(p->items[item].format), cols = t->dims[1];
     if (unit == 0) unit = 1;
     uint64_t from = first / unit * unit, to = u64_min(u64_div_up(first + n, unit) * unit, t->dims[0]);
-    if (from == first && to == first + n) return whole_rows(p, item, amax, isa, first, n, out, err);
+    if (from == first && to == first + n) return whole_rows(p, item, factors, amax, isa, first, n, out, err);
     CLEANUP(free) float *wide = NULL;
     if (!memory_alloc(&wide, (to - from) * cols, sizeof *wide, err) ||
-        !whole_rows(p, item, amax, isa, from, to - from, wide, err))
+        !whole_rows(p, item, factors, amax, isa, from, to - from, wide, err))
         return false;
     memcpy(out, wide + (first - from) * cols, n * cols * sizeof *out);
     return true;

@@ -3,12 +3,13 @@
 #ifndef CALIBRATE_ROUNDED_H
 #define CALIBRATE_ROUNDED_H
 
-#include "plan/plan.h"
+#include "plan/fold.h"
 
 /* Rows [first, first + n) of an item whose source holds plain floats: out [n, cols]. amax: the largest magnitude of all
- * that share its scale, not zero. Types whose blocks reach over rows are rounded in whole blocks. */
-MUST_CHECK bool rounded_rows(const struct plan *p, uint32_t item, float amax, uint64_t isa, uint64_t first, uint64_t n,
-                             float *out, struct error *err);
+ * that share its scale, not zero. Types whose blocks reach over rows are rounded in whole blocks. factors: what is done
+ * to them first, in their own type (plan/fold.h), or NULL. */
+MUST_CHECK bool rounded_rows(const struct plan *p, uint32_t item, const struct fold_factors *factors, float amax,
+                             uint64_t isa, uint64_t first, uint64_t n, float *out, struct error *err);
 
 /* The same of rows that are at hand, in `dtype`, and with another choice of scales. Types whose blocks reach over rows
  * begin at a whole block. */

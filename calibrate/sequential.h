@@ -1,10 +1,17 @@
 /* `--sequential`: after a block was observed, it is run again as the result will have it, and that is what the blocks
  * behind it see: weights rounded or solved, inputs of formats that quantize them quantized, with the maxima that were
- * just observed. */
+ * just observed.
+ *
+ * Scales per channel (plan/fold.h) are in the weights that stand in, and taken out again beside them: inputs of a
+ * linear are divided by the scales of its columns before they are rounded, rows of a maker multiplied with theirs after
+ * they were decoded. Biases are divided, rounded to their type and multiplied again. Norms and linears of their own
+ * type stay as they are, which is what they pass on when they are folded: a norm's scale is what its rounding leaves
+ * (numeric/fold_scale.h), those of linears that stay in their type are powers of two. */
 #ifndef CALIBRATE_SEQUENTIAL_H
 #define CALIBRATE_SEQUENTIAL_H
 
 #include "engine/engine.h"
+#include "plan/fold.h"
 #include "plan/stats.h"
 
 struct sequential {
@@ -17,6 +24,8 @@ struct sequential {
     float *input_amax; /* [n_items], of the block under way */
     uint32_t *first;   /* [n_items]: number of the first solved tensor; NAME_NONE */
     uint32_t n_known;  /* solved tensors that were looked at */
+    float **scales;    /* [n_folds], of the block under way; NULL: of others */
+    uint32_t first_fold, end_fold;
 };
 
 void sequential_open(struct sequential *q, const struct plan *plan, const struct stats *stats, uint64_t isa,

@@ -56,7 +56,7 @@ static bool rows(void *ctx, const struct model_tensor *tensor, uint64_t first, u
     const struct trial *t = ctx;
     uint32_t item = (uint32_t)(tensor - t->space->inventory->tensors);
     const struct plan *p = t->space->types[type_of(t, item)].plan;
-    return rounded_rows(p, item, group_amax(t, p, item), t->isa, first, n, out, err);
+    return rounded_rows(p, item, NULL, group_amax(t, p, item), t->isa, first, n, out, err);
 }
 
 void trial_init(struct trial *t, struct search_space *s, uint64_t isa, float *weight_amax, float *input_amax)

@@ -2,6 +2,7 @@
 
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
+#include "formats/not_finite.h"
 #include "plan/fp8_range.h"
 #include "plan/workspace.h"
 
@@ -21,8 +22,7 @@ bool weight_maximum(const struct checkpoint *ck, uint32_t tensor, uint64_t isa, 
         if (!checkpoint_read(ck, tensor, at, raw, n, err)) return false;
         amax(
             &(struct kernel_args){.n_rows = 1, .n_cols = n / elem, .src = raw, .dtype = info->dtype, .dst_f32 = &part});
-        if (!isfinite(part))
-            return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite", info->name);
+        if (!isfinite(part)) return tensor_not_finite(ck, info, raw, at / elem, n / elem, err);
         if (part > *out) *out = part;
     }
     return true;

@@ -100,6 +100,15 @@ static bool put_clipped(json_t *j, const struct quantize_result *r, struct error
     return json_put(j, "scales_sha256", json_string(hex), err) && json_put(j, "clipped", clipped, err);
 }
 
+/* What the plan accepts knowingly, such as 4/6 on Mamba's projections. */
+static bool put_notes(const struct plan *plan, json_t *j, struct error *err)
+{
+    if (plan->n_notes == 0) return true;
+    json_t *notes = json_array();
+    for (uint32_t i = 0; notes && i < plan->n_notes; i++) json_array_append_new(notes, json_string(plan->notes[i]));
+    return json_put(j, "notes", notes, err);
+}
+
 static bool report(const struct command_env *env, const struct plan *plan, const struct stats *stats,
                    const char *scales_from, const struct quantize_result *r, const char *output, struct error *err)
 {
@@ -115,7 +124,8 @@ static bool report(const struct command_env *env, const struct plan *plan, const
                       "backend", r->backend, "device", r->device, "devices", (json_int_t)r->n_devices);
         return (j || error_memory(err, 0)) && (!stats || stats_put_experts(stats, plan, j, err)) &&
                (!scales_from || put_clipped(j, r, err)) && solve_report_json(stats, j, err) &&
-               gain_report_json(plan, r, j, err) && input_report_json(stats, j, err) && print_json(json_incref(j), err);
+               gain_report_json(plan, r, j, err) && input_report_json(stats, j, err) && put_notes(plan, j, err) &&
+               print_json(json_incref(j), err);
     }
     text_bytes(was, plan->read_bytes);
     text_bytes(is, plan->write_bytes);
@@ -129,6 +139,7 @@ static bool report(const struct command_env *env, const struct plan *plan, const
                    (unsigned long long)r->n_clipped, r->n_clipped_tensors, r->worst_clipped,
                    (unsigned long long)r->worst_n_clipped, (unsigned long long)r->worst_n_elems);
     else if (scales_from) print_text("every weight lies within reach of its scale\n");
+    for (uint32_t i = 0; i < plan->n_notes; i++) print_text("note: %s\n", plan->notes[i]);
     return !stats || report_unseen(plan, stats, err);
 }
 

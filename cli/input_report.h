@@ -6,7 +6,8 @@
 #include "plan/stats.h"
 
 /* Puts member "observed_inputs" into a result when an observer chose anything: a row per linear with the largest
- * magnitude, the maximum that was chosen and, for FP8, what that does to the inputs' squared error. `s` may be NULL. */
+ * magnitude, the maximum that was chosen and what that does to the inputs' squared error (NVFP4: of 16 rows). `s` may
+ * be NULL. */
 MUST_CHECK bool input_report_json(const struct stats *s, json_t *result, struct error *err);
 void input_report_print(const struct stats *s);
 

@@ -6,7 +6,7 @@
 #include "core/progress.h"
 #include "models/inventory.h"
 
-/* Every plain number and every decoded block scale is finite, every scalar scale positive; the tokenizer opens. */
+/* Every plain number and every decoded block scale is finite, every scale positive; the tokenizer opens. */
 MUST_CHECK bool inspect_values(const struct model *m, struct pool *pool, uint64_t isa, const struct progress *pr,
                                struct error *err);
 

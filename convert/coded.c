@@ -2,6 +2,7 @@
 
 #include "backends/cpu/kernel.h"
 #include "core/memory.h"
+#include "numeric/e4m3.h"
 #include "numeric/ggml_nvfp4.h"
 
 #include <math.h>
@@ -102,6 +103,15 @@ static bool plain_scales(const struct coded *c, enum tensor_part part, const uin
     return true;
 }
 
+static bool block_scales(const struct coded *c, enum tensor_part part, const uint8_t *codes, uint64_t n,
+                         struct error *err)
+{
+    uint8_t any = 0;
+    for (uint64_t i = 0; i < n; i++) any |= codes[i] == (0x80 | E4M3_NAN) ? 0 : codes[i]; /* NaN shows later */
+    return any < 0x80 || error_set(err, ERR_FORMAT, "tensor '%.256s' holds a negative scale",
+                                   checkpoint_tensor(c->ck, c->tensor->parts[part])->name);
+}
+
 /* Rows that lie in one row of tiles, where the format has such. */
 static bool decode_rows(const struct coded *c, uint64_t first, uint64_t n, float *out, struct error *err)
 {
@@ -118,6 +128,7 @@ static bool decode_rows(const struct coded *c, uint64_t first, uint64_t n, float
         if (!p->cols_per_elem || is_input(p->part)) continue;
         enum dtype stored = checkpoint_tensor(c->ck, c->tensor->parts[p->part])->dtype;
         if (!read_part(c, p, first, n, &scales, &elems, err) ||
+            (f->decode_op == OP_DECODE_NVFP4 && !block_scales(c, p->part, scales, elems, err)) ||
             (dtype_is_plain_float(stored) && !plain_scales(c, p->part, scales, elems, &numbers, err)))
             return false;
     }

@@ -70,6 +70,7 @@ struct linear {
     uint64_t rows, cols;                 /* outputs, inputs */
     float *bias;                         /* [rows], owned, or NULL */
     float *pre;                          /* [cols], owned: inputs times this are what goes on; or NULL */
+    bool scaled;                         /* that there is one, also where only sizes are asked for */
     float weight_scale, input_scale;     /* of the format; input_scale 0: inputs are not quantized */
     const struct quant_format *stand_in; /* weights come from e->weights, in this format; or NULL */
     bool dynamic_input;                  /* inputs are quantized with scales of their own, made as they come */

@@ -1,6 +1,9 @@
 #include "engine/block.h"
 
 #include "core/memory.h"
+#include "formats/not_finite.h"
+
+#include <math.h>
 
 bool engine_open(struct engine **out, const struct inventory *inv, const struct engine_options *opt, struct error *err)
 {
@@ -72,7 +75,7 @@ static bool plain_row(const struct engine *e, const struct model_tensor *t, uint
         !checkpoint_read(ck, t->parts[PART_WEIGHT], row * bytes, raw, bytes, err))
         return false;
     e->widen(&(struct kernel_args){.n_rows = 1, .n_cols = cols, .src = raw, .dtype = info->dtype, .dst_f32 = out});
-    return true;
+    return isfinite(e->math->amax(out, cols)) || tensor_not_finite(ck, info, raw, row * cols, cols, err);
 }
 
 /* One row at a time: a batch touches few of a large table's rows. */

@@ -29,6 +29,11 @@ struct weight_source {
     const struct quant_format *(*format)(void *ctx, const struct model_tensor *t, float *input_scale);
     /* Rows [first, first + n) of such a tensor, decoded: [n, cols]. */
     bool (*rows)(void *ctx, const struct model_tensor *t, uint64_t first, uint64_t n, float *out, struct error *err);
+    /* What the inputs of such a tensor are multiplied with before all else, [cols]; false: nothing. out NULL: only
+     * asks. The member may be NULL. */
+    bool (*input_factors)(void *ctx, const struct model_tensor *t, float *out);
+    /* Of any tensor of one dimension: values [n] as the file has them, to be changed. The member may be NULL. */
+    bool (*vector)(void *ctx, const struct model_tensor *t, float *values, struct error *err);
 };
 
 struct engine_options {

@@ -3,6 +3,7 @@
 #include "engine/scaled_rows.h"
 
 #include "core/memory.h"
+#include "formats/not_finite.h"
 #include "models/pre_scale.h"
 #include "numeric/nvfp4.h"
 
@@ -21,10 +22,15 @@ bool weights_load(const struct engine *e, const struct model_tensor *t, float **
         return false;
     e->widen(
         &(struct kernel_args){.n_rows = 1, .n_cols = t->n_elems, .src = raw, .dtype = info->dtype, .dst_f32 = values});
+    const struct weight_source *w = e->weights;
+    if (w && w->vector && t->n_dims == 1 && !w->vector(w->ctx, t, values, err)) {
+        free(values);
+        return false;
+    }
     /* NaN and infinity spread through the whole pass: stop where they are. */
     if (!isfinite(e->math->amax(values, t->n_elems))) {
         free(values);
-        return error_set(err, ERR_FORMAT, "tensor '%.256s' holds a value that is not finite", t->name);
+        return tensor_not_finite(ck, info, raw, 0, t->n_elems, err);
     }
     *out = values;
     return true;
@@ -73,7 +79,9 @@ static struct linear describe(const struct engine *e, const struct model_tensor 
 /* Whose weights, and how inputs are quantized. */
 static void settle_format(struct linear *l, const struct engine *e)
 {
-    if (e->weights) l->stand_in = e->weights->format(e->weights->ctx, l->tensor, &l->input_scale);
+    const struct weight_source *w = e->weights;
+    if (w) l->stand_in = w->format(w->ctx, l->tensor, &l->input_scale);
+    l->scaled = l->stand_in ? w->input_factors && w->input_factors(w->ctx, l->tensor, NULL) : has_pre_scale(l->tensor);
     const struct quant_format *f = linear_format(l);
     if (!e->quantize_inputs || (f && f->input_op == OP_COUNT)) l->input_scale = 0;
     l->dynamic_input = e->quantize_inputs && f && f->input_op != OP_COUNT && !quant_format_has_input_scale(f);
@@ -87,6 +95,15 @@ bool linear_shape(struct linear *l, const struct engine *e, const struct model_t
         if (t->format->parts[i].part == PART_INPUT_SCALE) l->input_scale = 1;
     settle_format(l, e);
     return panels_open(l, e, err);
+}
+
+static bool load_pre(struct linear *l, const struct engine *e, struct error *err)
+{
+    if (!l->stand_in) return pre_scale_read(e->inv->checkpoint, l->tensor, &l->pre, err);
+    if (!l->scaled) return true;
+    if (!memory_alloc(&l->pre, l->cols, sizeof *l->pre, err)) return false;
+    e->weights->input_factors(e->weights->ctx, l->tensor, l->pre);
+    return true;
 }
 
 bool linear_open(struct linear *l, const struct engine *e, const struct model_tensor *t, const char *bias_name,
@@ -103,7 +120,7 @@ bool linear_open(struct linear *l, const struct engine *e, const struct model_te
         if (input_scale && !weights_scalar(e, t, part, &l->input_scale, err)) return false;
     }
     settle_format(l, e);
-    if (!l->stand_in && !pre_scale_read(e->inv->checkpoint, t, &l->pre, err)) return false;
+    if (!load_pre(l, e, err)) return false;
     if (!panels_open(l, e, err)) return false;
     if (!bias_name) return true;
     const struct model_tensor *bias = inventory_find_name(e->inv, bias_name);
@@ -193,7 +210,7 @@ bool linear_need(struct need *n, const struct engine *e, const struct model_tens
     need_most(&n->worker, panel_scratch_need(&l, e));
     if (kept) n->kept += packed_bytes(&l.packed);
     if (has_bias) n->loaded += l.rows * sizeof(float);
-    if (has_pre_scale(t)) n->loaded += l.cols * sizeof(float);
+    if (l.scaled) n->loaded += l.cols * sizeof(float);
     return true;
 }
 

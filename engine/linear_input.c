@@ -1,8 +1,6 @@
 /* Inputs of linears: quantized as the format says, rounded to bf16, rows moved apart. */
 #include "engine/linear_impl.h"
 
-#include "models/pre_scale.h"
-
 struct input_ctx {
     kernel_fn run;
     const float *x;
@@ -75,8 +73,7 @@ static void dynamic_item(void *ctx, uint64_t row, uint32_t worker)
 /* Bytes of a row's copy, times pre_quant_scale or quantized. */
 static uint64_t quantized_bytes(const struct linear *l)
 {
-    bool scaled = has_pre_scale(l->tensor) && !l->stand_in;
-    return l->input_scale > 0 || l->dynamic_input || scaled ? scratch_bytes(l->cols, sizeof(float)) : 0;
+    return l->input_scale > 0 || l->dynamic_input || l->scaled ? scratch_bytes(l->cols, sizeof(float)) : 0;
 }
 
 /* Scales of a row, where inputs have their own. */

@@ -4,6 +4,7 @@
 #include "models/int4_parts.h"
 
 #include "core/memory.h"
+#include "numeric/e4m3.h"
 #include "numeric/fp8_scaled.h"
 #include "numeric/q8_0.h"
 
@@ -203,6 +204,18 @@ static bool not_finite(const struct linear *l, uint64_t first, uint64_t n, struc
                      l->tensor->name, (unsigned long long)first, (unsigned long long)(first + n - 1));
 }
 
+/* NVFP4's scales of blocks are magnitudes: GPUs do not look at their sign. NaN is found elsewhere. */
+static bool check_signs(const struct linear *l, uint64_t first, uint64_t n, const uint8_t *scales, uint64_t bytes,
+                        struct error *err)
+{
+    uint8_t any = 0;
+    for (uint64_t i = 0; i < bytes; i++) any |= scales[i] == (0x80 | E4M3_NAN) ? 0 : scales[i];
+    if (any < 0x80) return true;
+    return error_set(err, ERR_FORMAT, "tensor '%.256s.%s' holds a negative scale (rows %llu to %llu)",
+                     l->tensor->module, tensor_part_suffix(PART_WEIGHT_SCALE), (unsigned long long)first,
+                     (unsigned long long)(first + n - 1));
+}
+
 static bool read_part(const struct linear *l, const struct engine *e, enum tensor_part part, uint64_t first, uint64_t n,
                       uint8_t *dst, struct error *err)
 {
@@ -248,7 +261,10 @@ static bool read_codes(const struct linear *l, const struct engine *e, uint64_t 
     if (!(has_row_pairs(l) ? read_pairs(l, e, first, n, s->raw, err)
                            : read_part(l, e, PART_WEIGHT, first, n, s->raw, err)))
         return false;
-    return !has_row_scales(l) || read_part(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err);
+    if (!has_row_scales(l)) return true;
+    if (!read_part(l, e, PART_WEIGHT_SCALE, first, n, s->scales, err)) return false;
+    return !l->tensor->format || l->tensor->format->decode_op != OP_DECODE_NVFP4 ||
+           check_signs(l, first, n, s->scales, n * row_bytes(l, e, PART_WEIGHT_SCALE), err);
 }
 
 /* Codes and scales of n rows apart, as panels want them; the codes move towards the front. */

@@ -9,6 +9,8 @@ static bool put_unconverted(const struct quant_config *q, json_t *doc, struct er
     if (!json_put(doc, "modules_to_not_convert", list, err)) return false;
     for (uint32_t i = 0; i < q->n_modules; i++) {
         const struct quant_module *m = &q->modules[i];
+        if (m->format && m->table)
+            return error_set(err, ERR_UNSUPPORTED, "'%.256s' is no linear: fp8 quantizes only those", m->name);
         if (m->format || m->table) continue;
         if (json_array_append_new(list, json_string(m->name)) != 0)
             return error_set(err, ERR_FORMAT, "module name '%.256s' is not valid UTF-8", m->name);

@@ -125,6 +125,38 @@ static bool read_layers(struct reading *r, const json_t *doc)
     return true;
 }
 
+/* One side of a group, where it says its type. `bits` 16: not quantized. */
+static bool check_side(struct reading *r, const json_t *group, const char *name, const char *side, uint32_t bits,
+                       const char *type, const struct quant_format *f)
+{
+    const json_t *args = json_object_get(group, side);
+    uint64_t said = bits;
+    const char *word = type;
+    if (!json_is_object(args)) return true;
+    if (!json_opt_u64(args, "num_bits", r->what, 0, 64, &said, r->err) ||
+        !json_opt_string(args, "type", r->what, &word, r->err))
+        return error_wrap(r->err, "%.64s", name);
+    if (said == bits && (bits == 16 || strcmp(word, type) == 0)) return true;
+    return error_set(r->err, ERR_FORMAT, "%s: %.64s: %s of %s have %u bits (%s), found %llu (%.32s)", r->what, name,
+                     side, f->algo, bits, bits == 16 ? "not quantized" : type, (unsigned long long)said, word);
+}
+
+/* What a group says must be what quant_algo and quantized_layers say: readers take either. */
+static bool check_group(struct reading *r, const json_t *group, const char *name)
+{
+    const struct quant_format *f = r->f->uniform;
+    const json_t *targets = json_object_get(group, "targets");
+    for (size_t i = 0; r->f->mixed && !f && i < json_array_size(targets); i++) {
+        const char *target = json_string_value(json_array_get(targets, i));
+        for (uint32_t k = 0; target && k < r->f->n_layers; k++)
+            if (strcmp(r->f->layers[k].name, target) == 0) f = r->f->layers[k].format;
+    }
+    if (!f) return true;
+    bool int4 = f->decode_op == OP_DECODE_INT4 || f->decode_op == OP_DECODE_INT4_ZERO;
+    return check_side(r, group, name, "weights", f->weight_bits, int4 ? "int" : "float", f) &&
+           check_side(r, group, name, "input_activations", f->input_bits, "float", f);
+}
+
 /* The flat form says the group size only inside its config_groups. */
 static bool read_groups(struct reading *r, const json_t *doc)
 {
@@ -135,6 +167,7 @@ static bool read_groups(struct reading *r, const json_t *doc)
     json_object_foreach (groups, name, group) {
         uint64_t size = 0;
         const json_t *weights = json_object_get(group, "weights");
+        if (!check_group(r, group, name)) return false;
         if (!json_is_object(weights)) continue;
         if (!json_opt_u64(weights, "group_size", r->what, 0, UINT32_MAX, &size, r->err)) return false;
         if (!r->f->uniform || size == 0) continue;

@@ -136,6 +136,21 @@ static bool read_cache(struct reading *r, const json_t *scheme)
     return true;
 }
 
+/* The word for all groups, by which engines choose how to load them. */
+static bool check_format(const struct reading *r, const json_t *doc)
+{
+    const char *word = NULL;
+    if (!json_opt_string(doc, "format", r->what, &word, r->err)) return false;
+    if (!word || strcmp(word, "mixed-precision") == 0 || strcmp(word, "naive-quantized") == 0) return true;
+    for (uint32_t i = 0; i < r->f->n_targets; i++) {
+        const char *want = ct_format_word(r->f->targets[i].format);
+        if (want && strcmp(word, want) != 0)
+            return error_set(r->err, ERR_FORMAT, "%s: format '%.64s' does not fit its config_groups; expected %s",
+                             r->what, word, r->f->n_targets > 1 ? "mixed-precision or that of every group" : want);
+    }
+    return true;
+}
+
 static bool read_compressed(struct reading *r, const json_t *doc)
 {
     json_t *groups, *group;
@@ -152,6 +167,7 @@ static bool read_compressed(struct reading *r, const json_t *doc)
         if (!ct_group_read(group, name, r->what, &format, r->err) || !read_targets(r, group, format)) return false;
     }
     if (r->f->n_targets == 0) return error_set(r->err, ERR_FORMAT, "%s: config_groups select nothing", r->what);
+    if (!check_format(r, doc)) return false;
     r->f->exact_names = true;
     return read_ignored(r, doc, "ignore");
 }

@@ -477,6 +477,39 @@ bool model_tensor_is_module(const struct model_tensor *t)
            t->place.role == ROLE_SHARED_MIX || t->place.role == ROLE_SSM_CONV || t->place.role == ROLE_SCORE;
 }
 
+static const struct model_tensor *other_of_pair(const struct inventory *inv, const struct model_tensor *t)
+{
+    struct tensor_place place = t->place;
+    switch (t->place.role) {
+    case ROLE_ATTN_K: place.role = ROLE_ATTN_V; break;
+    case ROLE_ATTN_V: place.role = ROLE_ATTN_K; break;
+    case ROLE_MLA_KV_A: place.role = ROLE_MLA_KV_B; break;
+    default: place.role = ROLE_MLA_KV_A;
+    }
+    return find_place(inv, &place, compare_block);
+}
+
+/* Engines take 1 for a scale that is missing: with the other one there, that is no cache that somebody made. */
+static bool check_cache(const struct inventory *inv, struct error *err)
+{
+    for (uint32_t i = 0; i < inv->n_tensors; i++) {
+        const struct model_tensor *t = &inv->tensors[i], *other;
+        enum tensor_part part = tensor_cache_part(t->place.role);
+        if (part == PART_COUNT || !has_part(t, part)) continue;
+        const char *name = checkpoint_tensor(inv->checkpoint, t->parts[part])->name;
+        if (!inv->kv_algo)
+            return error_set(err, ERR_FORMAT,
+                             "tensor '%.256s' is a scale of a quantized KV cache; the quantization config says nothing "
+                             "of one",
+                             name);
+        other = other_of_pair(inv, t);
+        if (!other || has_part(other, part == PART_K_SCALE ? PART_V_SCALE : PART_K_SCALE)) continue;
+        return error_set(err, ERR_FORMAT, "tensor '%.256s' is a scale of the KV cache, and there is no %s beside it",
+                         name, tensor_part_suffix(part == PART_K_SCALE ? PART_V_SCALE : PART_K_SCALE));
+    }
+    return true;
+}
+
 static void claim_view(bool *claimed, const struct tensor_view *v)
 {
     claimed[v->base] = true;
@@ -499,7 +532,7 @@ static bool build(struct inventory *inv, struct checkpoint *ck, const struct hf_
     for (uint32_t i = checkpoint_count(ck); i < checkpoint_count_all(ck); i++)
         claim_view(claimed, checkpoint_tensor(ck, i)->view);
     return model_expect(&inv->config, inv->arena, add, &b, err) && add_carried(&b) && nothing_unknown(&b) &&
-           check_rules(inv, rules, err) && sort_places(inv, err) && index_names(inv, err);
+           check_rules(inv, rules, err) && sort_places(inv, err) && check_cache(inv, err) && index_names(inv, err);
 }
 
 bool inventory_open(struct inventory **out, struct checkpoint *ck, const struct hf_config *hf,

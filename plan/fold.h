@@ -1,7 +1,7 @@
 /* Folding: who makes the channels that a linear reads, and who else reads them. A scale per channel divides the maker
  * (a norm's weight, the rows of a linear) and multiplies the columns of all readers, so that the model computes what it
  * did (numeric/fold_scale.h) and quantizes better. Which maker feeds which readers is a table, by block
- * kind (plan/fold.c).
+ * kind (plan/fold_table.c).
  */
 #ifndef PLAN_FOLD_H
 #define PLAN_FOLD_H

@@ -395,8 +395,11 @@ static bool check_kv(struct plan_builder *b)
                          p->recipe->name, layout, nvfp4 ? "an NVFP4" : "an FP8");
     const struct model_config *cfg = &p->inventory->config;
     for (uint32_t i = 0; i < cfg->n_blocks; i++) {
-        if (cfg->blocks[i].kind != BLOCK_ATTENTION) continue;
-        uint32_t width = block_attention_config(cfg, &cfg->blocks[i])->head_dim;
+        enum block_kind kind = cfg->blocks[i].kind;
+        if (kind != BLOCK_ATTENTION && kind != BLOCK_MLA) continue;
+        /* Of latent attention the latent and the rotary part lie in the cache. */
+        uint32_t width = kind == BLOCK_MLA ? cfg->mla.kv_rank + cfg->mla.rope_dim
+                                           : block_attention_config(cfg, &cfg->blocks[i])->head_dim;
         if (width % 16 != 0)
             return error_set(b->err, ERR_UNSUPPORTED,
                              "recipe '%s': heads of %u are no multiple of an NVFP4 cache's block of 16",

@@ -4,13 +4,14 @@
 #include "formats/name_match.h"
 #include "plan/plan.h"
 
-/* A word of the pattern, between dots and wildcards, is the module's last component ("conv1d" in "*mixer.conv1d*"). */
+/* A word of the pattern is the module's last component: "conv1d" in "*mixer.conv1d*", and in "re:.*(conv1d|up_proj)".
+ */
 static bool names_leaf(const char *pattern, const char *module)
 {
     const char *dot = strrchr(module, '.'), *leaf = dot ? dot + 1 : module;
     size_t n = strlen(leaf);
     for (const char *p = pattern; *p;) {
-        size_t word = strcspn(p, ".*?[]");
+        size_t word = strspn(p, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
         if (word == n && memcmp(p, leaf, n) == 0) return true;
         p += word ? word : 1;
     }

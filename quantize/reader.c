@@ -3,6 +3,7 @@
 #include "quantize/job.h"
 
 #include "backends/cpu/kernel.h"
+#include "formats/not_finite.h"
 
 #include <math.h>
 
@@ -40,11 +41,8 @@ static bool check_copied(const struct job *j, const struct slot *s, struct error
     float amax;
     kernel_for(OP_AMAX, j->opt->isa)(&(struct kernel_args){
         .n_rows = 1, .n_cols = s->bytes / elem, .src = s->lane->src, .dtype = t->dtype, .dst_f32 = &amax});
-    if (isfinite(amax)) return true;
-    return error_set(err, ERR_FORMAT,
-                     "file '%.128s': tensor '%.256s' holds a value that is not finite (elements %llu to %llu)",
-                     folder_name(j->model->folder, t->member), t->name, (unsigned long long)(s->offset / elem),
-                     (unsigned long long)((s->offset + s->bytes) / elem - 1));
+    return isfinite(amax) ||
+           tensor_not_finite(j->model->checkpoint, t, s->lane->src, s->offset / elem, s->bytes / elem, err);
 }
 
 static bool fill(const struct job *j, struct slot *s)

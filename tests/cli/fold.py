@@ -161,8 +161,6 @@ for what, change, part in (("a changed scale", lambda b: b[:1] + bytes([b[1] ^ 1
     check(f"refused: {what}", p.returncode == 3 and part in p.stderr and name[7:] in p.stderr and not os.path.exists(f"{W}/no"), p.stderr)
 p = quantize(f"{W}/awq4.yaml", "awq", "no")
 check("refused: statistics of another recipe", p.returncode == 3 and "another checkpoint or recipe" in p.stderr, p.stderr)
-p = calibrate(f"{W}/awq.yaml", "seq", "--sequential")
-check("refused: --sequential", p.returncode == 4 and "--sequential" in p.stderr, p.stderr)
 for text, status, part in (
     ("role: mlp, weights: nvfp4, solve: {method: smoothquant, alpha: 1.5}", 3, "solve.alpha: expected a number from 0 to 1, found 1.5"),
     ("role: mlp, weights: nvfp4, solve: {method: smoothquant, duo: true}", 3, "duo"),

@@ -299,5 +299,8 @@ for layout, args, status, text in [
 ]:
     p = run("plan", MODEL, "-r", recipe(*args), "--layout", layout, status=status)
     check(f"refused: {layout} {' '.join(args)}".strip(), text in p.stderr, p.stderr)
+for layout, words in (("fp8", ("fp8_block", "none", "", "", "role: lm_head")), ("awq", ("int4", "none", ", group: 64", "", "role: lm_head"))):
+    p = run("quantize", MODEL, "-r", recipe(*words), "--layout", layout, "-o", WORK + "/head-" + layout, "-q", status=4)
+    check(f"refused: the head in {layout}", f"'lm_head' is no linear: {layout} quantizes only those" in p.stderr, p.stderr)
 shutil.rmtree(WORK)
 finish()

@@ -156,7 +156,7 @@ for kind, types, bound in (("nvfp4", "weights: nvfp4, inputs: nvfp4", 0.2), ("in
         check(f"{kind}, {method}: the tensors of the output projections are those of ModelOpt's export, by name, type and shape",
               p.returncode == 0 and names == sorted(k for k in theirs if ".self_attn.o_proj." in k) and len(names) >= 9 and all(t[k][:2] == theirs[k][:2] for k in names), p.stderr + q.stderr + str(names))
         stats = tensors(W + "/w.safetensors")
-        scales, vectors = bf16(t[O_PROJ + ".pre_quant_scale"][2]), floats(stats["solved." + O_PROJ + ".fold_scale"])
+        scales, vectors = bf16(t[O_PROJ + ".pre_quant_scale"][2]), floats(stats["solved." + O_PROJ + ".input_fold_scale"])
         check(f"{kind}, {method}: they are 1 over the scales that were found, and not all 1", scales == [nearest_bf16(1 / v) for v in vectors] and len(set(scales)) > 8, scales[:4])
         ingot("convert", W + "/w", "--to", "safetensors", "--type", "f32", "-o", W + "/plain", "-q", "--force")
         w, back = bf16(source[O_PROJ + ".weight"][2]), floats(tensors(W + "/plain/model.safetensors")[O_PROJ + ".weight"])

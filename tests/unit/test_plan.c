@@ -316,6 +316,8 @@ static void test_state_path(void **state)
         {R("  - {module: \"*.A_log\", weights: fp8}\n"), "'backbone.layers.0.mixer.A_log', and the state path of recurrent layers is never quantized: no engine loads", ERR_FORMAT},
         {R("  - {module: \"*.dt_bias\", weights: fp8}\n"), "dt_bias", ERR_FORMAT}, {R("  - {module: \"*mixer.D\", weights: fp8}\n"), "mixer.D", ERR_FORMAT},
         {R("  - {module: \"*conv*\", weights: fp8}\n"), "conv1d", ERR_FORMAT},
+        {R("  - {module: \"re:.*(conv1d|in_proj)$\", weights: nvfp4, inputs: none}\n"), "it names 'backbone.layers.0.mixer.conv1d", ERR_FORMAT},
+        {R("  - {module: \"re:.*\\\\.(in_proj|A_log)\", weights: nvfp4, inputs: none}\n"), "it names 'backbone.layers.0.mixer.A_log", ERR_FORMAT},
         {"name: t\nallow_ssm: true\nrules:\n  - {module: \"*conv1d\", weights: fp8}\n", "with allow_ssm: true neither", ERR_FORMAT},
         {R("  - {module: \"*mixer.gate\", weights: fp8}\n"), "routers are never quantized", ERR_FORMAT},
         {R("  - {module: \"*norm*\", weights: fp8}\n"), "norms and biases are never quantized", ERR_FORMAT},

@@ -32,7 +32,7 @@ static bool open_rules(struct quant_rules **r, const char *config, struct error 
     "'weights':{'num_bits':" bits ",'type':'" type "','strategy':'" strategy "'" more "}"
 #define INT4 WEIGHTS("4", "int", "group", ",'group_size':32,'symmetric':true")
 #define GROUP(targets, body) "'config_groups':{'group_0':{'targets':[" targets "]," body "}}"
-#define CT(body) CONFIG("{'quant_method':'compressed-tensors','format':'pack-quantized'," body "}")
+#define CT(body) CONFIG("{'quant_method':'compressed-tensors'," body "}")
 
 static void test_resolve(void **state)
 {
@@ -49,6 +49,8 @@ static void test_resolve(void **state)
         {CT(GROUP("'Linear'", WEIGHTS("8", "float", "block", ",'block_structure':[128,128]")
                                  ",'input_activations':{'num_bits':8,'type':'float','dynamic':true}")),
          "m", "fp8_block_ct"},
+        {CT(GROUP("'Linear'", INT4) ",'format':'pack-quantized'"), "m", "int4_g32"},
+        {CT(GROUP("'Linear'", INT4) ",'format':'mixed-precision'"), "m", "int4_g32"},
         /* Names are whole, patterns begin at the first letter and may end anywhere. */
         {CT(GROUP("'Linear'", INT4) ",'ignore':['lm_head']"), "lm_head", NULL},
         {CT(GROUP("'Linear'", INT4) ",'ignore':['lm_head']"), "x.lm_head", "int4_g32"},
@@ -140,6 +142,7 @@ static void test_refused(void **state)
         {CT(GROUP("'Linear'", WEIGHTS("8", "int", "group", ""))), ERR_UNSUPPORTED, "8-bit int by group"},
         {CT(GROUP("'Linear'", INT4 ",'input_activations':{'num_bits':8}")), ERR_UNSUPPORTED, "with activations 8-bit int by tensor"},
         {CT(GROUP("'Linear'", INT4 ",'format':'marlin-24'")), ERR_UNSUPPORTED, "format 'marlin-24'"},
+        {CT(GROUP("'Linear'", INT4) ",'format':'float-quantized'"), ERR_FORMAT, "format 'float-quantized' does not fit its config_groups; expected pack-quantized"},
         {CT(GROUP("'Linear'", INT4) ",'quantization_status':'frozen'"), ERR_UNSUPPORTED, "quantization_status 'frozen'"},
         {CT(GROUP("'Linear'", INT4) ",'kv_cache_scheme':{'num_bits':8}"), ERR_UNSUPPORTED, "kv_cache_scheme"},
         {CT(GROUP("'Linear'", INT4) ",'ignore':['re:(x)\\\\1']"), ERR_UNSUPPORTED, "references to groups"},
