@@ -368,7 +368,7 @@ static void test_explain(void **state)
     assert_int_equal(json_array_size(json_object_get(j, "written")), 5);
     CHECK_OK(plan_explain_text(j, &text, e_));
     static const char *const lines[] = {
-        "attn_k (attention), layer 2, BF16 ", "    rule 1: role attention: type nvfp4\n", "  > rule 2: *k_proj (mine: line 7): type nvfp4, scales mse\n",
+        "attn_k (attention), layer 2, BF16 ", "    rule 1: role attention (line 4): type nvfp4\n", "  > rule 2: *k_proj (mine: line 7): type nvfp4, scales mse\n",
         "  > kv_cache: type fp8\n", "of the fixed maximum 2688", "shares its scale with:\n    backbone.layers.2.mixer.q_proj.weight\n    backbone.layers.2.mixer.v_proj.weight\n",
         "    backbone.layers.2.mixer.k_proj.k_scale  F32 ",
     };
