@@ -73,7 +73,7 @@ with tempfile.TemporaryDirectory() as W:
     for name in ("backbone.layers.1.mixer.experts", "*experts.0.up_proj"):
         p = ingot("plan", MODEL, "-r", a, "--explain", name, status=2)
         check(f"--explain: {name} is more than one", f"'{name}' stands for " in p.stderr and "such as 'backbone.layers.1.mixer.experts.0." in p.stderr, p.stderr)
-    lc = write(W + "/lc.yaml", "QuantizationModifier: {scheme: NVFP4A16, targets: Linear, ignore: ['re:.*up_proj$', lm_head]}\n")
+    lc = write(W + "/lc.yaml", "QuantizationModifier: {scheme: NVFP4A16, targets: Linear, ignore: ['re:.*(?<!_)experts.*', lm_head]}\n")
     text = ingot("plan", MODEL, "-r", lc, "--explain", t).stdout
     check("--explain: a line whose ignore list names it", "leaves it out\n" in text and "  > " not in text, text)
     own = write(W + "/own.yaml", "name: own\nrules:\n  - {module: 're:.*layers\\.(?!4\\.)\\d{1,2}\\..*(?<!shared_)experts\\..*', weights: nvfp4, inputs: none}\n")
