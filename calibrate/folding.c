@@ -308,11 +308,23 @@ static bool find_all(struct folding *f, uint32_t block, const struct folding_max
     return true;
 }
 
+/* What is not finite once stays so in the sums. */
+static bool check_samples(const struct folding *f, struct error *err)
+{
+    for (uint32_t i = f->from; i < f->to; i++)
+        for (uint64_t c = 0; c < f->samples[i].cols; c++)
+            if (!isfinite(f->samples[i].sum[c]))
+                return error_set(err, ERR_FORMAT,
+                                 "the input of '%.256s' is not finite: the model cannot be calibrated on these data",
+                                 f->env.plan->items[i].tensor->module);
+    return true;
+}
+
 bool folding_end(struct folding *f, uint32_t block, bool recalled, const struct folding_maxima *m,
                  const struct progress *pr, struct error *err)
 {
     if (!f->active) return true;
-    bool ok = true;
+    bool ok = check_samples(f, err);
     for (uint32_t g = f->first; ok && g < f->end; g++) {
         ok = memory_alloc(&f->scales[g], f->env.plan->folds[g].n, sizeof **f->scales, err);
         if (ok && recalled) ok = recall_scales(f, g, err);

@@ -10,9 +10,11 @@
 #define HEAD_ROWS ((uint64_t)512)        /* of inputs looked at together */
 #define LOGIT_BYTES ((uint64_t)64 << 20) /* of one model's logits held at a time */
 
+#define FORK_CACHE (UINT32_MAX - 1)
+
 /* One fork: a group in a type, or a block in its smallest types. */
 struct fork {
-    uint32_t group, type; /* group TRIAL_BLOCK: of `block` */
+    uint32_t group, type; /* group TRIAL_BLOCK: of `block`; FORK_CACHE: a type of cache, from `block` on */
     int32_t block;
     bool to_end; /* goes on to the logits */
     struct stream *stream;
@@ -39,15 +41,32 @@ static void add_fork(struct measurement *m, uint32_t group, uint32_t type, int32
     m->forks[m->n_forks++] = (struct fork){.group = group, .type = type, .block = block, .to_end = to_end};
 }
 
+static bool is_attention(const struct measurement *m, uint32_t block)
+{
+    enum block_kind kind = m->space->inventory->config.blocks[block].kind;
+    return kind == BLOCK_ATTENTION || kind == BLOCK_MLA;
+}
+
+/* They begin at the first block that keeps keys and values. */
+static void add_caches(struct measurement *m, uint32_t block, bool *begun)
+{
+    const struct search_cache *c = &m->space->cache;
+    if (!c->tokens || *begun || !is_attention(m, block)) return;
+    *begun = true;
+    for (uint32_t t = 1; t < SEARCH_CACHE_COUNT; t++)
+        if (!c->choices[t].why_not) add_fork(m, FORK_CACHE, t, (int32_t)block, true);
+}
+
 static bool list_forks(struct measurement *m, struct error *err)
 {
     const struct search_space *s = m->space;
     uint32_t n_blocks = s->inventory->config.n_blocks;
-    bool gain = m->opt->method == SENSITIVITY_GAIN;
-    if (!memory_alloc(&m->forks, (uint64_t)s->n_groups * s->n_types + n_blocks + 1, sizeof *m->forks, err))
-        return false;
+    bool gain = m->opt->method == SENSITIVITY_GAIN, begun = false;
+    uint64_t most = (uint64_t)s->n_groups * s->n_types + n_blocks + SEARCH_CACHE_COUNT;
+    if (!memory_alloc(&m->forks, most, sizeof *m->forks, err)) return false;
     for (uint32_t b = 0; b <= n_blocks; b++) { /* the last: the head */
         bool any = false, block = b < n_blocks;
+        if (block) add_caches(m, b, &begun);
         for (uint32_t g = 0; g < s->n_groups; g++) {
             if (s->groups[g].block != (int32_t)b) continue;
             for (uint32_t t = 1; t < s->n_types; t++) {
@@ -82,6 +101,17 @@ static void on_input(void *ctx, const struct model_tensor *linear, const float *
     }
 }
 
+static void on_kv(void *ctx, const struct model_tensor *linear, const float *x, uint64_t n_rows, uint64_t n_cols,
+                  uint64_t stride)
+{
+    struct measurement *m = ctx;
+    float *slot = &m->trial.kv_amax[linear - m->space->inventory->tensors];
+    for (uint64_t i = 0; m->space->cache.tokens && i < n_rows; i++) {
+        float v = m->math->amax(x + i * stride, n_cols);
+        if (isnan(v) || v > *slot) *slot = v;
+    }
+}
+
 static bool check_inputs(const struct measurement *m, int32_t block, struct error *err)
 {
     for (uint32_t g = 0; g < m->space->n_groups; g++) {
@@ -91,6 +121,10 @@ static bool check_inputs(const struct measurement *m, int32_t block, struct erro
                 return error_set(err, ERR_FORMAT, "the input of '%.256s' is not finite: nothing can be measured",
                                  m->space->inventory->tensors[x->items[i]].module);
     }
+    for (uint32_t i = 0; i < m->space->inventory->n_tensors; i++)
+        if (!isfinite(m->trial.kv_amax[i]))
+            return error_set(err, ERR_FORMAT, "the output of '%.256s' is not finite: nothing can be measured",
+                             m->space->inventory->tensors[i].module);
     return true;
 }
 
@@ -109,6 +143,16 @@ static bool observe_head(struct measurement *m, struct stream *base, struct erro
         on_input(m, head, x, n, hidden);
     }
     return check_inputs(m, block, err) && trial_observe_weights(&m->trial, block, m->opt->pool, err);
+}
+
+/* What stands in for the original in engine `trying` from now on. */
+static void set_trial(struct measurement *m, const struct fork *f)
+{
+    bool cache = f->group == FORK_CACHE;
+    m->trial.group = cache ? 0 : f->group;
+    m->trial.type = cache ? 0 : f->type;
+    m->trial.block = f->block;
+    m->trial.cache = cache ? f->type : SEARCH_CACHE_NONE;
 }
 
 /* ---- comparing ---- */
@@ -146,8 +190,7 @@ static bool fork_logits(struct measurement *m, struct stream *base, const struct
 {
     if (!progress_go_on(m->pr, err)) return false;
     if (!is_head(m, f)) return stream_logits(f->stream, first, n, NULL, out, err);
-    m->trial.group = f->group;
-    m->trial.type = f->type;
+    set_trial(m, f);
     return stream_logits_with(base, m->trying, first, n, out, err);
 }
 
@@ -187,12 +230,19 @@ static void show(struct measurement *m, uint32_t block)
     progress_update(m->pr, "search", block_kind_name(m->space->inventory->config.blocks[block].kind), m->done, m->work);
 }
 
+/* A fork that went on: with the original's weights, of caches with its own. */
+static bool go_on(struct measurement *m, struct fork *f, uint32_t b, struct error *err)
+{
+    m->done++;
+    if (f->group != FORK_CACHE || !is_attention(m, b)) return stream_block(f->stream, b, NULL, m->pr, err);
+    set_trial(m, f);
+    return stream_block_with(f->stream, m->trying, b, m->pr, err);
+}
+
 /* What branches off at this block, and its error there; those that do not go on are done. */
 static bool branch(struct measurement *m, struct stream *base, struct fork *f, struct error *err)
 {
-    m->trial.group = f->group;
-    m->trial.type = f->type;
-    m->trial.block = f->block;
+    set_trial(m, f);
     bool ok = stream_fork(&f->stream, base, m->opt->spill_dir, err) &&
               stream_cross(f->stream, base, m->trying, (uint32_t)f->block, m->pr, err) &&
               squared_error(m, base, f->stream, &f->error, err);
@@ -206,7 +256,7 @@ static bool branch(struct measurement *m, struct stream *base, struct fork *f, s
 static bool run_block(struct measurement *m, struct stream *base, uint32_t b, uint32_t from, uint32_t to,
                       struct error *err)
 {
-    struct observer ob = {.ctx = m, .input = on_input};
+    struct observer ob = {.ctx = m, .input = on_input, .kv = on_kv};
     show(m, b);
     if (!stream_block(base, b, &ob, m->pr, err) || !check_inputs(m, (int32_t)b, err)) return false;
     trial_share_inputs(&m->trial, (int32_t)b);
@@ -218,9 +268,8 @@ static bool run_block(struct measurement *m, struct stream *base, uint32_t b, ui
             if (!observed && !trial_observe_weights(&m->trial, (int32_t)b, m->opt->pool, err)) return false;
             observed = true;
             if (!branch(m, base, f, err)) return false;
-        } else if (f->to_end) {
-            if (!stream_block(f->stream, b, NULL, m->pr, err)) return false;
-            m->done++;
+        } else if (f->to_end && !go_on(m, f, b, err)) {
+            return false;
         }
         show(m, b);
     }
@@ -272,10 +321,11 @@ static void score(struct measurement *m)
     for (uint32_t i = 0; i < m->n_forks; i++) {
         const struct fork *f = &m->forks[i];
         if (f->group == TRIAL_BLOCK) continue;
-        struct search_choice *c = &s->groups[f->group].choices[f->type];
+        bool cache = f->group == FORK_CACHE;
+        struct search_choice *c = cache ? &s->cache.choices[f->type] : &s->groups[f->group].choices[f->type];
         const struct fork *whole = f->to_end ? NULL : block_fork(m, f->block);
         c->known = true;
-        c->error = is_head(m, f) ? (double)NAN : f->error; /* nothing is behind the head */
+        c->error = is_head(m, f) || cache ? (double)NAN : f->error; /* of one block, and nothing is behind the head */
         c->kl = f->kl;
         if (whole) c->kl = whole->error > 0 ? whole->kl * (f->error / whole->error) : 0;
         if (c->kl < 0) c->kl = 0; /* rounding of a KL of nothing */
@@ -294,13 +344,15 @@ bool sensitivity_measure(struct search_space *s, const struct corpus *corpus, co
     CLEANUP(engine) struct engine *trying = NULL;
     CLEANUP(free) float *weight_amax = NULL;
     CLEANUP(free) float *input_amax = NULL;
+    CLEANUP(free) float *kv_amax = NULL;
     uint32_t n = s->inventory->n_tensors;
     struct engine_options eo = {.pool = opt->pool, .isa = opt->isa, .quantize_inputs = true};
     if (!model_gives_logits(&s->inventory->config, "a search", err) ||
         !memory_zalloc(&weight_amax, n, sizeof *weight_amax, err) ||
-        !memory_zalloc(&input_amax, n, sizeof *input_amax, err) || !engine_open(&plain, s->inventory, &eo, err))
+        !memory_zalloc(&input_amax, n, sizeof *input_amax, err) || !memory_zalloc(&kv_amax, n, sizeof *kv_amax, err) ||
+        !engine_open(&plain, s->inventory, &eo, err))
         return false;
-    trial_init(&m.trial, s, opt->isa, weight_amax, input_amax);
+    trial_init(&m.trial, s, opt->isa, weight_amax, input_amax, kv_amax);
     eo.weights = &m.trial.source;
     bool ok = engine_open(&trying, s->inventory, &eo, err);
     m.plain = plain;

@@ -2,6 +2,7 @@
 
 #include "calibrate/rounded.h"
 #include "calibrate/weights.h"
+#include "numeric/e4m3.h"
 
 static const struct model_tensor *tensor_of(const struct trial *t, uint32_t item)
 {
@@ -59,10 +60,23 @@ static bool rows(void *ctx, const struct model_tensor *tensor, uint64_t first, u
     return rounded_rows(p, item, NULL, group_amax(t, p, item), t->isa, first, n, out, err);
 }
 
-void trial_init(struct trial *t, struct search_space *s, uint64_t isa, float *weight_amax, float *input_amax)
+/* With the scales that calibration would write; engines take 1 for a latent. */
+static bool cache(void *ctx, const struct model_tensor *tensor, struct cache_type *out)
 {
-    *t = (struct trial){.space = s, .isa = isa, .weight_amax = weight_amax, .input_amax = input_amax};
-    t->source = (struct weight_source){.ctx = t, .format = format, .rows = rows};
+    const struct trial *t = ctx;
+    if (t->cache == SEARCH_CACHE_NONE) return false;
+    out->nvfp4 = t->cache == SEARCH_CACHE_NVFP4;
+    out->scale =
+        tensor->place.role == ROLE_MLA_KV_A ? 1.0f : t->kv_amax[tensor - t->space->inventory->tensors] / E4M3_MAX;
+    return true;
+}
+
+void trial_init(struct trial *t, struct search_space *s, uint64_t isa, float *weight_amax, float *input_amax,
+                float *kv_amax)
+{
+    *t = (struct trial){
+        .space = s, .isa = isa, .weight_amax = weight_amax, .input_amax = input_amax, .kv_amax = kv_amax};
+    t->source = (struct weight_source){.ctx = t, .format = format, .rows = rows, .cache = cache};
 }
 
 /* ---- maxima ---- */

@@ -16,7 +16,7 @@ struct search_args {
     struct data_args data;
     const char *bits, *output, *types, *roles, *scales, *kv_cache, *engine, *gpu, *method, *scores, *save, *name,
         *spill;
-    uint64_t size;
+    uint64_t size, cache_tokens;
 };
 
 static const struct option options[] = {
@@ -31,8 +31,10 @@ static const struct option options[] = {
      "search only these roles (default: every linear but latent projections); +lm_head: these too", 0, 0},
     {"scales", 0, OPTION_TEXT, offsetof(struct search_args, scales), "WORD",
      "how scales of nvfp4 weights are chosen (default max)", 0, 0},
-    {"kv-cache", 0, OPTION_TEXT, offsetof(struct search_args, kv_cache), "WORD", "the recipe's kv_cache (default none)",
-     0, 0},
+    {"kv-cache", 0, OPTION_TEXT, offsetof(struct search_args, kv_cache), "WORD",
+     "the recipe's kv_cache (default none); with --cache-tokens a list to choose from", 0, 0},
+    {"cache-tokens", 0, OPTION_NUMBER, offsetof(struct search_args, cache_tokens), "N",
+     "search the cache's type too: --size is then of the tensors and a cache of N tokens", 1, UINT64_MAX / 2},
     {"engine", 'e', OPTION_TEXT, offsetof(struct search_args, engine), "NAME@VERSION",
      "only what this engine runs (`ingot list engines`)", 0, 0},
     {"gpu", 'g', OPTION_TEXT, offsetof(struct search_args, gpu), "ID:COUNT",
@@ -91,20 +93,25 @@ static bool read_bits(const char *text, double *out, struct error *err)
 
 static bool make_space(const struct search_args *a, const struct model *m, struct search_space **out, struct error *err)
 {
-    const char *types[WORDS_MAX + 1], *roles[WORDS_MAX + 1];
+    const char *types[WORDS_MAX + 1], *roles[WORDS_MAX + 1], *caches[WORDS_MAX + 1];
     CLEANUP(free) char *types_room = NULL;
     CLEANUP(free) char *roles_room = NULL;
-    uint32_t n_types, n_roles;
+    CLEANUP(free) char *caches_room = NULL;
+    uint32_t n_types, n_roles, n_caches;
+    bool list = a->cache_tokens && a->kv_cache;
     bool add = false;
     if (!split(a->types ? a->types : "nvfp4,fp8", &types_room, types, &n_types, err) ||
         (a->roles && (!split(a->roles, &roles_room, roles, &n_roles, err) || !read_plus(roles, &add, err))))
         return false;
+    if (list && !split(a->kv_cache, &caches_room, caches, &n_caches, err)) return false;
     struct search_request req = {.types = types,
                                  .n_types = n_types,
                                  .roles = a->roles ? roles : NULL,
                                  .add_roles = add,
                                  .scales = a->scales,
-                                 .kv_cache = a->kv_cache};
+                                 .kv_cache = a->cache_tokens ? NULL : a->kv_cache,
+                                 .cache_tokens = a->cache_tokens,
+                                 .caches = list ? caches : NULL};
     return search_space_make(out, m->inventory, &req, err);
 }
 
@@ -156,17 +163,33 @@ static json_t *group_json(const struct search_space *s, const struct search_grou
                      "weights", (json_int_t)x->n_elems, "type", s->types[x->picked].word, "types", types);
 }
 
+/* Its bytes: of the tokens alone. */
+static json_t *cache_json(const struct search_space *s)
+{
+    json_t *types = json_object();
+    for (uint32_t t = 0; types && t < SEARCH_CACHE_COUNT; t++) {
+        const struct search_choice *c = &s->cache.choices[t];
+        json_object_set_new(types, search_cache_words[t],
+                            c->why_not ? json_pack("{s:s}", "not", c->why_not)
+                                       : json_pack("{s:I,s:f}", "bytes",
+                                                   (json_int_t)(c->bytes - s->cache.scale_bytes[t]), "kl", c->kl));
+    }
+    return json_pack("{s:s,s:I,s:I,s:o}", "type", search_cache_word(s), "tokens", (json_int_t)s->cache.tokens, "bytes",
+                     (json_int_t)s->cache_bytes, "types", types);
+}
+
 static bool report_json(const struct search_args *a, const struct search_space *s, struct error *err)
 {
     json_t *groups = json_array();
     for (uint32_t g = 0; groups && g < s->n_groups; g++) json_array_append_new(groups, group_json(s, &s->groups[g]));
-    return print_json(json_pack("{s:s,s:f,s:f,s:I,s:I,s:f,s:b,s:I,s:s,s:I,s:I,s:o}", "output", a->output,
-                                "effective_bits", bits_of(s, s->write_bytes), "budget_bits", bits_of(s, s->budget),
-                                "bytes", (json_int_t)s->write_bytes, "budget_bytes", (json_int_t)s->budget, "kl_sum",
-                                s->kl, "proven", s->solution.proven, "states", (json_int_t)s->solution.n_states,
-                                "method", s->method, "texts", (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens,
-                                "groups", groups),
-                      err);
+    json_t *j = json_pack("{s:s,s:f,s:I,s:I,s:f,s:f,s:b,s:I,s:s,s:I,s:I,s:o}", "output", a->output, "effective_bits",
+                          bits_of(s, s->write_bytes), "bytes", (json_int_t)s->write_bytes, "budget_bytes",
+                          (json_int_t)s->budget, "kl_sum", s->kl, "power", s->power, "proven", s->solution.proven,
+                          "states", (json_int_t)s->solution.n_states, "method", s->method, "texts",
+                          (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens, "groups", groups);
+    if (s->cache.tokens) json_object_set_new(j, "cache", cache_json(s));
+    else json_object_set_new(j, "budget_bits", json_real(bits_of(s, s->budget)));
+    return print_json(j, err);
 }
 
 static void report_text(const struct search_args *a, const struct search_space *s)
@@ -188,8 +211,17 @@ static void report_text(const struct search_args *a, const struct search_space *
         print_text("%-20s %8llu %14llu %12s %12.4g\n", s->types[t].word, (unsigned long long)n,
                    (unsigned long long)elems, size, kl);
     }
-    print_text("%.4f bits per weight of at most %.4f, sum of KL %.4g, %s -> %s\n", bits_of(s, s->write_bytes),
-               bits_of(s, s->budget), s->kl,
+    if (s->cache.tokens) {
+        char size[32];
+        text_bytes(size, s->cache_bytes);
+        print_text("%-20s %8s %14s %12s %12.4g\n", search_cache_word(s), "cache", "", size,
+                   s->cache.choices[s->cache.picked].kl);
+        print_text("%llu bytes of tensors and cache of at most %llu, ",
+                   (unsigned long long)(s->write_bytes + s->cache_bytes), (unsigned long long)s->budget);
+    }
+    print_text("%.4f bits per weight", bits_of(s, s->write_bytes));
+    if (!s->cache.tokens) print_text(" of at most %.4f", bits_of(s, s->budget));
+    print_text(", sum of KL %.4g, %s -> %s\n", s->kl,
                s->solution.proven ? "proven to be the least" : "not proven to be the least", a->output);
 }
 
@@ -216,6 +248,8 @@ static bool check_args(const struct search_args *a, struct error *err)
     double bits;
     if (!a->output) return error_set(err, ERR_USAGE, "option --output is missing");
     if (!a->bits == !a->size) return error_set(err, ERR_USAGE, "expected one of --bits and --size");
+    if (a->cache_tokens && !a->size)
+        return error_set(err, ERR_USAGE, "--cache-tokens needs --size: bits per weight say nothing of a cache");
     if (a->bits && !read_bits(a->bits, &bits, err)) return false;
     if (!a->scores && !data_given(&a->data))
         return error_set(err, ERR_USAGE, "expected texts (--data or --ids), or --sensitivity");

@@ -18,15 +18,6 @@ static void attention_close(void *kind)
     free(a);
 }
 
-static bool cache_scale(const struct engine *e, const struct linear *l, enum tensor_part part, float *out,
-                        struct error *err)
-{
-    if (!e->quantize_inputs || e->inv->config.bidirectional) return true; /* encoders cache nothing */
-    if (l->tensor->parts[part] != NAME_NONE) return weights_scalar(e, l->tensor, part, out, err);
-    *out = e->inv->kv_algo ? 1.0f : 0; /* a cache without a scale: engines take 1 */
-    return true;
-}
-
 static bool attention_open(void **kind, const struct engine *e, const struct block_config *b, struct error *err)
 {
     struct attention *a = calloc(1, sizeof *a);
@@ -37,14 +28,13 @@ static bool attention_open(void **kind, const struct engine *e, const struct blo
     if (cfg->qk_norm && (!norm_open(&a->q_norm, e, ROLE_ATTN_Q_NORM, ROLE_COUNT, b, err) ||
                          !norm_open(&a->k_norm, e, ROLE_ATTN_K_NORM, ROLE_COUNT, b, err)))
         return false;
-    if (!cache_check_width(e, cfg->head_dim, err)) return false;
     if (cfg->sinks && !weights_load_role(e, ROLE_ATTN_SINKS, b, &a->sinks, err)) return false;
     return linear_open_role(&a->q, e, ROLE_ATTN_Q, b, bias, err) &&
            linear_open_role(&a->k, e, ROLE_ATTN_K, b, bias, err) &&
            linear_open_role(&a->v, e, ROLE_ATTN_V, b, bias, err) &&
            linear_open_role(&a->o, e, ROLE_ATTN_O, b, bias, err) &&
-           cache_scale(e, &a->k, PART_K_SCALE, &a->k_scale, err) &&
-           cache_scale(e, &a->v, PART_V_SCALE, &a->v_scale, err);
+           cache_settle(e, a->k.tensor, PART_K_SCALE, cfg->head_dim, &a->k_cache, err) &&
+           cache_settle(e, a->v.tensor, PART_V_SCALE, cfg->head_dim, &a->v_cache, err);
 }
 
 static bool attention_keep(void *kind, const struct engine *e, struct error *err)
@@ -79,8 +69,8 @@ static bool append_cache(const struct attention_call *c, const struct attention 
         ob->kv(ob->ctx, a->k.tensor, k, call->n_rows, c->kv_width, c->kv_width);
         ob->kv(ob->ctx, a->v.tensor, v, call->n_rows, c->kv_width, c->kv_width);
     }
-    cache_round(call->engine, k, call->n_rows * c->kv_width, a->k_scale);
-    cache_round(call->engine, v, call->n_rows * c->kv_width, a->v_scale);
+    cache_round(call->engine, &a->k_cache, k, call->n_rows * c->kv_width);
+    cache_round(call->engine, &a->v_cache, v, call->n_rows * c->kv_width);
     for (uint32_t i = 0; i < call->n_segments; i++) {
         const struct segment *s = &call->segments[i];
         if (!block_state_grow(s->state, s->n, s->total, c->kv_width, c->kv_width, err)) return false;

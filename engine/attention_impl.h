@@ -9,7 +9,7 @@ struct attention {
     struct linear q, k, v, o;
     struct norm q_norm, k_norm; /* weight NULL: none */
     float *sinks;               /* [heads], or NULL */
-    float k_scale, v_scale;     /* of the cache; 0: it is not quantized */
+    struct cache_type k_cache, v_cache;
 };
 
 struct attention_call {

@@ -4,10 +4,12 @@
 
 #include "engine/block.h"
 
-/* Rounds n values in place as a cache of the checkpoint's declared type would with this scale; nothing when scale is 0.
- * FP8: one number by one. NVFP4: blocks of 16 whose scales are E4M3 multiples of `scale`; rows are whole blocks. */
-void cache_round(const struct engine *e, float *x, uint64_t n, float scale);
-/* ERR_UNSUPPORTED when vectors of `width` are no whole blocks of the declared type. */
-MUST_CHECK bool cache_check_width(const struct engine *e, uint64_t width, struct error *err);
+/* How vectors of `width` that `t` gives are kept: as stands in, else as the checkpoint declares. `part`: its scale in
+ * the file; PART_COUNT: engines take 1, whatever the file says. ERR_UNSUPPORTED when they are no whole blocks. */
+MUST_CHECK bool cache_settle(const struct engine *e, const struct model_tensor *t, enum tensor_part part,
+                             uint64_t width, struct cache_type *out, struct error *err);
+/* Rounds n values in place. FP8: one number by one. NVFP4: blocks of 16 whose scales are E4M3 multiples of the type's;
+ * rows are whole blocks. */
+void cache_round(const struct engine *e, const struct cache_type *c, float *x, uint64_t n);
 
 #endif

@@ -20,6 +20,12 @@ enum compute {
     COMPUTE_BF16  /* weights as bf16 (exact for bf16 and all quantized types), activations rounded to bf16, sums fp32 */
 };
 
+/* What a K/V cache keeps: FP8 numbers, or blocks of NVFP4. */
+struct cache_type {
+    bool nvfp4;
+    float scale; /* 0: it is not quantized */
+};
+
 /* Weights that stand in for those of the file, where calibration asks what quantized ones would do. Asked when a block
  * is opened and when weights are read; from several threads. */
 struct weight_source {
@@ -29,6 +35,8 @@ struct weight_source {
     const struct quant_format *(*format)(void *ctx, const struct model_tensor *t, float *input_scale);
     /* Rows [first, first + n) of such a tensor, decoded: [n, cols]. */
     bool (*rows)(void *ctx, const struct model_tensor *t, uint64_t first, uint64_t n, float *out, struct error *err);
+    /* The cache of what attn_k, attn_v, or for a latent kv_a gives; false, or NULL: as the file declares. */
+    bool (*cache)(void *ctx, const struct model_tensor *t, struct cache_type *out);
     /* What the inputs of such a tensor are multiplied with before all else, [cols]; false: nothing. out NULL: only
      * asks. The member may be NULL. */
     bool (*input_factors)(void *ctx, const struct model_tensor *t, float *out);
@@ -106,6 +114,9 @@ MUST_CHECK bool stream_fork(struct stream **out, const struct stream *s, const c
  * the fork `to` then is where `from` would be with these weights. */
 MUST_CHECK bool stream_cross(struct stream *to, const struct stream *from, struct engine *with, uint32_t b,
                              const struct progress *pr, struct error *err);
+/* As stream_block, with the weights and caches of engine `with`. */
+MUST_CHECK bool stream_block_with(struct stream *s, struct engine *with, uint32_t b, const struct progress *pr,
+                                  struct error *err);
 /* The residual stream as it is now: rows [first, first + n) into out [n, hidden]. */
 MUST_CHECK bool stream_read(const struct stream *s, uint64_t first, uint64_t n, float *out, struct error *err);
 /* How many of n_rows to ask stream_logits for at a time: 64 MiB of logits. When that is fewer than all, the head's

@@ -42,15 +42,14 @@ static bool mla_open(void **kind, const struct engine *e, const struct block_con
     *kind = a;
     a->config = block_attention_config(&e->inv->config, b);
     a->dims = &e->inv->config.mla;
-    a->rounds_cache = e->quantize_inputs && e->inv->kv_algo;
-    if (!cache_check_width(e, a->dims->kv_rank + a->dims->rope_dim, err)) return false;
     if (!open_queries(a, e, b, err) || !linear_open_role(&a->kv_a, e, ROLE_MLA_KV_A, b, false, err) ||
         !norm_open(&a->kv_norm, e, ROLE_MLA_KV_A_NORM, ROLE_COUNT, b, err) ||
         !linear_open_role(&a->kv_b, e, ROLE_MLA_KV_B, b, false, err) ||
         !linear_open_role(&a->o, e, ROLE_ATTN_O, b, false, err))
         return false;
     a->kv_norm.eps = (float)a->dims->norm_eps;
-    return mla_split(a, e, err);
+    return cache_settle(e, a->kv_a.tensor, PART_COUNT, a->dims->kv_rank + a->dims->rope_dim, &a->cache, err) &&
+           mla_split(a, e, err);
 }
 
 static bool mla_keep(void *kind, const struct engine *e, struct error *err)
@@ -121,7 +120,7 @@ static bool make_keys(const struct mla_call *c, float *keys, struct error *err)
     if (call->observer && call->observer->input)
         call->observer->input(call->observer->ctx, a->kv_b.tensor, keys, n, width);
     if (!show_kv(c, keys, err) || !linear_round_input(&a->kv_b, e, keys, width, n, err)) return false;
-    if (a->rounds_cache) cache_round(e, keys, n * width, 1.0f); /* engines take 1, whatever scales of K and V say */
+    cache_round(e, &a->cache, keys, n * width);
     return true;
 }
 

@@ -9,9 +9,9 @@ struct mla {
     const struct mla_config *dims;
     struct linear q, q_a, q_b, kv_a, kv_b, o; /* q or q_a and q_b; tensor NULL: absent */
     struct norm q_norm, kv_norm;
-    float *into;  /* [heads][panels of kv_rank][nope_dim][GEMM_PANEL]: K, by columns */
-    float *outof; /* [heads][panels of v_dim][kv_rank][GEMM_PANEL]: V, by rows */
-    bool rounds_cache;
+    float *into;             /* [heads][panels of kv_rank][nope_dim][GEMM_PANEL]: K, by columns */
+    float *outof;            /* [heads][panels of v_dim][kv_rank][GEMM_PANEL]: V, by rows */
+    struct cache_type cache; /* of the latent and the rotary part together */
 };
 
 struct mla_call {

@@ -229,6 +229,11 @@ bool stream_block(struct stream *s, uint32_t b, const struct observer *ob, const
     return run_block(s, s->engine, &s->rows, b, ob, true, pr, err);
 }
 
+bool stream_block_with(struct stream *s, struct engine *with, uint32_t b, const struct progress *pr, struct error *err)
+{
+    return run_block(s, with, &s->rows, b, NULL, true, pr, err);
+}
+
 bool stream_observe(struct stream *s, uint32_t b, const struct observer *ob, const struct progress *pr,
                     struct error *err)
 {

@@ -65,6 +65,20 @@ static bool apply(struct search_space *s, const struct profile_facts *f, bool mi
     return any || error_set(err, ERR_UNSUPPORTED, "no type is left to choose from: %s", *first ? first : why);
 }
 
+/* Where the cache is searched: the types that the engine takes from a checkpoint. */
+static bool apply_cache(struct search_space *s, const struct profile_facts *f, struct error *err)
+{
+    static const char *const algos[SEARCH_CACHE_COUNT] = {NULL, "FP8", "NVFP4"};
+    char why[REASON_BYTES];
+    for (uint32_t t = 1; t < SEARCH_CACHE_COUNT; t++) {
+        snprintf(why, sizeof why, "%s %s takes no %s cache from a checkpoint", f->engine->name, f->engine->version,
+                 algos[t]);
+        if (!row_lists(f->engine->kv_algos, algos[t]) && !search_forbid_cache(s, (enum search_cache_type)t, why, err))
+            return false;
+    }
+    return true;
+}
+
 bool search_target(struct search_space *s, const char *engine, const char *gpu, bool *one_type, struct error *err)
 {
     CLEANUP(profile_rows) struct profile_rows *rows = NULL;
@@ -75,5 +89,5 @@ bool search_target(struct search_space *s, const char *engine, const char *gpu, 
     bool mixed = row_lists(d.facts.engine->quant_algos, ALGO_MIXED) &&
                  d.facts.gpu->capability >= d.facts.engine->mixed_capability;
     *one_type = !mixed;
-    return apply(s, &d.facts, mixed, err);
+    return apply(s, &d.facts, mixed, err) && (!s->cache.tokens || apply_cache(s, &d.facts, err));
 }

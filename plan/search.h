@@ -48,6 +48,18 @@ struct search_group {
     uint32_t picked; /* by search_solve */
 };
 
+/* The K/V cache: one type for the whole model, beside the weights in the same memory. */
+enum search_cache_type { SEARCH_CACHE_NONE, SEARCH_CACHE_FP8, SEARCH_CACHE_NVFP4, SEARCH_CACHE_COUNT };
+extern const char *const search_cache_words[SEARCH_CACHE_COUNT]; /* of recipes */
+
+struct search_cache {
+    uint64_t tokens; /* 0: it is not searched */
+    /* bytes: of the tokens, and of the scales in the checkpoint; error: NaN */
+    struct search_choice choices[SEARCH_CACHE_COUNT];
+    uint64_t scale_bytes[SEARCH_CACHE_COUNT]; /* of these, in the checkpoint */
+    uint32_t picked;                          /* by search_solve */
+};
+
 struct search_space {
     const struct inventory *inventory;
     struct search_type types[SEARCH_TYPES_MAX]; /* types[0] is "none" */
@@ -57,26 +69,31 @@ struct search_space {
     uint32_t *group_of;   /* [n_items]; NAME_NONE: not searched */
     uint64_t other_bytes; /* of the result, without the groups */
     uint64_t total_elems;
-    const char *scales, *kv_cache; /* words of recipes */
+    const char *scales, *kv_cache; /* words of recipes; kv_cache counts when the cache is not searched */
+    struct search_cache cache;
     /* where the scores come from */
     const char *method; /* "kl", "gain"; NULL: nowhere yet */
     struct digest data_digest;
     uint64_t n_texts, n_tokens;
     /* search_solve */
-    uint64_t budget; /* bytes of the whole result */
+    uint64_t budget; /* bytes of the whole result, and of a cache that is searched */
     struct knapsack_result solution;
-    uint64_t write_bytes;
-    double kl; /* the sum of what was picked */
+    uint64_t write_bytes; /* of the result */
+    uint64_t cache_bytes; /* of the tokens in the cache; 0: it is not searched */
+    double kl;            /* the sum of what was picked */
+    double power;         /* of scores, whose sum is the least: 1, but for "kl" where routers follow */
     struct arena *arena;
 };
 
 struct search_request {
     const char *const *types; /* words, without doubles; "none" is always one */
     uint32_t n_types;
-    const char *const *roles; /* names or classes, NULL-terminated; NULL: every linear but latent projections */
-    bool add_roles;           /* `roles` come to these, and do not stand in their place */
-    const char *scales;       /* for nvfp4 weights; NULL: "max" */
-    const char *kv_cache;     /* NULL: "none" */
+    const char *const *roles;  /* names or classes, NULL-terminated; NULL: every linear but latent projections */
+    bool add_roles;            /* `roles` come to these, and do not stand in their place */
+    const char *scales;        /* for nvfp4 weights; NULL: "max" */
+    const char *kv_cache;      /* NULL: "none" */
+    uint64_t cache_tokens;     /* > 0: the cache is searched, for so many tokens, and kv_cache is NULL */
+    const char *const *caches; /* then: its types, NULL-terminated, "none" among them or not; NULL: all that fit */
 };
 
 /* Borrows the inventory. ERR_USAGE for words that are none, ERR_UNSUPPORTED when no group may be quantized. */
@@ -88,6 +105,12 @@ CLEANUP_DEFINE(search_space, struct search_space, search_space_free)
 /* Takes a type from a group; the first reason stays. `why_not` is copied. */
 MUST_CHECK bool search_forbid(struct search_space *s, uint32_t group, uint32_t type, const char *why_not,
                               struct error *err);
+
+/* The same of a type of cache. */
+MUST_CHECK bool search_forbid_cache(struct search_space *s, enum search_cache_type type, const char *why_not,
+                                    struct error *err);
+/* The recipe's word for the cache. */
+const char *search_cache_word(const struct search_space *s);
 
 /* bytes of the whole result at most; `one_type`: at most one type beside "none" (targets that take no mixture).
  * Fills picked, write_bytes, kl, solution. ERR_FORMAT when the budget is below what the smallest types take. */
@@ -105,6 +128,8 @@ MUST_CHECK bool search_scores_json(const struct search_space *s, json_t **out, s
  * them in errors. */
 MUST_CHECK bool search_scores_read(struct search_space *s, const json_t *json, const char *what, struct error *err);
 
+/* private to plan/: the cache's choices, when types are planned */
+MUST_CHECK bool search_cache_make(struct search_space *s, const struct search_request *req, struct error *err);
 /* private to plan/: the JSON of a recipe that gives each group the type that `pick` says (NULL: type everywhere where
  * it is allowed); new reference. */
 MUST_CHECK bool search_recipe_json(const struct search_space *s, const char *name, uint32_t type, json_t **out,

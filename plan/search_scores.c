@@ -37,6 +37,15 @@ static json_t *types_json(const struct search_space *s)
     return list;
 }
 
+static json_t *cache_json(const struct search_space *s)
+{
+    json_t *types = json_object();
+    for (uint32_t t = 1; types && t < SEARCH_CACHE_COUNT; t++)
+        if (s->cache.choices[t].known)
+            json_object_set_new(types, search_cache_words[t], choice_json(&s->cache.choices[t]));
+    return types;
+}
+
 bool search_scores_json(const struct search_space *s, json_t **out, struct error *err)
 {
     CLEANUP(json) json_t *groups = json_array();
@@ -50,7 +59,8 @@ bool search_scores_json(const struct search_space *s, json_t **out, struct error
     *out = json_pack("{s:s,s:s,s:O,s:s,s:I,s:I,s:s,s:s,s:o,s:O}", "schema", SCHEMA, "tool", INGOT_VERSION, "source",
                      source, "data_sha256", data, "texts", (json_int_t)s->n_texts, "tokens", (json_int_t)s->n_tokens,
                      "method", s->method, "scales", s->scales, "types", types_json(s), "groups", groups);
-    return *out ? true : error_memory(err, 0);
+    if (!*out) return error_memory(err, 0);
+    return !s->cache.tokens || json_object_set_new(*out, "cache", cache_json(s)) == 0 || error_memory(err, 0);
 }
 
 /* ---- reading ---- */
@@ -84,6 +94,16 @@ static bool read_groups(struct search_space *s, const json_t *groups, const char
                 !read_choice(&x->choices[t], json_object_get(j, "types"), s->types[t].word, x->name, what, err))
                 return false;
     }
+    return true;
+}
+
+/* Scores do not depend on how many tokens there are. */
+static bool read_cache(struct search_space *s, const json_t *types, const char *what, struct error *err)
+{
+    for (uint32_t t = 1; s->cache.tokens && t < SEARCH_CACHE_COUNT; t++)
+        if (!s->cache.choices[t].why_not &&
+            !read_choice(&s->cache.choices[t], types, search_cache_words[t], "kv_cache", what, err))
+            return false;
     return true;
 }
 
@@ -126,5 +146,6 @@ bool search_scores_read(struct search_space *s, const json_t *json, const char *
     s->n_texts = (uint64_t)json_integer_value(json_object_get(json, "texts"));
     s->n_tokens = (uint64_t)json_integer_value(json_object_get(json, "tokens"));
     if (!(s->method = arena_text(s->arena, method))) return error_memory(err, 0);
-    return check_types(s, json, what, err) && read_groups(s, json_object_get(json, "groups"), what, err);
+    return check_types(s, json, what, err) && read_groups(s, json_object_get(json, "groups"), what, err) &&
+           read_cache(s, json_object_get(json, "cache"), what, err);
 }

@@ -275,7 +275,7 @@ static bool build(struct builder *b)
     }
     for (uint32_t t = 1; t < s->n_types; t++)
         if (!plan_type(b, t)) return false;
-    return true;
+    return search_cache_make(s, b->req, b->err);
 }
 
 bool search_space_make(struct search_space **out, const struct inventory *inv, const struct search_request *req,

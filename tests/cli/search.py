@@ -96,6 +96,24 @@ no_head = search("h3", "--sensitivity", WORK + "/sh.json", "--bits", "8.5", "--r
 check("an engine that loads it only plain", all("only as plain numbers" in no_head["groups"][-1]["types"][t]["not"] for t in ("nvfp4", "fp8")) and no_head["groups"][-1]["type"] == "none")
 check("people read a table", "bits per weight of at most" in ingot("search", MODEL, "-s", WORK + "/s.json", "--bits", "9", "-o", WORK + "/x.yaml").stdout)
 
+# ---- the cache in the same budget
+config = json.load(open(MODEL + "/config.json"))
+numbers = 2 * config["num_key_value_heads"] * config["head_dim"] * config["hybrid_override_pattern"].count("*") * 4000
+cache = search("k", *DATA, "--size", "11000000", "--cache-tokens", "4000", "--save-sensitivity", WORK + "/sk.json")
+sizes = {t: c["bytes"] for t, c in cache["cache"]["types"].items()}
+check("bytes of the cache: 2, 1 and 9/16 of a number", sizes == {"none": 2 * numbers, "fp8": numbers, "nvfp4": numbers * 9 // 16}, sizes)
+kls = {t: c["kl"] for t, c in cache["cache"]["types"].items()}
+check("its scores", 0 == kls["none"] < kls["fp8"] < kls["nvfp4"], kls)
+check("tensors and cache are within the budget", cache["bytes"] + cache["cache"]["bytes"] <= 11000000 and cache["cache"]["type"] == "fp8" and "budget_bits" not in cache, cache["cache"])
+check("the sum has the cache", abs(sum(g["types"][g["type"]]["kl"] for g in cache["groups"]) + kls[cache["cache"]["type"]] - cache["kl_sum"]) < 1e-12)
+check("the recipe has it", "\nkv_cache: fp8\n" in read("k.yaml") and plan(WORK + "/k.yaml")["sizes"]["write_bytes"] == cache["bytes"])
+ingot("quantize", MODEL, "-r", WORK + "/k.yaml", *DATA, "-o", WORK + "/qk")
+check("quantize writes the promised bytes, the cache's scales included", tensor_bytes(WORK + "/qk") == cache["bytes"])
+long = search("k2", "-s", WORK + "/sk.json", "--size", "11000000", "--cache-tokens", "16000")
+check("the same scores for another length: a longer one takes fewer bits", long["cache"]["type"] == "nvfp4", long["cache"])
+plain = search("k3", "-s", WORK + "/sk.json", "--size", "11000000", "--cache-tokens", "4000", "--kv-cache", "none")
+check("a list of its types", plain["cache"]["type"] == "none" and plain["kl_sum"] > cache["kl_sum"] and plain["cache"]["types"]["fp8"] == {"not": "not asked for"}, plain["cache"])
+
 # ---- targets
 b200 = search("g", "--sensitivity", WORK + "/s.json", "--bits", "9", "-e", "vllm@0.17.1", "-g", "b200:3")
 why = [(g["group"], g["types"]["nvfp4"].get("not", "")) for g in b200["groups"] if g["group"].endswith(("out_proj", "o_proj", "down_proj"))]
@@ -118,6 +136,10 @@ for args, status, words in (
         (("--bits", "5", *DATA, "-s", WORK + "/s.json"), 2, "takes the place of"),
         (("--bits", "5", *DATA, "--method", "guess"), 2, "expected kl or gain"),
         (("--bits", "5", *DATA, "-g", "b200:1"), 2, "belong together"),
+        (("--bits", "5", *DATA, "--cache-tokens", "9"), 2, "--cache-tokens needs --size"),
+        (("--size", "9000000", "-s", WORK + "/s.json", "--cache-tokens", "9"), 3, "group 'kv_cache' has no score"),
+        (("--size", "9000000", *DATA, "--cache-tokens", "9", "--kv-cache", "int8"), 2, "no type of cache"),
+        (("--size", "1000000", "-s", WORK + "/sk.json", "--cache-tokens", "9"), 3, "the smallest cache of 9 tokens"),
         (("--bits", "5", *DATA, "--types", "nvfp4,,fp8"), 2, "empty word"),
         (("--bits", "5", *DATA, "--types", "nvfp9"), 2, "'nvfp9' is no type of weights"),
         (("--bits", "5", *DATA, "--roles", "nobody"), 2, "role 'nobody'"),

@@ -100,6 +100,15 @@ def compare(fixture, model, base):
         print(flush=True)
 
 
+def one_cache(model, data, texts, path, patterns):
+    """The cache's scores likewise, beside experts that cost next to nothing: a checkpoint without a quantized weight is refused."""
+    scores = json.load(open(path))["cache"]
+    for t in ("fp8", "nvfp4"):
+        recipe = save("cache", f"name: t\nunseen_experts: layer_max\nkv_cache: {t}\nrules:\n" + patterns)
+        got, want = measure(model, recipe, data, texts, WORK + "/one")["kl_mean"], scores[t]["kl"]
+        check(f"score of the cache as {t}: what verify measures", abs(got - want) <= 0.03 * want, f"{want:.6g}, measured {got:.6g}")
+
+
 def one_group(model, base):
     """A score is what verify measures of the checkpoint in which that group alone is quantized, on the same texts."""
     few = [json.dumps({"text": json.loads(line)["text"][:300]}) + "\n" for line in open(base + "/calibration.jsonl").readlines()[:3]]
@@ -108,7 +117,9 @@ def one_group(model, base):
         f.writelines(few)
     data = ("-d", texts)
     path = WORK + "/one.json"
-    ingot("search", model, *data, "--size", "1000000000", "--method", "kl", "--save-sensitivity", path, "-o", WORK + "/x.yaml", "--roles", "attention,routed_experts,lm_head", status=(0, 3))
+    ingot("search", model, *data, "--size", "1000000000", "--cache-tokens", "1", "--method", "kl", "--save-sensitivity", path, "-o", WORK + "/x.yaml", "--roles", "attention,routed_experts,lm_head", status=(0, 3))
+    small = min((g for g in json.load(open(path))["groups"] if g["role"] == "routed_experts"), key=lambda g: g["types"]["fp8"]["kl"])
+    one_cache(model, data, texts, path, f'  - {{module: "{small["group"]}", weights: fp8, inputs: fp8}}\n')
     groups = json.load(open(path))["groups"]
     for g, t in ((groups[0], "nvfp4"), (groups[1], "fp8"), ([g for g in groups if g["role"] == "attention" and "{" in g["group"]][0], "nvfp4"), (groups[-1], "nvfp4"), (groups[-1], "fp8")):
         stem, _, names = g["group"].partition("{")

@@ -7,6 +7,7 @@
 #include "pack/search_target.h"
 
 #include <math.h>
+#include <sys/stat.h>
 
 static const char *dir;
 static struct model model;
@@ -155,10 +156,11 @@ static double least_cost(const struct search_space *s, uint64_t budget, uint64_t
     *fewest = UINT64_MAX;
     uint32_t n = 1;
     for (uint32_t g = 0; g < s->n_groups; g++) n *= s->n_types;
-    for (uint32_t code = 0; code < n; code++) {
-        uint64_t bytes = s->other_bytes;
-        double kl = 0;
-        uint32_t c = code;
+    for (uint32_t code = 0; code < n * (s->cache.tokens ? 3 : 1); code++) {
+        const struct search_choice *cache = &s->cache.choices[code / n];
+        uint64_t bytes = s->other_bytes + cache->bytes;
+        double kl = cache->why_not ? (double)INFINITY : cache->kl;
+        uint32_t c = code % n;
         for (uint32_t g = 0; g < s->n_groups; g++, c /= s->n_types) {
             const struct search_choice *x = &s->groups[g].choices[c % s->n_types];
             if (x->why_not) kl = (double)INFINITY;
@@ -233,6 +235,125 @@ static void test_exact_budgets(void **state)
             for (uint32_t g = 0; g < s->n_groups; g++) assert_int_equal(first[g], s->groups[g].picked);
         }
     }
+}
+
+/* KL that grows with the root of squared errors, as routers make it: what adds up are its squares. */
+static void test_power(void **state)
+{
+    (void)state;
+    CLEANUP(search_space) struct search_space *s = space_of(model.inventory, both, 2);
+    uint64_t budget = s->other_bytes;
+    for (uint32_t g = 0; g < s->n_groups; g++) budget += (s->groups[g].choices[1].bytes + s->groups[g].choices[0].bytes) / 2;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        uint32_t first[64], same = 0;
+        draw_scores(s, seed);
+        CHECK_OK(search_solve(s, budget, false, e_)); /* without errors nothing is fitted */
+        assert_true(s->power == 1);
+        for (uint32_t g = 0; g < s->n_groups; g++)
+            for (uint32_t t = 1; t < 3; t++) s->groups[g].choices[t].error = s->groups[g].choices[t].kl * s->groups[g].choices[t].kl;
+        CHECK_OK(search_solve(s, budget, false, e_));
+        if (fabs(s->power - 2) > 1e-9) fail_msg("seed %llu: power %.17g", (unsigned long long)seed, s->power);
+        double sum = 0;
+        for (uint32_t g = 0; g < s->n_groups; g++) {
+            first[g] = s->groups[g].picked;
+            sum += s->groups[g].choices[first[g]].error;
+            for (uint32_t t = 1; t < 3; t++) s->groups[g].choices[t].kl = s->groups[g].choices[t].error;
+        }
+        uint64_t fewest;
+        double want = least_cost(s, budget, &fewest);
+        if (fabs(sum - want) > 1e-9 * want) fail_msg("seed %llu: %.17g, expected %.17g", (unsigned long long)seed, sum, want);
+        s->method = "gain"; /* these are squared errors: taken as they are */
+        CHECK_OK(search_solve(s, budget, false, e_));
+        for (uint32_t g = 0; g < s->n_groups; g++) same += s->groups[g].picked == first[g];
+        assert_true(s->power == 1 && same == s->n_groups);
+    }
+}
+
+/* The tiny model with attention heads of 16, which an NVFP4 cache asks for. */
+static void open_wide(struct model *m)
+{
+    char config[2048], folder[256];
+    const char *at = strstr(TINY_CONFIG, "\"head_dim\":8");
+    assert_non_null(at);
+    snprintf(config, sizeof config, "%.*s\"head_dim\":16%s", (int)(at - TINY_CONFIG), TINY_CONFIG, at + strlen("\"head_dim\":8"));
+    snprintf(folder, sizeof folder, "%s/wide", dir);
+    assert_int_equal(mkdir(folder, 0777), 0);
+    tiny_model_write(folder, config, (struct tiny_edit){.shapes = config});
+    CHECK_OK(model_open(m, folder, e_));
+}
+
+/* One layer of attention with K and V of 2 heads of 16. */
+static void test_cache(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(cleanup_model))) struct model wide = {0};
+    open_wide(&wide);
+    static const char *const some[] = {"fp8", "none", NULL}, *const wrong[] = {"int8", NULL};
+    struct search_request req = {.types = both, .n_types = 2, .cache_tokens = 500};
+    struct search_space *s;
+    CHECK_OK(search_space_make(&s, wide.inventory, &req, e_));
+    uint64_t numbers = 2 * 2 * 16 * 500, scales = 2 * sizeof(float);
+    assert_int_equal(s->cache.choices[SEARCH_CACHE_NONE].bytes, 2 * numbers);
+    assert_int_equal(s->cache.choices[SEARCH_CACHE_FP8].bytes, numbers + scales);
+    assert_int_equal(s->cache.choices[SEARCH_CACHE_NVFP4].bytes, numbers / 2 + numbers / 16 + scales);
+    uint64_t least = s->other_bytes + s->cache.choices[2].bytes, most = s->other_bytes + s->cache.choices[0].bytes;
+    for (uint32_t g = 0; g < s->n_groups; g++) {
+        least += s->groups[g].choices[1].bytes;
+        most += s->groups[g].choices[0].bytes;
+    }
+    uint32_t seen = 0;
+    for (uint64_t seed = 0; seed < 24; seed++) {
+        uint64_t fewest, budget = least + (most - least) * (seed + 1) / 28, r = seed + 3;
+        draw_scores(s, seed);
+        for (uint32_t t = 1; t < 3; t++) {
+            s->cache.choices[t].kl = (double)(1 + check_random(&r) % 10000) * (t == 2 ? 2e-5 : 2e-6);
+            s->cache.choices[t].known = true;
+        }
+        if (seed == 20) CHECK_OK(search_forbid_cache(s, SEARCH_CACHE_FP8, "for a reason", e_)); /* from here on */
+        double want = least_cost(s, budget, &fewest);
+        CHECK_OK(search_solve(s, budget, false, e_));
+        uint64_t bytes = s->write_bytes + s->cache_bytes;
+        if (!s->solution.proven || fabs(s->kl - want) > 1e-12 * want || bytes != fewest || bytes > budget)
+            fail_msg("seed %llu: %.17g in %llu bytes, expected %.17g in %llu", (unsigned long long)seed, s->kl, (unsigned long long)bytes, want, (unsigned long long)fewest);
+        seen |= 1u << s->cache.picked;
+        char *text, path[256];
+        struct recipe *recipe;
+        struct plan *p;
+        uint32_t n = 0;
+        for (uint32_t g = 0; g < s->n_groups; g++) n += s->groups[g].picked > 0;
+        if (n == 0) { /* a smaller cache alone is enough */
+            CHECK_FAILS(search_recipe(s, "t", &text, e_), ERR_FORMAT, "the cache included, needs no quantization of weights");
+            continue;
+        }
+        CHECK_OK(search_recipe(s, "t", &text, e_));
+        snprintf(path, sizeof path, "%s/c.yaml", dir);
+        CHECK_OK(file_save(path, bytes_text(text), 0666, e_));
+        CHECK_OK(search_check_recipe(s, path, e_)); /* the cache's scales are among the bytes */
+        CHECK_OK(recipe_load(&recipe, path, e_));
+        CHECK_OK(plan_build(&p, wide.inventory, recipe, e_));
+        assert_int_equal(p->kv, s->cache.picked == SEARCH_CACHE_FP8 ? KV_FP8 : s->cache.picked ? KV_NVFP4 : KV_NONE);
+        unlink(path);
+        free(text);
+        plan_free(p);
+        recipe_free(recipe);
+    }
+    assert_int_equal(seen, 7); /* each was chosen once at least */
+    CHECK_FAILS(search_solve(s, least - 1, false, e_), ERR_FORMAT, "the smallest types and the smallest cache of 500 tokens make");
+    search_space_free(s);
+    req.caches = some;
+    CHECK_OK(search_space_make(&s, wide.inventory, &req, e_));
+    assert_string_equal(s->cache.choices[SEARCH_CACHE_NVFP4].why_not, "not asked for");
+    search_space_free(s);
+    req.caches = wrong;
+    CHECK_FAILS(search_space_make(&s, wide.inventory, &req, e_), ERR_USAGE, "'int8' is no type of cache");
+    req.caches = NULL;
+    req.cache_tokens = UINT64_MAX / 2;
+    CHECK_FAILS(search_space_make(&s, wide.inventory, &req, e_), ERR_USAGE, "does not fit in 64 bits");
+    req.cache_tokens = 3; /* heads of 8 */
+    CHECK_OK(search_space_make(&s, model.inventory, &req, e_));
+    assert_non_null(strstr(s->cache.choices[SEARCH_CACHE_NVFP4].why_not, "heads of 8 are no multiple of an NVFP4 cache's block of 16"));
+    assert_null(s->cache.choices[SEARCH_CACHE_FP8].why_not);
+    search_space_free(s);
 }
 
 static void test_recipe(void **state)
@@ -390,6 +511,41 @@ static void test_measure_head(void **state)
     pool_close(pool);
 }
 
+/* Scores of the cache: more for NVFP4, the same whatever waves and threads, and in the file of scores. */
+static void test_measure_cache(void **state)
+{
+    (void)state;
+    __attribute__((cleanup(cleanup_model))) struct model wide = {0};
+    open_wide(&wide);
+    struct search_request req = {.types = both + 1, .n_types = 1, .cache_tokens = 10};
+    struct search_space *a, *b;
+    struct pool *pool = NULL;
+    json_t *json;
+    CHECK_OK(search_space_make(&a, wide.inventory, &req, e_));
+    CHECK_OK(search_space_make(&b, wide.inventory, &req, e_));
+    CHECK_OK(pool_open(&pool, 3, e_));
+    measure(a, SENSITIVITY_GAIN, 0, NULL, isa_detected());
+    measure(b, SENSITIVITY_KL, 1, pool, 0);
+    for (uint32_t t = 1; t < 3; t++) {
+        const struct search_choice *x = &a->cache.choices[t], *y = &b->cache.choices[t];
+        if (!x->known || !isfinite(x->kl) || x->kl < 0 || !isnan(x->error) || x->kl != y->kl) fail_msg("%s: %.17g and %.17g", search_cache_words[t], x->kl, y->kl);
+    }
+    a->cache.choices[2].kl = 0.25;
+    CHECK_OK(search_scores_json(a, &json, e_));
+    CHECK_OK(search_scores_read(b, json, "f", e_));
+    assert_true(b->cache.choices[2].kl == 0.25 && b->cache.choices[1].kl == a->cache.choices[1].kl);
+    json_object_del(json, "cache");
+    CHECK_FAILS(search_scores_read(b, json, "f", e_), ERR_FORMAT, "group 'kv_cache' has no score as fp8");
+    bool one_type;
+    CHECK_OK(search_target(b, "vllm@0.17.1", "b200:1", &one_type, e_));
+    assert_null(b->cache.choices[SEARCH_CACHE_FP8].why_not);
+    assert_string_equal(b->cache.choices[SEARCH_CACHE_NVFP4].why_not, "vllm 0.17.1 takes no NVFP4 cache from a checkpoint");
+    json_decref(json);
+    pool_close(pool);
+    search_space_free(a);
+    search_space_free(b);
+}
+
 /* Every type that can be written, and inputs that stay as they are cost less than rounded ones. */
 static void test_types(void **state)
 {
@@ -450,7 +606,7 @@ static void test_targets(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {TEST(test_groups), TEST(test_gated), TEST(test_head), TEST(test_bytes), TEST(test_solve), TEST(test_exact_budgets), TEST(test_recipe), TEST(test_refused),
-                                       TEST(test_scores_file), TEST(test_measure), TEST(test_measure_head), TEST(test_types), TEST(test_targets)};
+    const struct CMUnitTest tests[] = {TEST(test_groups), TEST(test_gated), TEST(test_head), TEST(test_bytes), TEST(test_solve), TEST(test_exact_budgets), TEST(test_power), TEST(test_cache), TEST(test_recipe), TEST(test_refused),
+                                       TEST(test_scores_file), TEST(test_measure), TEST(test_measure_head), TEST(test_measure_cache), TEST(test_types), TEST(test_targets)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
