@@ -28,8 +28,9 @@ NVFP4 = {
     "gptq": "solve: gptq",
     "gptq, local_hessian": "solve: gptq, scales: local_hessian",
     "descent, local_hessian": "solve: descent, scales: local_hessian",
+    "descent, local_hessian, readers": "solve: {method: descent, outputs: readers}, scales: local_hessian",
 }
-BY_ROLE = ("max", "mse", "gptq", "descent, local_hessian")
+BY_ROLE = ("max", "mse", "gptq", "descent, local_hessian", "descent, local_hessian, readers")
 a = argparse.ArgumentParser()
 a.add_argument("--cache", default="")
 a.add_argument("--only", default="")

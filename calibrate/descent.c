@@ -31,43 +31,46 @@ void descent_block_moments(const struct moments *m, const float *add, uint64_t f
             h[NVFP4_BLOCK * i + j] = moment(m, first + i, first + j) + (i == j ? add[first + i] : 0.0f);
 }
 
-/* Columns first .. first + width of H, from its lower triangle. */
-static void fill_panel(const struct rows *r, uint64_t first, uint64_t width)
+void descent_panel(const struct descent *d, uint64_t first, uint64_t width, float *panel)
 {
-    const struct moments *m = r->d->moments;
+    const struct moments *m = d->moments;
     for (uint64_t j = 0; j < width; j++) {
         const float *row = m->sum + (first + j) * m->cols;
-        for (uint64_t k = 0; k <= first + j; k++) r->panel[k * WIDTH + j] = row[k];
+        for (uint64_t k = 0; k <= first + j; k++) panel[k * WIDTH + j] = row[k];
     }
     for (uint64_t k = first + 1; k < m->cols; k++)
-        for (uint64_t j = 0; j < width && first + j < k; j++) r->panel[k * WIDTH + j] = m->sum[k * m->cols + first + j];
-    for (uint64_t j = 0; j < width; j++) r->panel[(first + j) * WIDTH + j] += r->d->add[first + j];
+        for (uint64_t j = 0; j < width && first + j < k; j++) panel[k * WIDTH + j] = m->sum[k * m->cols + first + j];
+    for (uint64_t j = 0; j < width; j++) panel[(first + j) * WIDTH + j] += d->add[first + j];
     for (uint64_t k = 0; k < m->cols; k++)
-        for (uint64_t j = width; j < WIDTH; j++) r->panel[k * WIDTH + j] = 0.0f;
+        for (uint64_t j = width; j < WIDTH; j++) panel[k * WIDTH + j] = 0.0f;
 }
 
-/* The block of INT4 at `first`: codes under the scale and zero point that they have. */
+void descent_codes(enum grid_kind kind, float q[16], float hd[16], float step, uint8_t zero, const float h[256])
+{
+    bool changed = true;
+    for (uint32_t sweep = 0; changed && sweep < NVFP4_DESCENT_SWEEPS; sweep++) {
+        changed = false;
+        for (uint32_t i = 0; i < NVFP4_BLOCK; i++) {
+            float own = h[(NVFP4_BLOCK + 1) * i];
+            float to = grid_value(kind, grid_code(kind, q[i] + hd[i] / own, step, zero), step, zero);
+            float move = q[i] - to, gain = move * (hd[i] + hd[i] + move * own);
+            if (!(gain < 0.0f)) continue;
+            for (uint32_t j = 0; j < NVFP4_BLOCK; j++) hd[j] = hd[j] + h[NVFP4_BLOCK * i + j] * move;
+            q[i] = to;
+            changed = true;
+        }
+    }
+}
+
+/* The block of INT4 at `first`. */
 static void descend_codes(const struct rows *r, uint64_t first, uint64_t at, const float *h)
 {
     const struct grid *g = r->d->grid;
     enum grid_kind kind = grid_kind(g);
     for (uint64_t row = 0; row < r->n; row++) {
         uint64_t group = (row * r->cols + first) / g->format->block_cols;
-        float *q = r->q + row * r->cols + first, *hd = r->pull + row * WIDTH + at, step = r->scales->steps[group];
-        uint8_t zero = kind == GRID_INT4_ZERO ? r->scales->bytes[group] : 0;
-        bool changed = true;
-        for (uint32_t sweep = 0; changed && sweep < NVFP4_DESCENT_SWEEPS; sweep++) {
-            changed = false;
-            for (uint32_t i = 0; i < NVFP4_BLOCK; i++) {
-                float own = h[(NVFP4_BLOCK + 1) * i];
-                float to = grid_value(kind, grid_code(kind, q[i] + hd[i] / own, step, zero), step, zero);
-                float move = q[i] - to, gain = move * (hd[i] + hd[i] + move * own);
-                if (!(gain < 0.0f)) continue;
-                for (uint32_t j = 0; j < NVFP4_BLOCK; j++) hd[j] = hd[j] + h[NVFP4_BLOCK * i + j] * move;
-                q[i] = to;
-                changed = true;
-            }
-        }
+        descent_codes(kind, r->q + row * r->cols + first, r->pull + row * WIDTH + at, r->scales->steps[group],
+                      kind == GRID_INT4_ZERO ? r->scales->bytes[group] : 0, h);
     }
 }
 
@@ -101,7 +104,7 @@ static bool pass(const struct rows *r)
     bool any = false;
     for (uint64_t first = 0; first < r->cols; first += WIDTH) {
         uint64_t width = u64_min(WIDTH, r->cols - first);
-        fill_panel(r, first, width);
+        descent_panel(r->d, first, width, r->panel);
         math->gemm_panel(r->error, r->cols, r->n, r->panel, r->cols, r->pull, WIDTH, (uint32_t)width);
         for (uint64_t at = 0; at < width; at += NVFP4_BLOCK) {
             bool moved = move_block(r, first + at, at);

@@ -26,6 +26,11 @@ struct descent {
 
 /* H of the 16 columns from `first` on, which a block's search takes. */
 void descent_block_moments(const struct moments *m, const float *add, uint64_t first, float h[256]);
+/* Columns first .. first + width of H, width <= GEMM_PANEL: [cols][GEMM_PANEL], zero beyond. */
+void descent_panel(const struct descent *d, uint64_t first, uint64_t width, float *panel);
+/* 16 columns of a row of INT4: codes under the scale and zero point that they have. q and hd (the errors of the whole
+ * row times H, at these columns) in and out. */
+void descent_codes(enum grid_kind kind, float q[16], float hd[16], float step, uint8_t zero, const float h[256]);
 
 /* w: [n, cols]; q: the same as it is read now, in and out; scales: of the same rows; NVFP4's bytes in and out. Rows do
  * not know of each other. */

@@ -50,7 +50,9 @@ struct gptq_weights {
     uint64_t n_rows, cols;
     struct grid grid;
     enum solve_method method;
-    uint32_t passes; /* SOLVE_DESCENT */
+    uint32_t passes;      /* SOLVE_DESCENT */
+    const float *outputs; /* SOLVE_DESCENT: [n_rows, n_rows], what errors of outputs are worth (calibrate/together.h);
+                             NULL: all alike */
 };
 
 /* codes: [n_rows, cols / 2]; bytes and floats: [n_rows, blocks], as kernels leave them (calibrate/grid.h), NULL where

@@ -15,6 +15,7 @@ bool solving_open(struct solving *s, const struct plan *plan, struct pool *pool,
     *s = (struct solving){
         .plan = plan, .pool = pool, .isa = isa, .budget = budget, .group_amax = group_amax, .recalls = true};
     pthread_mutex_init(&s->lock, NULL);
+    readers_open(&s->readers, plan, pool, isa);
     return memory_alloc(&s->part, plan->n_items, sizeof *s->part, err) &&
            memory_zalloc(&s->moments, plan->n_items, sizeof *s->moments, err);
 }
@@ -32,6 +33,8 @@ void solving_close(struct solving *s)
     for (uint32_t i = 0; s->moments && i < s->plan->n_items; i++) drop_moments(s, i);
     free(s->moments);
     free(s->part);
+    free(s->outputs);
+    readers_close(&s->readers);
     pthread_mutex_destroy(&s->lock);
 }
 
@@ -156,7 +159,9 @@ static bool solve_item(const struct solving *s, struct slot *slot, const struct 
                              .n_rows = rows,
                              .cols = cols,
                              .method = item->solve.method,
-                             .passes = item->solve.passes};
+                             .passes = item->solve.passes,
+                             .outputs =
+                                 item->solve.for_readers && readers_apply(s->plan, slot->item) ? s->outputs : NULL};
     CLEANUP(free) uint8_t *codes = NULL;
     CLEANUP(free) uint8_t *bytes = NULL;
     CLEANUP(free) float *floats = NULL;
@@ -249,6 +254,17 @@ static bool list_part(struct solving *s, uint32_t part, struct part_ctx *p, uint
     return true;
 }
 
+/* What errors of the part's outputs are worth, where a line asks. */
+static bool find_readers(struct solving *s, const struct part_ctx *p, struct error *err)
+{
+    for (uint32_t i = 0; i < p->n_slots; i++) {
+        uint32_t item = p->slots[i].item;
+        if (s->plan->items[item].solve.for_readers && readers_apply(s->plan, item))
+            return readers_behind(&s->readers, (uint32_t)s->plan->items[item].tensor->place.block, &s->outputs, err);
+    }
+    return true;
+}
+
 bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, struct error *err)
 {
     if (s->failed) {
@@ -258,7 +274,7 @@ bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, st
     struct part_ctx p = {.s = s};
     uint32_t n_owners = 0;
     uint64_t widest = 0;
-    bool ok = list_part(s, part, &p, &n_owners, &widest, err);
+    bool ok = list_part(s, part, &p, &n_owners, &widest, err) && find_readers(s, &p, err);
     if (ok && widest <= SMALL_COLS && n_owners >= pool_threads(s->pool)) {
         ok = progress_go_on(pr, err) && pool_try(s->pool, n_owners, owner_item, &p, err);
     } else {
@@ -266,6 +282,7 @@ bool solving_end(struct solving *s, uint32_t part, const struct progress *pr, st
         for (uint32_t o = 0; ok && o < n_owners; o++) ok = progress_go_on(pr, err) && owner_item(&p, o, 0, err);
     }
     for (uint32_t i = 0; ok && i < p.n_slots; i++) ok = slot_add(&p.slots[i], s->plan, &s->work, err);
+    free(take_ptr(&s->outputs));
     free(p.slots);
     free(p.first);
     return ok;

@@ -4,6 +4,7 @@
 #define CALIBRATE_SOLVING_H
 
 #include "calibrate/gptq.h"
+#include "calibrate/readers.h"
 #include "calibrate/work.h"
 #include "core/progress.h"
 
@@ -17,6 +18,8 @@ struct solving {
     uint32_t *part;           /* [n_items], of the block under way */
     const float *input_amax;  /* [n_items]: of rounded inputs; NULL: they are taken as they come */
     struct moments **moments; /* [n_items], of the part under way; NULL: not watched */
+    float *outputs;           /* [hidden, hidden] of the part that is solved (calibrate/readers.h); NULL: alike */
+    struct readers readers;
     struct work work;
     bool solves;  /* the block under way has something to solve */
     bool recalls; /* all blocks so far were done by an earlier run */

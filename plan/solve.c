@@ -72,19 +72,25 @@ static bool read_fold(const json_t *v, const char *what, struct solve_choice *ou
 static bool read_gptq(const json_t *v, const char *what, struct solve_choice *out, struct error *err)
 {
     static const char *const gptq_keys[] = {"method", "damp", "block", "act_order", "inputs", NULL};
-    static const char *const descent_keys[] = {"method", "damp", "block", "act_order", "inputs", "passes", NULL};
-    const char *inputs = "original";
+    static const char *const descent_keys[] = {"method", "damp",   "block",   "act_order",
+                                               "inputs", "passes", "outputs", NULL};
+    const char *inputs = "original", *outputs = "alike";
     uint64_t block = out->block, passes = out->passes;
     if (!json_known_keys(v, what, out->method == SOLVE_DESCENT ? descent_keys : gptq_keys, err) ||
         !json_opt_u64(v, "passes", what, 1, SOLVE_PASSES_MAX, &passes, err) ||
         !json_opt_number(v, "damp", what, &out->damp, err) ||
         !json_opt_u64(v, "block", what, 32, SOLVE_BLOCK_MAX, &block, err) ||
-        !json_opt_bool(v, "act_order", what, &out->act_order, err) || !json_opt_string(v, "inputs", what, &inputs, err))
+        !json_opt_bool(v, "act_order", what, &out->act_order, err) ||
+        !json_opt_string(v, "inputs", what, &inputs, err) || !json_opt_string(v, "outputs", what, &outputs, err))
         return false;
     out->rounded_inputs = strcmp(inputs, "rounded") == 0;
     if (!out->rounded_inputs && strcmp(inputs, "original") != 0)
         return error_set(err, ERR_FORMAT, "%s: solve.inputs: expected one of original, rounded, found '%.64s'", what,
                          inputs);
+    out->for_readers = strcmp(outputs, "readers") == 0;
+    if (!out->for_readers && strcmp(outputs, "alike") != 0)
+        return error_set(err, ERR_FORMAT, "%s: solve.outputs: expected one of alike, readers, found '%.64s'", what,
+                         outputs);
     if (!(out->damp > 0 && out->damp <= 1))
         return error_set(err, ERR_FORMAT, "%s: solve.damp: expected a number above 0 and up to 1, found %g", what,
                          out->damp);
@@ -126,6 +132,8 @@ json_t *solve_json(const struct solve_choice *s)
     json_t *j = json_pack("{s:s,s:f,s:b,s:s}", "method", solve_name(s->method), "damp", s->damp, "act_order",
                           s->act_order, "inputs", s->rounded_inputs ? "rounded" : "original");
     if (j && s->method == SOLVE_DESCENT && json_object_set_new(j, "passes", json_integer(s->passes)) != 0)
+        json_decref(take_ptr(&j));
+    if (j && s->for_readers && json_object_set_new(j, "outputs", json_string("readers")) != 0)
         json_decref(take_ptr(&j));
     return j;
 }

@@ -36,8 +36,9 @@ struct solve_choice {
     /* Where the format rounds inputs: the codes are solved for the inputs as rounded, and towards what makes the most
      * of them (calibrate/target.h). Each layer is run once more for it, and its moments cost three times as much. */
     bool rounded_inputs;
-    bool act_order;  /* columns in order of their second moment, largest first; scales stay where they are */
-    uint32_t passes; /* DESCENT: over all blocks of a row, at most */
+    bool act_order;   /* columns in order of their second moment, largest first; scales stay where they are */
+    bool for_readers; /* DESCENT: errors count by what blocks behind read (calibrate/readers.h) */
+    uint32_t passes;  /* DESCENT: over all blocks of a row, at most */
 };
 
 #define SOLVE_DAMP_DEFAULT 0.01

@@ -26,6 +26,15 @@ static uint64_t factor_bytes(const struct plan_item *item)
     return cols * cols * sizeof(float) * (item->solve.rounded_inputs ? 6 : 3) / 2;
 }
 
+/* Rows that are solved together (calibrate/together.h): what they are solved for, as they are read, and errors; beside
+ * them what errors are worth, and the sum that it comes from. Only linears as high as the residual stream is wide. */
+static uint64_t together_bytes(const struct plan *p, const struct plan_item *item)
+{
+    uint64_t rows = item->tensor->dims[0], cols = item->tensor->dims[1];
+    if (!item->solve.for_readers || rows != p->inventory->config.dims[DIM_HIDDEN]) return 0;
+    return (3 * rows * cols + 2 * rows * rows) * sizeof(float);
+}
+
 static const struct {
     enum tensor_role role, owner;
 } shared_inputs[] = {
@@ -88,7 +97,8 @@ bool solve_needs(const struct plan *p, uint64_t budget, struct solve_needs *out,
             for (uint32_t i = 0; i < p->n_items; i++) {
                 if (part[i] != k) continue;
                 sum += moments_bytes(&p->items[i]);
-                if (factor_bytes(&p->items[i]) > factor) factor = factor_bytes(&p->items[i]);
+                uint64_t own = factor_bytes(&p->items[i]) + together_bytes(p, &p->items[i]);
+                if (own > factor) factor = own;
             }
             if (sum + factor > out->bytes) out->bytes = sum + factor;
         }

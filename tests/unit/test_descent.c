@@ -1,10 +1,12 @@
 /* Coordinate descent over whole rows (calibrate/descent.h): sums in double from the definition say that it never makes
  * the outputs worse, that no single code could be better in the end, and what it is worth beside plain rounding; widths
- * that are no multiple of a product's panel; every instruction set, and rows cut in any way, give the same bytes. */
+ * that are no multiple of a product's panel; every instruction set, and rows cut in any way, give the same bytes. The
+ * same of rows that know of each other (calibrate/together.h), with any number of threads. */
 #include "tests/checks.h"
 
 #include "backends/cpu/kernel.h"
-#include "calibrate/descent.h"
+#include "calibrate/together.h"
+#include "core/pool.h"
 #include "numeric/nvfp4_local.h"
 
 #include <math.h>
@@ -221,6 +223,114 @@ static void test_int4(void **state)
     check_int4("int4_zero_g64_ct", true, 128);
 }
 
+#define MANY 75u /* rows: more than two groups that hear of each other at once */
+
+/* 1 + R' R / m of five readers, and with `alone` the unit matrix. */
+static void draw_worth(float *g, bool alone, uint64_t *seed)
+{
+    float r[5][MANY];
+    double sum = 0;
+    for (uint64_t k = 0; k < 5 * MANY; k++) {
+        r[k / MANY][k % MANY] = normal(seed);
+        sum += (double)r[k / MANY][k % MANY] * (double)r[k / MANY][k % MANY];
+    }
+    for (uint64_t i = 0; i < MANY; i++)
+        for (uint64_t j = 0; j < MANY; j++) {
+            double v = 0;
+            for (uint64_t k = 0; k < 5; k++) v += (double)r[k][i] * (double)r[k][j];
+            g[i * MANY + j] = (i == j ? 1.0f : 0.0f) + (alone ? 0.0f : (float)(4 * v * MANY / sum));
+        }
+}
+
+/* From the definition: the sum over r, k of G[r, k] (w - q)[r] H (w - q)[k]^T. */
+static double worth_of(const struct moments *m, const float *g, const float *w, const float *q)
+{
+    static double e[MANY * COLS_MAX], eh[MANY * COLS_MAX];
+    uint64_t cols = m->cols;
+    double sum = 0;
+    for (uint64_t i = 0; i < MANY * cols; i++) e[i] = (double)w[i] - (double)q[i];
+    for (uint64_t r = 0; r < MANY; r++)
+        for (uint64_t j = 0; j < cols; j++) {
+            eh[r * cols + j] = 0;
+            for (uint64_t i = 0; i < cols; i++) eh[r * cols + j] += e[r * cols + i] * h_of(m, add, i, j);
+        }
+    for (uint64_t r = 0; r < MANY; r++)
+        for (uint64_t k = 0; k < MANY; k++)
+            for (uint64_t j = 0; j < cols; j++) sum += (double)g[r * MANY + k] * eh[r * cols + j] * e[k * cols + j];
+    return sum;
+}
+
+/* NVFP4 (format NULL) or INT4; rows alone first, as calibrate does it. */
+static void check_together(const char *format, uint64_t cols, bool alone)
+{
+    static float w[MANY * COLS_MAX], start[MANY * COLS_MAX], q[MANY * COLS_MAX], again[MANY * COLS_MAX], g[MANY * MANY];
+    static float steps[MANY * COLS_MAX];
+    uint8_t start_scales[MANY * COLS_MAX / 16], scales[MANY * COLS_MAX / 16], zeros[1] = {0};
+    const struct quant_format *f = quant_format_find(format ? format : "nvfp4");
+    float s2 = 0.3f / 2688;
+    struct grid grid = nvfp4_grid(s2);
+    uint64_t seed = cols, width = f->block_cols;
+    struct moments m;
+    if (format)
+        grid = (struct grid){.format = f, .encode = quant_format_encoder(f, false), .decode = quant_format_decoder(f, false)};
+    enum grid_kind kind = grid_kind(&grid);
+    draw_moments(&m, cols, &seed);
+    draw_worth(g, alone, &seed);
+    for (uint64_t i = 0; i < MANY * cols; i++) w[i] = normal(&seed) * 0.1f;
+    for (uint64_t b = 0; b < MANY * cols / width; b++) {
+        float top = 0;
+        for (uint64_t i = b * width; i < (b + 1) * width; i++) top = f32_abs(w[i]) > top ? f32_abs(w[i]) : top;
+        if (!format) start_scales[b] = nvfp4_scale_dynamic(top, s2);
+        steps[b] = format ? int4_scale(top, INT4_SCALE_F32) : nvfp4_block_scale(start_scales[b], s2);
+        for (uint64_t i = b * width; i < (b + 1) * width; i++)
+            start[i] = grid_value(kind, grid_code(kind, w[i], steps[b], 0), steps[b], 0);
+    }
+    struct grid_scales at = {.bytes = format ? zeros : start_scales, .steps = steps};
+    struct descent d = options(&m, &grid, 40, isa_detected());
+    CHECK_OK(descent_rows(&d, w, start, &at, MANY, e_));
+    static const uint64_t isas[] = {0, ISA_AVX2, ISA_AVX2 | ISA_AVX512};
+    for (size_t k = 0; k < sizeof isas / sizeof *isas; k++) {
+        if (isas[k] & ~isa_detected()) continue;
+        struct pool *pool = NULL;
+        uint8_t again_scales[MANY * COLS_MAX / 16];
+        if (k) CHECK_OK(pool_open(&pool, 3, e_));
+        memcpy(again, start, sizeof again);
+        memcpy(again_scales, start_scales, sizeof again_scales);
+        struct descent one = options(&m, &grid, 40, isas[k]);
+        at.bytes = format ? zeros : again_scales;
+        CHECK_OK(together_rows(&one, g, pool, w, again, &at, MANY, e_));
+        pool_close(pool);
+        if (k) check_bytes(again, q, MANY * cols * sizeof *q, "weights as read");
+        if (k && !format) check_bytes(again_scales, scales, MANY * cols / 16, "scales");
+        memcpy(q, again, sizeof q);
+        memcpy(scales, again_scales, sizeof scales);
+    }
+    double was = worth_of(&m, g, w, start), is = worth_of(&m, g, w, q);
+    if (is > was * (alone ? 1 + 1e-6 : 0.9)) fail_msg("%s, %u columns: %g after %g", f->name, (unsigned)cols, is, was);
+    for (uint64_t i = 0; i < MANY * cols; i += 397) { /* what is written can be read, and no other code is better */
+        float step = format ? steps[i / width] : nvfp4_block_scale(scales[i / width], s2), keep = q[i];
+        bool can_be_read = false;
+        for (uint8_t code = 0; code < 16; code++) {
+            q[i] = grid_value(kind, code, step, 0);
+            can_be_read |= q[i] == keep;
+            double other = worth_of(&m, g, w, q);
+            if (other < is * (1 - 1e-5)) fail_msg("%s: another code of element %u gives %g, not %g", f->name, (unsigned)i, other, is);
+        }
+        q[i] = keep;
+        assert_true(can_be_read);
+    }
+    free(m.sum);
+}
+
+static void test_together(void **state)
+{
+    (void)state;
+    check_together(NULL, 48, false);
+    check_together(NULL, 80, false);
+    check_together(NULL, 32, true);
+    check_together("w4a16_awq_g32", 64, false);
+}
+
 int main(void)
 {
     for (int i = 0; i < (int)COLS_MAX; i++) add[i] = 0.3f + 0.01f * (float)(i % 40);
@@ -228,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_widths),
         cmocka_unit_test(test_passes),
         cmocka_unit_test(test_int4),
+        cmocka_unit_test(test_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

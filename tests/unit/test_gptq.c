@@ -177,7 +177,7 @@ static struct solved solve(const struct shape *s, const float *w, struct moments
     struct rows_ctx ctx = {w, s->cols};
     float amax = 0;
     for (uint32_t i = 0; i < s->rows * s->cols; i++) amax = fmaxf(amax, fabsf(w[i]));
-    struct gptq_weights weights = {&ctx, give_rows, s->rows, s->cols, {quant_format_find("nvfp4"), OP_ENCODE_NVFP4, OP_DECODE_NVFP4, SCALES_MAX, {0, 0, 0}, amax, amax / 2688.0f, isa}, SOLVE_GPTQ, 0};
+    struct gptq_weights weights = {&ctx, give_rows, s->rows, s->cols, {quant_format_find("nvfp4"), OP_ENCODE_NVFP4, OP_DECODE_NVFP4, SCALES_MAX, {0, 0, 0}, amax, amax / 2688.0f, isa}, SOLVE_GPTQ, 0, NULL};
     struct gptq_result result = {.codes = out.codes, .bytes = out.scales};
     CHECK_OK(gptq_factor_make(&f, m, &choice, &env, e_));
     CHECK_OK(gptq_solve(&weights, &f, &env, &result, &out.gain, e_));
@@ -316,7 +316,7 @@ static void int4_codes_follow(bool zero)
     struct gptq_factor f;
     struct solve_gain gain = {.module = "m"};
     struct rows_ctx ctx = {d.w, 96};
-    struct gptq_weights w = {&ctx, give_rows, 9, 96, {&format, format.encode_op, format.decode_op, SCALES_MAX, {0, 0, 0}, 1, 0, isa_detected()}, SOLVE_GPTQ, 0};
+    struct gptq_weights w = {&ctx, give_rows, 9, 96, {&format, format.encode_op, format.decode_op, SCALES_MAX, {0, 0, 0}, 1, 0, isa_detected()}, SOLVE_GPTQ, 0, NULL};
     CHECK_OK(gptq_factor_make(&f, &m, &choice, &env, e_));
     CHECK_OK(gptq_solve(&w, &f, &env, &result, &gain, e_));
     assert_true(gain.after < 0.5 * gain.before);
