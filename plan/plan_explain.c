@@ -1,6 +1,7 @@
 /* Why one tensor becomes what it becomes: the lines that speak of it in their order, what it shares, what is written.
  */
 #include "core/text.h"
+#include "formats/name_match.h"
 #include "plan/fold.h"
 
 /* What a line says of one half ("weights", "inputs"), in the words of the recipe. */
@@ -21,6 +22,21 @@ static json_t *said(const struct recipe *r, uint32_t i, const char *half)
     return out;
 }
 
+static bool line_selects(const struct recipe_line *l, const struct recipe_target *t, const char *suffix,
+                         const char *half)
+{
+    return strcmp(half, "cache") == 0 ? recipe_line_selects_cache(l, t, suffix) : recipe_line_selects(l, t, suffix);
+}
+
+/* It would select it, but for its `except` (llm-compressor's `ignore`). */
+static bool leaves(const struct recipe_line *l, const struct recipe_target *t, const char *suffix, const char *half)
+{
+    struct recipe_line all = *l;
+    all.except = NULL;
+    all.except_regex = NULL;
+    return (l->except || l->except_regex) && line_selects(&all, t, suffix, half);
+}
+
 /* The lines that select a quantizer; the last that says something decides. */
 static json_t *half_json(const struct plan *p, const struct recipe_target *t, const char *suffix, const char *half)
 {
@@ -31,12 +47,13 @@ static json_t *half_json(const struct plan *p, const struct recipe_target *t, co
         const struct quant_type *says = strcmp(half, "weights") == 0  ? l->weights
                                         : strcmp(half, "inputs") == 0 ? l->inputs
                                                                       : l->kv;
-        bool selects =
-            strcmp(half, "cache") == 0 ? recipe_line_selects_cache(l, t, suffix) : recipe_line_selects(l, t, suffix);
-        if (!selects || !recipe_line_speaks(l, says)) continue;
+        bool selects = line_selects(l, t, suffix, half), leaves_out = !selects && leaves(l, t, suffix, half);
+        if ((!selects && !leaves_out) || !recipe_line_speaks(l, says)) continue;
         json_t *row = json_pack("{s:s,s:o}", "rule", l->text, "says", said(r, i, half));
         if (row && l->note) json_object_set_new(row, "note", json_string(l->note));
-        if (json_array_append_new(lines, row) == 0) last = row;
+        else if (row && l->label != l->text) json_object_set_new(row, "line", json_integer(l->line));
+        if (row && leaves_out) json_object_set_new(row, "leaves_out", json_true());
+        if (json_array_append_new(lines, row) == 0 && selects) last = row;
     }
     if (last) json_object_set_new(last, "decides", json_true());
     return lines;
@@ -125,13 +142,30 @@ static json_t *item_explained(const struct plan *p, const struct plan_item *item
     return j;
 }
 
+/* A name that is none: how many tensors it may have meant, as a pattern or as a module that others are inside of. */
+static bool no_item(const struct plan *p, const char *name, struct error *err)
+{
+    const char *first = NULL;
+    uint32_t n = 0;
+    size_t length = strlen(name);
+    for (uint32_t i = 0; i < p->n_items; i++) {
+        const struct model_tensor *t = p->items[i].tensor;
+        bool inside = length && strncmp(t->module, name, length) == 0 && t->module[length] == '.';
+        if (!inside && !(glob_is_pattern(name) && (glob_match(name, t->module) || glob_match(name, t->name)))) continue;
+        if (n++ == 0) first = t->name;
+    }
+    if (n)
+        return error_set(err, ERR_USAGE, "'%.256s' stands for %u tensors, such as '%.256s': --explain takes one", name,
+                         n, first);
+    return error_set(err, ERR_USAGE, "the checkpoint has no tensor or module '%.256s' (`ingot inspect` lists them)",
+                     name);
+}
+
 bool plan_explain(const struct plan *p, const char *tensor, json_t **out, struct error *err)
 {
     const struct plan_item *item = find_item(p, tensor);
     *out = NULL;
-    if (!item)
-        return error_set(err, ERR_USAGE, "the checkpoint has no tensor or module '%.256s' (`ingot inspect` lists them)",
-                         tensor);
+    if (!item) return no_item(p, tensor, err);
     *out = item_explained(p, item);
     return *out ? true : error_memory(err, 0);
 }
@@ -178,8 +212,11 @@ static void add_half(struct text *t, const json_t *j, const char *half, const ch
     json_array_foreach ((json_t *)(uintptr_t)lines, i, row) {
         text_add(t, "%s %s", json_object_get(row, "decides") ? "  >" : "   ", text_of(row, "rule"));
         if (json_object_get(row, "note")) text_add(t, " (%s)", text_of(row, "note"));
+        else if (json_object_get(row, "line"))
+            text_add(t, " (line %lld)", (long long)json_integer_value(json_object_get(row, "line")));
         text_add(t, ": ");
-        add_value(t, json_object_get(row, "says"));
+        if (json_object_get(row, "leaves_out")) text_add(t, "leaves it out");
+        else add_value(t, json_object_get(row, "says"));
         text_add(t, "\n");
     }
 }

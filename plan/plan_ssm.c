@@ -47,7 +47,7 @@ bool plan_check_never(const struct plan *p, const bool *selects, struct error *e
             return error_set(
                 err, ERR_FORMAT,
                 "recipe '%s': %s: it names '%.256s', and %s never quantized: no engine loads such a file%s", r->name,
-                l->text, t->name,
+                l->label, t->name,
                 kind == KIND_SSM              ? "the state path of recurrent layers is"
                 : t->place.role == ROLE_SCORE ? "score heads are"
                 : kind == KIND_ROUTER         ? "routers are"

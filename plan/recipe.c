@@ -210,8 +210,10 @@ static bool read_line(struct recipe *r, struct recipe_line *l, const json_t *jso
     if (l->solve.fold.method != FOLD_NONE && !l->weights)
         return error_set(err, ERR_FORMAT, "%s: solve: %s needs 'weights', if only weights: none", what,
                          solve_label(&l->solve));
-    l->text = line_text(r, l, i);
-    return l->text ? true : error_memory(err, 0);
+    l->text = l->label = line_text(r, l, i);
+    if (l->text && l->note) l->label = arena_printf(r->arena, "%s (%s)", l->text, l->note);
+    else if (l->text && doc) l->label = arena_printf(r->arena, "%s (line %u)", l->text, l->line);
+    return l->label ? true : error_memory(err, 0);
 }
 
 /* `kv_cache: fp8` is short for the quantizer line that a published recipe would have. */
@@ -227,6 +229,7 @@ static bool read_kv(struct recipe *r, const json_t *json, const char *file, stru
     const struct quant_type *type = quant_type_find(kv == KV_FP8 || kv == KV_FP8_CAST ? "fp8" : "nvfp4");
     *l = (struct recipe_line){.quantizer = "*[kv]_bmm_quantizer",
                               .text = "kv_cache",
+                              .label = "kv_cache",
                               .before = -1,
                               .weights = type,
                               .inputs = type,

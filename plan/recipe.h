@@ -21,7 +21,7 @@ enum scale_method {
     SCALES_MSE,           /* least squared error over all E4M3 scales ("static" order) */
     SCALES_LOCAL_HESSIAN, /* least error of the outputs, by the second moments of a block's inputs ("static" order) */
     SCALES_FOUR_OVER_SIX, /* a block's maximum is mapped to 6 or to 4, by squared error ("static" order, m = 256) */
-    SCALES_RANGE, /* least squared error over multiples of the maximum: of a block (NVFP4), of the tensor (FP8) */
+    SCALES_RANGE,      /* least squared error over multiples of the maximum: of a block (NVFP4), of the tensor (FP8) */
     SCALES_MXFP4_CAST, /* of MXFP4 sources: powers of two that give every number back (numeric/nvfp4_cast.h) */
     SCALES_COUNT
 };
@@ -42,8 +42,9 @@ enum unseen_policy {
 enum kv_choice { KV_NONE, KV_FP8, KV_FP8_CAST, KV_NVFP4, KV_NVFP4_CAST };
 
 struct recipe_line {
-    uint32_t line;    /* in the file, for errors; the number of the rule when there is no file */
-    const char *text; /* how reasons show it: "rule 2: role routed_experts" */
+    uint32_t line;     /* in the file, for errors; the number of the rule when there is no file */
+    const char *text;  /* how reasons show it: "rule 2: role routed_experts" */
+    const char *label; /* how errors do, with where it stands: "rule 2: role routed_experts (line 9)" */
     /* selectors: all that are set must hold */
     const char *quantizer;     /* shell pattern over "<module>.weight_quantizer", "<module>.input_quantizer",
                                   "<attention>.k_bmm_quantizer": ModelOpt's names */

@@ -311,6 +311,7 @@ static bool modifier(struct lc *c, const char *type, const json_t *m, const char
                                        "output_observer",
                                        "observer",
                                        "bypass_divisibility_checks",
+                                       "batched_quantization",
                                        "group",
                                        "index",
                                        "start",

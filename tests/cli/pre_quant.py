@@ -28,6 +28,10 @@ def floats(t):
     return array.array("f", t[2])
 
 
+def bf16(data):
+    return [struct.unpack("<f", b"\0\0" + data[i:i + 2])[0] for i in range(0, len(data), 2)]
+
+
 def logits(folder, *args):
     global count
     count += 1
@@ -111,6 +115,52 @@ for kind in "nvfp4", "int4":
     p = ingot("convert", folder, "--to", "gguf", "-o", W + "/no.gguf", "-q")
     check(f"{kind}: GGUF cannot hold it", p.returncode == 4 and "pre_quant_scale" in p.stderr and not os.path.exists(W + "/no.gguf"), p.stderr)
 
+# A folder of which the scales were all folded away says pre_quant_scale: true as well: ModelOpt always does.
+for kind in "nvfp4", "int4":
+    def without(names, source=VECTORS + kind):
+        """A copy without some tensors. Their bytes go too: a file has no gaps."""
+        global count
+        count += 1
+        out = f"{W}/without{count}"
+        shutil.copytree(source, out)
+        with open(out + "/model.safetensors", "rb") as f:
+            raw = f.read()
+        n = struct.unpack("<Q", raw[:8])[0]
+        head, data, new = json.loads(raw[8:8 + n]), raw[8 + n:], {}
+        kept = b""
+        for k, v in sorted(((k, v) for k, v in head.items() if k != "__metadata__"), key=lambda kv: kv[1]["data_offsets"]):
+            if k not in names:
+                a, b = v["data_offsets"]
+                new[k] = {**v, "data_offsets": [len(kept), len(kept) + b - a]}
+                kept += data[a:b]
+        text = json.dumps(new).encode()
+        with open(out + "/model.safetensors", "wb") as f:
+            f.write(struct.pack("<Q", len(text)) + text + kept)
+        return out
+
+    whole = tensors(VECTORS + kind + "/model.safetensors")
+    scales = sorted(k for k in whole if k.endswith(".pre_quant_scale"))
+    some, none = without(scales[:1]), without(scales)
+    for what, folder in (("one scale less", some), ("no scale at all", none)):
+        p = ingot("inspect", folder)
+        check(f"{kind}, {what}: inspected", p.returncode == 0, p.stderr)
+        out = folder + "-plain"
+        p = ingot("convert", folder, "--to", "safetensors", "--type", "f32", "-o", out, "-q")
+        t = tensors(out + "/model.safetensors") if p.returncode == 0 else {}
+        left = sorted(k for k in tensors(folder + "/model.safetensors") if k.endswith(".pre_quant_scale"))
+        golden = tensors(VECTORS + kind + "/golden/golden.safetensors")
+        right = 0
+        for k in scales:
+            m = k[:-len(".pre_quant_scale")] + ".weight"
+            w, g = (floats(t[m]), floats(golden[m])) if m in t else ([], [])
+            column = bf16(whole[k][2]) if k not in left else [1.0] * golden[m][1][1]
+            right += len(w) == len(g) > 0 and all(abs(a * column[i % len(column)] - b) <= 1e-6 * abs(b) for i, (a, b) in enumerate(zip(w, g)))
+        check(f"{kind}, {what}: decoded with those that are there and no other", right == len(scales) == 3 and len(left) == (2 if folder == some else 0), (right, left, p.stderr))
+        got, plain = logits(folder, "--plain-inputs"), logits(out)
+        check(f"{kind}, {what}: logits are those of the decoded weights", isinstance(got, dict) and isinstance(plain, dict) and off(got, plain) < 2e-5, (got, plain) if not isinstance(got, dict) else off(got, plain))
+        p = ingot("quantize", folder, "-r", "copy", "-o", folder + "-copy", "-q")
+        check(f"{kind}, {what}: copied whole, and read again", p.returncode == 0 and tensors(folder + "-copy/model.safetensors") == tensors(folder + "/model.safetensors") and logits(folder + "-copy", "--plain-inputs") == got, p.stderr)
+
 SCALE = O_PROJ + ".pre_quant_scale"
 for what, folder, text in (
     ("a zero", changed(VECTORS + "nvfp4", SCALE, value=b"\0\0"), f"'{SCALE}' is 0 in column 0; a scale is positive and finite"),
@@ -127,10 +177,6 @@ for what, folder, text in (
 SOURCE = ROOT + "/tests/vectors/engine/qwen3"
 IDS = W + "/ids.json"
 json.dump([[(7 * i + 3 * k) % 61 + 2 for i in range(48)] for k in range(6)], open(IDS, "w"))
-
-
-def bf16(data):
-    return [struct.unpack("<f", b"\0\0" + data[i:i + 2])[0] for i in range(0, len(data), 2)]
 
 
 def nearest_bf16(x):

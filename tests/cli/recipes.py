@@ -70,6 +70,16 @@ with tempfile.TemporaryDirectory() as W:
     p = ingot("plan", MODEL, "-r", a, "--explain", "no.such.tensor", status=2)
     check("--explain: a tensor that is not there", "no tensor or module 'no.such.tensor'" in p.stderr, p.stderr)
 
+    for name in ("backbone.layers.1.mixer.experts", "*experts.0.up_proj"):
+        p = ingot("plan", MODEL, "-r", a, "--explain", name, status=2)
+        check(f"--explain: {name} is more than one", f"'{name}' stands for " in p.stderr and "such as 'backbone.layers.1.mixer.experts.0." in p.stderr, p.stderr)
+    lc = write(W + "/lc.yaml", "QuantizationModifier: {scheme: NVFP4A16, targets: Linear, ignore: ['re:.*(?<!_)experts.*', lm_head]}\n")
+    text = ingot("plan", MODEL, "-r", lc, "--explain", t).stdout
+    check("--explain: a line whose ignore list names it", "leaves it out\n" in text and "  > " not in text, text)
+    own = write(W + "/own.yaml", "name: own\nrules:\n  - {module: 're:.*layers\\.(?!4\\.)\\d{1,2}\\..*(?<!shared_)experts\\..*', weights: nvfp4, inputs: none}\n")
+    names = [ingot("plan", MODEL, "-r", own, "--explain", f"backbone.layers.{x}.up_proj").stdout for x in ("1.mixer.experts.0", "4.mixer.experts.1", "1.mixer.shared_experts")]
+    check("--explain: our own recipe's line, and an expression that looks around", "\\..* (line 3): type nvfp4\n" in names[0] and "  > " not in names[1] + names[2] and "no rule selects them" in names[1], names)
+
     # ---- the cache's quantizers obey the last line, too ----
     kv = "    - {quantizer_name: '*[kv]_bmm_quantizer', cfg: {num_bits: e4m3}}\n"
     head = "quantize:\n  quant_cfg:\n    - {quantizer_name: '*', enable: false}\n    - {quantizer_name: '*mixer.up_proj.weight_quantizer', cfg: {num_bits: e4m3}}\n" \

@@ -124,7 +124,7 @@ static void test_plan_refused(void **state)
 {
     (void)state;
     static const struct { const char *yaml; enum error_code code; const char *why; } rows[] = {
-        {R("  - {module: \"*no_such*\", weights: nvfp4}\n"), ERR_FORMAT, "rule 1: *no_such* matches nothing"},
+        {R("  - {module: \"*no_such*\", weights: nvfp4}\n"), ERR_FORMAT, "rule 1: *no_such* (line 3) matches nothing"},
         {R("  - {role: mlp, weights: none}\n"), ERR_FORMAT, "quantizes nothing"},
         {R("  - {role: mlp, weights: fp8}\n"), ERR_UNSUPPORTED, "weights fp8 with inputs none is no format"},
         {R("  - {role: mlp, weights: none, inputs: fp8}\n"), ERR_UNSUPPORTED, "weights none with inputs fp8"},
@@ -312,7 +312,7 @@ static void test_state_path(void **state)
 {
     (void)state;
     static const struct { const char *yaml, *why; enum error_code code; } rows[] = {
-        {R("  - {quantizer: \"*mixer.conv1d*weight_quantizer\", type: fp8}\n"), "rule 1: *mixer.conv1d*weight_quantizer: it names 'backbone.layers.0.mixer.conv1d", ERR_FORMAT},
+        {R("  - {quantizer: \"*mixer.conv1d*weight_quantizer\", type: fp8}\n"), "rule 1: *mixer.conv1d*weight_quantizer (line 3): it names 'backbone.layers.0.mixer.conv1d", ERR_FORMAT},
         {R("  - {module: \"*.A_log\", weights: fp8}\n"), "'backbone.layers.0.mixer.A_log', and the state path of recurrent layers is never quantized: no engine loads", ERR_FORMAT},
         {R("  - {module: \"*.dt_bias\", weights: fp8}\n"), "dt_bias", ERR_FORMAT}, {R("  - {module: \"*mixer.D\", weights: fp8}\n"), "mixer.D", ERR_FORMAT},
         {R("  - {module: \"*conv*\", weights: fp8}\n"), "conv1d", ERR_FORMAT},
@@ -368,7 +368,7 @@ static void test_explain(void **state)
     assert_int_equal(json_array_size(json_object_get(j, "written")), 5);
     CHECK_OK(plan_explain_text(j, &text, e_));
     static const char *const lines[] = {
-        "attn_k (attention), layer 2, BF16 ", "    rule 1: role attention: type nvfp4\n", "  > rule 2: *k_proj (mine: line 7): type nvfp4, scales mse\n",
+        "attn_k (attention), layer 2, BF16 ", "    rule 1: role attention (line 4): type nvfp4\n", "  > rule 2: *k_proj (mine: line 7): type nvfp4, scales mse\n",
         "  > kv_cache: type fp8\n", "of the fixed maximum 2688", "shares its scale with:\n    backbone.layers.2.mixer.q_proj.weight\n    backbone.layers.2.mixer.v_proj.weight\n",
         "    backbone.layers.2.mixer.k_proj.k_scale  F32 ",
     };

@@ -121,7 +121,7 @@ static void test_modifiers(void **state)
 {
     (void)state;
 #define GPTQ(order) "\"solve\":{\"act_order\":" order ",\"block\":128,\"damp\":0.01,\"method\":\"gptq\"},"
-    expect("s_stage:\n  m_modifiers:\n    GPTQModifier: {scheme: W4A16, ignore: lm_head}\n",
+    expect("s_stage:\n  m_modifiers:\n    GPTQModifier: {scheme: W4A16, ignore: lm_head, batched_quantization: auto}\n",
            "{\"class\":\"Linear\",\"except\":[\"lm_head\"],\"group\":128,\"inputs\":\"none\",\"module\":\"*\"," GPTQ("true") "\"weights\":\"int4\"}\n");
     expect("s_stage:\n  m_modifiers:\n    GPTQModifier: {scheme: NVFP4A16, actorder: null}\n",
            LINEAR("\"inputs\":\"none\",\"module\":\"*\"," GPTQ("false") "\"weights\":\"nvfp4\""));
