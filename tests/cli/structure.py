@@ -153,17 +153,25 @@ json.dump({**config, "tie_word_embeddings": True}, open(WORK + "/tied/config.jso
 ingot("quantize", WORK + "/tied", "-r", "nvfp4-data-free", "-o", WORK + "/qt", "-q")
 rc, failed = verify(Folder("qt"), "--against", WORK + "/tied")
 check("a tied head that is there is planned", not failed and "lm_head.weight" in Folder("qt").said["tensors"], (rc, failed))
-cache = next(n for n in names if n.endswith(".k_proj.weight"))[: -len("weight")] + "k_scale"
+# An FP8 cache whose scales are 1 has them or not.
+with open(WORK + "/cast.yaml", "w") as f:
+    f.write("name: t\nkv_cache: fp8_cast\nrules:\n  - {role: routed_experts, weights: nvfp4, inputs: none}\n")
+for out, source in (("cast", MODEL), ("cast-tied", WORK + "/tied")):
+    ingot("quantize", source, "-r", WORK + "/cast.yaml", "-o", f"{WORK}/{out}", "-q")
+many_names = len(Folder("cast").said["tensors"])
+cache = [next(n for n in names if n.endswith(f".{x}_proj.weight"))[: -len("weight")] + x + "_scale" for x in "kv"]
 for thin, missing, many in ((False, "of the plan is missing", "the checkpoint has"), (True, "of the plan is not in ingot.json", "ingot.json has")):
     where = ", thin" if thin else ""
-    f = Folder("qt")
+    f = Folder("cast-tied")
     f.remove("lm_head.weight")
-    f.add(cache, "F32", [], struct.pack("<f", 1.0))
+    for name in cache:
+        f.add(name, "F32", [], struct.pack("<f", 1.0))
     rc, failed = verify(f, "--against", WORK + "/tied", thin=thin)
-    check("a tensor of the plan that is not there, another in its place" + where, rc == 1 and failed[0] == ("tensors of the plan", "layout", f"tensor 'lm_head.weight' {missing}"), (rc, failed))
-    f = Folder()
-    f.add(cache, "F32", [], struct.pack("<f", 1.0))
-    finds("a tensor that the plan does not write" + where, "tensors of the plan", "layout", f"the plan writes {len(names)} tensors, {many} {len(names) + 1}$", f, "--against", MODEL, thin=thin)
+    check("a tensor of the plan that is not there, two others in its place" + where, rc == 1 and failed[0] == ("tensors of the plan", "layout", f"tensor 'lm_head.weight' {missing} (and 1 more)"), (rc, failed))
+    f = Folder("cast")
+    for name in cache:
+        f.add(name, "F32", [], struct.pack("<f", 1.0))
+    finds("a tensor that the plan does not write" + where, "tensors of the plan", "layout", f"the plan writes {many_names} tensors, {many} {many_names + 2}$", f, "--against", MODEL, thin=thin)
 f = Folder()
 raw = f.tensor(norm)
 f.put(norm, "BF16", f.head[norm]["shape"], raw[:-2] + bytes([raw[-2] ^ 1]) + raw[-1:])
