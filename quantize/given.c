@@ -119,7 +119,7 @@ static bool check_item(const struct given *g, const struct plan *plan, uint32_t 
     for (uint32_t k = 0; f && k < f->n_parts; k++)
         if (f->parts[k].part != PART_WEIGHT && !check_part(g, g->ref[i], f->parts[k].part, h, room, err)) return false;
     if (!item->kv_observed) return true;
-    enum tensor_part part = item->tensor->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE;
+    enum tensor_part part = tensor_cache_part(item->tensor->place.role);
     return check_part(g, g->ref[i], part, h, room, err);
 }
 

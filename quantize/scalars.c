@@ -73,7 +73,7 @@ bool job_write_cache_scale(struct job *j, uint32_t i, struct error *err)
     const struct plan_item *item = &j->plan->items[i];
     if (!item->kv_scale) return true;
     float taken;
-    enum tensor_part part = item->tensor->place.role == ROLE_ATTN_K ? PART_K_SCALE : PART_V_SCALE;
+    enum tensor_part part = tensor_cache_part(item->tensor->place.role);
     uint32_t output = item->first_output + item->n_outputs - 1; /* behind the item's other parts */
     if (!item->kv_observed) return put(j, output, 1, err);
     if (j->given) return given_scalar(j->given, j->plan, i, part, &taken, err) && put(j, output, taken, err);

@@ -116,6 +116,17 @@ text = ingot("quantize", student, "-r", "nvfp4-super", "--scales-from", WORK + "
 check("a line for people", f"{beyond_nv + beyond_fp} weights of 2 tensors" in text, text)
 check("threads do not show", {k: v[:3] for k, v in tensors(WORK + "/s").items()} == {k: v[:3] for k, v in got.items()})
 
+# ---- the cache's scales of latent attention have names of their own
+MLA = ROOT + "/tests/vectors/engine/mistral4"
+with open(WORK + "/mla.yaml", "w") as f:
+    f.write("name: t\nunseen_experts: layer_max\nkv_cache: fp8\nrules: [{role: attention, weights: fp8, inputs: fp8}]\n")
+json.dump([[1, 5, 9, 20, 33, 7, 8, 10]], open(WORK + "/ids.json", "w"))
+ingot("quantize", MLA, "-r", WORK + "/mla.yaml", "--ids", WORK + "/ids.json", "-o", WORK + "/latent")
+ingot("quantize", MLA, "-r", WORK + "/mla.yaml", "--scales-from", WORK + "/latent", "-o", WORK + "/again")
+was, now = tensors(WORK + "/latent"), tensors(WORK + "/again")
+check("latent attention: the cache's scales come out as they went in", sum(k.endswith(("k_scale", "v_scale")) for k in now) > 1
+      and {k: t[:3] for k, t in now.items()} == {k: t[:3] for k, t in was.items()})
+
 # ---- no scales, or another plan's
 CASES = [(nv + "_scale", 5, b"\0", "element 5 is 0"), (nv + "_scale", 6, b"\x7f", "element 6 is nan"), (nv + "_scale", 0, b"\xb8", "element 0 is -1"),
          (nv + "_scale_2", 0, struct.pack("<f", float("inf")), "inf"), (fp.replace("weight", "input_scale"), 0, struct.pack("<f", 0), "is 0"),
