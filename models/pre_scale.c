@@ -1,21 +1,9 @@
 #include "models/pre_scale.h"
 
 #include "core/memory.h"
-#include "numeric/half.h"
+#include "formats/not_finite.h"
 
 #include <math.h>
-
-static float value_at(const uint8_t *raw, enum dtype dtype, uint64_t i)
-{
-    float f;
-    uint16_t h;
-    if (dtype == DTYPE_F32) {
-        memcpy(&f, raw + i * sizeof f, sizeof f);
-        return f;
-    }
-    memcpy(&h, raw + i * sizeof h, sizeof h);
-    return dtype == DTYPE_BF16 ? bf16_decode(h) : f16_decode(h);
-}
 
 bool pre_scale_read(const struct checkpoint *ck, const struct model_tensor *t, float **out, struct error *err)
 {
@@ -29,7 +17,7 @@ bool pre_scale_read(const struct checkpoint *ck, const struct model_tensor *t, f
         !checkpoint_read(ck, part, 0, raw, info->bytes, err))
         return false;
     for (uint64_t c = 0; c < info->n_elems; c++) {
-        v[c] = value_at(raw, info->dtype, c);
+        v[c] = tensor_number_at(raw, info->dtype, c);
         if (!(v[c] > 0) || !isfinite(v[c]))
             return error_set(err, ERR_FORMAT, "tensor '%.256s' is %g in column %llu; a scale is positive and finite",
                              info->name, (double)v[c], (unsigned long long)c);

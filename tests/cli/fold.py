@@ -2,10 +2,10 @@
 """AWQ, SmoothQuant and clipping from the command line: less error than scales: max, as the program says and as the written
 weights say by themselves; the scales of a group are in the statistics, and what is written is the source times and over
 them, worked out here; the same bytes whatever the threads and after an interruption; what does not belong is refused."""
-import hashlib, json, math, os, shutil, signal, struct, subprocess, sys, tempfile, time
+import json, math, os, shutil, struct, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
-from checks import INGOT, ROOT, check, finish, ingot
+from checks import ROOT, check, digest, finish, ingot, kill_calibrate
 MODEL, TEXTS = ROOT + "/examples/nano-hybrid/model", ROOT + "/examples/nano-hybrid/calibration.jsonl"
 W = tempfile.mkdtemp()
 DATA = ["--data", TEXTS, "--max-texts", "2", "--max-tokens", "64"]
@@ -24,11 +24,6 @@ def calibrate(r, out, *args):
 
 def quantize(r, stats, out, *args):
     return ingot("quantize", MODEL, "-r", r, "-s", f"{W}/{stats}.safetensors", "-o", f"{W}/{out}", "-q", "--force", *args)
-
-
-def digest(path):
-    with open(path, "rb") as f:
-        return hashlib.sha256(f.read()).hexdigest()
 
 
 def same(a, b):
@@ -134,15 +129,7 @@ for name in ("full",):
     check(f"{name}: one thread gives the same statistics", same(name, "t1"))
     quantize(f"{W}/{name}.yaml", name, "q_t1", "-t", "1")
     check(f"{name}: and the same checkpoint", digest(f"{W}/q_{name}/model.safetensors") == digest(f"{W}/q_t1/model.safetensors"))
-job = subprocess.Popen([INGOT, "calibrate", MODEL, "-r", f"{W}/full.yaml", *DATA, "-o", f"{W}/k.safetensors", "-q", "-t", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-journal, done = f"{W}/.k.safetensors.ingot-partial/.ingot-journal", 0
-while job.poll() is None and done < 3:
-    if os.path.exists(journal):
-        with open(journal, "rb") as f:
-            done = f.read().count(b"\n")
-    time.sleep(0.002)
-job.send_signal(signal.SIGKILL)
-job.wait()
+done = kill_calibrate(f"{W}/k.safetensors", 3, MODEL, "-r", f"{W}/full.yaml", *DATA)
 p = calibrate(f"{W}/full.yaml", "k")
 check("a killed run goes on and ends in the same bytes", done >= 3 and p.returncode == 0 and same("full", "k"), p.stderr)
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """`solve:` from the command line: what calibrate solves is what quantize writes, whatever the threads, the memory and
 interruptions; statistics that do not belong are refused; what solving is worth is said."""
-import hashlib, json, os, shutil, signal, struct, subprocess, sys, tempfile, time
+import json, os, shutil, struct, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
-from checks import INGOT, ROOT, check, finish, ingot
+from checks import ROOT, check, digest, finish, ingot, kill_calibrate
 from tensors import header, tensors
 
 MODEL, TEXTS = ROOT + "/examples/nano-hybrid/model", ROOT + "/examples/nano-hybrid/calibration.jsonl"
@@ -21,11 +21,6 @@ def recipe(name, rules, head="unseen_experts: layer_max\n"):
 
 def calibrate(r, out, *args):
     return ingot("calibrate", MODEL, "-r", r, *DATA, "-o", f"{W}/{out}.safetensors", "-q", *args)
-
-
-def digest(path):
-    with open(path, "rb") as f:
-        return hashlib.sha256(f.read()).hexdigest()
 
 
 def same(a, b):
@@ -64,15 +59,8 @@ calibrate(gptq, "t1", "-t", "1")
 check("one thread gives the same file", same("s", "t1"))
 calibrate(gptq, "small", "--solve-memory", "1000000")
 check("little memory gives the same file", same("s", "small"))
-job = subprocess.Popen([INGOT, "calibrate", MODEL, "-r", gptq, *DATA, "-o", f"{W}/k.safetensors", "-q", "-t", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-journal, done = f"{W}/.k.safetensors.ingot-partial/.ingot-journal", 0
-while job.poll() is None and done < 3:
-    if os.path.exists(journal):
-        with open(journal, "rb") as f:
-            done = f.read().count(b"\n")
-    time.sleep(0.002)
-job.send_signal(signal.SIGKILL)
-job.wait()
+journal = f"{W}/.k.safetensors.ingot-partial/.ingot-journal"
+done = kill_calibrate(f"{W}/k.safetensors", 3, MODEL, "-r", gptq, *DATA)
 check("a killed run leaves its blocks", done >= 3 and os.path.exists(journal), done)
 with open(journal, "ab") as f:
     f.write(b"block:9 torn")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """`solve: {method: descent, outputs: readers}`: linears that write into the residual stream are solved otherwise, the rest
 as without it; the same bytes whatever the threads and the memory; an error of outputs that stays below that of max."""
-import hashlib, json, os, shutil, sys, tempfile
+import json, os, shutil, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
-from checks import ROOT, check, finish, ingot
+from checks import ROOT, check, digest, finish, ingot
 from tensors import tensors
 
 MODEL, TEXTS = ROOT + "/examples/nano-hybrid/model", ROOT + "/examples/nano-hybrid/calibration.jsonl"
@@ -22,11 +22,6 @@ def recipe(name, solve, head=""):
 
 def calibrate(r, out, *args):
     return ingot("calibrate", MODEL, "-r", r, *DATA, "-o", f"{W}/{out}.safetensors", "-q", *args)
-
-
-def digest(path):
-    with open(path, "rb") as f:
-        return hashlib.sha256(f.read()).hexdigest()
 
 
 def same(a, b):

@@ -5,10 +5,10 @@ the written folder shows there, to the rounding of fp32; with inputs, biases, no
 input that lies on the border of two codes may fall to either side, by the last bit of x w / s: then other texts are taken, up to three times.
 Folded and not quantized, the model gives the logits that the reference implementation gave (fixtures/README.md's tolerance).
 The same bytes whatever the threads, the memory, and after a kill."""
-import json, os, shutil, signal, struct, subprocess, sys, tempfile, time
+import json, os, shutil, struct, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/tools")
-from checks import INGOT, ROOT, check, finish, ingot
+from checks import ROOT, check, finish, ingot, kill_calibrate
 from tensors import save, tensors
 
 TINY, W = ROOT + "/tests/vectors/engine/", tempfile.mkdtemp()
@@ -97,15 +97,7 @@ def data(name):
 p = calibrate("a")
 q = calibrate("b", "-t", "1", "--solve-memory", "1")
 check("one thread and no memory give the same file", p.returncode == q.returncode == 0 and data("a") == data("b"), p.stderr + q.stderr)
-job = subprocess.Popen([INGOT, "calibrate", MODEL, "-r", r, *DATA, "-o", W + "/k.safetensors", "-t", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-journal, done = W + "/.k.safetensors.ingot-partial/.ingot-journal", 0
-while job.poll() is None and done < 4:
-    if os.path.exists(journal):
-        with open(journal, "rb") as f:
-            done = f.read().count(b"\n")
-    time.sleep(0.002)
-job.send_signal(signal.SIGKILL)
-job.wait()
+done = kill_calibrate(W + "/k.safetensors", 4, MODEL, "-r", r, *DATA)
 p = calibrate("k")
 check("a killed run goes on and ends in the same bytes", done >= 4 and p.returncode == 0 and data("a") == data("k"), (done, p.stderr))
 
